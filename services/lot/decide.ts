@@ -1,0 +1,90 @@
+/**
+ * How a bid is decided. `store/place-bids.lua` makes the same decisions inside Redis, where they are
+ * atomic; this is their specification, the optimistic strategy, and what the checker judges by.
+ */
+import type { LotEvent } from "./events.ts";
+import { minimumMinor } from "./increments.ts";
+import type { Bid, Lot } from "./lot.ts";
+import { apply } from "./lifecycle.ts";
+
+export type Rejection = "withdrawn" | "not_open" | "closed" | "too_high" | "too_low";
+
+export type Decision =
+  | {
+      readonly accepted: true;
+      /** What is to be recorded, in this order. Empty never. */
+      readonly events: readonly LotEvent[];
+      /** The lot after them. */
+      readonly lot: Lot;
+    }
+  | { readonly accepted: false; readonly rejection: Rejection; readonly minimumMinor: number };
+
+/**
+ * Decides one bid on one lot at one instant. Pure: the clock is an argument.
+ * The order of the rules is part of the contract: a late bid is `closed`, however low it is.
+ */
+export function decide(lot: Lot, bid: Bid, clockMs: number): Decision {
+  const nowMs = Math.max(clockMs, lot.atMs);
+  const leastMinor = minimumMinor(lot, lot.leadingBid);
+  const reject = (rejection: Rejection): Decision => ({
+    accepted: false,
+    rejection,
+    minimumMinor: leastMinor,
+  });
+
+  if (lot.status === "withdrawn") return reject("withdrawn");
+  if (lot.status === "closed") return reject("closed");
+  if (lot.opensAtMs === null || lot.closesAtMs === null || nowMs < lot.opensAtMs) {
+    return reject("not_open");
+  }
+  if (nowMs >= lot.closesAtMs) return reject("closed");
+  if (bid.amountMinor > lot.rules.maxAmountMinor) return reject("too_high");
+  if (bid.amountMinor < leastMinor) return reject("too_low");
+
+  const events: LotEvent[] = [];
+  let after = lot;
+  const record = (event: LotEvent): void => {
+    events.push(event);
+    after = apply(after, event);
+  };
+  const common = () => ({ lotId: lot.lotId, epoch: lot.epoch, seq: after.seq + 1, atMs: nowMs });
+
+  if (lot.status === "scheduled") {
+    record({
+      type: "lot_opened",
+      ...common(),
+      opensAtMs: lot.opensAtMs,
+      closesAtMs: lot.closesAtMs,
+      minimumMinor: leastMinor,
+    });
+  }
+  const closesAtMs = closeAfter(lot, lot.closesAtMs, nowMs);
+  record({
+    type: "bid_accepted",
+    ...common(),
+    bidId: bid.bidId,
+    bidderId: bid.bidderId,
+    amountMinor: bid.amountMinor,
+    minimumMinor: minimumMinor(lot, bid),
+    closesAtMs,
+    reserveMet: reserveMet(lot, bid.amountMinor),
+    key: bid.key,
+  });
+  if (closesAtMs !== lot.closesAtMs) {
+    record({ type: "lot_extended", ...common(), closesAtMs, extensions: lot.extensions + 1 });
+  }
+  return { accepted: true, events, lot: after };
+}
+
+/** Where the close lies after a bid at `nowMs`: a late bid leaves its answer some time. */
+function closeAfter({ rules, extensions }: Lot, closesAtMs: number, nowMs: number): number {
+  const { windowMs, extensionMs, maxExtensions } = rules.antiSniping;
+  const late = windowMs > 0 && closesAtMs - nowMs <= windowMs && extensions < maxExtensions;
+  return late ? Math.max(closesAtMs, nowMs + extensionMs) : closesAtMs;
+}
+
+/** What viewers may know: null where there is no reserve or it is hidden. */
+export function reserveMet(lot: Lot, amountMinor: number): boolean | null {
+  if (lot.reserveMinor === null || lot.rules.reserveDisclosure === "Hidden") return null;
+  return amountMinor >= lot.reserveMinor;
+}

@@ -1,0 +1,133 @@
+/**
+ * What can happen to a lot. An event is written once, as the text that `encodeEvent` gives; the same
+ * bytes lie in the outbox, in JetStream and in the archive. Lua writes the same text, key by key in
+ * the order below (store/append-event.lua); a test holds the two equal.
+ */
+import { isMinor } from "./money.ts";
+
+interface Common {
+  readonly lotId: string;
+  readonly epoch: number;
+  readonly seq: number;
+  /** Redis's clock when it happened. */
+  readonly atMs: number;
+}
+
+export interface LotOpened extends Common {
+  readonly type: "lot_opened";
+  readonly opensAtMs: number;
+  readonly closesAtMs: number;
+  readonly minimumMinor: number;
+}
+
+export interface BidAccepted extends Common {
+  readonly type: "bid_accepted";
+  readonly bidId: string;
+  readonly bidderId: string;
+  readonly amountMinor: number;
+  /** The least the next bid may be. */
+  readonly minimumMinor: number;
+  /** After this bid: later than before when it came within the anti-sniping window. */
+  readonly closesAtMs: number;
+  /** Null where there is no reserve, or it is hidden. */
+  readonly reserveMet: boolean | null;
+  /** The bidder's idempotency key. Never shown to viewers. */
+  readonly key: string;
+}
+
+/** Comes right after the bid that caused it. */
+export interface LotExtended extends Common {
+  readonly type: "lot_extended";
+  readonly closesAtMs: number;
+  readonly extensions: number;
+}
+
+export type Outcome = "sold" | "reserve_not_met" | "no_bids";
+
+export interface LotClosed extends Common {
+  readonly type: "lot_closed";
+  readonly outcome: Outcome;
+  /** The winning bid, when sold. */
+  readonly bidId: string | null;
+  readonly bidderId: string | null;
+  readonly amountMinor: number | null;
+}
+
+export interface LotWithdrawn extends Common {
+  readonly type: "lot_withdrawn";
+}
+
+export type LotEvent = LotOpened | BidAccepted | LotExtended | LotClosed | LotWithdrawn;
+
+type Check = (value: unknown) => boolean;
+
+const count: Check = (value) => isMinor(value) && value > 0;
+const text: Check = (value) => typeof value === "string" && value.length > 0;
+const orNull =
+  (check: Check): Check =>
+  (value) =>
+    value === null || check(value);
+const outcome: Check = (value) =>
+  value === "sold" || value === "reserve_not_met" || value === "no_bids";
+
+const COMMON = { lotId: text, epoch: count, seq: count, atMs: isMinor };
+
+/** The fields of each event after `type`, in the order they are written. */
+const FIELDS: Record<LotEvent["type"], Record<string, Check>> = {
+  lot_opened: { ...COMMON, opensAtMs: isMinor, closesAtMs: isMinor, minimumMinor: count },
+  bid_accepted: {
+    ...COMMON,
+    bidId: text,
+    bidderId: text,
+    amountMinor: count,
+    minimumMinor: count,
+    closesAtMs: isMinor,
+    reserveMet: orNull((value) => typeof value === "boolean"),
+    key: text,
+  },
+  lot_extended: { ...COMMON, closesAtMs: isMinor, extensions: count },
+  lot_closed: {
+    ...COMMON,
+    outcome,
+    bidId: orNull(text),
+    bidderId: orNull(text),
+    amountMinor: orNull(count),
+  },
+  lot_withdrawn: { ...COMMON },
+};
+
+export const EVENT_TYPES = Object.keys(FIELDS) as LotEvent["type"][];
+
+/** The one text of an event: JSON without spaces, `type` first, then the fields in order. */
+export function encodeEvent(event: LotEvent): string {
+  const values = event as unknown as Record<string, unknown>;
+  const ordered: Record<string, unknown> = { type: event.type };
+  for (const field of Object.keys(FIELDS[event.type])) ordered[field] = values[field];
+  return JSON.stringify(ordered);
+}
+
+/** Reads an event back. @throws Error naming what is wrong: such a text is poison, not an outage. */
+export function decodeEvent(eventText: string): LotEvent {
+  const event: unknown = JSON.parse(eventText);
+  if (typeof event !== "object" || event === null) throw new Error("an event must be an object");
+  const values = event as Record<string, unknown>;
+  const type = values["type"] as LotEvent["type"];
+  const fields = Object.hasOwn(FIELDS, String(type)) ? FIELDS[type] : undefined;
+  if (!fields) throw new Error(`unknown event type ${JSON.stringify(type)}`);
+  for (const [field, check] of Object.entries(fields)) {
+    if (!check(values[field])) throw new Error(`${type}: bad ${field}`);
+  }
+  return event as LotEvent;
+}
+
+/**
+ * Several events of one lot, as one script call appended them: one event a line. An outbox entry, a
+ * JetStream message and an entry of a lot's own stream each hold such a text.
+ */
+export function decodeEvents(lines: string): LotEvent[] {
+  return lines.split("\n").map(decodeEvent);
+}
+
+export function encodeEvents(events: readonly LotEvent[]): string {
+  return events.map(encodeEvent).join("\n");
+}

@@ -1,0 +1,16 @@
+import type { LeadingBid } from "./lot.ts";
+import type { IncrementBand, Terms } from "./terms.ts";
+
+/** The step in force at a leading amount: that of the last band which begins at or below it. */
+export function stepMinorAt(increments: readonly IncrementBand[], amountMinor: number): number {
+  const band = increments.findLast(({ fromMinor }) => fromMinor <= amountMinor);
+  if (!band) throw new Error("the first increment band must begin at 0");
+  return band.stepMinor;
+}
+
+/** The least the next bid may be: the start, then one step above the leading bid. Never 0. */
+export function minimumMinor(terms: Terms, leadingBid: LeadingBid | null): number {
+  return leadingBid === null
+    ? Math.max(1, terms.startMinor)
+    : leadingBid.amountMinor + stepMinorAt(terms.rules.increments, leadingBid.amountMinor);
+}

@@ -1,0 +1,54 @@
+/** What anybody may see of a lot: over HTTP, and in a viewer's snapshot. */
+import { reserveMet } from "./decide.ts";
+import type { LotEvent, Outcome } from "./events.ts";
+import { minimumMinor } from "./increments.ts";
+import { result } from "./lifecycle.ts";
+import type { LeadingBid, Lot, LotStatus } from "./lot.ts";
+
+export interface LotView {
+  readonly lotId: string;
+  readonly title: string;
+  readonly status: LotStatus;
+  /** The least the next bid may be. */
+  readonly minimumMinor: number;
+  readonly leadingBid: LeadingBid | null;
+  readonly bidCount: number;
+  readonly opensAtMs: number | null;
+  readonly closesAtMs: number | null;
+  readonly extensions: number;
+  /** Null where there is no reserve, nothing is disclosed of it, or no bid yet. */
+  readonly reserveMet: boolean | null;
+  /** Where it is public. */
+  readonly reserveMinor: number | null;
+  /** Once closed. */
+  readonly outcome: Outcome | null;
+  readonly epoch: number;
+  readonly seq: number;
+}
+
+export function viewOf(lot: Lot): LotView {
+  const { lotId, title, status, leadingBid, bidCount, opensAtMs, closesAtMs, extensions } = lot;
+  return {
+    lotId,
+    title,
+    status,
+    minimumMinor: minimumMinor(lot, leadingBid),
+    leadingBid,
+    bidCount,
+    opensAtMs,
+    closesAtMs,
+    extensions,
+    reserveMet: leadingBid && reserveMet(lot, leadingBid.amountMinor),
+    reserveMinor: lot.rules.reserveDisclosure === "Public" ? lot.reserveMinor : null,
+    outcome: status === "closed" ? result(lot).outcome : null,
+    epoch: lot.epoch,
+    seq: lot.seq,
+  };
+}
+
+/** An event as viewers get it: without the bidder's key, which is a secret between two. */
+export function frameOf(event: LotEvent): Omit<LotEvent, "key"> {
+  if (event.type !== "bid_accepted") return event;
+  const { key: _, ...shown } = event;
+  return shown;
+}

@@ -1,0 +1,46 @@
+/** The only reader of process.env: each process states what it reads as one schema. */
+import Type from "typebox";
+import { Value } from "typebox/value";
+
+/** What every process of ours reads. */
+export const ProcessEnv = {
+  LOG_LEVEL: Type.String({
+    description: "How much is logged: fatal, error, warn, info, debug or trace.",
+    pattern: "^(fatal|error|warn|info|debug|trace|silent)$",
+    default: "info",
+  }),
+  DRAIN_MS: Type.Integer({
+    description: "How long a process that was told to stop may take to finish, in ms.",
+    minimum: 0,
+    maximum: 600_000,
+    default: 10_000,
+  }),
+};
+
+/**
+ * Reads the environment by a schema of flat properties. Numbers and booleans are read from text;
+ * defaults are filled in; variables that the schema does not name are not looked at.
+ * @throws Error that names every wrong variable, what was wrong, and never its value (it may be secret)
+ */
+export function readEnv<T extends Type.TObject>(
+  schema: T,
+  env: NodeJS.ProcessEnv = process.env,
+): Type.Static<T> {
+  const known = Object.keys(schema.properties);
+  const given = Object.fromEntries(
+    known.flatMap((name) =>
+      env[name] === undefined || env[name] === "" ? [] : [[name, env[name]]],
+    ),
+  );
+  const value = Value.Default(schema, Value.Convert(schema, given));
+  const problems = Value.Errors(schema, value);
+  if (problems.length > 0) {
+    const lines = problems.map((problem) => {
+      const missing = (problem as { params?: { requiredProperties?: string[] } }).params;
+      const name = problem.instancePath.slice(1) || missing?.requiredProperties?.join(", ") || "?";
+      return `  ${name}: ${problem.message}`;
+    });
+    throw new Error(`wrong configuration:\n${lines.join("\n")}`);
+  }
+  return value as Type.Static<T>;
+}

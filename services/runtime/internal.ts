@@ -1,0 +1,38 @@
+/** The port that only the cluster sees: health, metrics, and what a tier adds. */
+import { fastify, type FastifyInstance } from "fastify";
+import { Registry, collectDefaultMetrics } from "prom-client";
+
+export function createRegistry(tier: string): Registry {
+  const registry = new Registry();
+  registry.setDefaultLabels({ tier });
+  collectDefaultMetrics({ register: registry });
+  return registry;
+}
+
+export interface Health {
+  /** Whether this process can do its work now. What is said in `why` goes to the one who asks. */
+  ready(): Promise<{ ready: boolean; why?: string }>;
+}
+
+/**
+ * `/livez`: the event loop turns. `/readyz`: 200 or 503 with the reason. `/metrics`: Prometheus text.
+ * The caller listens and closes.
+ */
+export function createInternalServer(health: Health, registry: Registry): FastifyInstance {
+  const app = fastify({
+    logger: false,
+    requestTimeout: 5_000,
+    connectionTimeout: 10_000,
+    bodyLimit: 1024 * 1024,
+    forceCloseConnections: true,
+  });
+  app.get("/livez", () => ({ status: "ok" }));
+  app.get("/readyz", async (_request, reply) => {
+    const { ready, why } = await health.ready();
+    return reply.code(ready ? 200 : 503).send({ status: ready ? "ok" : "not ready", why });
+  });
+  app.get("/metrics", async (_request, reply) => {
+    return reply.type(registry.contentType).send(await registry.metrics());
+  });
+  return app;
+}

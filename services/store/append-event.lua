@@ -1,0 +1,86 @@
+-- What the scripts that write events share; connect.ts puts it before each of them.
+--
+-- A lot is read into a table, changed, and written back by append(), which is the only place where
+-- anything is recorded. Redis does not undo a script that fails half-way, so append() makes the one
+-- call that can be refused first: XADD of the lot's own stream, whose ids are <epoch>-<seq>, refuses
+-- an order that would go back.
+--
+-- Text is never built from what a caller sent raw: bidders and keys arrive as JSON string literals.
+-- Numbers are written by whole(): cjson and ".." turn amounts from 10^14 on into 1e+14.
+
+local LOT_STREAM_ENTRIES = 1000 -- about; older events are in the archive
+
+local function whole(number) return string.format("%.0f", number) end
+
+local function now_ms()
+  local time = redis.call("TIME")
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- nil where there is no such lot.
+local function read_lot(key, lot_id)
+  local f = redis.call("HMGET", key, "status", "epoch", "seq", "atMs", "opensAtMs", "closesAtMs",
+    "extensions", "startMinor", "reserveMinor", "bidId", "bidder", "amountMinor", "bidCount")
+  if not f[1] then return nil end
+  return {
+    id = lot_id, key = key, status = f[1], epoch = tonumber(f[2]), seq = tonumber(f[3]),
+    at = tonumber(f[4]), opens = tonumber(f[5]), closes = tonumber(f[6]),
+    extensions = tonumber(f[7]), start = tonumber(f[8]), reserve = tonumber(f[9]),
+    bid_id = f[10], bidder = f[11], amount = tonumber(f[12]), bids = tonumber(f[13]),
+    lines = {},
+  }
+end
+
+-- increments: {{fromMinor, stepMinor}, ...}, sorted.
+local function minimum_after(increments, amount)
+  local step
+  for i = 1, #increments do
+    if increments[i][1] <= amount then step = increments[i][2] end
+  end
+  return amount + step
+end
+
+local function minimum_of(lot, increments)
+  return lot.amount and minimum_after(increments, lot.amount) or math.max(1, lot.start)
+end
+
+-- The next event of a lot. `rest` is the JSON after the fields that all events share.
+local function event(lot, kind, rest)
+  lot.seq = lot.seq + 1
+  lot.lines[#lot.lines + 1] = string.format(
+    '{"type":"%s","lotId":"%s","epoch":%.0f,"seq":%.0f,"atMs":%.0f%s}',
+    kind, lot.id, lot.epoch, lot.seq, lot.at, rest)
+end
+
+local function open(lot, increments)
+  lot.status, lot.moved = "open", true
+  event(lot, "lot_opened", string.format(',"opensAtMs":%.0f,"closesAtMs":%.0f,"minimumMinor":%.0f',
+    lot.opens, lot.closes, minimum_of(lot, increments)))
+end
+
+-- Records what happened to a lot: its stream, the outbox, its hash, and when it is due next.
+local function append(lot, keys)
+  if #lot.lines == 0 then return end
+  local text = table.concat(lot.lines, "\n")
+  redis.call("XADD", keys.events, "MAXLEN", "~", LOT_STREAM_ENTRIES,
+    whole(lot.epoch) .. "-" .. whole(lot.seq), "events", text)
+  redis.call("XADD", keys.outbox, "*", "lotId", lot.id, "events", text)
+  redis.call("HINCRBY", keys.auction, "pendingBytes", #text)
+  redis.call("HSET", lot.key, "status", lot.status, "seq", whole(lot.seq), "atMs", whole(lot.at),
+    "extensions", lot.extensions, "bidCount", whole(lot.bids))
+  if lot.amount then
+    redis.call("HSET", lot.key, "bidId", lot.bid_id, "bidder", lot.bidder,
+      "amountMinor", whole(lot.amount))
+  end
+  if lot.moved then
+    if lot.status == "open" then
+      redis.call("HSET", lot.key, "closesAtMs", whole(lot.closes))
+      redis.call("ZADD", keys.due, whole(lot.closes), lot.id)
+      redis.call("SET", keys.closing, "1", "PXAT", whole(lot.closes))
+    else
+      redis.call("ZREM", keys.due, lot.id)
+      redis.call("DEL", keys.closing)
+    end
+  end
+end
+

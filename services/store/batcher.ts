@@ -1,0 +1,156 @@
+/**
+ * Gathers the bids of one event-loop turn on one lot into one script call. While calls are in flight
+ * the next batch grows by itself: short waits when it is quiet, few calls when it is not.
+ */
+import { performance } from "node:perf_hooks";
+import type { Bid } from "../lot/lot.ts";
+import { type Store, storeClockMs } from "./connect.ts";
+import type { Keys } from "./keys.ts";
+import { type Batch, MAX_BATCH, type Placement, placeBids, type Seen } from "./place-bids.ts";
+
+/** How bids are decided: by the script, or by an optimistic transaction. */
+export interface Strategy {
+  decide(lotId: string, bids: readonly Bid[], seen: Seen, deadlineMs: number): Promise<Batch>;
+  /** Redis's clock. */
+  nowMs(): Promise<number>;
+  /** Calls in flight a lot that make sense for it. */
+  readonly maxInFlight: number;
+}
+
+export interface BatcherOptions {
+  /** Bids waiting in all lots together; more are refused as `busy`. */
+  readonly maxWaiting: number;
+  /** From arrival to decision: a bid not sent within it is refused, one sent is not decided after it. */
+  readonly deadlineMs: number;
+  /** For each batch answered or lost, for metrics. */
+  readonly onBatch?: (bids: number, tookMs: number) => void;
+  readonly onError?: (error: Error) => void;
+}
+
+export const BATCHER_DEFAULTS = { maxWaiting: 20_000, deadlineMs: 800 } as const;
+
+interface Waiting {
+  readonly bid: Bid;
+  readonly arrivedMs: number;
+  readonly settle: (placement: Placement) => void;
+}
+
+interface Lane {
+  waiting: Waiting[];
+  inFlight: number;
+  seen: Seen;
+  scheduled: boolean;
+}
+
+const NEVER_SEEN: Seen = { epoch: 0, seq: 0 };
+
+export class Batcher {
+  #lanes = new Map<string, Lane>();
+  #waiting = 0;
+  /** Redis's clock minus ours, as of its last answer; null until it said. */
+  #clockOffsetMs: number | null = null;
+  readonly #strategy: Strategy;
+  readonly #options: BatcherOptions;
+
+  constructor(strategy: Strategy, options: BatcherOptions) {
+    this.#strategy = strategy;
+    this.#options = options;
+  }
+
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** Never rejects: every fate of a bid is a Placement. */
+  place(lotId: string, bid: Bid): Promise<Placement> {
+    if (this.#waiting >= this.#options.maxWaiting) {
+      return Promise.resolve({ outcome: "unavailable", why: "busy" });
+    }
+    return new Promise((settle) => {
+      this.#waiting++;
+      const lane = this.#lane(lotId);
+      lane.waiting.push({ bid, arrivedMs: performance.now(), settle });
+      this.#schedule(lotId, lane);
+    });
+  }
+
+  #lane(lotId: string): Lane {
+    let lane = this.#lanes.get(lotId);
+    if (lane) return lane;
+    lane = { waiting: [], inFlight: 0, seen: NEVER_SEEN, scheduled: false };
+    this.#lanes.set(lotId, lane);
+    return lane;
+  }
+
+  #schedule(lotId: string, lane: Lane): void {
+    if (lane.scheduled || lane.inFlight >= this.#strategy.maxInFlight) return;
+    lane.scheduled = true;
+    setImmediate(() => {
+      lane.scheduled = false;
+      while (lane.waiting.length > 0 && lane.inFlight < this.#strategy.maxInFlight) {
+        void this.#flush(lotId, lane, lane.waiting.splice(0, MAX_BATCH));
+      }
+    });
+  }
+
+  async #flush(lotId: string, lane: Lane, taken: Waiting[]): Promise<void> {
+    this.#waiting -= taken.length;
+    const sentMs = performance.now();
+    const { deadlineMs, onBatch } = this.#options;
+    const inTime = taken.filter(({ arrivedMs, settle }) => {
+      const late = sentMs - arrivedMs > deadlineMs;
+      if (late) settle({ outcome: "unavailable", why: "expired" });
+      return !late;
+    });
+    if (inTime.length === 0) return;
+
+    lane.inFlight++;
+    const placements = await this.#decide(lotId, lane, inTime, sentMs);
+    lane.inFlight--;
+    onBatch?.(inTime.length, performance.now() - sentMs);
+    for (const [i, { settle }] of inTime.entries()) settle(placements[i]!);
+    if (lane.waiting.length > 0) this.#schedule(lotId, lane);
+    // A lot that the store does not know leaves nothing behind.
+    else if (lane.inFlight === 0 && lane.seen === NEVER_SEEN) this.#lanes.delete(lotId);
+  }
+
+  async #decide(lotId: string, lane: Lane, sent: Waiting[], sentMs: number): Promise<Placement[]> {
+    const bids = sent.map(({ bid }) => bid);
+    try {
+      this.#clockOffsetMs ??= (await this.#strategy.nowMs()) - sentMs;
+      const deadlineMs = Math.ceil(sentMs + this.#clockOffsetMs + this.#options.deadlineMs);
+      const decided = await this.#strategy.decide(lotId, bids, lane.seen, deadlineMs);
+      const { placements, seen, nowMs } = decided;
+      if (seen && isAhead(seen, lane.seen)) lane.seen = seen;
+      if (nowMs !== null) this.#clockOffsetMs = nowMs - sentMs;
+      return placements;
+    } catch (error) {
+      this.#options.onError?.(error as Error);
+      const placement: Placement = wasNotDecided(error as Error)
+        ? { outcome: "unavailable", why: "store" }
+        : { outcome: "unknown" };
+      return sent.map(() => placement);
+    }
+  }
+}
+
+function isAhead(a: Seen, b: Seen): boolean {
+  return a.epoch > b.epoch || (a.epoch === b.epoch && a.seq > b.seq);
+}
+
+/**
+ * Whether an error says that Redis decided nothing. A connection that was not there sent nothing; an
+ * error reply comes before a script's first write. Anything else, and the bids' fate is unknown.
+ */
+function wasNotDecided(error: Error): boolean {
+  return error.name === "ReplyError" || error.message.startsWith("Stream isn't writeable");
+}
+
+/** The strategy that asks place-bids.lua. */
+export function scriptStrategy(store: Store, keys: Keys): Strategy {
+  return {
+    decide: (...batch) => placeBids(store, keys, ...batch),
+    nowMs: () => storeClockMs(store),
+    maxInFlight: 2,
+  };
+}

@@ -1,0 +1,96 @@
+--[[
+define-lots: write the rules and the lots of an auction. Until it opens they may change in any way;
+after that only lots may be withdrawn and closes moved later, and anything else is refused whole.
+The same definition twice changes nothing.
+
+KEYS[1] auction  KEYS[2] outbox  KEYS[3] due, then for each lot: lot hash, events stream, closing
+ARGV[1] the auction's fields, JSON object of strings; termsHash among them covers all that freezes
+ARGV[2] the lots in the order of their keys, JSON: [{lotId, fields: {…}, withdrawn}]. A lot without
+        fields is one that the store has and the definition has no more
+ARGV[3] the lotIds that the caller found in the store, JSON, as the hash has them; "" for none
+
+Reply   {"defined"} | {"refused", why} | {"again"}: the store changed since the caller looked
+--]]
+local auction, lots = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
+local clock = now_ms()
+local known = redis.call("HMGET", KEYS[1], "lotIds", "termsHash", "opensAtMs", "keysBucket", "pendingBytes")
+if (known[1] or "") ~= ARGV[3] then return {"again"} end
+
+local frozen = tonumber(known[3]) and clock >= tonumber(known[3])
+if frozen and known[2] ~= auction.termsHash then
+  return {"refused", "the auction is open: its lots and rules are frozen"}
+end
+
+if frozen then
+  for i, definition in ipairs(lots) do
+    local asked = tonumber(definition.fields.closesAtMs)
+    local was = redis.call("HMGET", KEYS[1 + 3 * i], "opensAtMs", "definedCloseMs", "status")
+    if definition.fields.lastsMs ~= "" then asked = tonumber(was[1]) + tonumber(definition.fields.lastsMs) end
+    if asked < tonumber(was[2] or 0) then
+      return {"refused", "the auction is open: a close may only move later"}
+    end
+    definition.close = asked
+  end
+end
+
+local fields = {}
+for name, value in pairs(auction) do
+  if not (name == "opensAtMs" and value == "") or not known[3] then
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+end
+redis.call("HSET", KEYS[1], "keysBucket", known[4] or "0", "pendingBytes", known[5] or "0", unpack(fields))
+local opens = tonumber(redis.call("HGET", KEYS[1], "opensAtMs"))
+local increments = cjson.decode(auction.increments)
+
+for i, definition in ipairs(lots) do
+  local at = 1 + 3 * i
+  local key, lot_id = KEYS[at], definition.lotId
+  local keys = {auction = KEYS[1], outbox = KEYS[2], due = KEYS[3],
+    events = KEYS[at + 1], closing = KEYS[at + 2]}
+  if not definition.fields then
+    redis.call("DEL", key, keys.events, keys.closing)
+    redis.call("ZREM", KEYS[3], lot_id)
+  elseif not frozen then
+    local lot_fields = {}
+    for name, value in pairs(definition.fields) do
+      lot_fields[#lot_fields + 1] = name
+      lot_fields[#lot_fields + 1] = value
+    end
+    if redis.call("HSETNX", key, "status", "scheduled") == 1 then
+      redis.call("HSET", key, "epoch", auction.epoch, "seq", "0", "atMs", "0", "extensions", "0",
+        "bidCount", "0")
+    end
+    redis.call("HSET", key, unpack(lot_fields))
+    local closes = tonumber(definition.fields.closesAtMs)
+    if opens then
+      closes = closes or opens + tonumber(definition.fields.lastsMs)
+      redis.call("HSET", key, "opensAtMs", whole(opens), "closesAtMs", whole(closes))
+      if redis.call("HGET", key, "status") == "scheduled" then
+        redis.call("ZADD", KEYS[3], whole(opens), lot_id)
+      end
+    end
+    if closes then redis.call("HSET", key, "definedCloseMs", whole(closes)) end
+  end
+
+  local lot = read_lot(key, lot_id)
+  if lot and (lot.status == "scheduled" or lot.status == "open") then
+    lot.at = math.max(lot.at, clock)
+    if definition.withdrawn then
+      lot.status, lot.moved = "withdrawn", true
+      event(lot, "lot_withdrawn", "")
+    elseif definition.close then
+      local defined = tonumber(redis.call("HGET", key, "definedCloseMs") or 0)
+      redis.call("HSET", key, "definedCloseMs", whole(definition.close))
+      if definition.close > defined and definition.close > lot.closes then
+        if lot.status == "scheduled" then open(lot, increments) end
+        lot.closes, lot.moved = definition.close, true
+        event(lot, "lot_extended", string.format(',"closesAtMs":%.0f,"extensions":%.0f',
+          lot.closes, lot.extensions))
+      end
+    end
+    append(lot, keys)
+  end
+end
+return {"defined"}

@@ -1,0 +1,64 @@
+import { decodeEvents, type LotEvent } from "../lot/events.ts";
+import type { Store } from "./connect.ts";
+import type { Seen } from "./place-bids.ts";
+import type { Keys } from "./keys.ts";
+
+/**
+ * A lot's events after `since`, oldest first, up to its newest; null when the store no longer has
+ * the first of them (it keeps about the last 1,000 entries of a lot), or never had such a `since`.
+ */
+export async function eventsSince(
+  store: Store,
+  keys: Keys,
+  lotId: string,
+  since: Seen,
+  maxEntries: number,
+): Promise<LotEvent[] | null> {
+  const { events } = keys.lot(lotId);
+  // An entry's id is that of its last event, so the first one above `since` may begin before it.
+  const entries = await store.xrange(
+    events,
+    `(${since.epoch}-${since.seq}`,
+    "+",
+    "COUNT",
+    maxEntries,
+  );
+  const all = entries.flatMap(([, [, text]]) => decodeEvents(text!));
+  const missed = all.filter(({ epoch, seq }) => epoch > since.epoch || seq > since.seq);
+  if (entries.length === maxEntries) return null;
+  if (missed.length === 0) {
+    const [newest] = await store.xrevrange(events, "+", "-", "COUNT", 1);
+    const known = newest?.[0] ?? "1-0";
+    return known === `${since.epoch}-${since.seq}` ? [] : null;
+  }
+  const first = missed[0]!;
+  return first.epoch === since.epoch && first.seq === since.seq + 1 ? missed : null;
+}
+
+/**
+ * A lot's events before `before` (exclusive; null: from the newest), newest first.
+ * `complete` is false when older ones were trimmed and only the archive has them.
+ */
+export async function eventsBefore(
+  store: Store,
+  keys: Keys,
+  lotId: string,
+  before: Seen | null,
+  maxEntries: number,
+): Promise<{ events: LotEvent[]; complete: boolean }> {
+  const { events: key } = keys.lot(lotId);
+  const isBefore = ({ epoch, seq }: Seen) =>
+    before === null || epoch < before.epoch || (epoch === before.epoch && seq < before.seq);
+  // `before` may lie inside an entry whose id is above it: start there, and drop what is not before.
+  let from = "+";
+  if (before !== null) {
+    const [holding] = await store.xrange(key, `${before.epoch}-${before.seq}`, "+", "COUNT", 1);
+    from = holding?.[0] ?? "+";
+  }
+  const entries = await store.xrevrange(key, from, "-", "COUNT", maxEntries);
+  const events = entries.flatMap(([, [, text]]) => decodeEvents(text!).reverse()).filter(isBefore);
+  return {
+    events,
+    complete: events.at(-1)?.seq === 1 || (events.length === 0 && before?.seq === 1),
+  };
+}

@@ -1,0 +1,16 @@
+--[[
+hold-lease: take a lease, keep one's own, or give it back.
+
+KEYS[1] lease  string  its holder; expires unless it is kept
+ARGV    holder, ttlMs ("0" gives it back)
+Reply   {1 or 0: whether the caller holds it now, nowMs}
+--]]
+local clock = now_ms()
+local holder = redis.call("GET", KEYS[1])
+if holder and holder ~= ARGV[1] then return {0, clock} end
+if ARGV[2] == "0" then
+  redis.call("DEL", KEYS[1])
+  return {0, clock}
+end
+redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
+return {1, clock}

@@ -1,0 +1,41 @@
+/**
+ * Names of everything in Redis. All that one script touches shares the hash tag
+ * `{auction uid:partition}`, so that it lies in one slot of a cluster. A single Redis is one
+ * partition: 0.
+ */
+export interface Keys {
+  readonly auction: string;
+  readonly outbox: string;
+  readonly due: string;
+  readonly answers: readonly [string, string];
+  lot(lotId: string): LotKeys;
+  /** Who may do the named work of this partition at present. */
+  lease(work: "clock" | "relay"): string;
+}
+
+export interface LotKeys {
+  readonly lot: string;
+  readonly events: string;
+  readonly closing: string;
+}
+
+export function keysOf(auctionUid: string, partition = 0): Keys {
+  const tag = `gavel:{${auctionUid}:${partition}}`;
+  return {
+    auction: `${tag}:auction`,
+    outbox: `${tag}:outbox`,
+    due: `${tag}:due`,
+    answers: [`${tag}:keys:0`, `${tag}:keys:1`],
+    lot: (lotId) => ({
+      lot: `${tag}:lot:${lotId}`,
+      events: `${tag}:events:${lotId}`,
+      closing: `${tag}:closing:${lotId}`,
+    }),
+    lease: (work) => `${tag}:lease:${work}`,
+  };
+}
+
+/** The keys that lifecycle scripts take for several lots: three for each. */
+export function keysOfLots(keys: Keys, lotIds: readonly string[]): string[] {
+  return lotIds.flatMap((lotId) => Object.values(keys.lot(lotId)) as string[]);
+}

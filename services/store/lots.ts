@@ -1,0 +1,119 @@
+/** Reading lots and auctions as they stand. Each lot is one hash, so no read is torn. */
+import type { Lot, LotStatus } from "../lot/lot.ts";
+import type { Rules } from "../lot/terms.ts";
+import type { Store } from "./connect.ts";
+import type { Keys } from "./keys.ts";
+
+/** An auction as the store keeps it. */
+export interface StoredAuction {
+  readonly uid: string;
+  readonly name: string;
+  readonly title: string;
+  /** ISO 4217. */
+  readonly currency: string;
+  readonly minorUnitDigits: number;
+  readonly lotIds: readonly string[];
+  readonly rules: Rules;
+  /** Null until it is opened, where its schedule says "as soon as it is ready". */
+  readonly opensAtMs: number | null;
+  readonly epoch: number;
+  /** Of what is written here: hex, as define-lots wrote it. */
+  readonly rulesHash: string;
+  /** Bytes of events that Postgres has not committed yet, and how many are allowed. */
+  readonly pendingBytes: number;
+  readonly maxPendingBytes: number;
+  /** Outbox ids: what Postgres has committed, and up to where the outbox was trimmed. */
+  readonly archivedId: string;
+  readonly trimmedId: string;
+}
+
+/** Null where this store does not know the auction (yet). */
+export async function readAuction(store: Store, keys: Keys): Promise<StoredAuction | null> {
+  const fields = await store.hgetall(keys.auction);
+  return fields["uid"] === undefined ? null : auctionOf(fields);
+}
+
+export function auctionOf(fields: Record<string, string>): StoredAuction {
+  const field = (name: string) => {
+    const value = fields[name];
+    if (value === undefined) throw new Error(`the auction in the store has no ${name}`);
+    return value;
+  };
+  return {
+    uid: field("uid"),
+    name: field("name"),
+    title: field("title"),
+    currency: field("currency"),
+    minorUnitDigits: Number(field("minorUnitDigits")),
+    lotIds: JSON.parse(field("lotIds")) as string[],
+    rules: {
+      increments: (JSON.parse(field("increments")) as [number, number][]).map(
+        ([fromMinor, stepMinor]) => ({ fromMinor, stepMinor }),
+      ),
+      antiSniping: {
+        windowMs: Number(field("windowMs")),
+        extensionMs: Number(field("extensionMs")),
+        maxExtensions: Number(field("maxExtensions")),
+      },
+      maxAmountMinor: Number(field("maxAmountMinor")),
+      reserveDisclosure: field("reserveDisclosure") as Rules["reserveDisclosure"],
+    },
+    opensAtMs: numberOrNull(fields["opensAtMs"]),
+    epoch: Number(field("epoch")),
+    rulesHash: field("rulesHash"),
+    pendingBytes: Number(field("pendingBytes")),
+    maxPendingBytes: Number(field("maxPendingBytes")),
+    archivedId: fields["archivedId"] ?? "0-0",
+    trimmedId: fields["trimmedId"] ?? "0-0",
+  };
+}
+
+/** The lots asked for, in that order; null for each that the store does not know. */
+export async function readLots(
+  store: Store,
+  keys: Keys,
+  auction: StoredAuction,
+  lotIds: readonly string[],
+): Promise<(Lot | null)[]> {
+  if (lotIds.length === 0) return [];
+  const pipeline = store.pipeline();
+  for (const lotId of lotIds) pipeline.hgetall(keys.lot(lotId).lot);
+  const replies = (await pipeline.exec()) ?? [];
+  return replies.map(([error, fields]) => {
+    if (error) throw error;
+    return lotOf(fields as Record<string, string>, auction.rules);
+  });
+}
+
+/** Null for an empty hash. */
+export function lotOf(fields: Record<string, string>, rules: Rules): Lot | null {
+  if (fields["status"] === undefined) return null;
+  const number = (name: string) => Number(fields[name]);
+  return {
+    lotId: fields["lotId"] ?? "",
+    title: fields["title"] ?? "",
+    status: fields["status"] as LotStatus,
+    startMinor: number("startMinor"),
+    reserveMinor: numberOrNull(fields["reserveMinor"]),
+    rules,
+    opensAtMs: numberOrNull(fields["opensAtMs"]),
+    closesAtMs: numberOrNull(fields["closesAtMs"]),
+    extensions: number("extensions"),
+    epoch: number("epoch"),
+    seq: number("seq"),
+    atMs: number("atMs"),
+    bidCount: number("bidCount"),
+    leadingBid:
+      fields["amountMinor"] === undefined
+        ? null
+        : {
+            bidId: fields["bidId"] ?? "",
+            bidderId: JSON.parse(fields["bidder"] ?? '""') as string,
+            amountMinor: number("amountMinor"),
+          },
+  };
+}
+
+function numberOrNull(text: string | undefined): number | null {
+  return text === undefined || text === "" ? null : Number(text);
+}

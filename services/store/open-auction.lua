@@ -1,0 +1,24 @@
+--[[
+open-auction: stamp the opening of an auction whose schedule says "as soon as it is ready", once, by
+Redis's clock. The stamp is never recomputed: a second call replies with the first one's. Opening the
+lots is open-lots.lua's.
+
+KEYS[1] auction  KEYS[2] due, then the hash of each lot
+ARGV    the lotId of each lot
+Reply   {"undefined"} | {"opens", opensAtMs}
+--]]
+local stamped = redis.call("HGET", KEYS[1], "opensAtMs")
+if not stamped then return {"undefined"} end
+if stamped ~= "" then return {"opens", tonumber(stamped)} end
+
+local clock = now_ms()
+redis.call("HSET", KEYS[1], "opensAtMs", whole(clock))
+for i, lot_id in ipairs(ARGV) do
+  local key = KEYS[2 + i]
+  local lot = redis.call("HMGET", key, "status", "closesAtMs", "lastsMs")
+  local closes = tonumber(lot[2]) or clock + tonumber(lot[3])
+  redis.call("HSET", key, "opensAtMs", whole(clock), "closesAtMs", whole(closes),
+    "definedCloseMs", whole(closes))
+  if lot[1] == "scheduled" then redis.call("ZADD", KEYS[2], whole(clock), lot_id) end
+end
+return {"opens", clock}

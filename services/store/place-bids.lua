@@ -1,0 +1,130 @@
+--[[
+place-bids: decide a batch of bids on one lot, in their order, and record those that are accepted.
+One bid is a batch of one; a batch of N gives what N single calls give.
+
+The rules are decide() of lot/decide.ts, in the same order; place-bids.live.test.ts holds the two
+equal. The clock is Redis's own: gateways disagree about the time, and one that runs late would go on
+selling after the close. The first bid after opensAtMs opens the lot.
+
+KEYS[1] auction  hash    the rules, keysBucket, pendingBytes
+KEYS[2] outbox   stream  every event, for the relay and the viewers
+KEYS[3] due      zset    lots by their next opening or close
+KEYS[4] keys:0   hash    idempotency: lot:bidder:key -> the answer of an accepted bid. Two hashes take
+KEYS[5] keys:1   hash    turns every KEYS_WINDOW_MS, so an answer is kept for one to two of them
+KEYS[6] lot      hash
+KEYS[7] events   stream  the lot's own events, ids <epoch>-<seq>
+KEYS[8] closing  string  expires at the lot's close; the optimistic strategy watches it
+ARGV    lotId, seenEpoch, seenSeq: the lot's latest event that the caller knows of, deadlineMs: by
+        Redis's clock, then for each bid: bidId, bidder (JSON string), key (JSON string), amountMinor
+
+Reply   {"undefined"}           no auction here (yet)            nothing was decided
+        {"expired", nowMs}      the deadline has passed          nothing was decided
+        {"regressed", nowMs}    the store is behind the caller   nothing was decided
+        {"full", nowMs}         the outbox is at its limit       nothing was decided
+        {"unknown_lot", nowMs}
+        {"decided", nowMs, epoch, seq, closesAtMs or "", answer of each bid ...}
+Answer  "accepted <amountMinor> <bidId> <epoch> <seq> <placedAtMs> <closesAtMs> <minimumMinor>"
+        "<rejection> <minimumMinor> <seq>": withdrawn closed not_open too_high too_low, judged at seq
+        "key_reused": the same key came before with another amount
+--]]
+local KEYS_WINDOW_MS = 10 * 60 * 1000
+local KEYS_MAX = 5000000
+
+local lot_id, seen_epoch, seen_seq = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local clock = now_ms()
+
+local rules = redis.call("HMGET", KEYS[1], "increments", "windowMs", "extensionMs", "maxExtensions",
+  "maxAmountMinor", "reserveDisclosure", "pendingBytes", "maxPendingBytes", "keysBucket")
+if not rules[1] then return {"undefined"} end
+if clock > tonumber(ARGV[4]) then return {"expired", clock} end
+
+local lot = read_lot(KEYS[6], lot_id)
+if not lot then return {"unknown_lot", clock} end
+if lot.epoch < seen_epoch or (lot.epoch == seen_epoch and lot.seq < seen_seq) then
+  return {"regressed", clock}
+end
+if tonumber(rules[7]) >= tonumber(rules[8]) then return {"full", clock} end
+
+local increments = cjson.decode(rules[1])
+local window, extension = tonumber(rules[2]), tonumber(rules[3])
+local max_extensions, max_amount = tonumber(rules[4]), tonumber(rules[5])
+local hidden = rules[6] == "Hidden"
+
+local bucket, kept = math.floor(clock / KEYS_WINDOW_MS), tonumber(rules[9])
+if bucket > kept then
+  redis.call("UNLINK", KEYS[4 + bucket % 2])
+  if bucket > kept + 1 then redis.call("UNLINK", KEYS[4 + (bucket + 1) % 2]) end
+  redis.call("HSET", KEYS[1], "keysBucket", whole(bucket))
+else
+  bucket = kept
+end
+local current, previous = KEYS[4 + bucket % 2], KEYS[4 + (bucket + 1) % 2]
+if redis.call("HLEN", current) >= KEYS_MAX then return {"full", clock} end
+
+local names = {}
+for i = 5, #ARGV, 4 do names[#names + 1] = lot_id .. ":" .. ARGV[i + 1] .. ":" .. ARGV[i + 2] end
+local recent = redis.call("HMGET", current, unpack(names))
+local older = redis.call("HMGET", previous, unpack(names))
+
+lot.at = math.max(lot.at, clock)
+local minimum = minimum_of(lot, increments)
+local answered, to_keep = {}, {}
+
+local function decide(bid_id, bidder, key, amount)
+  local rejection
+  if lot.status == "withdrawn" then rejection = "withdrawn"
+  elseif lot.status == "closed" then rejection = "closed"
+  elseif not lot.opens or not lot.closes or lot.at < lot.opens then rejection = "not_open"
+  elseif lot.at >= lot.closes then rejection = "closed"
+  elseif amount > max_amount then rejection = "too_high"
+  elseif amount < minimum then rejection = "too_low"
+  end
+  if rejection then return rejection .. " " .. whole(minimum) .. " " .. whole(lot.seq) end
+
+  if lot.status == "scheduled" then open(lot, increments) end
+  local closes = lot.closes
+  if window > 0 and closes - lot.at <= window and lot.extensions < max_extensions then
+    closes = math.max(closes, lot.at + extension)
+  end
+  lot.bid_id, lot.bidder, lot.amount, lot.bids = bid_id, bidder, amount, lot.bids + 1
+  minimum = minimum_after(increments, amount)
+  local reserve_met = "null"
+  if lot.reserve and not hidden then reserve_met = tostring(amount >= lot.reserve) end
+  event(lot, "bid_accepted", string.format(
+    ',"bidId":"%s","bidderId":%s,"amountMinor":%.0f,"minimumMinor":%.0f,"closesAtMs":%.0f,"reserveMet":%s,"key":%s',
+    bid_id, bidder, amount, minimum, closes, reserve_met, key))
+  local answer = string.format("accepted %.0f %s %.0f %.0f %.0f %.0f %.0f",
+    amount, bid_id, lot.epoch, lot.seq, lot.at, closes, minimum)
+  if closes ~= lot.closes then
+    lot.closes, lot.extensions, lot.moved = closes, lot.extensions + 1, true
+    event(lot, "lot_extended", string.format(',"closesAtMs":%.0f,"extensions":%.0f',
+      closes, lot.extensions))
+  end
+  return answer
+end
+
+local reply = {"decided", clock, 0, 0, ""}
+for i = 1, #names do
+  local at, name = 4 * i + 1, names[i]
+  local earlier = answered[name] or recent[i] or older[i]
+  local amount = tonumber(ARGV[at + 3])
+  if not earlier then
+    local answer = decide(ARGV[at], ARGV[at + 1], ARGV[at + 2], amount)
+    if string.sub(answer, 1, 9) == "accepted " then
+      answered[name] = answer
+      to_keep[#to_keep + 1] = name
+      to_keep[#to_keep + 1] = answer
+    end
+    reply[#reply + 1] = answer
+  elseif string.sub(earlier, 10, 10 + #ARGV[at + 3]) == ARGV[at + 3] .. " " then
+    reply[#reply + 1] = earlier
+  else
+    reply[#reply + 1] = "key_reused"
+  end
+end
+
+append(lot, {auction = KEYS[1], outbox = KEYS[2], due = KEYS[3], events = KEYS[7], closing = KEYS[8]})
+if #to_keep > 0 then redis.call("HSET", current, unpack(to_keep)) end
+reply[3], reply[4] = lot.epoch, lot.seq
+if lot.closes then reply[5] = whole(lot.closes) end
+return reply

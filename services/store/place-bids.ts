@@ -1,0 +1,147 @@
+import type { Bid } from "../lot/lot.ts";
+import type { Rejection } from "../lot/decide.ts";
+import type { Store } from "./connect.ts";
+import type { Keys } from "./keys.ts";
+
+/** What became of one bid. Closed: a new outcome does not compile until every edge answers it. */
+export type Placement =
+  | Accepted
+  | Rejected
+  | { readonly outcome: "unknown_lot" }
+  /** The key came before, with another amount. */
+  | { readonly outcome: "key_reused" }
+  /** Nothing was decided; the bid may be sent again. */
+  | { readonly outcome: "unavailable"; readonly why: Refusal }
+  /** Sent to Redis and not answered: it may or may not have been accepted. Its key will tell. */
+  | { readonly outcome: "unknown" };
+
+export interface Accepted {
+  readonly outcome: "accepted";
+  readonly bidId: string;
+  readonly lotId: string;
+  readonly amountMinor: number;
+  readonly epoch: number;
+  readonly seq: number;
+  readonly placedAtMs: number;
+  readonly closesAtMs: number;
+  readonly minimumMinor: number;
+}
+
+export interface Rejected {
+  readonly outcome: Rejection;
+  readonly minimumMinor: number;
+  /** The lot's latest event when the bid was judged; 0 before it opened. */
+  readonly epoch: number;
+  readonly seq: number;
+}
+
+export type Refusal = "store" | "busy" | "undefined" | "expired" | "regressed" | "full";
+
+/** The latest event of a lot that a process knows of. */
+export interface Seen {
+  readonly epoch: number;
+  readonly seq: number;
+}
+
+export interface Batch {
+  readonly placements: Placement[];
+  /** Where the lot stands now; null when nothing was decided. */
+  readonly seen: Seen | null;
+  /** Redis's clock; null when it did not say. */
+  readonly nowMs: number | null;
+}
+
+const ID = /^[A-Za-z0-9-]{1,64}$/;
+
+/** How many bids one call may hold: bounds the time that Redis is busy with one lot. */
+export const MAX_BATCH = 256;
+
+/**
+ * Decides bids on one lot, in order, each at most once for its key.
+ * @param deadlineMs by Redis's clock: decided before it or not at all
+ * @throws what ioredis throws when Redis did not answer; the bids' fate is then unknown
+ */
+export async function placeBids(
+  store: Store,
+  keys: Keys,
+  lotId: string,
+  bids: readonly Bid[],
+  seen: Seen,
+  deadlineMs: number,
+): Promise<Batch> {
+  if (!ID.test(lotId) || bids.length > MAX_BATCH) throw new Error("not a batch on one lot");
+  const { lot, events, closing } = keys.lot(lotId);
+  const args: (string | number)[] = [
+    ...[keys.auction, keys.outbox, keys.due, ...keys.answers, lot, events, closing],
+    ...[lotId, seen.epoch, seen.seq, deadlineMs],
+  ];
+  for (const { bidId, bidderId, key, amountMinor } of bids) {
+    if (!ID.test(bidId)) throw new Error(`not a bid id: ${bidId}`);
+    args.push(bidId, JSON.stringify(bidderId), JSON.stringify(key), amountMinor);
+  }
+  const [word, nowMs, ...rest] = await store.placeBids(...args);
+  return readReply(lotId, bids.length, word, Number(nowMs), rest);
+}
+
+function readReply(
+  lotId: string,
+  count: number,
+  word: string,
+  nowMs: number,
+  rest: (string | number)[],
+): Batch {
+  const all = (placement: Placement): Batch => ({
+    placements: Array<Placement>(count).fill(placement),
+    seen: null,
+    nowMs: word === "undefined" ? null : nowMs,
+  });
+  switch (word) {
+    case "undefined":
+    case "expired":
+    case "regressed":
+    case "full":
+      return all({ outcome: "unavailable", why: word });
+    case "unknown_lot":
+      return all({ outcome: "unknown_lot" });
+    case "decided": {
+      const [epoch, seq, , ...answers] = rest as [number, number, string, ...string[]];
+      const placements = answers.map((answer) => readAnswer(lotId, epoch, answer));
+      return { placements, seen: { epoch, seq }, nowMs };
+    }
+    default:
+      throw new Error(`place-bids.lua replied ${word}`);
+  }
+}
+
+function readAnswer(lotId: string, lotEpoch: number, answer: string): Placement {
+  const [word, ...values] = answer.split(" ");
+  switch (word) {
+    case "accepted": {
+      const [amountMinor, bidId, epoch, seq, placedAtMs, closesAtMs, minimumMinor] = values;
+      return {
+        outcome: word,
+        bidId: bidId!,
+        lotId,
+        amountMinor: Number(amountMinor),
+        epoch: Number(epoch),
+        seq: Number(seq),
+        placedAtMs: Number(placedAtMs),
+        closesAtMs: Number(closesAtMs),
+        minimumMinor: Number(minimumMinor),
+      };
+    }
+    case "withdrawn":
+    case "closed":
+    case "not_open":
+    case "too_high":
+    case "too_low": {
+      const [minimumMinor, seq] = values;
+      const judged = { minimumMinor: Number(minimumMinor), epoch: lotEpoch, seq: Number(seq) };
+      return { outcome: word, ...judged };
+    }
+    case "key_reused":
+      return { outcome: word };
+    default:
+      throw new Error(`place-bids.lua answered ${answer}`);
+  }
+}
