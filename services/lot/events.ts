@@ -35,7 +35,7 @@ export interface BidAccepted extends Common {
   readonly key: string;
 }
 
-/** Comes right after the bid that caused it. */
+/** Comes right after the bid that caused it; or the seller moved the close, which counts as none. */
 export interface LotExtended extends Common {
   readonly type: "lot_extended";
   readonly closesAtMs: number;
@@ -85,7 +85,7 @@ const FIELDS: Record<LotEvent["type"], Record<string, Check>> = {
     reserveMet: orNull((value) => typeof value === "boolean"),
     key: text,
   },
-  lot_extended: { ...COMMON, closesAtMs: isMinor, extensions: count },
+  lot_extended: { ...COMMON, closesAtMs: isMinor, extensions: isMinor },
   lot_closed: {
     ...COMMON,
     outcome,

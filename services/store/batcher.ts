@@ -6,7 +6,15 @@ import { performance } from "node:perf_hooks";
 import type { Bid } from "../lot/lot.ts";
 import { type Store, storeClockMs } from "./connect.ts";
 import type { Keys } from "./keys.ts";
-import { type Batch, MAX_BATCH, type Placement, placeBids, type Seen } from "./place-bids.ts";
+import {
+  type Batch,
+  isBehind,
+  MAX_BATCH,
+  NotDecided,
+  type Placement,
+  placeBids,
+  type Seen,
+} from "./place-bids.ts";
 
 /** How bids are decided: by the script, or by an optimistic transaction. */
 export interface Strategy {
@@ -59,6 +67,11 @@ export class Batcher {
 
   get waiting(): number {
     return this.#waiting;
+  }
+
+  /** Lots with bids under way, or seen by this process. */
+  get lanes(): number {
+    return this.#lanes.size;
   }
 
   /** Never rejects: every fate of a bid is a Placement. */
@@ -121,7 +134,7 @@ export class Batcher {
       const deadlineMs = Math.ceil(sentMs + this.#clockOffsetMs + this.#options.deadlineMs);
       const decided = await this.#strategy.decide(lotId, bids, lane.seen, deadlineMs);
       const { placements, seen, nowMs } = decided;
-      if (seen && isAhead(seen, lane.seen)) lane.seen = seen;
+      if (seen && isBehind(lane.seen, seen)) lane.seen = seen;
       if (nowMs !== null) this.#clockOffsetMs = nowMs - sentMs;
       return placements;
     } catch (error) {
@@ -134,16 +147,16 @@ export class Batcher {
   }
 }
 
-function isAhead(a: Seen, b: Seen): boolean {
-  return a.epoch > b.epoch || (a.epoch === b.epoch && a.seq > b.seq);
-}
-
 /**
  * Whether an error says that Redis decided nothing. A connection that was not there sent nothing; an
  * error reply comes before a script's first write. Anything else, and the bids' fate is unknown.
  */
 function wasNotDecided(error: Error): boolean {
-  return error.name === "ReplyError" || error.message.startsWith("Stream isn't writeable");
+  return (
+    error instanceof NotDecided ||
+    error.name === "ReplyError" ||
+    error.message.startsWith("Stream isn't writeable")
+  );
 }
 
 /** The strategy that asks place-bids.lua. */

@@ -53,6 +53,14 @@ export interface Batch {
 
 const ID = /^[A-Za-z0-9-]{1,64}$/;
 
+/** Whether what one side knows of a lot is older than what another does. */
+export function isBehind(a: Seen, b: Seen): boolean {
+  return a.epoch < b.epoch || (a.epoch === b.epoch && a.seq < b.seq);
+}
+
+/** Redis was asked and decided nothing: the bids may be sent again. */
+export class NotDecided extends Error {}
+
 /** How many bids one call may hold: bounds the time that Redis is busy with one lot. */
 export const MAX_BATCH = 256;
 
@@ -113,7 +121,8 @@ function readReply(
   }
 }
 
-function readAnswer(lotId: string, lotEpoch: number, answer: string): Placement {
+/** Reads what the script answers to one bid, and what is kept under its key. */
+export function readAnswer(lotId: string, lotEpoch: number, answer: string): Placement {
   const [word, ...values] = answer.split(" ");
   switch (word) {
     case "accepted": {
@@ -144,4 +153,12 @@ function readAnswer(lotId: string, lotEpoch: number, answer: string): Placement 
     default:
       throw new Error(`place-bids.lua answered ${answer}`);
   }
+}
+
+/** The answer to an accepted bid, as it is kept under its key: what `readAnswer` reads. */
+export function writeAnswer(accepted: Accepted): string {
+  const { amountMinor, bidId, epoch, seq, placedAtMs, closesAtMs, minimumMinor } = accepted;
+  return ["accepted", amountMinor, bidId, epoch, seq, placedAtMs, closesAtMs, minimumMinor].join(
+    " ",
+  );
 }

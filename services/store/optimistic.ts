@@ -1,0 +1,256 @@
+/**
+ * The second strategy: read under WATCH, decide here by lot/decide.ts, write under MULTI/EXEC, which
+ * Redis drops when the lot changed meanwhile. It exists to be compared with the script, and to prove
+ * that the rules are the same; it gives the same answers and leaves the same traces.
+ *
+ * A WATCH belongs to its connection and ends with anybody's EXEC there, so each transaction has a
+ * connection to itself. The lot's close is watched too: a key that expires then makes EXEC fail. What
+ * is rare is left to the script: a lot to be opened, keys to be rotated, and a batch that lost
+ * `MAX_TRIES` races. A bidder never sees a race.
+ */
+import { decide } from "../lot/decide.ts";
+import { type BidAccepted, encodeEvents, type LotEvent } from "../lot/events.ts";
+import type { Bid, Lot } from "../lot/lot.ts";
+import type { Strategy } from "./batcher.ts";
+import { connectStore, startConnecting, type Store, storeClockMs } from "./connect.ts";
+import type { Keys } from "./keys.ts";
+import { auctionOf, lotOf } from "./lots.ts";
+import {
+  type Accepted,
+  type Batch,
+  isBehind,
+  NotDecided,
+  type Placement,
+  placeBids,
+  readAnswer,
+  type Seen,
+  writeAnswer,
+} from "./place-bids.ts";
+
+const CONNECTIONS = 8;
+const MAX_TRIES = 5;
+/** As in place-bids.lua. */
+const KEYS_WINDOW_MS = 10 * 60 * 1000;
+/** As in append-event.lua. */
+const LOT_STREAM_ENTRIES = 1000;
+
+export interface OptimisticStrategy extends Strategy {
+  close(): void;
+}
+
+export interface OptimisticOptions {
+  /** Another bid came in between: the batch is tried again. */
+  readonly onConflict?: () => void;
+  /** The script decided the batch. */
+  readonly onScript?: () => void;
+  readonly onError?: (error: Error) => void;
+}
+
+export function optimisticStrategy(
+  url: string,
+  keys: Keys,
+  { onConflict, onScript, onError = () => {} }: OptimisticOptions = {},
+): OptimisticStrategy {
+  const connections = Array.from({ length: CONNECTIONS }, (_, i) => {
+    const store = connectStore(url, `gavel-optimistic-${i}`);
+    startConnecting(store, onError);
+    return store;
+  });
+  const free = [...connections];
+  const queue: ((store: Store) => void)[] = [];
+  const take = (): Store | Promise<Store> =>
+    free.pop() ?? new Promise((resolve) => queue.push(resolve));
+  const giveBack = (store: Store): void => {
+    const next = queue.shift();
+    if (next) next(store);
+    else free.push(store);
+  };
+
+  return {
+    maxInFlight: 1,
+    nowMs: () => storeClockMs(connections[0]!),
+    async decide(...batch) {
+      const store = await take();
+      try {
+        for (let tries = 0; tries < MAX_TRIES; tries++) {
+          const attempt = await attemptBatch(store, keys, ...batch);
+          if (attempt === "script") break;
+          if (attempt !== "conflict") return attempt;
+          onConflict?.();
+        }
+        onScript?.();
+        return await placeBids(store, keys, ...batch);
+      } catch (error) {
+        // A WATCH may be left behind, or an answer still to come: start from a fresh connection.
+        if ((error as Error).name !== "ReplyError") store.disconnect(true);
+        throw error;
+      } finally {
+        giveBack(store);
+      }
+    },
+    close: () => connections.forEach((store) => store.disconnect()),
+  };
+}
+
+async function attemptBatch(
+  store: Store,
+  keys: Keys,
+  lotId: string,
+  bids: readonly Bid[],
+  seen: Seen,
+  deadlineMs: number,
+): Promise<Batch | "conflict" | "script"> {
+  const names = bids.map(
+    ({ bidderId, key }) => `${lotId}:${JSON.stringify(bidderId)}:${JSON.stringify(key)}`,
+  );
+  const { auction, lot, recent, older, nowMs } = await read(store, keys, lotId, names);
+  const bucket = Math.floor(nowMs / KEYS_WINDOW_MS);
+  if (
+    auction === null ||
+    lot === null ||
+    lot.status === "scheduled" ||
+    nowMs > deadlineMs ||
+    isBehind(lot, seen) ||
+    auction.pendingBytes >= auction.maxPendingBytes ||
+    bucket > auction.keysBucket
+  ) {
+    await store.unwatch();
+    return "script";
+  }
+
+  const judged = judge(lot, bids, names, recent, older, nowMs);
+  if (judged.events.length === 0) await store.unwatch();
+  else if (!(await write(store, keys, lot, judged, auction.keysBucket))) return "conflict";
+  const { epoch, seq } = judged.lot;
+  return { placements: judged.placements, seen: { epoch, seq }, nowMs };
+}
+
+async function read(store: Store, keys: Keys, lotId: string, names: string[]) {
+  const { lot: lotKey, closing } = keys.lot(lotId);
+  const pipeline = store.pipeline();
+  pipeline.watch(lotKey, closing);
+  pipeline.hgetall(keys.auction);
+  pipeline.hgetall(lotKey);
+  for (const answers of keys.answers) pipeline.hmget(answers, ...names);
+  pipeline.time();
+  const replies = ((await pipeline.exec()) ?? []).map(([error, reply]) => {
+    if (error) throw new NotDecided(error.message, { cause: error });
+    return reply;
+  });
+  const [, fields, lotFields, even, odd, time] = replies as [
+    unknown,
+    Record<string, string>,
+    Record<string, string>,
+    (string | null)[],
+    (string | null)[],
+    [string, string],
+  ];
+  const known = fields["uid"] === undefined ? null : auctionOf(fields);
+  const keysBucket = Number(fields["keysBucket"]);
+  const [recent, older] = keysBucket % 2 === 0 ? [even, odd] : [odd, even];
+  return {
+    auction: known && { ...known, keysBucket },
+    lot: known && lotOf(lotFields, known.rules),
+    recent,
+    older,
+    nowMs: Number(time[0]) * 1000 + Math.floor(Number(time[1]) / 1000),
+  };
+}
+
+interface Judged {
+  readonly placements: Placement[];
+  readonly events: LotEvent[];
+  /** Names and answers of what was accepted now, in turns: as HSET takes them. */
+  readonly toKeep: string[];
+  readonly lot: Lot;
+}
+
+function judge(
+  lot: Lot,
+  bids: readonly Bid[],
+  names: string[],
+  recent: (string | null)[],
+  older: (string | null)[],
+  nowMs: number,
+): Judged {
+  const placements: Placement[] = [];
+  const events: LotEvent[] = [];
+  const toKeep: string[] = [];
+  const answered = new Map<string, string>();
+  let after = lot;
+  for (const [i, bid] of bids.entries()) {
+    const name = names[i]!;
+    const earlier = answered.get(name) ?? recent[i] ?? older[i];
+    if (earlier) {
+      const answer = readAnswer(lot.lotId, lot.epoch, earlier) as Accepted;
+      const same = answer.amountMinor === bid.amountMinor;
+      placements.push(same ? answer : { outcome: "key_reused" });
+      continue;
+    }
+    const decision = decide(after, bid, nowMs);
+    if (!decision.accepted) {
+      const { rejection, minimumMinor } = decision;
+      placements.push({ outcome: rejection, minimumMinor, epoch: after.epoch, seq: after.seq });
+      continue;
+    }
+    const placement = acceptedOf(decision.events);
+    const answer = writeAnswer(placement);
+    after = decision.lot;
+    events.push(...decision.events);
+    answered.set(name, answer);
+    toKeep.push(name, answer);
+    placements.push(placement);
+  }
+  return { placements, events, toKeep, lot: after };
+}
+
+function acceptedOf(events: readonly LotEvent[]): Accepted {
+  const event = events.find(({ type }) => type === "bid_accepted") as BidAccepted;
+  const {
+    lotId,
+    epoch,
+    seq,
+    atMs: placedAtMs,
+    bidId,
+    amountMinor,
+    closesAtMs,
+    minimumMinor,
+  } = event;
+  const answer = { bidId, lotId, amountMinor, epoch, seq, placedAtMs, closesAtMs, minimumMinor };
+  return { outcome: "accepted", ...answer };
+}
+
+/** False when EXEC was dropped: the lot changed, or closed, since it was read. */
+async function write(
+  store: Store,
+  keys: Keys,
+  before: Lot,
+  { lot, events, toKeep }: Judged,
+  keysBucket: number,
+): Promise<boolean> {
+  const { lot: lotKey, events: eventsKey, closing } = keys.lot(lot.lotId);
+  const { bidId, bidderId, amountMinor } = lot.leadingBid!;
+  const text = encodeEvents(events);
+  const entry = ["events", text];
+  const id = `${lot.epoch}-${lot.seq}`;
+  const multi = store
+    .multi()
+    .xadd(eventsKey, "MAXLEN", "~", LOT_STREAM_ENTRIES, id, ...entry)
+    .xadd(keys.outbox, "*", "lotId", lot.lotId, ...entry)
+    .hincrby(keys.auction, "pendingBytes", Buffer.byteLength(text))
+    .hset(lotKey, {
+      ...{ seq: lot.seq, atMs: lot.atMs, extensions: lot.extensions, bidCount: lot.bidCount },
+      ...{ bidId, bidder: JSON.stringify(bidderId), amountMinor },
+    })
+    .hset(keys.answers[keysBucket % 2]!, ...toKeep);
+  if (lot.closesAtMs !== before.closesAtMs) {
+    multi
+      .hset(lotKey, "closesAtMs", lot.closesAtMs!)
+      .zadd(keys.due, lot.closesAtMs!, lot.lotId)
+      .set(closing, "1", "PXAT", lot.closesAtMs!);
+  }
+  const replies = await multi.exec();
+  const failed = replies?.find(([error]) => error !== null)?.[0];
+  if (failed) throw new Error(`a transaction was half applied: ${failed.message}`);
+  return replies !== null;
+}

@@ -1,0 +1,112 @@
+import { beforeAll, expect, test } from "vitest";
+import { decodeEvents, type LotEvent } from "../lot/events.ts";
+import { bid, defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
+import { startRedis } from "../testing/servers.ts";
+import type { Store } from "./connect.ts";
+import { eventsBefore, eventsSince } from "./history.ts";
+import type { Keys } from "./keys.ts";
+import { readAuction } from "./lots.ts";
+import { compareIds, outboxTail, readOutbox, trimOutbox } from "./outbox.ts";
+import { placeBids } from "./place-bids.ts";
+
+let store: Store;
+beforeAll(async () => {
+  store = await openStore((await startRedis()).url, 10_000);
+});
+
+let amountMinor = 1_000;
+
+/** Batches of these sizes on one lot; the first event of the first is its opening. */
+async function placeBatches(keys: Keys, sizes: number[], lotId = "lot-1"): Promise<void> {
+  for (const size of sizes) {
+    const bids = Array.from({ length: size }, () => bid((amountMinor += 500)));
+    await placeBids(store, keys, lotId, bids, { epoch: 0, seq: 0 }, Number.MAX_SAFE_INTEGER);
+  }
+}
+const seqs = (events: LotEvent[] | null) => events?.map(({ seq }) => seq);
+
+test("the outbox is read in order from any id, and waits for what comes", async () => {
+  const { keys } = await defineAndOpen(store, { lots: [lotDefinition("a"), lotDefinition("b")] });
+  expect(await outboxTail(store, keys)).toBe("0-0");
+  expect(await readOutbox(store, keys, "0-0", { count: 10, blockMs: 1 })).toEqual([]);
+  await placeBatches(keys, [2, 1], "a");
+  await placeBatches(keys, [1], "b");
+  const entries = await readOutbox(store, keys, "0-0", { count: 10, blockMs: 1 });
+  expect(entries.map(({ lotId, events }) => [lotId, seqs(decodeEvents(events))])).toEqual([
+    ...[
+      ["a", [1, 2, 3]],
+      ["a", [4]],
+    ],
+    ["b", [1, 2]],
+  ]);
+  const [first, second, third] = entries;
+  expect(await outboxTail(store, keys)).toBe(third!.id);
+  expect(await readOutbox(store, keys, first!.id, { count: 1, blockMs: 1 })).toEqual([second]);
+
+  const reader = store.duplicate();
+  await reader.connect();
+  const waiting = readOutbox(reader, keys, third!.id, { count: 10, blockMs: 5_000 });
+  await placeBatches(keys, [1], "b");
+  expect(await waiting).toMatchObject([{ lotId: "b" }]);
+  reader.disconnect();
+});
+
+test("pending bytes are those of the events above the watermark, wherever it moves", async () => {
+  const { keys } = await defineAndOpen(store);
+  await placeBatches(keys, [3, 1, 2]);
+  const entries = await readOutbox(store, keys, "0-0", { count: 10, blockMs: 1 });
+  const sizes = entries.map(({ events }) => Buffer.byteLength(events));
+  const pending = async () => (await readAuction(store, keys))!.pendingBytes;
+  const [one, two, three] = sizes as [number, number, number];
+  expect(await pending()).toBe(one + two + three);
+  expect(await trimOutbox(store, keys, entries[1]!.id, "0-0")).toBe(three);
+  expect(await trimOutbox(store, keys, entries[0]!.id, "0-0")).toBe(two + three);
+  expect(await trimOutbox(store, keys, entries[2]!.id, entries[1]!.id)).toBe(0);
+  expect(await pending()).toBe(0);
+  expect(await readOutbox(store, keys, "0-0", { count: 10, blockMs: 1 })).toEqual(entries.slice(1));
+  expect(await readAuction(store, keys)).toMatchObject({
+    archivedId: entries[2]!.id,
+    trimmedId: entries[1]!.id,
+  });
+  await expect(trimOutbox(store, keys, entries[1]!.id, entries[2]!.id)).rejects.toThrow("archived");
+});
+
+test("stream ids are ordered by their numbers, not as text", () => {
+  expect(compareIds("9-0", "10-0")).toBeLessThan(0);
+  expect(compareIds("10-9", "10-10")).toBeLessThan(0);
+  expect(compareIds("10-1", "10-1")).toBe(0);
+});
+
+test("a lot's missed events are found from any of its events on, also inside a batch", async () => {
+  const { keys } = await defineAndOpen(store);
+  await placeBatches(keys, [3, 1, 2]); // seq 1–4, 5, 6–7
+  const since = async (seq: number, epoch = 1) =>
+    seqs(await eventsSince(store, keys, "lot-1", { epoch, seq }, 100));
+  expect(await since(0)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+  expect(await since(2)).toEqual([3, 4, 5, 6, 7]);
+  expect(await since(4)).toEqual([5, 6, 7]);
+  expect(await since(7)).toEqual([]);
+  expect(await since(8)).toBeUndefined();
+  expect(await since(1, 2)).toBeUndefined();
+  await store.xtrim(keys.lot("lot-1").events, "MAXLEN", 2);
+  expect(await since(4)).toEqual([5, 6, 7]);
+  expect(await since(3)).toBeUndefined();
+});
+
+test("a lot's history is read newest first, page by page, and says when older events are gone", async () => {
+  const { keys } = await defineAndOpen(store);
+  await placeBatches(keys, [3, 1, 2]);
+  const before = async (seq: number | null, entries = 100) => {
+    const from = seq === null ? null : { epoch: 1, seq };
+    const { events, complete } = await eventsBefore(store, keys, "lot-1", from, entries);
+    return { seqs: seqs(events), complete };
+  };
+  expect(await before(null)).toEqual({ seqs: [7, 6, 5, 4, 3, 2, 1], complete: true });
+  expect(await before(7)).toEqual({ seqs: [6, 5, 4, 3, 2, 1], complete: true });
+  expect(await before(3)).toEqual({ seqs: [2, 1], complete: true });
+  expect(await before(1)).toEqual({ seqs: [], complete: true });
+  expect(await before(null, 1)).toEqual({ seqs: [7, 6], complete: false });
+  await store.xtrim(keys.lot("lot-1").events, "MAXLEN", 1);
+  expect(await before(null)).toEqual({ seqs: [7, 6], complete: false });
+  expect(await before(6)).toEqual({ seqs: [], complete: false });
+});

@@ -1,0 +1,360 @@
+import { randomInt, randomUUID } from "node:crypto";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { decide } from "../lot/decide.ts";
+import { decodeEvents, encodeEvents, type LotEvent } from "../lot/events.ts";
+import { apply } from "../lot/lifecycle.ts";
+import { minimumMinor } from "../lot/increments.ts";
+import type { Bid, Lot } from "../lot/lot.ts";
+import { bid, defineAndOpen, lotDefinition, openStore, RULES } from "../testing/auction.ts";
+import { startRedis, type TestServer } from "../testing/servers.ts";
+import { until } from "../testing/until.ts";
+import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "./batcher.ts";
+import { type Store, storeClockMs } from "./connect.ts";
+import type { Keys } from "./keys.ts";
+import { readAuction, readLots } from "./lots.ts";
+import { optimisticStrategy, type OptimisticStrategy } from "./optimistic.ts";
+import { MAX_BATCH, placeBids } from "./place-bids.ts";
+
+let redis: TestServer;
+let store: Store;
+beforeAll(async () => {
+  redis = await startRedis();
+  store = await openStore(redis.url, 10_000);
+});
+
+const NOBODY = { epoch: 0, seq: 0 };
+const FOREVER = Number.MAX_SAFE_INTEGER;
+
+async function lotNow(keys: Keys, lotId = "lot-1"): Promise<Lot> {
+  const auction = await readAuction(store, keys);
+  const [found] = await readLots(store, keys, auction!, [lotId]);
+  return found!;
+}
+
+async function outboxEvents(keys: Keys): Promise<LotEvent[]> {
+  const entries = await store.xrange(keys.outbox, "-", "+");
+  return entries.flatMap(([, fields]) => decodeEvents(fields[3]!));
+}
+
+async function lotEvents(keys: Keys, lotId = "lot-1"): Promise<LotEvent[]> {
+  const entries = await store.xrange(keys.lot(lotId).events, "-", "+");
+  return entries.flatMap(([, fields]) => decodeEvents(fields[1]!));
+}
+
+type Name = "script" | "optimistic";
+function strategyOf(name: Name, keys: Keys): Strategy {
+  if (name === "script") return scriptStrategy(store, keys);
+  const strategy: OptimisticStrategy = optimisticStrategy(redis.url, keys);
+  afterAll(() => strategy.close());
+  return strategy;
+}
+const ready = (strategy: Strategy) => until("it is connected", () => strategy.nowMs());
+
+describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
+  test("bids are decided as lot/decide.ts decides them, and recorded as it records them", async () => {
+    const rules = {
+      ...RULES,
+      antiSniping: { windowMs: 3_600_000, extensionMs: 3_600_000, maxExtensions: 20 },
+      maxAmountMinor: 60_000,
+    };
+    const lots = [lotDefinition("lot-1", { reserveMinor: 5_000, lastsMs: 3_600_000 })];
+    const { keys } = await defineAndOpen(store, { rules, lots });
+    const strategy = strategyOf(name, keys);
+    await ready(strategy);
+
+    let model = await lotNow(keys);
+    const expected: LotEvent[] = [];
+    for (let round = 0; round < 60; round++) {
+      const bids = Array.from({ length: randomInt(1, 12) }, () =>
+        bid(Math.max(1, minimumMinor(model, model.leadingBid) + randomInt(-200, 900))),
+      );
+      if (round === 50) bids.push(bid(60_001));
+      const { placements, nowMs, seen } = await strategy.decide("lot-1", bids, NOBODY, FOREVER);
+      for (const [i, one] of bids.entries()) {
+        const decision = decide(model, one, nowMs!);
+        const placement = placements[i]!;
+        if (decision.accepted) {
+          expect(placement).toMatchObject({ outcome: "accepted", bidId: one.bidId });
+          model = decision.lot;
+          expected.push(...decision.events);
+        } else {
+          const { rejection, minimumMinor: least } = decision;
+          expect(placement).toMatchObject({
+            outcome: rejection,
+            minimumMinor: least,
+            seq: model.seq,
+          });
+        }
+      }
+      expect(seen).toEqual({ epoch: model.epoch, seq: model.seq });
+    }
+    // Byte for byte: Lua writes an event as encodeEvent does.
+    expect(encodeEvents(await outboxEvents(keys))).toBe(encodeEvents(expected));
+    const [raw] = await store.xrevrange(keys.outbox, "+", "-", "COUNT", 1);
+    expect(encodeEvents(expected)).toContain(raw![1][3]);
+    expect(await lotEvents(keys)).toEqual(expected);
+    expect(await lotNow(keys)).toEqual(model);
+    expect(model.extensions).toBeGreaterThan(3);
+    expect(expected.some((event) => event.type === "bid_accepted" && event.reserveMet)).toBe(true);
+  });
+
+  test("a batch gives what its bids give one by one", async () => {
+    const amounts = fc.array(fc.integer({ min: 900, max: 4_000 }), { minLength: 1, maxLength: 30 });
+    const keyOf = fc.array(fc.integer({ min: 0, max: 12 }), { minLength: 30, maxLength: 30 });
+    await fc.assert(
+      fc.asyncProperty(amounts, keyOf, async (all, keyNumbers) => {
+        const bids = all.map((amountMinor, i) => {
+          return bid(amountMinor, { key: `key-${keyNumbers[i]}`, bidderId: "ann" });
+        });
+        const whole = await defineAndOpen(store);
+        const single = await defineAndOpen(store);
+        const wholeStrategy = strategyOf(name, whole.keys);
+        const singleStrategy = strategyOf(name, single.keys);
+        await Promise.all([ready(wholeStrategy), ready(singleStrategy)]);
+        const together = await wholeStrategy.decide("lot-1", bids, NOBODY, FOREVER);
+        const apart = [];
+        for (const one of bids) {
+          const { placements } = await singleStrategy.decide("lot-1", [one], NOBODY, FOREVER);
+          apart.push(...placements);
+        }
+        const timeless = { placedAtMs: 0, closesAtMs: 0 };
+        const strip = (placement: object) => ({ ...placement, ...timeless });
+        expect(together.placements.map(strip)).toEqual(apart.map(strip));
+        const bare = (events: LotEvent[]) =>
+          events.map((event) => ({ ...event, atMs: 0, opensAtMs: 0, closesAtMs: 0 }));
+        expect(bare(await outboxEvents(whole.keys))).toEqual(bare(await outboxEvents(single.keys)));
+        for (const strategy of [wholeStrategy, singleStrategy]) {
+          (strategy as Partial<OptimisticStrategy>).close?.();
+        }
+      }),
+      { numRuns: name === "script" ? 60 : 15 },
+    );
+  });
+
+  test("a bid sent again gets its first answer, bit for bit, and is placed once", async () => {
+    const { keys } = await defineAndOpen(store);
+    const strategy = strategyOf(name, keys);
+    await ready(strategy);
+    const place = async (one: Bid) => {
+      return (await strategy.decide("lot-1", [one], NOBODY, FOREVER)).placements[0];
+    };
+    const one = bid(1_000);
+    const first = await place(one);
+    await place(bid(2_000));
+    expect(await place({ ...one, bidId: randomUUID() })).toEqual(first);
+    expect(await place({ ...one, amountMinor: 9_000 })).toEqual({ outcome: "key_reused" });
+    expect(await place({ ...one, amountMinor: 1 })).toEqual({ outcome: "key_reused" });
+    expect(await place({ ...one, bidderId: "somebody-else" })).toMatchObject({
+      outcome: "too_low",
+    });
+    const twice = bid(3_000);
+    const both = await strategy.decide("lot-1", [twice, twice], NOBODY, FOREVER);
+    expect(both.placements[1]).toEqual(both.placements[0]);
+    const accepted = (await outboxEvents(keys)).filter(({ type }) => type === "bid_accepted");
+    expect(accepted).toHaveLength(3);
+  });
+
+  test("200 bidders with 50 bids each end with the highest accepted leading, and no gap in seq", async () => {
+    const { keys } = await defineAndOpen(store);
+    const strategy = strategyOf(name, keys);
+    await ready(strategy);
+    const batcher = new Batcher(strategy, { ...BATCHER_DEFAULTS, deadlineMs: 30_000 });
+    let highest = 0;
+    let acceptedCount = 0;
+    const bidder = async (n: number): Promise<void> => {
+      for (let i = 0; i < 50; i++) {
+        const amountMinor = 1_000 + randomInt(0, 1_000_000);
+        const one = bid(amountMinor, { bidderId: `bidder-${n}` });
+        const placement = await batcher.place("lot-1", one);
+        expect(["accepted", "too_low"]).toContain(placement.outcome);
+        if (placement.outcome !== "accepted") continue;
+        acceptedCount++;
+        highest = Math.max(highest, amountMinor);
+      }
+    };
+    await Promise.all(Array.from({ length: 200 }, (_, n) => bidder(n)));
+    const after = await lotNow(keys);
+    expect(after.leadingBid?.amountMinor).toBe(highest);
+    const events = await outboxEvents(keys);
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => i + 1));
+    expect(after).toMatchObject({ seq: events.length, bidCount: acceptedCount });
+    expect(events.reduce(apply, { ...after, leadingBid: null, bidCount: 0 })).toEqual(after);
+  });
+
+  test("no bid is accepted from the close on, though nobody has closed the lot", async () => {
+    const { keys } = await defineAndOpen(store, {
+      lots: [lotDefinition("lot-1", { lastsMs: 250 })],
+    });
+    const strategy = strategyOf(name, keys);
+    await ready(strategy);
+    const { closesAtMs } = await lotNow(keys);
+    let amountMinor = 1_000;
+    const outcomes = new Set<string>();
+    await until("bids are rejected as closed", async () => {
+      const { placements } = await strategy.decide(
+        "lot-1",
+        [bid((amountMinor += 500))],
+        NOBODY,
+        FOREVER,
+      );
+      outcomes.add(placements[0]!.outcome);
+      return placements[0]!.outcome === "closed";
+    });
+    expect(outcomes).toEqual(new Set(["accepted", "closed"]));
+    for (const event of await outboxEvents(keys)) expect(event.atMs).toBeLessThan(closesAtMs!);
+    expect((await lotNow(keys)).status).toBe("open");
+  });
+
+  test("bidders and keys of any characters are kept as they are and break nothing", async () => {
+    const { keys } = await defineAndOpen(store);
+    const strategy = strategyOf(name, keys);
+    await ready(strategy);
+    let amountMinor = 1_000;
+    const strings = fc.oneof(
+      fc.string({ minLength: 1, unit: "binary", maxLength: 40 }),
+      fc.constantFrom(
+        '"',
+        "\\",
+        "\n",
+        "\0",
+        "{x}",
+        "a:b",
+        '","amountMinor":1,"',
+        "é",
+        "\ud800",
+        "%s%d",
+        "__proto__",
+      ),
+    );
+    await fc.assert(
+      fc.asyncProperty(strings, strings, async (bidderId, key) => {
+        const one = bid((amountMinor += 500), { bidderId, key: key + amountMinor });
+        const { placements } = await strategy.decide("lot-1", [one], NOBODY, FOREVER);
+        expect(placements[0]).toMatchObject({ outcome: "accepted" });
+        const [last] = (await outboxEvents(keys)).slice(-1);
+        expect(last).toMatchObject({ bidderId, key: one.key, amountMinor });
+        expect((await lotNow(keys)).leadingBid?.bidderId).toBe(bidderId);
+        expect((await strategy.decide("lot-1", [one], NOBODY, FOREVER)).placements).toEqual(
+          placements,
+        );
+      }),
+      { numRuns: 40 },
+    );
+    const tag = keys.auction.replace(":auction", "");
+    for (const found of await store.keys(`${tag.replace(/[{}[\]*?]/g, "\\$&")}*`)) {
+      expect(found).toMatch(/:(auction|outbox|due|keys:[01]|(lot|events|closing):lot-1)$/);
+    }
+  });
+
+  test("amounts up to 2^53 − 1 are exact in the answer, the event and the lot", async () => {
+    const rules = { ...RULES, maxAmountMinor: Number.MAX_SAFE_INTEGER };
+    const { keys } = await defineAndOpen(store, { rules });
+    const strategy = strategyOf(name, keys);
+    await ready(strategy);
+    for (const amountMinor of [100_000_000_000_001, 9_007_199_254_740_501]) {
+      const one = bid(amountMinor);
+      const { placements } = await strategy.decide("lot-1", [one], NOBODY, FOREVER);
+      const minimum = { minimumMinor: amountMinor + 200 };
+      expect(placements[0]).toMatchObject({ outcome: "accepted", amountMinor, ...minimum });
+      expect((await outboxEvents(keys)).at(-1)).toMatchObject({ amountMinor, ...minimum });
+      expect((await lotNow(keys)).leadingBid).toMatchObject({ amountMinor });
+      expect((await strategy.decide("lot-1", [one], NOBODY, FOREVER)).placements).toEqual(
+        placements,
+      );
+    }
+  });
+
+  test("nothing is decided past the deadline, behind what is known, over the limit, or unknown", async () => {
+    const { keys } = await defineAndOpen(store);
+    const strategy = strategyOf(name, keys);
+    await ready(strategy);
+    const ask = async (seen = NOBODY, deadlineMs = FOREVER, lotId = "lot-1") => {
+      const { placements } = await strategy.decide(lotId, [bid(50_000)], seen, deadlineMs);
+      return placements[0];
+    };
+    const clock = await storeClockMs(store);
+    expect(await ask(NOBODY, clock - 1)).toEqual({ outcome: "unavailable", why: "expired" });
+    const regressed = { outcome: "unavailable", why: "regressed" };
+    expect(await ask({ epoch: 1, seq: 7 })).toEqual(regressed);
+    expect(await ask({ epoch: 2, seq: 0 })).toEqual(regressed);
+    expect(await ask(NOBODY, FOREVER, "lot-9")).toEqual({ outcome: "unknown_lot" });
+    await store.hset(keys.auction, "maxPendingBytes", 0);
+    expect(await ask()).toEqual({ outcome: "unavailable", why: "full" });
+    await store.del(keys.auction);
+    expect(await ask()).toEqual({ outcome: "unavailable", why: "undefined" });
+    expect(await store.exists(keys.outbox)).toBe(0);
+  });
+
+  test("an answer is kept for one to two windows of ten minutes, and then given up", async () => {
+    const { keys } = await defineAndOpen(store);
+    const strategy = strategyOf(name, keys);
+    await ready(strategy);
+    const place = async (one: Bid) => {
+      return (await strategy.decide("lot-1", [one], NOBODY, FOREVER)).placements[0];
+    };
+    const one = bid(1_000);
+    const first = await place(one);
+    const bucket = Number(await store.hget(keys.auction, "keysBucket"));
+    // What is kept now becomes what was kept in the window before.
+    const shiftBack = async (windows: number) => {
+      await store.hset(keys.auction, "keysBucket", bucket - windows);
+      if (windows % 2 === 0) return;
+      const [even, odd] = keys.answers;
+      for (const [from, to] of [
+        [even, "aside"],
+        [odd, even],
+        ["aside", odd],
+      ] as const) {
+        if (await store.exists(from)) await store.rename(from, to);
+        else await store.del(to);
+      }
+    };
+    await shiftBack(1);
+    expect(await place(one)).toEqual(first);
+    expect(Number(await store.hget(keys.auction, "keysBucket"))).toBe(bucket);
+    await shiftBack(2);
+    expect(await place(one)).toMatchObject({ outcome: "too_low" });
+    // A hash that comes round again holds what is two windows old: it is emptied first.
+    const other = bid(2_000);
+    expect(await place(other)).toMatchObject({ outcome: "accepted" });
+    await store.hset(keys.auction, "keysBucket", bucket - 1);
+    expect(await place(other)).toMatchObject({ outcome: "too_low" });
+  });
+});
+
+test("a full batch of the largest fields is decided in one call", async () => {
+  const { keys } = await defineAndOpen(store);
+  const bids = Array.from({ length: MAX_BATCH }, (_, i) =>
+    bid(1_000 + i * 500, { bidderId: "b".repeat(128), key: `${i}`.padStart(128, "k") }),
+  );
+  const { placements } = await placeBids(store, keys, "lot-1", bids, NOBODY, FOREVER);
+  expect(placements.every(({ outcome }) => outcome === "accepted")).toBe(true);
+  expect(await outboxEvents(keys)).toHaveLength(MAX_BATCH + 1);
+});
+
+test("the two strategies decide on one lot side by side without a lost or doubled event", async () => {
+  const { keys } = await defineAndOpen(store);
+  const batchers = (["script", "optimistic", "optimistic"] as const).map((name) => {
+    return {
+      batcher: new Batcher(strategyOf(name, keys), { ...BATCHER_DEFAULTS, deadlineMs: 30_000 }),
+    };
+  });
+  await until("all are connected", async () => {
+    const placed = await Promise.all(batchers.map(({ batcher }) => batcher.place("lot-1", bid(1))));
+    return placed.every(({ outcome }) => outcome === "too_low");
+  });
+  let accepted = 0;
+  await Promise.all(
+    batchers.map(async ({ batcher }) => {
+      for (let i = 0; i < 300; i++) {
+        const placement = await batcher.place("lot-1", bid(1_000 + randomInt(0, 400_000)));
+        if (placement.outcome === "accepted") accepted++;
+        else expect(placement.outcome).toBe("too_low");
+      }
+    }),
+  );
+  const events = await outboxEvents(keys);
+  expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => i + 1));
+  expect(events.filter(({ type }) => type === "bid_accepted")).toHaveLength(accepted);
+});
