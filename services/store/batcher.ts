@@ -37,6 +37,9 @@ export interface BatcherOptions {
 
 export const BATCHER_DEFAULTS = { maxWaiting: 20_000, deadlineMs: 800 } as const;
 
+/** How long after its deadline a bid that was sent is answered `unknown`, should Redis hang. */
+const GRACE_MS = 50;
+
 interface Waiting {
   readonly bid: Bid;
   readonly arrivedMs: number;
@@ -48,6 +51,8 @@ interface Lane {
   inFlight: number;
   seen: Seen;
   scheduled: boolean;
+  /** Runs while bids wait behind calls that are not answered. */
+  expiry: NodeJS.Timeout | null;
 }
 
 const NEVER_SEEN: Seen = { epoch: 0, seq: 0 };
@@ -74,7 +79,7 @@ export class Batcher {
     return this.#lanes.size;
   }
 
-  /** Never rejects: every fate of a bid is a Placement. */
+  /** Never rejects: every fate of a bid is a Placement. Settles soon after `deadlineMs` at the latest. */
   place(lotId: string, bid: Bid): Promise<Placement> {
     if (this.#waiting >= this.#options.maxWaiting) {
       return Promise.resolve({ outcome: "unavailable", why: "busy" });
@@ -90,13 +95,14 @@ export class Batcher {
   #lane(lotId: string): Lane {
     let lane = this.#lanes.get(lotId);
     if (lane) return lane;
-    lane = { waiting: [], inFlight: 0, seen: NEVER_SEEN, scheduled: false };
+    lane = { waiting: [], inFlight: 0, seen: NEVER_SEEN, scheduled: false, expiry: null };
     this.#lanes.set(lotId, lane);
     return lane;
   }
 
   #schedule(lotId: string, lane: Lane): void {
-    if (lane.scheduled || lane.inFlight >= this.#strategy.maxInFlight) return;
+    if (lane.scheduled) return;
+    if (lane.inFlight >= this.#strategy.maxInFlight) return this.#expireLater(lane);
     lane.scheduled = true;
     setImmediate(() => {
       lane.scheduled = false;
@@ -106,20 +112,49 @@ export class Batcher {
     });
   }
 
-  async #flush(lotId: string, lane: Lane, taken: Waiting[]): Promise<void> {
-    this.#waiting -= taken.length;
-    const sentMs = performance.now();
-    const { deadlineMs, onBatch } = this.#options;
-    const inTime = taken.filter(({ arrivedMs, settle }) => {
-      const late = sentMs - arrivedMs > deadlineMs;
+  /** One timer a lane, which looks again as long as anything waits. */
+  #expireLater(lane: Lane): void {
+    const [oldest] = lane.waiting;
+    if (lane.expiry || !oldest) return;
+    const leftMs = oldest.arrivedMs + this.#options.deadlineMs - performance.now();
+    lane.expiry = setTimeout(
+      () => {
+        lane.expiry = null;
+        const before = lane.waiting.length;
+        lane.waiting = this.#inTime(lane.waiting);
+        this.#waiting -= before - lane.waiting.length;
+        this.#expireLater(lane);
+      },
+      Math.max(1, leftMs + 1),
+    );
+  }
+
+  /** Those that may still be decided; the others are told that they were not. */
+  #inTime(bids: Waiting[]): Waiting[] {
+    const nowMs = performance.now();
+    return bids.filter(({ arrivedMs, settle }) => {
+      const late = nowMs - arrivedMs > this.#options.deadlineMs;
       if (late) settle({ outcome: "unavailable", why: "expired" });
       return !late;
     });
+  }
+
+  async #flush(lotId: string, lane: Lane, taken: Waiting[]): Promise<void> {
+    this.#waiting -= taken.length;
+    const inTime = this.#inTime(taken);
     if (inTime.length === 0) return;
+    const sentMs = performance.now();
+    const { deadlineMs, onBatch } = this.#options;
+    // Nobody waits for a hung Redis; settling again later does nothing.
+    const giveUp = setTimeout(
+      () => inTime.forEach(({ settle }) => settle({ outcome: "unknown" })),
+      inTime[0]!.arrivedMs + deadlineMs + GRACE_MS - sentMs,
+    );
 
     lane.inFlight++;
     const placements = await this.#decide(lotId, lane, inTime, sentMs);
     lane.inFlight--;
+    clearTimeout(giveUp);
     onBatch?.(inTime.length, performance.now() - sentMs);
     for (const [i, { settle }] of inTime.entries()) settle(placements[i]!);
     if (lane.waiting.length > 0) this.#schedule(lotId, lane);

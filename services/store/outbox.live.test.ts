@@ -1,7 +1,8 @@
 import { beforeAll, expect, test } from "vitest";
 import { decodeEvents, type LotEvent } from "../lot/events.ts";
 import { bid, defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
-import { startRedis } from "../testing/servers.ts";
+import { startRedis, type TestServer } from "../testing/servers.ts";
+import { until } from "../testing/until.ts";
 import type { Store } from "./connect.ts";
 import { eventsBefore, eventsSince } from "./history.ts";
 import type { Keys } from "./keys.ts";
@@ -9,9 +10,11 @@ import { readAuction } from "./lots.ts";
 import { compareIds, outboxTail, readOutbox, trimOutbox } from "./outbox.ts";
 import { placeBids } from "./place-bids.ts";
 
+let redis: TestServer;
 let store: Store;
 beforeAll(async () => {
-  store = await openStore((await startRedis()).url, 10_000);
+  redis = await startRedis();
+  store = await openStore(redis.url, 10_000);
 });
 
 let amountMinor = 1_000;
@@ -109,4 +112,39 @@ test("a lot's history is read newest first, page by page, and says when older ev
   await store.xtrim(keys.lot("lot-1").events, "MAXLEN", 1);
   expect(await before(null)).toEqual({ seqs: [7, 6], complete: false });
   expect(await before(6)).toEqual({ seqs: [], complete: false });
+});
+
+test("what a reader of the outbox was shown is still there after Redis was killed", async () => {
+  const { keys } = await defineAndOpen(store);
+  const reader = await openStore(redis.url, 10_000);
+  const shown: string[] = [];
+  let reading = true;
+  const read = (async () => {
+    while (reading) {
+      try {
+        const after = shown.at(-1) ?? "0-0";
+        const entries = await readOutbox(reader, keys, after, { count: 100, blockMs: 100 });
+        shown.push(...entries.map(({ id }) => id));
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 5)); // Redis is away.
+      }
+    }
+  })();
+  for (let kills = 0; kills < 5; kills++) {
+    const before = shown.length;
+    let placing = true;
+    const load = (async () => {
+      while (placing) await placeBatches(keys, [1]).catch(() => (placing = false));
+    })();
+    await until("the reader is shown bids", () => shown.length > before + 100);
+    await redis.kill();
+    placing = false;
+    await load;
+    await redis.restart();
+    await until("Redis is back", () => store.ping());
+    const kept = new Set((await store.xrange(keys.outbox, "-", "+")).map(([id]) => id));
+    expect(shown.filter((id) => !kept.has(id))).toEqual([]);
+  }
+  reading = false;
+  await read;
 });
