@@ -30,6 +30,8 @@ export interface Command {
   readonly uid?: number;
   readonly gid?: number;
   readonly env?: NodeJS.ProcessEnv;
+  /** Told at once, before the server answers: whoever dies meanwhile has it on record. */
+  readonly onSpawn?: (pid: number) => void;
 }
 
 const START_TIMEOUT_MS = 30_000;
@@ -51,6 +53,7 @@ export async function startServer(command: Command): Promise<ServerProcess> {
     ...(gid === undefined ? {} : { gid }),
   });
   const ended = endOf(child);
+  if (child.pid !== undefined) command.onSpawn?.(child.pid);
   void ended.then(() => log.end());
   const started = await Promise.race([answers(port), ended.then(() => "ended" as const)]);
   if (started !== true) {

@@ -21,6 +21,7 @@ export interface At {
   /** Its data and its log lie here; made if missing. */
   readonly dir: string;
   readonly port: number;
+  readonly onSpawn?: (pid: number) => void;
 }
 
 /** Debian keeps Postgres's server programs off PATH, one folder a version. */
@@ -44,9 +45,11 @@ function program(name: string): string {
   return path;
 }
 
-export async function startRedis({ dir, port }: At): Promise<ServerProcess> {
+export async function startRedis(at: At): Promise<ServerProcess> {
+  const { dir, port } = at;
   mkdirSync(dir, { recursive: true });
   return startServer({
+    ...onSpawnOf(at),
     name: "redis-server",
     command: program("redis-server"),
     args: [
@@ -62,9 +65,11 @@ export async function startRedis({ dir, port }: At): Promise<ServerProcess> {
   });
 }
 
-export async function startNats({ dir, port }: At): Promise<ServerProcess> {
+export async function startNats(at: At): Promise<ServerProcess> {
+  const { dir, port } = at;
   mkdirSync(dir, { recursive: true });
   return startServer({
+    ...onSpawnOf(at),
     name: "nats-server",
     command: program("nats-server"),
     args: ["--jetstream", "--store_dir", dir, "--addr", "127.0.0.1", "--port", String(port)],
@@ -77,12 +82,14 @@ export async function startNats({ dir, port }: At): Promise<ServerProcess> {
 }
 
 /** @param password of the role and database `gavel`, fixed when the data directory is made */
-export async function startPostgres({ dir, port }: At, password: string): Promise<ServerProcess> {
+export async function startPostgres(at: At, password: string): Promise<ServerProcess> {
+  const { dir, port } = at;
   mkdirSync(dir, { recursive: true });
   const owner = postgresOwner();
   const data = dataDirectory(dir, owner);
   if (!existsSync(join(data, "PG_VERSION"))) initialise(data, owner, password);
   return startServer({
+    ...onSpawnOf(at),
     name: "postgres",
     command: program("postgres"),
     args: [
@@ -97,6 +104,10 @@ export async function startPostgres({ dir, port }: At, password: string): Promis
     stopSignal: "SIGINT", // "fast": breaks off sessions; SIGTERM would wait for them
     ...owner,
   });
+}
+
+function onSpawnOf({ onSpawn }: At): Pick<At, "onSpawn"> {
+  return onSpawn === undefined ? {} : { onSpawn };
 }
 
 type Owner = { uid: number; gid: number } | Record<string, never>;
@@ -121,7 +132,8 @@ function postgresOwner(): Owner {
  */
 function dataDirectory(dir: string, owner: Owner): string {
   const data = join(resolve(dir), "data");
-  if (existsSync(data)) return data;
+  // Its real place: the way through a folder that only root may enter is closed to the owner.
+  if (existsSync(data)) return realpathSync(data);
   let made = data;
   if (owner.uid !== undefined && !canReach(resolve(dir), owner)) {
     made = `/var/tmp/gavel-${createHash("sha256").update(data).digest("hex").slice(0, 12)}`;
@@ -131,7 +143,7 @@ function dataDirectory(dir: string, owner: Owner): string {
     mkdirSync(data, { mode: 0o700 });
   }
   if (owner.uid !== undefined) chownSync(made, owner.uid, owner.gid);
-  return data;
+  return realpathSync(data);
 }
 
 /** Removes what a stopped Postgres left, the folder in /var/tmp included. */

@@ -1,0 +1,53 @@
+# Gavel on one machine. `make` alone lists what there is; each target is one line that calls a program.
+# Variables: make up GATEWAY_PORT=8090 … (all of them: services/CONFIGURATION.md)
+
+NODE := node_modules/.bin/node
+INSTALLED := node_modules/.gavel-installed
+FILE ?= manifests/samples/spring-sale.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status token sql logs reset test check coverage bench generate install
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(INSTALLED): package-lock.json
+	@sh operator/local/install.sh
+
+install: $(INSTALLED) ## install what the programs need (npm ci); the others do it by themselves
+
+up: $(INSTALLED) ## run an Auction here: FILE=auction.yaml, DETACH=1 in the background
+	@exec $(NODE) operator/local/main.ts up "$(FILE)"
+
+down: $(INSTALLED) ## stop what `make up` started
+	@$(NODE) cli/main.ts down
+
+status: $(INSTALLED) ## tiers, stores, archive lag, lots, endpoints
+	@$(NODE) cli/main.ts status
+
+token: $(INSTALLED) ## print a bidder's token: BIDDER=alice; SCOPE=admin for the owner's
+	@$(NODE) cli/main.ts token
+
+sql: $(INSTALLED) ## ask the archive: Q="select * from bids"
+	@$(NODE) cli/main.ts sql
+
+logs: $(INSTALLED) ## the last lines of each process: TIER=gateway, LINES=100
+	@$(NODE) cli/main.ts logs
+
+reset: $(INSTALLED) ## delete all data of `make up`; asks first
+	@$(NODE) cli/main.ts reset
+
+test: $(INSTALLED) ## everything that can be tested on this machine: T=services/lot for a part
+	@$(NODE) cli/test.ts $(T)
+
+check: $(INSTALLED) ## types and format
+	@npm run --silent check
+
+coverage: $(INSTALLED) ## the tests, with how much of the code they reach
+	@$(NODE) cli/test.ts --coverage
+
+bench: $(INSTALLED) ## first figures, beside a floor in the same run
+	@$(NODE) load/bench.ts
+
+generate: $(INSTALLED) ## write what is generated: services/CONFIGURATION.md
+	@$(NODE) cli/generate.ts

@@ -1,0 +1,57 @@
+/** The commands of `gavel`, each with its line of help. One list: dispatch, help and tests read it. */
+import type { LocalEnv } from "../operator/local/config.ts";
+import type { DataFolder } from "../operator/local/data-folder.ts";
+import { down } from "../operator/local/down.ts";
+import { reset } from "../operator/local/reset.ts";
+import type { Terminal } from "../operator/local/terminal.ts";
+import type { CommandEnv } from "./config.ts";
+import { logs } from "./logs.ts";
+import { sql } from "./sql.ts";
+import { status } from "./status.ts";
+import { token } from "./token.ts";
+import { up } from "./up.ts";
+
+export interface Context {
+  readonly env: LocalEnv & CommandEnv;
+  readonly folder: DataFolder;
+  readonly terminal: Terminal;
+  /** The one word that may follow the command; each has a variable that does the same. */
+  readonly argument: string | undefined;
+}
+
+export interface CliCommand {
+  readonly usage: string;
+  readonly help: string;
+  /** @returns the exit code */
+  run(context: Context): Promise<number>;
+}
+
+export const COMMANDS: Readonly<Record<string, CliCommand>> = {
+  up: {
+    usage: "up [auction.yaml]",
+    help: "run an Auction here; DETACH=1: in the background",
+    run: up,
+  },
+  down: {
+    usage: "down",
+    help: "stop what up started",
+    run: ({ folder, terminal }) => down(folder, terminal),
+  },
+  status: { usage: "status", help: "tiers, stores, archive lag, lots, endpoints", run: status },
+  token: {
+    usage: "token [bidder]",
+    help: "print a bidder's token (BIDDER=…); SCOPE=admin: the owner's",
+    run: token,
+  },
+  sql: { usage: "sql [statement]", help: "ask the archive (Q=…), read-only", run: sql },
+  logs: {
+    usage: "logs [process]",
+    help: "the last lines of each process (TIER=…, LINES=…)",
+    run: logs,
+  },
+  reset: {
+    usage: "reset",
+    help: "delete all data of this folder; asks first",
+    run: ({ folder, terminal }) => reset(folder, terminal),
+  },
+};

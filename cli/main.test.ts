@@ -1,0 +1,62 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { COMMANDS } from "./commands.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "gavel-cli-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function gavel(words: string[], env: Record<string, string> = {}) {
+  const main = new URL("./main.ts", import.meta.url).pathname;
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...words], {
+    encoding: "utf8",
+    env: { ...process.env, GAVEL_DIR: join(folder, ".gavel"), ...env },
+  });
+  return { status, stdout, stderr };
+}
+
+test("gavel --help lists every command", () => {
+  const { status, stdout } = gavel(["--help"]);
+  expect(status).toBe(0);
+  for (const { usage, help } of Object.values(COMMANDS)) {
+    expect(stdout).toContain(usage);
+    expect(stdout).toContain(help);
+  }
+});
+
+test.each([[[]], [["nonsense"]], [["constructor"]], [["down", "now"]], [["token", "a", "b"]]])(
+  "gavel %j exits with 2 and the usage",
+  (words) => {
+    const { status, stdout, stderr } = gavel(words);
+    expect(status).toBe(2);
+    expect(stdout).toBe("");
+    expect(stderr).toContain("usage: gavel");
+  },
+);
+
+test("each command answers --help", () => {
+  for (const [name, { help }] of Object.entries(COMMANDS)) {
+    const { status, stdout } = gavel([name, "--help"]);
+    expect(status).toBe(0);
+    expect(stdout).toContain(help);
+  }
+});
+
+test("commands on a folder where nothing ever ran say so, and make nothing", () => {
+  expect(gavel(["down"])).toMatchObject({
+    status: 0,
+    stdout: expect.stringContaining("nothing runs"),
+  });
+  expect(gavel(["status"])).toMatchObject({ status: 3 });
+  expect(gavel(["reset"]).stdout).toContain("nothing to delete");
+  expect(gavel(["token"])).toMatchObject({ status: 1, stdout: "" });
+  expect(gavel(["sql", "select 1"]).stderr).toContain("make up makes one");
+});
+
+test("a wrong variable is named", () => {
+  const { status, stderr } = gavel(["status"], { GATEWAY_PORT: "eighty" });
+  expect(status).toBe(1);
+  expect(stderr).toContain("GATEWAY_PORT: must be integer");
+});

@@ -1,0 +1,73 @@
+/**
+ * `make test`: sees that the machine has what the tests need, runs them, and ends on one line with
+ * the counts. node cli/test.ts [--coverage] [path …]
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { installPackages, SERVERS } from "../operator/local/find-servers.ts";
+import { LocalEnv } from "../operator/local/config.ts";
+import { findProgram } from "../operator/local/store-servers.ts";
+import { createTerminal } from "../operator/local/terminal.ts";
+import { readEnv } from "../services/runtime/env.ts";
+import { closingLines, type VitestReport } from "./test-counts.ts";
+
+const BROWSERS = ["chromium", "chromium-browser", "google-chrome"];
+
+/** The tests start servers themselves, as programs; one looks at the page with a browser. */
+async function prepareMachine(): Promise<void> {
+  const missing = Object.values(SERVERS).filter(({ needs }) => !needs.every(findProgram));
+  const packages = missing.flatMap((server) => server.packages);
+  const what = missing.map(({ program }) => program);
+  if (!BROWSERS.some(findProgram)) {
+    packages.push("chromium");
+    what.push("a browser");
+  }
+  if (packages.length === 0) return;
+  if (findProgram("apt-get") === null) {
+    process.stdout.write(`The tests need ${what.join(", ")}, and there is no apt-get: skipped.\n`);
+    return;
+  }
+  const { YES } = readEnv(LocalEnv);
+  await installPackages(packages, `The tests need ${what.join(", ")}`, createTerminal(YES));
+}
+
+async function runVitest(words: readonly string[]): Promise<number> {
+  const folder = mkdtempSync(join(tmpdir(), "gavel-test-"));
+  const reportFile = join(folder, "report.json");
+  try {
+    const vitest = new URL("../node_modules/vitest/vitest.mjs", import.meta.url).pathname;
+    const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${reportFile}`];
+    const child = spawn(process.execPath, [vitest, "run", ...reporters, ...words], {
+      stdio: "inherit",
+    });
+    // Ctrl-C reaches vitest from the terminal; we stay to say how far it came.
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      process.on(signal, () => child.kill(signal));
+    }
+    const [code] = (await once(child, "exit")) as [number | null];
+    const { lines, failed } = closingLines(readReport(reportFile), code ?? 1);
+    process.stdout.write(`${lines.join("\n")}\n`);
+    return failed ? 1 : 0;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function readReport(path: string): VitestReport | null {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as VitestReport;
+  } catch {
+    return null; // vitest did not come to write it
+  }
+}
+
+try {
+  await prepareMachine();
+  process.exitCode = await runVitest(process.argv.slice(2));
+} catch (error) {
+  process.stdout.write(`${(error as Error).message}\n0 passed, 1 failed, 0 skipped\n`);
+  process.exitCode = 1;
+}

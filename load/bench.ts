@@ -1,0 +1,226 @@
+/**
+ * `make bench`: what a bid and a viewer cost, beside the same work with nothing around it, in one run.
+ *
+ *   node load/bench.ts [--seconds=4] [--rounds=3] [--viewers=2000] [--events=60] [--no-k6]
+ *
+ * Absolute figures are this machine's and this minute's. What may be quoted are the ratios.
+ */
+import { spawnSync } from "node:child_process";
+import { parseArgs } from "node:util";
+import { findProgram } from "../operator/local/store-servers.ts";
+import { freePort } from "../operator/local/server-process.ts";
+import { BATCHER_DEFAULTS, Batcher, scriptStrategy } from "../services/store/batcher.ts";
+import { keysOf } from "../services/store/keys.ts";
+import { type BenchSale, LOT_ID, startBenchSale } from "./bench-sale.ts";
+import type { HttpResult } from "./http-load.ts";
+import { CLIENT_CORE, type Pinned, PINNING, runPinned, SERVER_CORE } from "./pinned.ts";
+
+const CONNECTIONS = 100;
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: "string", default: "4" },
+    rounds: { type: "string", default: "3" },
+    viewers: { type: "string", default: "2000" },
+    events: { type: "string", default: "60" },
+    "no-k6": { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+if (values.help) {
+  console.log(
+    "usage: node load/bench.ts [--seconds=4] [--rounds=3] [--viewers=2000] [--events=60] [--no-k6]",
+  );
+  process.exit(0);
+}
+const seconds = Number(values.seconds);
+const rounds = Number(values.rounds);
+
+const sale = await startBenchSale();
+try {
+  console.log(`${PINNING}; appendfsync always; ${rounds} interleaved rounds\n`);
+  await benchBids(sale);
+  await benchFanOut(sale);
+  if (!values["no-k6"]) await runK6(sale);
+} finally {
+  await sale.stop();
+}
+process.exit(0);
+
+async function benchBids(sale: BenchSale): Promise<void> {
+  const floor = runPinned(SERVER_CORE, "load/floor-http.ts");
+  const { port: floorPort } = await floor.next<{ port: number }>();
+  const script = await startTier(sale, "gateway", { BID_STRATEGY: "script" });
+  const optimistic = await startTier(sale, "gateway", { BID_STRATEGY: "optimistic" });
+  const client = runPinned(CLIENT_CORE, "load/http-load.ts");
+  const tokens = await Promise.all(
+    Array.from({ length: CONNECTIONS }, (_, i) => sale.token(`bidder-${i}`)),
+  );
+  const run = (port: number, rising: boolean, forSeconds = seconds): Promise<HttpResult> => {
+    client.send({ port, tokens, lotId: LOT_ID, seconds: forSeconds, rising });
+    return client.next<HttpResult>();
+  };
+
+  const lanes: { name: string; port: number; rising: boolean; results: HttpResult[] }[] = [
+    { name: "fastify no-op route (floor)", port: floorPort, rising: true, results: [] },
+    { name: "gateway, bids too low", port: script.port, rising: false, results: [] },
+    { name: "gateway, bids accepted", port: script.port, rising: true, results: [] },
+    { name: "gateway, optimistic, accepted", port: optimistic.port, rising: true, results: [] },
+  ];
+  for (const { port, rising } of lanes) await run(port, rising, 1);
+  for (let round = 0; round < rounds; round++) {
+    for (const lane of lanes) lane.results.push(await run(lane.port, lane.rising));
+  }
+
+  console.log(`Contention: one lot, ${CONNECTIONS} connections, ${seconds} s each, closed loop`);
+  console.log(row("", "answered/s", "accepted/s", "p50 ms", "p99 ms", "of the floor"));
+  const rate = (lane: (typeof lanes)[number]) =>
+    median(lane.results.map(({ answered, seconds: took }) => answered / took));
+  const floorRate = rate(lanes[0]!);
+  for (const lane of lanes) {
+    const accepted = lane.results.map((result) => (result.byStatus["201"] ?? 0) / result.seconds);
+    const p50 = median(lane.results.map(({ p50Ms }) => p50Ms)).toFixed(2);
+    const p99 = median(lane.results.map(({ p99Ms }) => p99Ms)).toFixed(2);
+    const share = (rate(lane) / floorRate).toFixed(2);
+    console.log(row(lane.name, whole(rate(lane)), whole(median(accepted)), p50, p99, share));
+    const failed = lane.results.flatMap(({ byStatus }) =>
+      Object.entries(byStatus).filter(([status]) => status !== "201" && status !== "409"),
+    );
+    if (failed.length > 0) console.log(`  other answers: ${JSON.stringify(failed)}`);
+  }
+  console.log();
+  for (const process of [client, floor, script.tier, optimistic.tier]) await process.stop();
+}
+
+async function benchFanOut(sale: BenchSale): Promise<void> {
+  const viewers = Number(values.viewers);
+  const events = Number(values.events);
+  const floor = runPinned(SERVER_CORE, "load/floor-fan-out.ts");
+  const { port: floorPort } = await floor.next<{ port: number }>();
+  const broadcast = await startTier(sale, "broadcast", {});
+  const connect = async (port: number, lotId: string | null): Promise<Pinned> => {
+    const client = runPinned(CLIENT_CORE, "load/viewers.ts");
+    client.send({ port, viewers, lotId });
+    await client.next();
+    return client;
+  };
+  const floorViewers = await connect(floorPort, null);
+  const broadcastViewers = await connect(broadcast.port, LOT_ID);
+
+  const batcher = new Batcher(scriptStrategy(sale.store, keysOf(sale.uid)), BATCHER_DEFAULTS);
+  let amountMinor = 8_000_000_000_000;
+  const spreadMs = { floor: [] as number[], broadcast: [] as number[] };
+  for (let n = 0; n < events; n++) {
+    const bidId = `bench-${n}-x`;
+    await wait(broadcastViewers, bidId);
+    const startedMs = performance.timeOrigin + performance.now();
+    const bid = {
+      bidId,
+      bidderId: "bench",
+      key: `bench-${n}`,
+      amountMinor: (amountMinor += 1_000),
+    };
+    const placement = await batcher.place(LOT_ID, bid);
+    if (placement.outcome !== "accepted") throw new Error(`a bid was ${placement.outcome}`);
+    const { atMs, bytes } = await broadcastViewers.next<{ atMs: number; bytes: number }>();
+    spreadMs.broadcast.push(atMs - startedMs);
+
+    await wait(floorViewers, bidId);
+    const floorStartedMs = performance.timeOrigin + performance.now();
+    floor.send({ bytes: bidId.padStart(Math.round(bytes / viewers), "x") });
+    spreadMs.floor.push((await floorViewers.next<{ atMs: number }>()).atMs - floorStartedMs);
+  }
+
+  console.log(
+    `Fan-out: ${viewers} viewers of one lot in one process, ${events} events, one by one`,
+  );
+  console.log(
+    row("from the bid to the last viewer", "p50 ms", "p99 ms", "µs a viewer", "of the floor"),
+  );
+  const floorMs = median(spreadMs.floor);
+  for (const [name, all] of [
+    ["raw socket.write (floor)", spreadMs.floor],
+    ["bid → Redis → broadcast", spreadMs.broadcast],
+  ] as const) {
+    const perViewer = ((median(all) * 1_000) / viewers).toFixed(2);
+    const share = (floorMs / median(all)).toFixed(2);
+    console.log(
+      row(name, median(all).toFixed(1), quantile(all, 0.99).toFixed(1), perViewer, share),
+    );
+  }
+  console.log();
+  const all = [floorViewers, broadcastViewers, floor, broadcast.tier];
+  for (const process of all) await process.stop();
+}
+
+async function wait(client: Pinned, marker: string): Promise<void> {
+  client.send({ marker });
+  await client.next();
+}
+
+/** The open-loop half: arrivals do not wait for answers, and what could not be sent is counted. */
+async function runK6(sale: BenchSale): Promise<void> {
+  const k6 = findProgram("k6");
+  if (k6 === null) {
+    console.log(
+      "k6 is not on PATH: its two experiments are left out (go install go.k6.io/k6@latest)",
+    );
+    return;
+  }
+  const gateway = await startTier(sale, "gateway", {});
+  const broadcast = await startTier(sale, "broadcast", {});
+  const env = {
+    GATEWAY: `http://127.0.0.1:${gateway.port}`,
+    STREAM: `ws://127.0.0.1:${broadcast.port}/v1/stream`,
+    LOT: LOT_ID,
+    TOKENS: JSON.stringify(
+      await Promise.all(Array.from({ length: 20 }, (_, i) => sale.token(`k6-${i}`))),
+    ),
+  };
+  for (const script of ["contention", "fan-out"]) {
+    const path = new URL(`./${script}.k6.js`, import.meta.url).pathname;
+    const run = spawnSync(k6, ["run", "--quiet", "--no-usage-report", path], {
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    if (run.status !== 0) process.exitCode = 1;
+  }
+  await gateway.tier.stop();
+  await broadcast.tier.stop();
+}
+
+async function startTier(
+  { env }: BenchSale,
+  tier: "gateway" | "broadcast",
+  changes: NodeJS.ProcessEnv,
+): Promise<{ tier: Pinned; port: number }> {
+  const [port, internalPort] = [await freePort(), await freePort()];
+  const ports = { PORT: String(port), INTERNAL_PORT: String(internalPort) };
+  const process = runPinned(SERVER_CORE, `services/${tier}/main.ts`, [], {
+    ...env,
+    ...ports,
+    ...changes,
+  });
+  for (let tries = 0; tries < 200; tries++) {
+    const ready = await fetch(`http://127.0.0.1:${internalPort}/readyz`).catch(() => null);
+    if (ready?.ok) return { tier: process, port };
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`the ${tier} did not get ready`);
+}
+
+function quantile(all: readonly number[], q: number): number {
+  return all.toSorted((a, b) => a - b)[Math.floor(all.length * q)] ?? NaN;
+}
+
+function median(all: readonly number[]): number {
+  return quantile(all, 0.5);
+}
+
+function whole(value: number): string {
+  return Math.round(value).toLocaleString("en");
+}
+
+function row(name: string, ...cells: string[]): string {
+  return name.padEnd(34) + cells.map((cell) => cell.padStart(13)).join("");
+}

@@ -1,0 +1,74 @@
+/** Processes of a measurement, each on a core of its own: the measured one and the measuring one. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+
+export const SERVER_CORE = 0;
+export const CLIENT_CORE = 1;
+
+const PINS = existsSync("/usr/bin/taskset") && availableParallelism() >= 2;
+
+/** Says in the report how the processes were kept apart. */
+export const PINNING = PINS
+  ? `server on core ${SERVER_CORE}, load and Redis on core ${CLIENT_CORE}`
+  : "not pinned (taskset missing or one core): ratios are noisy";
+
+export interface Pinned {
+  readonly child: ChildProcess;
+  /** Its next message. */
+  next<T>(): Promise<T>;
+  send(message: unknown): void;
+  stop(): Promise<void>;
+}
+
+/** Starts a program of ours (a path from the repository's root) on a core. */
+export function runPinned(
+  core: number,
+  program: string,
+  args: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): Pinned {
+  const script = fileURLToPath(new URL(`../${program}`, import.meta.url));
+  const command = [process.execPath, "--max-semi-space-size=64", script, ...args];
+  const [file, ...rest] = PINS ? ["taskset", "-c", String(core), ...command] : command;
+  const child = spawn(file!, rest, {
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+    env: { ...process.env, ...env },
+  });
+  process.once("exit", () => child.kill("SIGKILL"));
+  const messages: unknown[] = [];
+  const waiting: ((message: never) => void)[] = [];
+  child.on("message", (message) => {
+    const settle = waiting.shift();
+    if (settle) settle(message as never);
+    else messages.push(message);
+  });
+  const ended = once(child, "exit").then(([code]) => {
+    if (waiting.length > 0) throw new Error(`${program} ended with code ${code}`);
+  });
+  ended.catch((error: Error) => {
+    console.error(error.message);
+    process.exit(1);
+  });
+  return {
+    child,
+    next: () =>
+      messages.length > 0
+        ? Promise.resolve(messages.shift() as never)
+        : new Promise((resolve) => waiting.push(resolve)),
+    send: (message) => void child.send(message as object),
+    async stop() {
+      child.kill("SIGTERM");
+      await ended;
+    },
+  };
+}
+
+/** Moves a process that is already running. */
+export async function pin(pid: number, core: number): Promise<void> {
+  if (!PINS) return;
+  const moved = spawn("taskset", ["-cpa", String(core), String(pid)], { stdio: "ignore" });
+  await once(moved, "exit");
+}

@@ -1,0 +1,240 @@
+/**
+ * Auctions that must be refused, each with the path and the message that it must fail with, and
+ * some that must not. The TypeScript twins run them here; an API server runs the same on the CRD.
+ */
+import type { AuctionLot } from "./auction-resource.ts";
+
+export interface Case {
+  readonly name: string;
+  readonly auction: unknown;
+  /** Empty: it is accepted. */
+  readonly problems: readonly { readonly path: string; readonly message: RegExp }[];
+}
+
+const OPENS = "2026-12-01T18:00:00Z";
+const CLOSES = "2026-12-01T20:00:00Z";
+
+/** The smallest Auction, with parts of its spec replaced. */
+export function auctionWith(spec: Record<string, unknown> = {}, name = "n1"): unknown {
+  return {
+    apiVersion: "gavel.dev/v1alpha1",
+    kind: "Auction",
+    metadata: { name, namespace: "default" },
+    spec: {
+      currency: "EUR",
+      schedule: { opensAt: OPENS, closesAt: CLOSES },
+      lots: [{ id: "a", startMinor: 1 }],
+      ...spec,
+    },
+  };
+}
+
+const withLots = (...lots: unknown[]) => auctionWith({ lots });
+const withSchedule = (schedule: unknown) => auctionWith({ schedule });
+const withRules = (rules: unknown) => auctionWith({ rules });
+const lots = (count: number): AuctionLot[] =>
+  Array.from({ length: count }, (_, i) => ({ id: `l${i}`, startMinor: 1 }));
+
+function refused(name: string, auction: unknown, path: string, message: RegExp): Case {
+  return { name, auction, problems: [{ path, message }] };
+}
+
+function accepted(name: string, auction: unknown): Case {
+  return { name, auction, problems: [] };
+}
+
+export const CASES: readonly Case[] = [
+  accepted("the smallest Auction", auctionWith()),
+  accepted("200 lots", withLots(...lots(200))),
+  accepted("no opening, a length", withSchedule({ lasts: "30m" })),
+  accepted("an opening and a length", withSchedule({ opensAt: OPENS, lasts: "1h30m" })),
+  accepted("anti-sniping off", withRules({ antiSniping: { window: "0s", extension: "0s" } })),
+  accepted("a withdrawn lot", auctionWith({ withdrawnLots: ["a"] })),
+  accepted("a start of nothing", withLots({ id: "a", startMinor: 0 })),
+
+  refused("a name of 45 characters", auctionWith({}, "a".repeat(45)), "metadata.name", /40/),
+  refused("a name with a dot", auctionWith({}, "a.b"), "metadata.name", /must match/),
+  refused("no spec", { ...(auctionWith() as object), spec: undefined }, "spec", /required|object/),
+  refused(
+    "another version",
+    { ...(auctionWith() as object), apiVersion: "gavel.dev/v1" },
+    "apiVersion",
+    /gavel.dev\/v1alpha1/,
+  ),
+
+  refused(
+    "closes before it opens",
+    withSchedule({ opensAt: "2026-12-02T18:00:00Z", closesAt: CLOSES }),
+    "spec.schedule.closesAt",
+    /after opensAt/,
+  ),
+  refused(
+    "half a year long",
+    withSchedule({ opensAt: OPENS, closesAt: "2027-06-01T18:00:00Z" }),
+    "spec.schedule.closesAt",
+    /90 days/,
+  ),
+  refused(
+    "both closesAt and lasts",
+    withSchedule({ closesAt: CLOSES, lasts: "30m" }),
+    "spec.schedule",
+    /exactly one/,
+  ),
+  refused("neither closesAt nor lasts", withSchedule({}), "spec.schedule", /exactly one/),
+  refused("no length at all", withSchedule({ lasts: "0s" }), "spec.schedule.lasts", /between 1s/),
+  refused(
+    "an instant without a zone",
+    withSchedule({ opensAt: "2026-12-01T18:00:00", lasts: "30m" }),
+    "spec.schedule.opensAt",
+    /must be an instant/,
+  ),
+  refused(
+    "the 30th of February",
+    withSchedule({ closesAt: "2026-02-30T18:00:00Z" }),
+    "spec.schedule.closesAt",
+    /must be an instant/,
+  ),
+  refused(
+    "a stagger of two hours",
+    withSchedule({ lasts: "30m", lotStagger: "2h" }),
+    "spec.schedule.lotStagger",
+    /at most 1h/,
+  ),
+
+  refused(
+    "a reserve below the start",
+    withLots({ id: "a", startMinor: 10, reserveMinor: 5 }),
+    "spec.lots[0].reserveMinor",
+    /below startMinor/,
+  ),
+  refused(
+    "a reserve in two places",
+    withLots({ id: "a", startMinor: 1, reserveMinor: 5, reserveFrom: { name: "s", key: "k" } }),
+    "spec.lots[0].reserveFrom",
+    /not both/,
+  ),
+  refused(
+    "one lot id twice",
+    withLots({ id: "a", startMinor: 10 }, { id: "a", startMinor: 5 }),
+    "spec.lots[1].id",
+    /twice/,
+  ),
+  refused(
+    "money beyond 2^53 - 1",
+    withLots({ id: "a", startMinor: Number("9007199254740993") }),
+    "spec.lots[0].startMinor",
+    /<= 9007199254740991/,
+  ),
+  refused(
+    "money with a fraction",
+    withLots({ id: "a", startMinor: 1.5 }),
+    "spec.lots[0].startMinor",
+    /integer/,
+  ),
+  refused(
+    "money as text",
+    withLots({ id: "a", startMinor: "100" }),
+    "spec.lots[0].startMinor",
+    /integer/,
+  ),
+  refused(
+    "money below zero",
+    withLots({ id: "a", startMinor: -1 }),
+    "spec.lots[0].startMinor",
+    />= 0/,
+  ),
+  refused(
+    "a start that nobody may bid",
+    withLots({ id: "a", startMinor: 2_000_000_000_000 }),
+    "spec.lots",
+    /maxAmountMinor/,
+  ),
+  refused(
+    "a lot id with a space",
+    withLots({ id: "oak table", startMinor: 1 }),
+    "spec.lots[0].id",
+    /must match/,
+  ),
+  refused("no lots", withLots(), "spec.lots", /fewer than 1/),
+  refused("201 lots", withLots(...lots(201)), "spec.lots", /more than 200/),
+  refused(
+    "an unknown lot withdrawn",
+    auctionWith({ withdrawnLots: ["zzz"] }),
+    "spec.withdrawnLots",
+    /only name lots/,
+  ),
+  refused(
+    "a lot withdrawn twice",
+    auctionWith({ withdrawnLots: ["a", "a"] }),
+    "spec.withdrawnLots[1]",
+    /twice/,
+  ),
+
+  refused(
+    "increments out of order",
+    withRules({
+      increments: [
+        { fromMinor: 0, stepMinor: 1 },
+        { fromMinor: 50, stepMinor: 5 },
+        { fromMinor: 10, stepMinor: 2 },
+      ],
+    }),
+    "spec.rules.increments",
+    /sorted/,
+  ),
+  refused(
+    "increments not from 0",
+    withRules({ increments: [{ fromMinor: 5, stepMinor: 1 }] }),
+    "spec.rules.increments",
+    /begin at fromMinor 0/,
+  ),
+  refused(
+    "a step of nothing",
+    withRules({ increments: [{ fromMinor: 0, stepMinor: 0 }] }),
+    "spec.rules.increments[0].stepMinor",
+    />= 1/,
+  ),
+  refused(
+    "an anti-sniping window of two hours",
+    withRules({ antiSniping: { window: "2h" } }),
+    "spec.rules.antiSniping.window",
+    /at most 1h/,
+  ),
+  refused(
+    "an anti-sniping that extends by two hours",
+    withRules({ antiSniping: { extension: "2h" } }),
+    "spec.rules.antiSniping.extension",
+    /at most 1h/,
+  ),
+  refused(
+    "an anti-sniping that extends by nothing",
+    withRules({ antiSniping: { window: "2m", extension: "0s" } }),
+    "spec.rules.antiSniping.extension",
+    /at least 1s/,
+  ),
+  refused(
+    "a duration in words",
+    withRules({ antiSniping: { window: "2 minutes" } }),
+    "spec.rules.antiSniping.window",
+    /like 30s, 2m or 1h30m/,
+  ),
+  refused(
+    "a disclosure of its own",
+    withRules({ reserveDisclosure: "Loudly" }),
+    "spec.rules.reserveDisclosure",
+    /Hidden or MetOnly or Public/,
+  ),
+  refused("an unknown field", auctionWith({ bogus: 1 }), "spec.bogus", /not a field/),
+  refused(
+    "a field of an earlier draft",
+    withLots({ id: "a", startMinor: 1, startPrice: 5 }),
+    "spec.lots[0].startPrice",
+    /not a field/,
+  ),
+  refused(
+    "a lower-case currency",
+    auctionWith({ currency: "eur" }),
+    "spec.currency",
+    /must match \^\[A-Z\]/,
+  ),
+];

@@ -1,0 +1,99 @@
+/**
+ * What lies in `.gavel/`: which auction this folder runs, its secrets, and how to reach the stores.
+ * Everything that is secret is readable to its owner only.
+ */
+import { randomBytes, randomUUID } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+
+export type StoreName = "redis" | "nats" | "postgres";
+export const STORES = ["redis", "nats", "postgres"] as const satisfies StoreName[];
+
+export type TierName = "archival" | "gateway" | "broadcast";
+/** In the order in which they start. */
+export const TIERS = ["archival", "gateway", "broadcast"] as const satisfies TierName[];
+
+export interface RecordedAuction {
+  readonly uid: string;
+  readonly name: string;
+  /** The YAML it came from. */
+  readonly file: string;
+}
+
+export class DataFolder {
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = resolve(path);
+  }
+
+  get exists(): boolean {
+    return existsSync(this.path);
+  }
+
+  get rulesFile(): string {
+    return join(this.path, "rules.json");
+  }
+  get tokenSecretFile(): string {
+    return join(this.path, "secrets", "token");
+  }
+  get postgresPasswordFile(): string {
+    return join(this.path, "secrets", "postgres-password");
+  }
+  urlFile(store: StoreName): string {
+    return join(this.path, "connections", `${store}-url`);
+  }
+  storeDir(store: StoreName): string {
+    return join(this.path, store);
+  }
+  logFile(part: StoreName | TierName | "up"): string {
+    const isStore = (STORES as readonly string[]).includes(part);
+    return join(this.path, isStore ? part : "logs", `${part}.log`);
+  }
+  get runDir(): string {
+    return join(this.path, "run");
+  }
+
+  /** Makes the folder and the secrets that are not there yet. */
+  prepare(): void {
+    for (const name of ["secrets", "connections", "logs", "run"]) {
+      mkdirSync(join(this.path, name), { recursive: true });
+    }
+    for (const file of [this.tokenSecretFile, this.postgresPasswordFile]) {
+      if (!existsSync(file)) writeSecret(file, randomBytes(32).toString("hex"));
+    }
+  }
+
+  /** The auction of that name that this folder runs, with the uid it has had so far. */
+  recorded(name: string): RecordedAuction | null {
+    return this.#auctions()[name] ?? null;
+  }
+
+  record(name: string, file: string, uid: string = randomUUID()): RecordedAuction {
+    const auction = { uid, name, file };
+    const all = { ...this.#auctions(), [name]: auction };
+    writeWhole(this.#auctionsFile, `${JSON.stringify(all, null, 2)}\n`, 0o644);
+    return auction;
+  }
+
+  get #auctionsFile(): string {
+    return join(this.path, "auctions.json");
+  }
+
+  #auctions(): Record<string, RecordedAuction> {
+    if (!existsSync(this.#auctionsFile)) return {};
+    return JSON.parse(readFileSync(this.#auctionsFile, "utf8")) as Record<string, RecordedAuction>;
+  }
+}
+
+export function writeSecret(file: string, text: string): void {
+  writeWhole(file, `${text}\n`, 0o600);
+}
+
+/** All or nothing: a crash in the middle leaves what was there before. */
+export function writeWhole(file: string, text: string, mode: number): void {
+  mkdirSync(dirname(file), { recursive: true });
+  const draft = `${file}.new`;
+  writeFileSync(draft, text, { mode, flush: true });
+  renameSync(draft, file);
+}

@@ -1,0 +1,43 @@
+/** The process behind `make up`: node operator/local/main.ts up <file>. */
+import { readEnv } from "../../services/runtime/env.ts";
+import { readAuctionFile } from "./auction-file.ts";
+import { LocalEnv } from "./config.ts";
+import { DataFolder } from "./data-folder.ts";
+import { detach } from "./detach.ts";
+import { installMissing } from "./find-servers.ts";
+import { createTerminal } from "./terminal.ts";
+import { up } from "./up.ts";
+
+const interrupted = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => interrupted.abort());
+}
+
+const [word, file, flag] = process.argv.slice(2);
+if (word !== "up" || file === undefined) {
+  process.stderr.write("usage: node operator/local/main.ts up <auction.yaml>\n");
+  process.exit(2);
+}
+try {
+  const env = readEnv(LocalEnv);
+  const folder = new DataFolder(env.GAVEL_DIR);
+  const terminal = createTerminal(env.YES);
+  const again = [import.meta.filename, "up", file, "--detached"];
+  if (env.DETACH && flag !== "--detached") {
+    if (readAuctionFile(file).ok) await installMissing(folder, terminal); // while one can be asked
+    process.exitCode = await detach(again, folder, terminal, interrupted.signal);
+  } else {
+    process.exitCode = await up(file, folder, env, terminal, interrupted.signal);
+  }
+} catch (error) {
+  process.stderr.write(`make up: ${messageOf(error)}\n`);
+  process.exitCode = 1;
+}
+process.exit();
+
+/** What broke is told in a sentence; where it was ourselves, with the place. */
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const isBug = error instanceof TypeError || error instanceof ReferenceError;
+  return isBug ? (error.stack ?? error.message) : error.message;
+}

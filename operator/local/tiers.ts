@@ -1,0 +1,136 @@
+/** The three tiers as processes of this machine, each told what its config.ts asks for. */
+import { existsSync, renameSync, statSync } from "node:fs";
+import type { ArchivalEnv } from "../../services/archival/config.ts";
+import type { BroadcastEnv } from "../../services/broadcast/config.ts";
+import type { GatewayEnv } from "../../services/gateway/config.ts";
+import type { LocalEnv } from "./config.ts";
+import { type DataFolder, type TierName, TIERS } from "./data-folder.ts";
+import { type ServerProcess, startServer } from "./server-process.ts";
+
+/** Below the 10 s after which a process that does not stop is killed. */
+const DRAIN_MS = 8_000;
+
+const REPOSITORY = new URL("../../", import.meta.url);
+
+export interface Endpoints {
+  readonly gateway: string;
+  readonly stream: string;
+  /** Where each tier tells of its health. */
+  readonly internal: Readonly<Record<TierName, string>>;
+}
+
+export function endpointsOf(env: LocalEnv): Endpoints {
+  const internal = (tier: TierName) => `http://127.0.0.1:${internalPort(tier, env)}`;
+  return {
+    gateway: `http://${env.PUBLIC_HOST}:${env.GATEWAY_PORT}`,
+    stream: `ws://${env.PUBLIC_HOST}:${env.BROADCAST_PORT}/v1/stream`,
+    internal: {
+      archival: internal("archival"),
+      gateway: internal("gateway"),
+      broadcast: internal("broadcast"),
+    },
+  };
+}
+
+export function internalPort(tier: TierName, env: LocalEnv): number {
+  const { ARCHIVAL_INTERNAL_PORT, GATEWAY_INTERNAL_PORT, BROADCAST_INTERNAL_PORT } = env;
+  return {
+    archival: ARCHIVAL_INTERNAL_PORT,
+    gateway: GATEWAY_INTERNAL_PORT,
+    broadcast: BROADCAST_INTERNAL_PORT,
+  }[tier];
+}
+
+type Environment = Readonly<Record<string, string | number>>;
+
+/** The environment of each tier: the types belong to the processes that read it. */
+export function environmentOf(
+  tier: TierName,
+  auctionUid: string,
+  folder: DataFolder,
+  env: LocalEnv,
+): Environment {
+  const common = {
+    AUCTION_UID: auctionUid,
+    REDIS_URL_FILE: folder.urlFile("redis"),
+    TOKEN_SECRET_FILE: folder.tokenSecretFile,
+    HOST: env.HOST,
+    INTERNAL_PORT: internalPort(tier, env),
+    DRAIN_MS,
+  };
+  const { internal, stream } = endpointsOf(env);
+  const gateway: Partial<GatewayEnv> = {
+    ...common,
+    PORT: env.GATEWAY_PORT,
+    STREAM_URL: stream,
+    ARCHIVAL_URL: internal.archival,
+    BID_STRATEGY: env.BID_STRATEGY,
+  };
+  const broadcast: Partial<BroadcastEnv> = {
+    ...common,
+    PORT: env.BROADCAST_PORT,
+    BID_STRATEGY: env.BID_STRATEGY,
+  };
+  const archival: Partial<ArchivalEnv> = {
+    ...common,
+    NATS_URL_FILE: folder.urlFile("nats"),
+    POSTGRES_URL_FILE: folder.urlFile("postgres"),
+    RULES_FILE: folder.rulesFile,
+  };
+  return { gateway, broadcast, archival }[tier] as Environment;
+}
+
+const LOG_MAX_BYTES = 50 * 1024 * 1024;
+
+export function startTier(
+  tier: TierName,
+  auctionUid: string,
+  folder: DataFolder,
+  env: LocalEnv,
+  onSpawn: (pid: number) => void,
+): Promise<ServerProcess> {
+  const logFile = folder.logFile(tier);
+  if (existsSync(logFile) && statSync(logFile).size > LOG_MAX_BYTES) {
+    renameSync(logFile, `${logFile}.1`);
+  }
+  const values = Object.entries(environmentOf(tier, auctionUid, folder, env));
+  const port = internalPort(tier, env);
+  return startServer({
+    name: tier,
+    command: process.execPath,
+    args: [new URL(`services/${tier}/main.ts`, REPOSITORY).pathname],
+    cwd: folder.path,
+    logFile,
+    url: `http://127.0.0.1:${port}`,
+    port,
+    stopSignal: "SIGTERM",
+    onSpawn,
+    env: Object.fromEntries(values.map(([name, value]) => [name, String(value)])),
+  });
+}
+
+const HEALTH_TIMEOUT_MS = 2_000;
+
+export type Readiness = { readonly ready: true } | { readonly ready: false; readonly why: string };
+
+export async function readinessOf(internalUrl: string): Promise<Readiness> {
+  try {
+    const signal = AbortSignal.timeout(HEALTH_TIMEOUT_MS);
+    const response = await fetch(`${internalUrl}/readyz`, { signal });
+    if (response.ok) return { ready: true };
+    const { why } = (await response.json()) as { why?: string };
+    return { ready: false, why: why ?? `answers ${response.status}` };
+  } catch {
+    return { ready: false, why: "does not answer" };
+  }
+}
+
+/** Every port that a run listens on, with the variable that moves it. */
+export function portsOf(env: LocalEnv): { variable: keyof LocalEnv; port: number }[] {
+  const variables = [
+    ...["GATEWAY_PORT", "BROADCAST_PORT"],
+    ...TIERS.map((tier) => `${tier.toUpperCase()}_INTERNAL_PORT`),
+    ...["REDIS_PORT", "NATS_PORT", "POSTGRES_PORT"],
+  ] as (keyof LocalEnv)[];
+  return variables.map((variable) => ({ variable, port: env[variable] as number }));
+}

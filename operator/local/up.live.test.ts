@@ -1,0 +1,252 @@
+/** The way of a newcomer, on the real thing: a YAML file in, an archived bid out. */
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { createServer } from "node:net";
+import { once } from "node:events";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { until } from "../../services/testing/until.ts";
+import type { LotView } from "../../services/lot/view.ts";
+import { startOf } from "./process-record.ts";
+import { Place, type RunningUp } from "./up-under-test.ts";
+
+const SAMPLE = new URL("../../manifests/samples/spring-sale.yaml", import.meta.url).pathname;
+const PARTS = ["redis", "nats", "postgres", "archival", "gateway", "broadcast"];
+
+const place = await Place.take();
+
+async function bid(lotId: string, amountMinor: number, bidder: string): Promise<Response> {
+  const token = place.gavel(["token", bidder]).stdout.trim();
+  return fetch(`${place.gatewayUrl}/v1/lots/${lotId}/bids`, {
+    method: "POST",
+    headers: {
+      authorization: `Bearer ${token}`,
+      "content-type": "application/json",
+      "idempotency-key": crypto.randomUUID(),
+    },
+    body: JSON.stringify({ amountMinor }),
+  });
+}
+
+async function lot(lotId: string): Promise<LotView> {
+  return (await fetch(`${place.gatewayUrl}/v1/lots/${lotId}`)).json() as Promise<LotView>;
+}
+
+async function auctionUid(): Promise<string> {
+  const auction = (await (await fetch(`${place.gatewayUrl}/v1/auction`)).json()) as { uid: string };
+  return auction.uid;
+}
+
+async function down(running: RunningUp): Promise<void> {
+  expect(place.gavel(["down"])).toMatchObject({ status: 0 });
+  expect(await running.ended).toBe(0);
+  expect(readdirSync(place.folder.runDir)).toEqual([]);
+}
+
+/** Every message of a viewer who watches one lot. */
+async function watch(lotId: string): Promise<{ messages: Record<string, unknown>[] }> {
+  const socket = new WebSocket(place.streamUrl);
+  const messages: Record<string, unknown>[] = [];
+  socket.addEventListener("message", ({ data }) => {
+    messages.push(JSON.parse(String(data)) as Record<string, unknown>);
+  });
+  await new Promise((resolve) => socket.addEventListener("open", resolve));
+  socket.send(JSON.stringify({ type: "subscribe", lots: [lotId] }));
+  await until("the viewer has a snapshot", () => messages.some(({ type }) => type === "snapshot"));
+  return { messages };
+}
+
+test("a bid over HTTP is seen on the stream and found in the archive, and a second run goes on", async () => {
+  const first = place.up(SAMPLE);
+  await place.ready(first);
+  expect(first.output()).toContain(place.env["GATEWAY_PORT"]);
+  expect(statSync(place.folder.tokenSecretFile).mode & 0o077).toBe(0);
+  expect(statSync(place.folder.rulesFile).mode & 0o077).toBe(0);
+  const uid = await auctionUid();
+  const viewer = await watch("oak-table");
+
+  const response = await bid("oak-table", 12_000, "alice");
+  expect(response.status).toBe(201);
+  await until("the viewer sees the bid", () =>
+    viewer.messages.find(
+      ({ type, bidderId, amountMinor }) =>
+        type === "bid_accepted" && bidderId === "alice" && amountMinor === 12_000,
+    ),
+  );
+  await until("the archive has the bid", () => {
+    const { stdout } = place.gavel(["sql"], { Q: "select bidder_id, amount_minor from bids" });
+    return /alice\s+12000\n\(1 row\)/.test(stdout);
+  });
+  expect(place.gavel(["sql", "delete from bids"]).stderr).toContain("read-only");
+  const status = place.gavel(["status"]);
+  expect(status.status).toBe(0);
+  expect(status.stdout).toMatch(/oak-table\s+open\s+1\s+120\.00\s+alice/);
+
+  const again = place.up(SAMPLE);
+  expect(await again.ended).toBe(1);
+  expect(again.output()).toContain("already runs");
+  await down(first);
+
+  const second = place.up(SAMPLE);
+  await place.ready(second);
+  expect(second.output()).toContain("goes on where it stopped");
+  expect(await auctionUid()).toBe(uid);
+  expect(await lot("oak-table")).toMatchObject({
+    leadingBid: { bidderId: "alice", amountMinor: 12_000 },
+  });
+  second.kill("SIGTERM");
+  expect(await second.ended).toBe(0);
+}, 120_000);
+
+test("after a SIGKILL of make up, the next one stops what is left and goes on", async () => {
+  const killed = place.up(SAMPLE);
+  await place.ready(killed);
+  const uid = await auctionUid();
+  const { minimumMinor } = await lot("blue-vase");
+  expect((await bid("blue-vase", minimumMinor, "bob")).status).toBe(201);
+  const orphans = PARTS.map((part) => place.pidOf(part));
+  killed.kill("SIGKILL");
+  await killed.ended;
+  expect(orphans.filter((pid) => startOf(pid) === null)).toEqual([]);
+
+  const next = place.up(SAMPLE);
+  await place.ready(next);
+  expect(next.output()).toContain("left behind by an earlier run");
+  expect(orphans.filter((pid) => startOf(pid) !== null)).toEqual([]);
+  expect(await auctionUid()).toBe(uid);
+  expect(await lot("blue-vase")).toMatchObject({ leadingBid: { bidderId: "bob" } });
+  await down(next);
+}, 120_000);
+
+test.each(PARTS)("a run whose %s is killed starts it again", async (part) => {
+  const running = await oneForAll();
+  const pid = place.pidOf(part);
+  process.kill(pid, "SIGKILL");
+  await until(`${part} runs again`, () => running.output().includes(`${part} runs again`), 30_000);
+  expect(place.pidOf(part)).not.toBe(pid);
+  await until("bids are taken", async () => {
+    const { minimumMinor } = await lot("gramophone");
+    return (await bid("gramophone", minimumMinor, "carol")).status === 201;
+  });
+  if (part === PARTS.at(-1)) await down(running);
+});
+
+let shared: RunningUp | undefined;
+async function oneForAll(): Promise<RunningUp> {
+  if (shared === undefined) {
+    shared = place.up(SAMPLE);
+    await place.ready(shared);
+  }
+  return shared;
+}
+
+const SHORT = `
+apiVersion: gavel.dev/v1alpha1
+kind: Auction
+metadata: { name: short }
+spec:
+  currency: EUR
+  schedule: { lasts: 3s }
+  rules: { antiSniping: { window: 0s } }
+  lots: [{ id: vase, startMinor: 100 }]
+`;
+
+test("an auction whose time passed while nothing ran is settled, and a new one begins", async () => {
+  const file = place.write("short.yaml", SHORT);
+  const first = place.up(file);
+  await place.ready(first);
+  const uid = await auctionUid();
+  expect((await bid("vase", 100, "alice")).status).toBe(201);
+  first.kill("SIGTERM");
+  await first.ended;
+  const closesAtMs = Date.now() + 3_000;
+  await until("its time has passed", () => Date.now() > closesAtMs);
+
+  const second = place.up(file);
+  await place.ready(second);
+  expect(second.output()).toMatch(/short is over; starting it anew/);
+  expect(await auctionUid()).not.toBe(uid);
+  const Q = `select lot_id, outcome, bidder_id, amount_minor from results where auction_uid = '${uid}'`;
+  expect(place.gavel(["sql"], { Q }).stdout).toMatch(/vase\s+sold\s+alice\s+100\n\(1 row\)/);
+  await down(second);
+}, 120_000);
+
+test("DETACH=1 returns when all is ready, and make down stops it", async () => {
+  const parent = place.up(SAMPLE, { DETACH: "1" });
+  expect(await parent.ended).toBe(0);
+  expect(parent.output()).toContain("make up goes on from there");
+  expect(place.gavel(["status"]).status).toBe(0);
+  expect(place.gavel(["reset"], { YES: "1" })).toMatchObject({ status: 1 });
+  expect(place.gavel(["down"]).stdout).toContain("stopped");
+  expect(place.gavel(["status"]).status).toBe(3);
+}, 60_000);
+
+test("a busy port is named, with its variable and who has it, and nothing is left running", async () => {
+  const server = createServer().listen(Number(place.env["NATS_PORT"]), "127.0.0.1");
+  await once(server, "listening");
+  const running = place.up(SAMPLE);
+  expect(await running.ended).toBe(1);
+  server.close();
+  const port = place.env["NATS_PORT"];
+  expect(running.output()).toMatch(
+    new RegExp(`^port ${port} is in use by .+ \\(pid ${process.pid}\\): .* NATS_PORT `, "m"),
+  );
+  expect(readdirSync(place.folder.runDir)).toEqual([]);
+});
+
+const WRONG = `
+apiVersion: gavel.dev/v1
+kind: Auction
+metadata: { name: Wrong Name }
+spec:
+  currency: euro
+  minorUnitDigits: 9
+  sale: {}
+  schedule: { lasts: 30 minutes, lotStagger: 2h }
+  rules:
+    increments: [{ fromMinor: 5, stepMinor: 100 }]
+    antiSniping: { window: 2m, extension: 0s }
+    reserveDisclosure: Maybe
+  lots:
+    - { id: a, startMinor: 12.5 }
+    - { id: b, startMinor: 100, reserveMinor: 50 }
+    - { id: b, startMinor: "100" }
+`;
+
+test("a YAML with fourteen mistakes has all of them named, with their lines, and starts nothing", async () => {
+  const empty = await Place.take();
+  const file = empty.write("wrong.yaml", WRONG);
+  const running = empty.up(file);
+  expect(await running.ended).toBe(1);
+  const lines = running.output().trim().split("\n").slice(1);
+  const told = lines.map((line) => /:(\d+) +(\S+): /.exec(line)?.slice(1).join(" "));
+  expect(told.sort()).toEqual(
+    [
+      "2 apiVersion",
+      "4 metadata.name",
+      "6 spec.currency",
+      "7 spec.minorUnitDigits",
+      "8 spec.sale",
+      "9 spec.schedule.lasts",
+      "9 spec.schedule.lotStagger",
+      "11 spec.rules.increments",
+      "12 spec.rules.antiSniping.extension",
+      "13 spec.rules.reserveDisclosure",
+      "15 spec.lots[0].startMinor",
+      "16 spec.lots[1].reserveMinor",
+      "17 spec.lots[2].id",
+      "17 spec.lots[2].startMinor",
+    ].sort(),
+  );
+  expect(existsSync(empty.folder.path)).toBe(false);
+});
+
+test("make reset deletes everything, and only what make up made", () => {
+  expect(place.gavel(["reset"]).status).toBe(1);
+  expect(existsSync(place.folder.path)).toBe(true);
+  const other = place.write("keep.txt", "mine");
+  expect(place.gavel(["reset"], { YES: "1", GAVEL_DIR: place.root }).status).toBe(1);
+  expect(existsSync(other)).toBe(true);
+  expect(place.gavel(["reset"], { YES: "1" }).status).toBe(0);
+  expect(existsSync(place.folder.path)).toBe(false);
+  expect(existsSync(join(place.root, "keep.txt"))).toBe(true);
+});

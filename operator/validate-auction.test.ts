@@ -1,0 +1,41 @@
+import { expect, test } from "vitest";
+import { CASES } from "./auction-cases.ts";
+import { validateAuction } from "./validate-auction.ts";
+
+for (const { name, auction, problems } of CASES) {
+  test(`validateAuction() ${problems.length === 0 ? "accepts" : "refuses"}: ${name}`, () => {
+    const validation = validateAuction(auction);
+    expect(validation.ok ? [] : validation.problems).toEqual(
+      problems.map(({ path, message }) => ({ path, message: expect.stringMatching(message) })),
+    );
+  });
+}
+
+test("validateAuction() fills in the defaults", () => {
+  const validation = validateAuction(CASES[0]!.auction);
+  expect(validation).toMatchObject({
+    ok: true,
+    auction: {
+      spec: {
+        minorUnitDigits: 2,
+        schedule: { lotStagger: "0s" },
+        rules: {
+          increments: [{ fromMinor: 0, stepMinor: 100 }],
+          antiSniping: { window: "2m", extension: "2m", maxExtensions: 50 },
+          maxAmountMinor: 1e12,
+          reserveDisclosure: "MetOnly",
+        },
+      },
+    },
+  });
+});
+
+test("validateAuction() leaves what it was given as it was", () => {
+  const given = structuredClone(CASES[0]!.auction);
+  validateAuction(given);
+  expect(given).toEqual(CASES[0]!.auction);
+});
+
+test.each([null, undefined, 5, "auction", [], {}])("validateAuction() refuses %j", (input) => {
+  expect(validateAuction(input).ok).toBe(false);
+});

@@ -1,0 +1,31 @@
+import Type from "typebox";
+
+/** How tokens are verified. Exactly one of TOKEN_SECRET_FILE and TOKEN_JWKS_URL must be set. */
+export const TokenEnv = {
+  TOKEN_SECRET_FILE: Type.Optional(
+    Type.String({
+      description:
+        "File with the secret of HS256 tokens, at least 32 bytes: for development. Read once, at the start.",
+      minLength: 1,
+    }),
+  ),
+  TOKEN_JWKS_URL: Type.Optional(
+    Type.String({
+      description:
+        "URL of the key set (JWKS) that tokens are signed with: RS256, ES256 or EdDSA. Fetched when needed, kept 10 min.",
+      pattern: "^https?://",
+    }),
+  ),
+  TOKEN_ISSUER: Type.String({
+    description: "What a token's `iss` must be.",
+    minLength: 1,
+    default: "gavel",
+  }),
+  TOKEN_AUDIENCE: Type.String({
+    description: "What a token's `aud` must be or contain.",
+    minLength: 1,
+    default: "gavel",
+  }),
+};
+
+export type TokenEnv = Type.Static<Type.TObject<typeof TokenEnv>>;

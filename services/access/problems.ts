@@ -1,0 +1,109 @@
+/** Every refusal that we may answer with, over HTTP and over the socket alike (RFC 9457). */
+import type { Placement, Refusal } from "../store/place-bids.ts";
+
+/** One list: the code is the contract, the title its words, the status what HTTP answers. */
+export const PROBLEMS = {
+  invalid: { status: 400, title: "The request is not valid" },
+  unauthenticated: { status: 401, title: "A valid bearer token is needed" },
+  forbidden: { status: 403, title: "The token does not allow this" },
+  unknown_lot: { status: 404, title: "The auction has no such lot" },
+  not_found: { status: 404, title: "There is nothing here" },
+  method_not_allowed: { status: 405, title: "This cannot be done here" },
+  timeout: { status: 408, title: "The request took too long to arrive" },
+  too_low: { status: 409, title: "The bid is below the minimum" },
+  not_open: { status: 409, title: "The lot is not open yet" },
+  closed: { status: 409, title: "The lot is closed" },
+  withdrawn: { status: 409, title: "The lot was withdrawn" },
+  key_reused: { status: 409, title: "The idempotency key was used for another bid" },
+  too_large: { status: 413, title: "The request is too large" },
+  unsupported_media_type: { status: 415, title: "The body must be application/json" },
+  headers_too_large: { status: 431, title: "The request's headers are too large" },
+  internal: { status: 500, title: "Something went wrong on our side" },
+  unavailable: { status: 503, title: "Bids cannot be taken at the moment" },
+  unknown: { status: 503, title: "It is not known whether the bid was accepted" },
+} as const;
+
+export type ProblemCode = keyof typeof PROBLEMS;
+
+/** What some problems say beyond their text. */
+export interface ProblemExtra {
+  /** `invalid`: which field is wrong: of the body, a parameter, or a header's name. */
+  readonly field?: string;
+  /** `too_low`: the least that would have been accepted, */
+  readonly minimumMinor?: number;
+  /** as of this event of the lot. */
+  readonly epoch?: number;
+  readonly seq?: number;
+}
+
+export interface Problem extends ProblemExtra {
+  /** A stable URI of the code. */
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  /** For a person; may change. */
+  readonly detail: string;
+  readonly code: ProblemCode;
+}
+
+const TYPE_PREFIX = "https://gavel.dev/problems/";
+
+export function problem(code: ProblemCode, detail: string, extra?: ProblemExtra): Problem {
+  const { status, title } = PROBLEMS[code];
+  return { type: TYPE_PREFIX + code, title, status, detail, code, ...extra };
+}
+
+/**
+ * When to come back, in seconds, for the codes that pass by themselves; null for the rest. Spread, so
+ * that those who were refused together do not return together.
+ */
+export function retryAfterSeconds(code: ProblemCode): number | null {
+  if (code === "unknown") return 1;
+  if (code === "unavailable") return 1 + Math.floor(Math.random() * 3);
+  return null;
+}
+
+const REFUSALS: Record<Refusal, string> = {
+  store: "The store cannot be reached.",
+  busy: "Too many bids are waiting.",
+  undefined: "The auction is not set up yet.",
+  expired: "The bid waited too long.",
+  regressed: "The store is behind what was already acknowledged; it is being checked.",
+  full: "The outbox is full until the archive catches up.",
+};
+
+/** What is answered to a bid that was not accepted. */
+export function problemOf(placement: Exclude<Placement, { outcome: "accepted" }>): Problem {
+  switch (placement.outcome) {
+    case "too_low": {
+      const { minimumMinor, epoch, seq } = placement;
+      const detail = `The least that is accepted is ${minimumMinor} minor units, as of event ${seq} of the lot.`;
+      return problem("too_low", detail, { minimumMinor, epoch, seq });
+    }
+    case "too_high":
+      return problem("invalid", "amountMinor is above what this auction allows.", {
+        field: "amountMinor",
+      });
+    case "not_open":
+      return problem("not_open", "The lot takes bids from its opensAtMs on.");
+    case "closed":
+      return problem("closed", "The bid came at or after the lot's close, by the store's clock.");
+    case "withdrawn":
+      return problem("withdrawn", "The lot takes no more bids, and will not be sold.");
+    case "unknown_lot":
+      return problem("unknown_lot", "No lot of this auction has that lotId.");
+    case "key_reused":
+      return problem("key_reused", "This key was accepted with another amount; use a new one.");
+    case "unavailable":
+      return problem(
+        "unavailable",
+        `${REFUSALS[placement.why]} Nothing was decided; the bid may be sent again.`,
+      );
+    case "unknown":
+      return problem(
+        "unknown",
+        "The store did not answer in time: the bid may or may not have been accepted. " +
+          "Send it again with the same Idempotency-Key to learn which; it is placed at most once.",
+      );
+  }
+}

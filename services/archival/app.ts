@@ -1,0 +1,112 @@
+import { createVerifier } from "../access/tokens.ts";
+import { type Bus, connectBus } from "../bus/connect.ts";
+import { createInternalServer, createRegistry } from "../runtime/internal.ts";
+import type { Logger } from "../runtime/log.ts";
+import { readSecretFile } from "../runtime/secret-file.ts";
+import { connectStore, startConnecting, type Store } from "../store/connect.ts";
+import { keysOf } from "../store/keys.ts";
+import type { ArchivalEnv } from "./config.ts";
+import { createMetrics, showReading } from "./metrics.ts";
+import { connectArchive } from "./postgres.ts";
+import { addRoutes } from "./routes.ts";
+import { readRulesFile } from "./rules-file.ts";
+import { serve, type Standing } from "./serve.ts";
+import { readGauges, type StateOf } from "./state.ts";
+import { TIMING, type Timing } from "./timing.ts";
+
+const GAUGES_MS = 1_000;
+
+export interface Archival {
+  /** Of the internal port: the tier has no other. */
+  readonly internalUrl: string;
+  /** Finishes the batch in hand, and gives the lease back. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the tier. It listens at once and waits, in the background, for stores that are away.
+ * @throws Error for a wrong rules file, secret or port
+ */
+export async function startArchival(
+  env: ArchivalEnv,
+  log: Logger,
+  timing: Timing = TIMING,
+): Promise<Archival> {
+  const definition = readRulesFile(env.RULES_FILE, env.AUCTION_UID);
+  const readStoreUrl = () => readSecretFile(env.REDIS_URL_FILE);
+  const keys = keysOf(env.AUCTION_UID);
+  const store = connectStore(readStoreUrl(), "archival");
+  const archive = connectArchive(
+    () => readSecretFile(env.POSTGRES_URL_FILE),
+    (error) => log.warn({ err: error }, "an idle connection to Postgres broke"),
+  );
+  const connecting = connectBus(() => readSecretFile(env.NATS_URL_FILE), "archival");
+  let bus: Bus | null = null;
+  void connecting.then((connected) => (bus = connected));
+
+  const standing: Standing = { phase: "starting", progress: null };
+  const of = { auctionUid: env.AUCTION_UID, partition: 0 };
+  const stateOf: StateOf = { of, store, keys, archive, bus: () => bus, standing };
+  const ending = new AbortController();
+  const stopping = new Promise<never>((_, reject) => {
+    const stop = () => reject(new Error("stopping"));
+    ending.signal.addEventListener("abort", stop, { once: true });
+  });
+  stopping.catch(() => {}); // Nobody may be waiting.
+  const reachBus = () => Promise.race([connecting, stopping]);
+  const registry = createRegistry("archival");
+  const metrics = createMetrics(registry);
+  const app = createInternalServer(
+    { ready: () => (ending.signal.aborted ? notReady("stopping") : answersInTime(store)) },
+    registry,
+  );
+  addRoutes(app, stateOf, createVerifier(env), log);
+  startConnecting(store, (error) => log.debug({ err: error }, "Redis is away"));
+  const internalUrl = await app.listen({ host: env.HOST, port: env.INTERNAL_PORT });
+
+  const gauges = setInterval(() => {
+    readGauges(stateOf).then(
+      (reading) => showReading(metrics, reading),
+      () => {}, // Redis is away: the last figures stand, and readiness says why.
+    );
+  }, GAUGES_MS);
+  const serving = serve(
+    {
+      ...{ of, store, readStoreUrl, keys, archive, bus: reachBus, definition },
+      ...{ maxBytes: env.OUTBOX_MAX_BYTES, timing, metrics, log },
+    },
+    standing,
+    ending.signal,
+  );
+  // A bug in the loop ends the process; an outage never comes out of it.
+  serving.catch((error: unknown) =>
+    process.nextTick(() => {
+      throw error;
+    }),
+  );
+
+  return {
+    internalUrl,
+    async stop() {
+      ending.abort();
+      clearInterval(gauges);
+      await serving;
+      await app.close();
+      await archive.end();
+      void connecting.then((connected) => connected.connection.close());
+      store.disconnect();
+    },
+  };
+}
+
+function notReady(why: string): Promise<{ ready: boolean; why: string }> {
+  return Promise.resolve({ ready: false, why });
+}
+
+/** Its commands have a limit below a second. */
+function answersInTime(store: Store): Promise<{ ready: boolean; why?: string }> {
+  return store.ping().then(
+    () => ({ ready: true }),
+    () => ({ ready: false, why: "Redis does not answer" }),
+  );
+}

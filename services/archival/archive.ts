@@ -1,0 +1,130 @@
+import type { Bus } from "../bus/connect.ts";
+import type { Delivery } from "../bus/entry.ts";
+import { type BatchLimits, Puller } from "../bus/pull.ts";
+import type { Logger } from "../runtime/log.ts";
+import { compareIds } from "../store/outbox.ts";
+import { type DeadLetter, readEntry } from "./dead-letters.ts";
+import type { ArchivalMetrics } from "./metrics.ts";
+import { failing, PairFailure } from "./pair-failure.ts";
+import type { Archive } from "./postgres.ts";
+import type { Progress } from "./progress.ts";
+import { type Batch, type Entry, type Partition, record } from "./record.ts";
+import type { Retention } from "./retention.ts";
+import { follows, type Tail, type Tails } from "./watermark.ts";
+
+const BATCH: BatchLimits = { messages: 500, bytes: 4 * 1024 * 1024, lingerMs: 50 };
+
+export interface ArchiveTo {
+  readonly of: Partition;
+  readonly archive: Archive;
+  readonly bus: Bus;
+  readonly tails: Tails;
+  readonly retention: Retention;
+  readonly metrics: ArchivalMetrics;
+  readonly log: Logger;
+}
+
+/**
+ * Writes what comes from JetStream to Postgres, batch by batch, until the signal aborts; the batch in
+ * hand is finished. A message is acknowledged after COMMIT.
+ * @throws PairFailure: nothing, or one whole batch, was written and not acknowledged
+ */
+export async function archiveEntries(
+  to: ArchiveTo,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
+  const { of, bus } = to;
+  const puller = await failing("bus", Puller.start(bus, of.auctionUid, of.partition));
+  try {
+    while (!signal.aborted) {
+      const deliveries = await failing("bus", puller.next(BATCH, signal));
+      if (deliveries.length > 0) await archiveBatch(to, progress, deliveries);
+    }
+  } finally {
+    await puller.stop();
+  }
+}
+
+async function archiveBatch(
+  { of, archive, tails, retention, metrics, log }: ArchiveTo,
+  progress: Progress,
+  deliveries: readonly Delivery[],
+): Promise<void> {
+  const { batch, moved } = sort(deliveries, progress.archivedId, tails);
+  if (batch.entries.length + batch.letters.length > 0) {
+    const startedMs = performance.now();
+    const { inserted, repeated, letters } = await failing("archive", record(archive, of, batch));
+    metrics.batchSeconds.observe((performance.now() - startedMs) / 1000);
+    metrics.events.inc(inserted);
+    metrics.repeatedEvents.inc(repeated);
+    for (const { reason, lotId, outboxId, detail } of letters) {
+      metrics.deadLetters.inc({ reason });
+      if (reason === "conflict") metrics.conflicts.inc();
+      log.error(
+        { reason, lotId, outboxId, detail },
+        "could not be archived; kept as a dead letter",
+      );
+    }
+  }
+  for (const [lotId, tail] of moved) tails.lots.set(lotId, tail);
+  for (const delivery of deliveries) {
+    delivery.ack();
+    const { outboxId, streamSeq, body } = delivery;
+    if (outboxId !== null) retention.archived(outboxId, streamSeq, body.length);
+  }
+  if (batch.toId !== batch.fromId) progress.archived(batch.toId);
+}
+
+/**
+ * What a batch of messages comes to, beginning at a position in the outbox.
+ * @throws PairFailure "gap" where an entry, or an event of a lot, is missing before one of them
+ */
+export function sort(
+  deliveries: readonly Delivery[],
+  fromId: string,
+  tails: Tails,
+): { batch: Batch; moved: Map<string, Tail> } {
+  const entries: Entry[] = [];
+  const letters: DeadLetter[] = [];
+  const moved = new Map<string, Tail>();
+  let toId = fromId;
+
+  for (const { lotId, outboxId, afterId, body } of deliveries) {
+    if (outboxId === null || afterId === null) {
+      const detail = "a message on the stream that the relay did not write";
+      letters.push({ reason: "undecodable", detail, lotId, outboxId: null, body });
+      continue;
+    }
+    if (compareIds(outboxId, toId) <= 0) continue; // Delivered again: it is archived, or just above.
+    if (afterId !== toId) {
+      throw new PairFailure("gap", `entry ${outboxId} comes after ${afterId}, not after ${toId}`);
+    }
+    toId = outboxId;
+    const tail = moved.get(lotId) ?? tails.lots.get(lotId) ?? tails.unknown;
+    const read = readEntry(lotId, outboxId, body);
+    if (read.readable) {
+      entries.push(read.entry);
+      moved.set(lotId, tailAfter(read.entry, tail));
+    } else {
+      letters.push({ reason: "undecodable", detail: read.why, lotId, outboxId, body });
+      moved.set(lotId, { ...tail, bridged: true });
+    }
+  }
+  return { batch: { entries, letters, fromId, toId }, moved };
+}
+
+function tailAfter({ lotId, events }: Entry, before: Tail): Tail {
+  let tail = before;
+  for (const { event } of events) {
+    if (!follows(tail, event)) {
+      const { epoch, seq } = event;
+      const missing = `${lotId} ${epoch}.${seq} comes after ${tail.epoch}.${tail.seq}`;
+      throw new PairFailure("gap", missing);
+    }
+    const { epoch, seq } = event;
+    const ahead = tail.bridged || epoch > tail.epoch || (epoch === tail.epoch && seq > tail.seq);
+    if (ahead) tail = { epoch, seq, bridged: false };
+  }
+  return tail;
+}

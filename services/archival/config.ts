@@ -1,0 +1,47 @@
+import Type from "typebox";
+import { TokenEnv } from "../access/config.ts";
+import { ProcessEnv } from "../runtime/env.ts";
+
+/** What the archival tier reads from its environment. */
+export const ArchivalEnv = Type.Object({
+  ...ProcessEnv,
+  ...TokenEnv,
+  AUCTION_UID: Type.String({
+    description: "The auction that this process serves.",
+    pattern: "^[A-Za-z0-9_-]{1,64}$",
+  }),
+  REDIS_URL_FILE: Type.String({
+    description: "File with the URL of the auction's Redis: redis://[user:password@]host:port.",
+    minLength: 1,
+  }),
+  NATS_URL_FILE: Type.String({
+    description:
+      "File with the URL of NATS (2.9.4 or newer, with JetStream): nats://[user:password@]host:port.",
+    minLength: 1,
+  }),
+  POSTGRES_URL_FILE: Type.String({
+    description: "File with the URL of the archive: postgres://user:password@host:port/database.",
+    minLength: 1,
+  }),
+  RULES_FILE: Type.String({
+    description: "File with the auction's rules and lots, JSON. Read once, at the start.",
+    minLength: 1,
+  }),
+  HOST: Type.String({ description: "Address to listen on.", default: "0.0.0.0" }),
+  INTERNAL_PORT: Type.Integer({
+    description:
+      "Port for health, metrics, and what gateways and operators ask; 0 takes a free one.",
+    minimum: 0,
+    maximum: 65_535,
+    default: 9082,
+  }),
+  OUTBOX_MAX_BYTES: Type.Integer({
+    description:
+      "Bytes of events not archived yet at which bids are refused; JetStream holds as much, and a quarter of it is kept after archiving.",
+    minimum: 1024 * 1024,
+    maximum: 16 * 1024 ** 3,
+    default: 256 * 1024 ** 2,
+  }),
+});
+
+export type ArchivalEnv = Type.Static<typeof ArchivalEnv>;

@@ -1,0 +1,76 @@
+import { publishEntry } from "../bus/entry.ts";
+import type { Bus } from "../bus/connect.ts";
+import { isRefusedForSpace } from "../bus/stream.ts";
+import type { Store } from "../store/connect.ts";
+import type { Keys } from "../store/keys.ts";
+import { type OutboxEntry, readOutbox } from "../store/outbox.ts";
+import { failing, PairFailure } from "./pair-failure.ts";
+import type { ArchivalMetrics } from "./metrics.ts";
+import type { Progress } from "./progress.ts";
+import type { Partition } from "./record.ts";
+
+const READ_ENTRIES = 250;
+export const READ_BLOCK_MS = 1_000;
+
+/** Publishes that JetStream has not acknowledged yet. */
+const MAX_IN_FLIGHT = 256;
+
+export interface RelayTo {
+  readonly of: Partition;
+  /** A connection of its own: its reads block. */
+  readonly reader: Store;
+  readonly keys: Keys;
+  readonly bus: Bus;
+  readonly metrics: ArchivalMetrics;
+  /** The stream's newest message: the next entry goes right behind it. */
+  readonly lastSeq: number;
+  /** How far it may run ahead of the archive. */
+  readonly maxAheadBytes: number;
+}
+
+/**
+ * Moves the outbox to JetStream from where `progress` stands, in order, until the signal aborts. Entries
+ * are sent without waiting for each other; each says behind which message it must stand, so once one
+ * fails all that follow are refused too.
+ * @param fail takes what went wrong; the signal aborts then
+ */
+export async function relay(
+  { of, reader, keys, bus, metrics, lastSeq, maxAheadBytes }: RelayTo,
+  progress: Progress,
+  fail: (error: unknown) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  let [seq, afterId] = [lastSeq, progress.relayedId];
+  let inFlight = 0;
+  let landed = () => {};
+
+  const publish = async (entry: OutboxEntry, behind: number, after: string): Promise<void> => {
+    const { id: outboxId, lotId, events } = entry;
+    try {
+      const message = { outboxId, afterId: after, lotId, events };
+      await publishEntry(bus, of.auctionUid, of.partition, message, behind);
+      progress.relayed(outboxId);
+      metrics.relayedEntries.inc();
+    } catch (error) {
+      if (isRefusedForSpace(error)) metrics.streamFull.inc();
+      fail(new PairFailure("publish", (error as Error).message, error));
+    } finally {
+      inFlight--;
+      landed();
+    }
+  };
+
+  while (!signal.aborted) {
+    await progress.room(maxAheadBytes, signal);
+    if (signal.aborted) return;
+    const read = readOutbox(reader, keys, afterId, { count: READ_ENTRIES, blockMs: READ_BLOCK_MS });
+    for (const entry of await failing("store", read)) {
+      while (inFlight >= MAX_IN_FLIGHT) await new Promise<void>((resolve) => (landed = resolve));
+      if (signal.aborted) return;
+      inFlight++;
+      progress.sending(entry.id, entry.events.length);
+      void publish(entry, seq++, afterId);
+      afterId = entry.id;
+    }
+  }
+}

@@ -1,0 +1,177 @@
+import { writeFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { readAuction, readLots } from "../store/lots.ts";
+import { until } from "../testing/until.ts";
+import { AuctionUnderTest, metric, startServers } from "../testing/archival.ts";
+import { migrate } from "./migrate.ts";
+import type { State } from "./state.ts";
+
+const servers = await startServers();
+
+async function wipe({ store, uid }: AuctionUnderTest): Promise<void> {
+  const keys = await store.keys(`*${uid}*`);
+  await store.del(...keys);
+}
+
+const stateOf = async (archival: { internalUrl: string }) =>
+  (await (await fetch(`${archival.internalUrl}/internal/v1/state`)).json()) as State;
+
+test("migrations asked for by several at once, and again, are applied once", async () => {
+  const { archive } = new AuctionUnderTest(servers);
+  const done = await Promise.all(Array.from({ length: 4 }, () => migrate(archive)));
+  expect(done.flat()).toEqual(["events-and-what-they-make"]);
+  expect(await migrate(archive)).toEqual([]);
+
+  const edited = "update schema_migrations set hash = $1 where version = 1";
+  const { rows } = await archive.query("select hash from schema_migrations where version = 1");
+  await archive.query(edited, ["another"]);
+  await expect(migrate(archive)).rejects.toThrow(/was edited after it was applied/);
+  await archive.query(edited, [rows[0].hash]);
+});
+
+test("bids, results and the tier's state are told to whoever asks inside", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const archival = await auction.start();
+  const ask = async (path: string, init?: RequestInit) => {
+    const response = await fetch(`${archival.internalUrl}/internal/v1/${path}`, init);
+    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+  };
+  const post = async (scope: string) => ({
+    method: "POST",
+    headers: { authorization: `Bearer ${await auction.token(scope)}` },
+  });
+  await auction.connected();
+  await until("it is defined", () => readAuction(auction.store, auction.keys));
+  expect((await ask("open", { method: "POST" })).status).toBe(401);
+  expect((await ask("open", await post("bid"))).body).toMatchObject({ code: "forbidden" });
+  const opened = await ask("open", await post("admin"));
+  expect(opened.status).toBe(200);
+  expect((await ask("open", await post("admin"))).body).toEqual(opened.body);
+
+  const bidIds = await auction.bid(6, 2);
+  await auction.expectAllArchived();
+  const ofLot = [6, 0].flatMap((at) => [bidIds[at + 1], bidIds[at]]);
+  const first = (await ask("lots/lot-1/bids?limit=3")).body as { bids: never; nextCursor: string };
+  expect(first.bids).toMatchObject(ofLot.slice(0, 3).map((bidId) => ({ bidId })));
+  const rest = await ask(`lots/lot-1/bids?limit=3&before=${first.nextCursor}`);
+  expect(rest.body).toMatchObject({ bids: [{ bidId: ofLot[3] }], nextCursor: null });
+  expect((await ask("lots/lot-1/bids?before=x")).body).toMatchObject({ code: "invalid" });
+  expect((await ask("lots/LOT/bids")).body).toMatchObject({ code: "invalid", field: "lotId" });
+  expect((await ask("lots/lot-1/result")).body).toMatchObject({ code: "not_found", status: 404 });
+
+  const stored = (await readAuction(auction.store, auction.keys))!;
+  expect(await stateOf(archival)).toMatchObject({
+    ...{ phase: "serving", active: true, redis: true, nats: true, postgres: true },
+    ...{ rulesHash: stored.rulesHash, opensAtMs: stored.opensAtMs, pendingBytes: 0 },
+    ...{ archiveLagMs: 0, deadLetters: 0 },
+  });
+  await until("the gauges are read", async () => {
+    return (await metric(archival, "gavel_archival_watermark_age_seconds")) > 0;
+  });
+  expect(await metric(archival, "gavel_archival_lease_held")).toBe(1);
+});
+
+test("how a lot ended is archived when it closes", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const definition = auction.definition();
+  const [first, ...others] = definition.lots;
+  const lots = [{ ...first!, lastsMs: 400 }, ...others];
+  writeFileSync(auction.file("rules"), JSON.stringify({ ...definition, lots }));
+  const archival = await auction.start();
+  await auction.open();
+  const [, winning] = await auction.bid(1, 2);
+  const result = await until("the result is archived", async () => {
+    await auction.passTime();
+    const answer = await fetch(`${archival.internalUrl}/internal/v1/lots/lot-1/result`);
+    return answer.ok && ((await answer.json()) as object);
+  });
+  expect(result).toMatchObject({
+    lotId: "lot-1",
+    outcome: "sold",
+    bidId: winning,
+    amountMinor: 20,
+  });
+  await auction.expectAllArchived();
+});
+
+test("a store that lost its data is not given a new auction", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const archival = await auction.start();
+  await auction.open();
+  await auction.bid(6);
+  await auction.expectAllArchived();
+  await archival.stop();
+  await wipe(auction);
+
+  const again = await auction.start();
+  await until("it sees it", async () => (await stateOf(again)).phase === "lost");
+  expect(await metric(again, "gavel_archival_store_lost")).toBe(1);
+  expect(await readAuction(auction.store, auction.keys)).toBeNull();
+  expect((await fetch(`${again.internalUrl}/readyz`)).status).toBe(200);
+});
+
+test("a store emptied before anything was archived gets the auction under a higher epoch", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const archival = await auction.start();
+  await auction.connected();
+  await until("it is defined", async () => (await stateOf(archival)).phase === "serving");
+  await archival.stop();
+  await wipe(auction);
+  await auction.start();
+  await auction.open();
+  expect((await readAuction(auction.store, auction.keys))!.epoch).toBe(2);
+  await auction.bid(6);
+  await auction.expectAllArchived();
+});
+
+test("rules changed after the opening are refused, and the tier goes on with the store's", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const archival = await auction.start();
+  await auction.open();
+  await archival.stop();
+  const lots = auction.definition().lots.map((lot) => ({ ...lot, startMinor: 1_000_000 }));
+  writeFileSync(auction.file("rules"), JSON.stringify({ ...auction.definition(), lots }));
+  await auction.start();
+  await auction.bid(6);
+  await auction.expectAllArchived();
+  const stored = (await readAuction(auction.store, auction.keys))!;
+  const [lot] = await readLots(auction.store, auction.keys, stored, ["lot-1"]);
+  expect(lot!.startMinor).toBe(1);
+});
+
+test("a rules file that is wrong, or of another auction, stops the process with its name", async () => {
+  const auction = new AuctionUnderTest(servers);
+  for (const [text, why] of [
+    ["{", /rules file .*rules: .*JSON/],
+    [JSON.stringify({ ...auction.definition(), uid: "other" }), /it is of auction other/],
+    [JSON.stringify({ ...auction.definition(), currency: "euro" }), /\/currency/],
+    [JSON.stringify({ ...auction.definition(), lots: [] }), /\/lots/],
+  ] as const) {
+    writeFileSync(auction.file("rules"), text);
+    await expect(auction.start()).rejects.toThrow(why);
+  }
+});
+
+test("a tier that starts before its stores waits for them", async () => {
+  const auction = new AuctionUnderTest(servers);
+  await Promise.all([servers.nats.kill(), servers.postgres.kill()]);
+  await (await auction.start()).stop();
+  const archival = await auction.start();
+  await until("Redis answers", async () => (await fetch(`${archival.internalUrl}/readyz`)).ok);
+  expect(await stateOf(archival)).toMatchObject({
+    phase: "starting",
+    nats: false,
+    postgres: false,
+  });
+  await servers.postgres.restart();
+  await until("Postgres answers", async () => (await stateOf(archival)).postgres);
+  await auction.connected();
+  expect(await readAuction(auction.store, auction.keys)).toBeNull();
+  const impatient = await auction.start();
+  await until("Postgres answers", async () => (await stateOf(impatient)).postgres);
+  await impatient.stop();
+  await servers.nats.restart();
+  await auction.open();
+  await auction.bid(6);
+  await auction.expectAllArchived();
+});

@@ -1,0 +1,168 @@
+/** The broadcast tier in one process: what its parts are, and in which order they start and stop. */
+import { randomUUID } from "node:crypto";
+import { createVerifier } from "../access/tokens.ts";
+import { problemOf } from "../access/problems.ts";
+import { createInternalServer, createRegistry, type Health } from "../runtime/internal.ts";
+import { Lifecycle } from "../runtime/lifecycle.ts";
+import type { Logger } from "../runtime/log.ts";
+import { readSecretFile } from "../runtime/secret-file.ts";
+import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "../store/batcher.ts";
+import { connectStore, startConnecting, type Store } from "../store/connect.ts";
+import { type Keys, keysOf } from "../store/keys.ts";
+import { optimisticStrategy } from "../store/optimistic.ts";
+import { Answers } from "./answers.ts";
+import type { BroadcastEnv } from "./config.ts";
+import { FanOut } from "./fan-out.ts";
+import { Feed, FEED_TIMEOUT_MS } from "./feed.ts";
+import { Hub } from "./hub.ts";
+import { createMetrics, type Metrics } from "./metrics.ts";
+import { Positions } from "./positions.ts";
+import { Refill } from "./refill.ts";
+import { Resume } from "./resume.ts";
+import { StreamServer } from "./server.ts";
+import { StoreClock } from "./store-clock.ts";
+import type { Viewer } from "./viewer.ts";
+
+/** Of DRAIN_MS, what the sockets may take; the rest is for what stops after them. */
+const SOCKETS_SHARE = 0.8;
+
+export interface Broadcast {
+  /** ws://host:port/v1/stream */
+  readonly url: string;
+  readonly internalUrl: string;
+  readonly metrics: Metrics;
+  /** Drains and stops; within DRAIN_MS. */
+  stop(): Promise<void>;
+}
+
+/** Starts without waiting for Redis: it is reached when it is there, and told of by /readyz. */
+export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Broadcast> {
+  const lifecycle = new Lifecycle(log);
+  const keys = keysOf(env.AUCTION_UID);
+  const url = readSecretFile(env.REDIS_URL_FILE);
+  const { store, bids, blocking } = connectAll(url, lifecycle, log);
+
+  const hub = new Hub();
+  const fanOut = new FanOut(hub);
+  const clock = new StoreClock();
+  const traffic = { frames: 0, bytes: 0, conflated: 0 };
+  const registry = createRegistry("broadcast");
+  const metrics = createMetrics(registry, {
+    traffic,
+    sockets: () => server.count,
+    behind: () => server.behind,
+    subscriptions: () => hub.subscriptions,
+  });
+  const refill = new Refill({ store, keys, hub, fanOut, clock }, (result) =>
+    metrics.refills.inc({ result }),
+  );
+  const positions = new Positions({
+    ...{ store, keys, hub, refill, clock, log },
+    onDropped: (lotId, readers) => tellGone(lotId, readers as readonly Viewer[], log),
+    onChanged: () => void fanOut.run(),
+  });
+  const feed = new Feed({
+    ...{ blocking, store, keys, hub, fanOut, refill, positions, clock, log },
+    onLag: (seconds) => metrics.lag.observe(seconds),
+  });
+  const batcher = new Batcher(strategyOf(env, url, keys, bids, lifecycle, metrics), {
+    ...BATCHER_DEFAULTS,
+    onError: (error) => log.warn({ err: error }, "bids were not answered by the store"),
+  });
+  const answers = new Answers({
+    ...{ hub, batcher, clock, log },
+    resume: new Resume(store, keys, hub, refill),
+    verify: createVerifier(env),
+    maxLotsPerSocket: env.MAX_LOTS_PER_SOCKET,
+    defined: () => positions.defined,
+    draining: () => lifecycle.draining,
+    onBid: (outcome) => metrics.bids.inc({ outcome }),
+    onResume: (recovered) => metrics.resumes.inc({ result: recovered ? "recovered" : "snapshot" }),
+    onRejected: (reason) => metrics.rejected.inc({ reason }),
+  });
+  const server: StreamServer = new StreamServer({
+    ...{ answers, metrics, traffic },
+    maxSockets: env.MAX_SOCKETS,
+    messagesPerSecond: env.MESSAGES_PER_SECOND,
+    allowedOrigins: originsOf(env.ALLOWED_ORIGINS),
+  });
+
+  const stopping = new AbortController();
+  const running = [feed.run(stopping.signal), positions.run(stopping.signal)];
+  lifecycle.onStop("feed", () => {
+    stopping.abort();
+    return Promise.all(running);
+  });
+  const internal = createInternalServer(healthOf(bids, lifecycle), registry);
+  lifecycle.onStop("internal server", () => internal.close());
+  lifecycle.onStop("sockets", () => server.drain(env.DRAIN_MS * SOCKETS_SHARE));
+  try {
+    const internalUrl = await internal.listen({ host: env.HOST, port: env.INTERNAL_PORT });
+    const port = await server.listen(env.HOST, env.PORT);
+    log.info({ port, internalUrl, auctionUid: env.AUCTION_UID }, "broadcast is listening");
+    const host = env.HOST === "0.0.0.0" ? "127.0.0.1" : env.HOST;
+    const stop = () => lifecycle.stop();
+    return { url: `ws://${host}:${port}/v1/stream`, internalUrl, metrics, stop };
+  } catch (error) {
+    await lifecycle.stop();
+    throw error;
+  }
+}
+
+/** Long answers of one kind of work must not hold up another: each has a connection to itself. */
+function connectAll(url: string, lifecycle: Lifecycle, log: Logger) {
+  const connect = (work: string, timeoutMs?: number): Store => {
+    const name = `gavel-broadcast-${work}-${randomUUID().slice(0, 8)}`;
+    const store = connectStore(url, name, timeoutMs);
+    startConnecting(store, (error) => log.debug({ err: error, work }, "no connection to Redis"));
+    lifecycle.onStop(`connection: ${work}`, () => store.disconnect());
+    return store;
+  };
+  return {
+    store: connect("read"),
+    bids: connect("bid"),
+    blocking: connect("feed", FEED_TIMEOUT_MS),
+  };
+}
+
+/** A lot is no more in the auction: those who watched it watch it no longer. */
+function tellGone(lotId: string, viewers: readonly Viewer[], log: Logger): void {
+  log.info({ lotId, viewers: viewers.length }, "a lot is no more in the auction");
+  for (const viewer of viewers) {
+    viewer.watched.delete(lotId);
+    viewer.send({ type: "error", lotId, problem: problemOf({ outcome: "unknown_lot" }) });
+  }
+}
+
+function strategyOf(
+  env: BroadcastEnv,
+  url: string,
+  keys: Keys,
+  bids: Store,
+  lifecycle: Lifecycle,
+  metrics: Metrics,
+): Strategy {
+  if (env.BID_STRATEGY === "script") return scriptStrategy(bids, keys);
+  const strategy = optimisticStrategy(url, keys, { onConflict: () => metrics.conflicts.inc() });
+  lifecycle.onStop("optimistic strategy", () => strategy.close());
+  return strategy;
+}
+
+function healthOf(store: Store, lifecycle: Lifecycle): Health {
+  return {
+    async ready() {
+      if (lifecycle.draining) return { ready: false, why: "draining" };
+      try {
+        await store.ping(); // answers or fails within COMMAND_TIMEOUT_MS, under a second
+        return { ready: true };
+      } catch {
+        return { ready: false, why: "Redis does not answer" };
+      }
+    },
+  };
+}
+
+/** Null for "*": all. */
+function originsOf(text: string): ReadonlySet<string> | null {
+  return text.trim() === "*" ? null : new Set(text.split(",").map((origin) => origin.trim()));
+}

@@ -1,0 +1,286 @@
+/**
+ * Every lot as viewers see it, and who watches it. Pure: no socket, no store, no clock.
+ *
+ * An event becomes one frame, once. Each subscription knows the position of the next frame it is to
+ * get; a sweep visits subscriptions and writes each what it lacks, as one buffer. So frames of a lot
+ * reach a reader in order and once, however publishing, sweeping, subscribing and leaving interleave.
+ */
+import type { LotEvent } from "../lot/events.ts";
+import { apply } from "../lot/lifecycle.ts";
+import type { Lot } from "../lot/lot.ts";
+import { frameOf, viewOf } from "../lot/view.ts";
+import type { Seen } from "../store/place-bids.ts";
+import { textFrame } from "./frames.ts";
+
+/** Frames that a lot keeps for those who come back. */
+export const KEPT_FRAMES = 256;
+
+/** Where the next sweep begins moves by so many, so that no reader is always the last. */
+const SWEEP_STRIDE = 997;
+
+/** Who reads a lot's frames. */
+export interface Reader {
+  /** Takes whole frames for the wire. Must not subscribe or unsubscribe anybody meanwhile. */
+  write(frames: Buffer, count: number): void;
+  /** It has too much waiting: it gets no events until it has read that. */
+  readonly behind: boolean;
+}
+
+/** What a snapshot says besides the lot. */
+export interface SnapshotFlags {
+  /** In answer to `since`: whether every event after it was sent. False, too, after a lost tail. */
+  readonly recovered?: boolean;
+  /** Events were left out because the reader was behind. */
+  readonly conflated?: true;
+}
+
+export interface Subscription {
+  readonly reader: Reader;
+  readonly channel: Channel;
+  index: number;
+  /** The position of the next frame. */
+  at: number;
+  /** Frames were left out. */
+  missed: boolean;
+}
+
+/** One lot: its state, its latest frames, its subscriptions. */
+class Channel {
+  lot: Lot;
+  frames: Buffer[] = [];
+  /** Position of `frames[0]`: positions count all frames of this channel from 0. */
+  base = 0;
+  /** From here on every frame is one event, each the next of the one before. */
+  floor = 0;
+  subscriptions: Subscription[] = [];
+  /** Of the sweep going on: whom to visit next, and how many are left. */
+  next = 0;
+  left = 0;
+  #viewText: string | null = null;
+  #joined: { at: number; head: number; buffer: Buffer } | null = null;
+
+  constructor(lot: Lot) {
+    this.lot = lot;
+  }
+
+  get head(): number {
+    return this.base + this.frames.length;
+  }
+
+  become(lot: Lot): void {
+    this.lot = lot;
+    this.#viewText = null;
+  }
+
+  push(frame: Buffer): void {
+    this.frames.push(frame);
+    if (this.left === 0) this.next = (this.next + SWEEP_STRIDE) % (this.subscriptions.length || 1);
+    this.left = this.subscriptions.length;
+    if (this.left === 0) this.trim();
+  }
+
+  /** Only between sweeps: nobody needs what is dropped. */
+  trim(): void {
+    const surplus = this.frames.length - KEPT_FRAMES;
+    if (surplus < KEPT_FRAMES / 2) return;
+    this.frames.splice(0, surplus);
+    this.base += surplus;
+    this.floor = Math.max(this.floor, this.base);
+  }
+
+  snapshot(nowMs: number, flags: SnapshotFlags): Buffer {
+    this.#viewText ??= JSON.stringify({ type: "snapshot", ...viewOf(this.lot) }).slice(0, -1);
+    const rest = JSON.stringify({ serverTimeMs: nowMs, ...flags }).slice(1);
+    return textFrame(`${this.#viewText},${rest}`);
+  }
+
+  /** All frames from a position on, as one buffer. */
+  framesFrom(at: number): Buffer {
+    if (at === this.head - 1) return this.frames.at(-1)!;
+    if (this.#joined?.at === at && this.#joined.head === this.head) return this.#joined.buffer;
+    const buffer = Buffer.concat(this.frames.slice(at - this.base));
+    this.#joined = { at, head: this.head, buffer };
+    return buffer;
+  }
+
+  bring(subscription: Subscription): void {
+    const { reader, at } = subscription;
+    if (at === this.head) return;
+    subscription.at = this.head;
+    if (reader.behind) subscription.missed = true;
+    else reader.write(this.framesFrom(at), this.head - at);
+  }
+
+  /** Visits up to `most` subscriptions; says how many it visited. */
+  sweep(most: number): number {
+    const visits = Math.min(this.left, most);
+    for (let i = 0; i < visits; i++) {
+      if (this.next >= this.subscriptions.length) this.next = 0;
+      this.bring(this.subscriptions[this.next++]!);
+    }
+    this.left -= visits;
+    if (this.left === 0) {
+      this.#joined = null;
+      this.trim();
+    }
+    return visits;
+  }
+
+  add(reader: Reader): Subscription {
+    const index = this.subscriptions.length;
+    const subscription = { reader, channel: this, index, at: this.head, missed: false };
+    this.subscriptions.push(subscription);
+    if (this.left > 0) this.left++; // it stands in the sweep's way
+    return subscription;
+  }
+
+  remove({ index }: Subscription): void {
+    const moved = this.subscriptions.pop()!;
+    this.left = Math.min(this.left, this.subscriptions.length);
+    if (moved.index === index) return;
+    this.subscriptions[index] = moved;
+    moved.index = index;
+    this.bring(moved); // the sweep may be past this place already
+  }
+}
+
+/** What the hub has of a lot after a position. */
+export type Missed =
+  | { readonly found: "frames"; readonly frames: readonly Buffer[] }
+  /** Older than what is kept here. */
+  | { readonly found: "older" }
+  /** Of events that did not reach this process yet, or never were. */
+  | { readonly found: "ahead" }
+  /** Of an epoch before this one. */
+  | { readonly found: "foreign" };
+
+export class Hub {
+  #channels = new Map<string, Channel>();
+  #unswept = new Set<Channel>();
+  #subscriptions = 0;
+
+  get subscriptions(): number {
+    return this.#subscriptions;
+  }
+
+  get lotIds(): IterableIterator<string> {
+    return this.#channels.keys();
+  }
+
+  /** The lot's latest event here; null for a lot that the hub does not have. */
+  position(lotId: string): Seen | null {
+    return this.#channels.get(lotId)?.lot ?? null;
+  }
+
+  /**
+   * Takes a lot as the store has it. New here: it can be watched from now on. Ahead of us: events are
+   * lost, and its viewers get a snapshot that says so. Equal, but with another schedule or title: they
+   * get a snapshot. Behind us: it was read too early, and is left.
+   */
+  put(lot: Lot, nowMs: number): "added" | "reset" | "refreshed" | "kept" {
+    const channel = this.#channels.get(lot.lotId);
+    if (!channel) {
+      this.#channels.set(lot.lotId, new Channel(lot));
+      return "added";
+    }
+    const order = compare(lot, channel.lot);
+    if (order < 0) return "kept";
+    if (order === 0 && JSON.stringify(viewOf(lot)) === JSON.stringify(viewOf(channel.lot))) {
+      channel.lot = lot;
+      return "kept";
+    }
+    channel.become(lot);
+    this.#push(channel, channel.snapshot(nowMs, order > 0 ? { recovered: false } : {}));
+    channel.floor = channel.head;
+    return order > 0 ? "reset" : "refreshed";
+  }
+
+  /** A lot that the auction has no more. @returns those who watched it, and watch it no more */
+  drop(lotId: string): Reader[] {
+    const channel = this.#channels.get(lotId);
+    if (!channel) return [];
+    this.#channels.delete(lotId);
+    this.#unswept.delete(channel);
+    this.#subscriptions -= channel.subscriptions.length;
+    return channel.subscriptions.splice(0).map(({ reader }) => reader);
+  }
+
+  /**
+   * Takes events of one lot, in their order; those that it has are passed over. They are written by
+   * `sweep`. At a gap it stops: whoever reads the store must fill it.
+   */
+  publish(lotId: string, events: readonly LotEvent[]): "published" | "gap" | "unknown_lot" {
+    const channel = this.#channels.get(lotId);
+    if (!channel) return "unknown_lot";
+    for (const event of events) {
+      if (compare(event, channel.lot) <= 0) continue;
+      const { epoch, seq } = channel.lot;
+      if (event.epoch !== epoch || event.seq !== seq + 1) return "gap";
+      channel.become(apply(channel.lot, event));
+      this.#push(channel, textFrame(JSON.stringify(frameOf(event))));
+    }
+    return "published";
+  }
+
+  #push(channel: Channel, frame: Buffer): void {
+    channel.push(frame);
+    if (channel.left > 0) this.#unswept.add(channel);
+  }
+
+  /**
+   * Writes what is published to up to `most` subscriptions, lot by lot in turns.
+   * @returns whether any are left
+   */
+  sweep(most: number): boolean {
+    let left = most;
+    for (const channel of this.#unswept) {
+      if (left <= 0) break;
+      this.#unswept.delete(channel);
+      left -= channel.sweep(left);
+      if (channel.left > 0) this.#unswept.add(channel);
+    }
+    return this.#unswept.size > 0;
+  }
+
+  /** From the next event on. Null for a lot that the hub does not have. */
+  subscribe(lotId: string, reader: Reader): Subscription | null {
+    const channel = this.#channels.get(lotId);
+    if (!channel) return null;
+    this.#subscriptions++;
+    return channel.add(reader);
+  }
+
+  unsubscribe(subscription: Subscription): void {
+    const { channel, index } = subscription;
+    if (channel.subscriptions[index] !== subscription) return;
+    this.#subscriptions--;
+    channel.remove(subscription);
+  }
+
+  /** The lot as it stands, as a frame. The lot must be known. */
+  snapshot(lotId: string, nowMs: number, flags: SnapshotFlags = {}): Buffer {
+    return this.#channels.get(lotId)!.snapshot(nowMs, flags);
+  }
+
+  /** For a reader that is no more behind: the lot as it stands; null where it missed nothing. */
+  conflated(subscription: Subscription, nowMs: number): Buffer | null {
+    if (!subscription.missed) return null;
+    subscription.missed = false;
+    subscription.at = subscription.channel.head;
+    return subscription.channel.snapshot(nowMs, { conflated: true });
+  }
+
+  /** What came after `since`. The lot must be known. */
+  since(lotId: string, since: Seen): Missed {
+    const { lot, frames, head, floor } = this.#channels.get(lotId)!;
+    if (compare(since, lot) > 0) return { found: "ahead" };
+    if (since.epoch !== lot.epoch) return { found: "foreign" };
+    const count = lot.seq - since.seq;
+    if (count > head - floor) return { found: since.seq < 0 ? "foreign" : "older" };
+    return { found: "frames", frames: count === 0 ? [] : frames.slice(-count) };
+  }
+}
+
+function compare(a: Seen, b: Seen): number {
+  return a.epoch - b.epoch || a.seq - b.seq;
+}

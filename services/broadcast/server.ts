@@ -1,0 +1,240 @@
+/**
+ * The sockets. `ws` does the handshake, reads and checks frames, and closes; what we send is framed
+ * already (frames.ts) and goes to the net.Socket itself, which is ours from the upgrade on. That is
+ * sound because `ws` writes whole frames at once where nothing is compressed.
+ */
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { once } from "node:events";
+import { performance } from "node:perf_hooks";
+import { pause } from "../runtime/lifecycle.ts";
+import { type WebSocket, WebSocketServer } from "ws";
+import { MESSAGE_MAX_BYTES } from "../access/limits.ts";
+import { problem, type ProblemCode } from "../access/problems.ts";
+import type { Answers } from "./answers.ts";
+import { PING_FRAME } from "./frames.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import type { Metrics } from "./metrics.ts";
+import { CLOSE_CODES, type CloseReason } from "./protocol.ts";
+import { BEHIND_MAX_MS, type Traffic, Viewer } from "./viewer.ts";
+
+const PATH = "/v1/stream";
+
+/** How long a viewer may take to answer our close, before its socket is destroyed. */
+const CLOSE_TIMEOUT_MS = 2_000;
+
+const FRAGMENTS_MAX = 64;
+/** A constant, since @types/ws does not know closeTimeout. */
+const READING = {
+  noServer: true,
+  clientTracking: false,
+  perMessageDeflate: false,
+  maxPayload: MESSAGE_MAX_BYTES,
+  maxFragments: FRAGMENTS_MAX,
+  maxBufferedChunks: 4 * FRAGMENTS_MAX,
+  closeTimeout: CLOSE_TIMEOUT_MS,
+} as const;
+
+const HEADERS_MAX_BYTES = 8 * 1024;
+const HEADERS_TIMEOUT_MS = 5_000;
+
+/** Connections beyond the sockets: those that are being answered a refusal. */
+const SPARE_CONNECTIONS = 200;
+
+const LATE_CHECK_MS = 1_000;
+
+/** A drain closes its sockets in so many slices. */
+const DRAIN_SLICES = 20;
+
+export interface StreamServerParts {
+  readonly answers: Answers;
+  readonly metrics: Metrics;
+  readonly traffic: Traffic;
+  readonly maxSockets: number;
+  readonly messagesPerSecond: number;
+  /** Null lets every page in. */
+  readonly allowedOrigins: ReadonlySet<string> | null;
+}
+
+export class StreamServer {
+  #draining = false;
+  #viewers = new Map<Viewer, WebSocket>();
+  #late = new Set<Viewer>();
+  #heartbeat: Heartbeat<Viewer>;
+  #stopTimers: (() => void)[] = [];
+  readonly #http: Server;
+  readonly #parts: StreamServerParts;
+  readonly #sockets = new WebSocketServer(READING);
+
+  constructor(parts: StreamServerParts) {
+    this.#parts = parts;
+    this.#http = createServer({
+      maxHeaderSize: HEADERS_MAX_BYTES,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: 1_000,
+      keepAliveTimeout: 1_000,
+    });
+    this.#http.maxConnections = parts.maxSockets + SPARE_CONNECTIONS;
+    this.#http.on("request", (request, response) => {
+      const isStream = pathOf(request) === PATH;
+      const [status, body] = isStream
+        ? [426, problem("not_found", `Open ${PATH} as a WebSocket.`)]
+        : [404, problem("not_found", `The stream is at ${PATH}.`)];
+      const headers = { "content-type": "application/problem+json", connection: "close" };
+      response.writeHead(status, isStream ? { ...headers, upgrade: "websocket" } : headers);
+      response.end(JSON.stringify({ ...body, status }));
+    });
+    this.#http.on("upgrade", (request, socket, head) =>
+      this.#upgrade(request, socket as Socket, head),
+    );
+    this.#heartbeat = new Heartbeat<Viewer>(
+      (viewer) => viewer.writeControl(PING_FRAME),
+      (viewer) => {
+        parts.metrics.dead.inc();
+        this.#viewers.get(viewer)?.terminate();
+      },
+    );
+  }
+
+  get count(): number {
+    return this.#viewers.size;
+  }
+
+  /** Viewers that get no events until they have read what waits for them. */
+  get behind(): number {
+    return this.#late.size;
+  }
+
+  /** @returns the port */
+  async listen(host: string, port: number): Promise<number> {
+    this.#http.listen({ host, port, backlog: 4096 });
+    await once(this.#http, "listening");
+    const late = setInterval(() => this.#closeLate(), LATE_CHECK_MS);
+    this.#stopTimers = [() => clearInterval(late), this.#heartbeat.start()];
+    return (this.#http.address() as AddressInfo).port;
+  }
+
+  #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    socket.on("error", () => {}); // until ws listens; a peer that is gone is nobody's error
+    const refusal = this.#refusalOf(request);
+    if (refusal) return refuse(socket, ...refusal);
+    this.#sockets.handleUpgrade(request, socket, head, (ws) => this.#admit(ws, socket));
+  }
+
+  #refusalOf(request: IncomingMessage): [status: string, code: ProblemCode, detail: string] | null {
+    const { maxSockets, allowedOrigins, metrics } = this.#parts;
+    const { origin } = request.headers;
+    if (pathOf(request) !== PATH) return ["404 Not Found", "not_found", `Go to ${PATH}.`];
+    if (allowedOrigins && origin !== undefined && !allowedOrigins.has(origin)) {
+      metrics.refused.inc({ reason: "origin" });
+      return ["403 Forbidden", "forbidden", "Pages of this origin may not open a stream."];
+    }
+    const why = this.#draining ? "draining" : this.count >= maxSockets ? "full" : null;
+    if (why === null) return null;
+    metrics.refused.inc({ reason: why });
+    const detail = why === "full" ? "This process is full." : "This process is stopping.";
+    return ["503 Service Unavailable", "unavailable", detail];
+  }
+
+  #admit(ws: WebSocket, socket: Socket): void {
+    const { answers, metrics, traffic, messagesPerSecond } = this.#parts;
+    const viewer = new Viewer(socket, traffic, messagesPerSecond, {
+      fellBehind: () => this.#late.add(viewer),
+      close: (reason, hint) => {
+        metrics.closes.inc({ reason });
+        ws.close(CLOSE_CODES[reason].code, hint ?? reason);
+      },
+    });
+    this.#viewers.set(viewer, ws);
+    const leaveHeartbeat = this.#heartbeat.add(viewer);
+
+    ws.on("message", (data, isBinary) => {
+      viewer.heard = true;
+      if (viewer.closed || !viewer.mayAsk()) return;
+      if (isBinary) viewer.close("binary");
+      else answers.take(viewer, (data as Buffer).toString("utf8"));
+    });
+    ws.on("ping", () => {
+      viewer.heard = true;
+      viewer.mayAsk();
+    });
+    ws.on("pong", () => {
+      viewer.heard = true;
+    });
+    // What broke the protocol: ws has sent the close code already.
+    ws.on("error", (error) => {
+      viewer.closed = true;
+      metrics.closes.inc({ reason: reasonOf(error) });
+    });
+    socket.on("drain", () => {
+      if (viewer.behindSinceMs === null || viewer.closed) return;
+      viewer.behindSinceMs = null;
+      this.#late.delete(viewer);
+      traffic.conflated += answers.catchUp(viewer);
+    });
+    ws.on("close", () => {
+      viewer.closed = true;
+      this.#late.delete(viewer);
+      this.#viewers.delete(viewer);
+      leaveHeartbeat();
+      answers.leaveAll(viewer);
+    });
+  }
+
+  #closeLate(): void {
+    const nowMs = performance.now();
+    for (const viewer of this.#late) {
+      if (nowMs - (viewer.behindSinceMs ?? nowMs) > BEHIND_MAX_MS) viewer.close("slow");
+    }
+  }
+
+  /**
+   * Takes no more viewers, and asks those here to come back elsewhere: slice by slice, each told to
+   * wait a little, so that they do not all arrive at once. A viewer with a bid under way waits for its
+   * answer, up to the last slice. Takes `withinMs` at most.
+   */
+  async drain(withinMs: number): Promise<void> {
+    this.#draining = true;
+    this.#http.close();
+    const endMs = performance.now() + withinMs;
+    const slicesMs = withinMs / 2;
+    for (let slice = DRAIN_SLICES; slice > 0 && this.count > 0; slice--) {
+      const open = [...this.#viewers.keys()].filter((viewer) => !viewer.closed);
+      const ready = slice === 1 ? open : open.filter(({ bidsInFlight }) => bidsInFlight === 0);
+      for (const viewer of ready.slice(0, Math.ceil(open.length / slice))) {
+        const retryAfterMs = Math.round(Math.random() * slicesMs);
+        viewer.close("restarting", JSON.stringify({ retryAfterMs }));
+      }
+      if (open.length > 0) await pause(slicesMs / DRAIN_SLICES);
+    }
+    while (this.count > 0 && performance.now() < endMs) await pause(10);
+    for (const ws of this.#viewers.values()) ws.terminate();
+    for (const stop of this.#stopTimers) stop();
+    this.#http.closeAllConnections();
+  }
+}
+
+function pathOf({ url = "" }: IncomingMessage): string {
+  const query = url.indexOf("?");
+  return query < 0 ? url : url.slice(0, query);
+}
+
+function refuse(socket: Socket, status: string, code: ProblemCode, detail: string): void {
+  const body = JSON.stringify(problem(code, detail));
+  const retryAfter = status.startsWith("503") ? "Retry-After: 2\r\n" : "";
+  const head =
+    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n` +
+    `${retryAfter}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n`;
+  socket.once("finish", () => socket.destroy());
+  socket.end(head + body);
+}
+
+/** ws names its errors WS_ERR_…; what it has no name for is the network's. */
+function reasonOf(error: Error): CloseReason | "connection_lost" {
+  const { code = "" } = error as { code?: string };
+  if (code === "WS_ERR_INVALID_UTF8") return "not_utf8";
+  if (code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH") return "too_large";
+  if (code.startsWith("WS_ERR_TOO_MANY")) return "too_many_errors";
+  return code.startsWith("WS_ERR_") ? "protocol_error" : "connection_lost";
+}

@@ -1,0 +1,97 @@
+import type { ConsumerMessages } from "@nats-io/jetstream";
+import type { Bus } from "./connect.ts";
+import { type Delivery, deliveryOf } from "./entry.ts";
+import { consumerNameOf, streamNameOf } from "./subjects.ts";
+
+/** How many messages are asked for ahead; what waits here is bounded by the consumer's max_ack_pending. */
+const PULL_MESSAGES = 500;
+const PULL_EXPIRES_MS = 5_000;
+
+export interface BatchLimits {
+  readonly messages: number;
+  readonly bytes: number;
+  /** How long the first message of a batch may wait for more. */
+  readonly lingerMs: number;
+}
+
+/** Reads the archive's consumer in batches. */
+export class Puller {
+  #waiting: Delivery[] = [];
+  #bytes = 0;
+  #wake: () => void = () => {};
+  #ended: { error: Error | null } | null = null;
+  #messages: ConsumerMessages | null = null;
+
+  static async start(bus: Bus, auctionUid: string, partition: number): Promise<Puller> {
+    const name = consumerNameOf(partition);
+    const consumer = await bus.stream.consumers.get(streamNameOf(auctionUid), name);
+    const puller = new Puller();
+    const messages = await consumer.consume({
+      max_messages: PULL_MESSAGES,
+      expires: PULL_EXPIRES_MS,
+      abort_on_missing_resource: true,
+      callback: (message) => puller.#take(deliveryOf(message)),
+    });
+    puller.#messages = messages;
+    void messages.closed().then((reason) => {
+      puller.#ended = { error: reason instanceof Error ? reason : null };
+      puller.#wake();
+    });
+    return puller;
+  }
+
+  #take(delivery: Delivery): void {
+    this.#waiting.push(delivery);
+    this.#bytes += delivery.body.length;
+    this.#wake();
+  }
+
+  /**
+   * The next messages, at least one; fewer than the limits when `lingerMs` is over. Empty once the
+   * signal aborted.
+   * @throws when the stream or its consumer is gone
+   */
+  async next(limits: BatchLimits, signal: AbortSignal): Promise<Delivery[]> {
+    while (this.#waiting.length === 0 && !signal.aborted) {
+      if (this.#ended) throw this.#ended.error ?? new Error("the consumer is gone");
+      await this.#more(null, signal);
+    }
+    const deadline = performance.now() + limits.lingerMs;
+    while (this.#waiting.length < limits.messages && !signal.aborted) {
+      const leftMs = deadline - performance.now();
+      if (leftMs <= 0 || this.#bytes >= limits.bytes) break;
+      await this.#more(leftMs, signal);
+    }
+    const taken = this.#waiting.splice(0, this.#fitting(limits));
+    for (const { body } of taken) this.#bytes -= body.length;
+    return taken;
+  }
+
+  async stop(): Promise<void> {
+    await this.#messages?.close();
+  }
+
+  /** How many fit; one always does. */
+  #fitting({ messages, bytes }: BatchLimits): number {
+    let sum = 0;
+    const count = this.#waiting.findIndex(({ body }, at) => {
+      sum += body.length;
+      return at > 0 && (at >= messages || sum > bytes);
+    });
+    return count === -1 ? this.#waiting.length : count;
+  }
+
+  /** Settles when a message came, time is over, or the signal aborted. */
+  #more(timeoutMs: number | null, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = timeoutMs === null ? undefined : setTimeout(done, timeoutMs);
+      signal.addEventListener("abort", done, { once: true });
+      this.#wake = done;
+      function done(): void {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", done);
+        resolve();
+      }
+    });
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * The stream of an auction. It carries events from the outbox to the archive and keeps recent ones; it
+ * is never the only place that has an event, so all of it may be lost, and is made again.
+ */
+import {
+  AckPolicy,
+  DeliverPolicy,
+  DiscardPolicy,
+  JetStreamApiCodes,
+  JetStreamApiError,
+  RetentionPolicy,
+  StorageType,
+} from "@nats-io/jetstream";
+import { nanos } from "@nats-io/transport-node";
+import type { Bus } from "./connect.ts";
+import { consumerNameOf, streamNameOf, subjectsOf } from "./subjects.ts";
+
+export interface StreamState {
+  /** Of the newest message that it ever held; 0 for a new stream. */
+  readonly lastSeq: number;
+  readonly bytes: number;
+}
+
+/** Stated because a server would choose one itself. We set no Nats-Msg-Id: nothing is a duplicate. */
+const DUPLICATE_WINDOW_MS = 1_000;
+
+/** Messages handed to the archive and not acknowledged: bounds what waits in its memory. */
+const MAX_ACK_PENDING = 1_000;
+
+/** Makes the stream, or gives an existing one today's settings. */
+export async function ensureStream(
+  bus: Bus,
+  auctionUid: string,
+  maxBytes: number,
+): Promise<StreamState> {
+  const name = streamNameOf(auctionUid);
+  const settings = {
+    subjects: [subjectsOf(auctionUid)],
+    // A full stream refuses: dropping its oldest would drop what is not archived.
+    discard: DiscardPolicy.New,
+    max_bytes: maxBytes,
+    max_age: 0,
+    max_msgs: -1,
+    duplicate_window: nanos(DUPLICATE_WINDOW_MS),
+  };
+  const { streams } = bus.manager;
+  const known = await streamState(bus, auctionUid);
+  const fixed = { name, storage: StorageType.File, retention: RetentionPolicy.Limits };
+  const info =
+    known === null
+      ? await streams.add({ ...fixed, ...settings })
+      : await streams.update(name, settings);
+  return { lastSeq: info.state.last_seq, bytes: info.state.bytes };
+}
+
+/** Null where there is no such stream. */
+export async function streamState(bus: Bus, auctionUid: string): Promise<StreamState | null> {
+  try {
+    const { state } = await bus.manager.streams.info(streamNameOf(auctionUid));
+    return { lastSeq: state.last_seq, bytes: state.bytes };
+  } catch (error) {
+    if (isNotFound(error, JetStreamApiCodes.StreamNotFound)) return null;
+    throw error;
+  }
+}
+
+/** Drops the messages before `seq`. */
+export async function purgeBefore(bus: Bus, auctionUid: string, seq: number): Promise<void> {
+  await bus.manager.streams.purge(streamNameOf(auctionUid), { seq });
+}
+
+/** The archive's consumer, made anew so that it begins at `startSeq` and owes nothing to an earlier one. */
+export async function replaceConsumer(
+  bus: Bus,
+  auctionUid: string,
+  partition: number,
+  startSeq: number,
+  ackWaitMs: number,
+): Promise<void> {
+  const name = consumerNameOf(partition);
+  const { consumers } = bus.manager;
+  try {
+    await consumers.delete(streamNameOf(auctionUid), name);
+  } catch (error) {
+    if (!isNotFound(error, JetStreamApiCodes.ConsumerNotFound)) throw error;
+  }
+  await consumers.add(streamNameOf(auctionUid), {
+    durable_name: name,
+    filter_subject: subjectsOf(auctionUid, partition),
+    deliver_policy: DeliverPolicy.StartSequence,
+    opt_start_seq: startSeq,
+    ack_policy: AckPolicy.Explicit,
+    ack_wait: nanos(ackWaitMs),
+    max_ack_pending: MAX_ACK_PENDING,
+    max_deliver: -1,
+  });
+}
+
+function isNotFound(error: unknown, code: number): boolean {
+  return error instanceof JetStreamApiError && error.code === code;
+}
+
+/** What JetStream says when a stream is full, by bytes or by messages, or the disk is. */
+const FULL = /maximum (bytes|messages) exceeded|insufficient (storage )?resources|no space left/;
+
+/** Whether a publish was refused because there is no room, which a person must see to. */
+export function isRefusedForSpace(error: unknown): boolean {
+  return error instanceof JetStreamApiError && FULL.test(error.message);
+}

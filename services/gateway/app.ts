@@ -1,0 +1,148 @@
+/** Puts a gateway together. */
+import type { AddressInfo } from "node:net";
+import type { FastifyInstance } from "fastify";
+import { createVerifier } from "../access/tokens.ts";
+import { createInternalServer, createRegistry } from "../runtime/internal.ts";
+import { Lifecycle } from "../runtime/lifecycle.ts";
+import type { Logger } from "../runtime/log.ts";
+import { readSecretFile } from "../runtime/secret-file.ts";
+import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "../store/batcher.ts";
+import { connectStore, startConnecting, type Store, storeClockMs } from "../store/connect.ts";
+import { keysOf, type Keys } from "../store/keys.ts";
+import { optimisticStrategy } from "../store/optimistic.ts";
+import { startClock } from "./clock.ts";
+import type { GatewayEnv } from "./config.ts";
+import { collectDocument, documentRoutes } from "./documents.ts";
+import { createMetrics, type Metrics } from "./metrics.ts";
+import { refuseOtherMethods } from "./methods.ts";
+import { pageRoutes } from "./page.ts";
+import { placeBidRoute, type PlaceBidOptions } from "./place-bid.ts";
+import { readRoutes, type ReadOptions } from "./routes.ts";
+import { createServer, type Server, type ServerOptions } from "./server.ts";
+
+export interface Gateway {
+  readonly url: string;
+  readonly internalUrl: string;
+  /** Readiness goes off, what is in flight is answered, everything is closed. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a gateway and listens. Redis may be away: bids are refused until it is back.
+ * @throws Error where the configuration or a port is wrong
+ */
+export async function startGateway(env: GatewayEnv, log: Logger): Promise<Gateway> {
+  const lifecycle = new Lifecycle(log);
+  try {
+    return await start(env, log, lifecycle);
+  } catch (error) {
+    await lifecycle.stop();
+    throw error;
+  }
+}
+
+async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promise<Gateway> {
+  const verify = createVerifier(env);
+  const redisUrl = readSecretFile(env.REDIS_URL_FILE);
+  const keys = keysOf(env.AUCTION_UID);
+  const registry = createRegistry("gateway");
+  const metrics = createMetrics(registry, () => batcher.waiting);
+
+  // Bids have a connection to themselves: nothing that is read may stand before them.
+  const bids = openStore(redisUrl, "gavel-gateway-bids", log, lifecycle);
+  const store = openStore(redisUrl, "gavel-gateway", log, lifecycle);
+  bids.on("ready", () => metrics.storeUp.set(1)).on("close", () => metrics.storeUp.set(0));
+
+  const strategy = chooseStrategy(env, { bids, redisUrl, keys, log, lifecycle, metrics });
+  const batcher = new Batcher(strategy, {
+    ...BATCHER_DEFAULTS,
+    onBatch: (size, tookMs) => {
+      metrics.batchBids.observe(size);
+      metrics.storeCall.observe(tookMs / 1000);
+    },
+    onError: (error) => log.debug({ err: error }, "a batch was not answered"),
+  });
+
+  const ready = async () => {
+    if (lifecycle.draining) return { ready: false, why: "draining" };
+    return storeClockMs(bids).then(
+      () => ({ ready: true }),
+      () => ({ ready: false, why: "the store does not answer" }),
+    );
+  };
+  const internal = createInternalServer({ ready }, registry);
+  lifecycle.onStop("internal server", () => internal.close());
+
+  lifecycle.onStop("clock", startClock({ store, keys, log, metrics }));
+
+  const app = await createApp({
+    ...{ log, metrics, batcher, verify, store, keys },
+    allowedOrigins: new Set(env.ALLOWED_ORIGINS.split(/[\s,]+/).filter(Boolean)),
+    streamUrl: env.STREAM_URL,
+    archivalUrl: env.ARCHIVAL_URL,
+  });
+  lifecycle.onStop("server", () => app.close());
+
+  const internalUrl = await listen(internal, env.HOST, env.INTERNAL_PORT);
+  const url = await listen(app as unknown as FastifyInstance, env.HOST, env.PORT);
+  log.info({ url, internalUrl, auctionUid: env.AUCTION_UID }, "gateway takes bids");
+  return { url, internalUrl, stop: () => lifecycle.stop() };
+}
+
+export type AppOptions = ServerOptions & ReadOptions & PlaceBidOptions;
+
+/** The public side, not listening yet: tests may inject requests into it. */
+export async function createApp(options: AppOptions): Promise<Server> {
+  const app = await createServer(options);
+  await collectDocument(app);
+  refuseOtherMethods(app, () => {
+    readRoutes(app, options);
+    placeBidRoute(app, options);
+  });
+  await documentRoutes(app);
+  await pageRoutes(app, options.streamUrl);
+  return app;
+}
+
+function openStore(url: string, name: string, log: Logger, lifecycle: Lifecycle): Store {
+  const store = connectStore(url, name);
+  let reported = false;
+  startConnecting(store, (error) => {
+    // It retries many times a second: an outage is one line, not thousands.
+    if (!reported) log.warn({ err: error, connection: name }, "the store is away");
+    reported = true;
+  });
+  store.on("ready", () => {
+    log.info({ connection: name }, "connected to the store");
+    reported = false;
+  });
+  lifecycle.onStop(name, () => store.disconnect());
+  return store;
+}
+
+interface StrategyParts {
+  readonly bids: Store;
+  readonly redisUrl: string;
+  readonly keys: Keys;
+  readonly log: Logger;
+  readonly lifecycle: Lifecycle;
+  readonly metrics: Metrics;
+}
+
+function chooseStrategy({ BID_STRATEGY }: GatewayEnv, parts: StrategyParts): Strategy {
+  const { bids, redisUrl, keys, log, lifecycle, metrics } = parts;
+  if (BID_STRATEGY === "script") return scriptStrategy(bids, keys);
+  const strategy = optimisticStrategy(redisUrl, keys, {
+    onConflict: () => metrics.optimistic.conflict.inc(),
+    onScript: () => metrics.optimistic.script.inc(),
+    onError: (error) => log.debug({ err: error }, "a transaction's connection failed"),
+  });
+  lifecycle.onStop("optimistic strategy", () => strategy.close());
+  return strategy;
+}
+
+async function listen(app: FastifyInstance, host: string, port: number): Promise<string> {
+  await app.listen({ host, port });
+  const { port: taken } = app.server.address() as AddressInfo;
+  return `http://${host === "0.0.0.0" ? "localhost" : host}:${taken}`;
+}

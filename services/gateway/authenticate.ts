@@ -1,0 +1,35 @@
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { type Problem, problem } from "../access/problems.ts";
+import type { Scope, Verify } from "../access/tokens.ts";
+import { sendProblem } from "./refuse.ts";
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** From the verified token; empty where a route asks for none. */
+    bidderId: string;
+  }
+}
+
+const BEARER = /^Bearer ([A-Za-z0-9._~+/=-]+)$/i;
+
+/** The same words for every bad token: which part of it was wrong is nobody's business. */
+const UNAUTHENTICATED: Problem = problem(
+  "unauthenticated",
+  "Send a valid token: Authorization: Bearer <token>.",
+);
+
+/**
+ * A hook that lets only verified tokens with a scope pass. It runs before the body is read, so that a
+ * stranger cannot make us read one.
+ */
+export function authenticate(verify: Verify, scope: Scope) {
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    const token = BEARER.exec(request.headers.authorization ?? "")?.[1];
+    const identity = token === undefined ? null : await verify(token);
+    if (identity === null) return sendProblem(reply, UNAUTHENTICATED);
+    if (!identity.scopes.has(scope)) {
+      return sendProblem(reply, problem("forbidden", `The token lacks the scope "${scope}".`));
+    }
+    request.bidderId = identity.bidderId;
+  };
+}

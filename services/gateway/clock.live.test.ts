@@ -1,0 +1,118 @@
+import { randomUUID } from "node:crypto";
+import { expect, test } from "vitest";
+import { createRegistry } from "../runtime/internal.ts";
+import { createLog } from "../runtime/log.ts";
+import { storeClockMs } from "../store/connect.ts";
+import type { Keys } from "../store/keys.ts";
+import { placeBids } from "../store/place-bids.ts";
+import { eventsBefore } from "../store/history.ts";
+import { bid, defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
+import { startTestGateway } from "../testing/gateway.ts";
+import { startRedis } from "../testing/servers.ts";
+import { until } from "../testing/until.ts";
+import { startClock } from "./clock.ts";
+import { createMetrics } from "./metrics.ts";
+
+const redis = await startRedis();
+const store = await openStore(redis.url, 3_000);
+const log = createLog("clock", "silent");
+
+function clockOf(keys: Keys) {
+  const registry = createRegistry("gateway");
+  const metrics = createMetrics(registry, () => 0);
+  const stop = startClock({ store, keys, log, metrics });
+  const value = async (line: string) => {
+    const text = await registry.metrics();
+    return Number(
+      text
+        .split("\n")
+        .find((each) => each.startsWith(line))
+        ?.split(" ")
+        .at(-1),
+    );
+  };
+  return { stop, value, held: () => value("gavel_gateway_clock_held") };
+}
+
+const eventsOf = async (keys: Keys, lotId: string) =>
+  (await eventsBefore(store, keys, lotId, null, 100)).events.reverse();
+
+test("the clock opens lots, closes them in time and writes who won", async () => {
+  const { keys } = await defineAndOpen(store, {
+    lots: [
+      lotDefinition("sold", { lastsMs: 600 }),
+      lotDefinition("dear", { lastsMs: 600, reserveMinor: 5_000 }),
+      lotDefinition("none", { lastsMs: 600 }),
+    ],
+  });
+  const clock = clockOf(keys);
+  const never = Number.MAX_SAFE_INTEGER;
+  const seen = { epoch: 0, seq: 0 };
+  for (const lotId of ["sold", "dear"]) {
+    const placed = await placeBids(store, keys, lotId, [bid(2_000)], seen, never);
+    expect(placed.placements[0]!.outcome).toBe("accepted");
+  }
+  await until("all are closed", async () => {
+    const all = await Promise.all(["sold", "dear", "none"].map((id) => eventsOf(keys, id)));
+    return all.every((events) => events.at(-1)?.type === "lot_closed");
+  });
+  expect((await eventsOf(keys, "sold")).at(-1)).toMatchObject({
+    ...{ outcome: "sold", amountMinor: 2_000, seq: 3 },
+  });
+  expect((await eventsOf(keys, "dear")).at(-1)).toMatchObject({
+    ...{ outcome: "reserve_not_met", amountMinor: null, bidderId: null },
+  });
+  const empty = await eventsOf(keys, "none");
+  expect(empty.map(({ type }) => type)).toEqual(["lot_opened", "lot_closed"]);
+  const closed = empty.at(-1)!;
+  const closesAtMs = "closesAtMs" in empty[0]! ? empty[0].closesAtMs : 0;
+  expect(closed.atMs).toBeGreaterThanOrEqual(closesAtMs);
+  expect(closed.atMs - closesAtMs).toBeLessThan(500);
+  expect(
+    await clock.value('gavel_gateway_clock_lateness_seconds_count{tier="gateway",change="close"}'),
+  ).toBe(3);
+  await clock.stop();
+});
+
+test("of two clocks one works; when it stops, the other goes on at once", async () => {
+  const { keys } = await defineAndOpen(store, { lots: [lotDefinition("long")] });
+  const clocks = [clockOf(keys), clockOf(keys)];
+  const held = () => Promise.all(clocks.map(({ held }) => held()));
+  await until("one holds the lease", async () => (await held()).includes(1));
+  expect((await held()).sort()).toEqual([0, 1]);
+  const [first, second] = (await held())[0] === 1 ? clocks : clocks.toReversed();
+  await first!.stop();
+  expect(await first!.held()).toBe(0);
+  await until("the other holds it", async () => (await second!.held()) === 1, 2_000);
+  await second!.stop();
+  expect(await store.exists(keys.lease("clock"))).toBe(0);
+});
+
+test("a holder that vanished is followed when its lease is over, and not before", async () => {
+  const { keys } = await defineAndOpen(store, { lots: [lotDefinition("left", { lastsMs: 200 })] });
+  const fromMs = await storeClockMs(store);
+  await store.set(keys.lease("clock"), `gone-${randomUUID()}`, "PX", 1_000);
+  const clock = clockOf(keys);
+  const closed = await until("the lot is closed", async () =>
+    (await eventsOf(keys, "left")).find(({ type }) => type === "lot_closed"),
+  );
+  expect(closed.atMs - fromMs).toBeGreaterThanOrEqual(1_000);
+  await clock.stop();
+});
+
+test("after Redis was away the clock closes what became due meanwhile", async () => {
+  const { definition } = await defineAndOpen(store, {
+    lots: [lotDefinition("due", { lastsMs: 800 })],
+  });
+  const gateway = await startTestGateway(redis.url, definition.uid);
+  expect((await gateway.bid("due", 1_000)).status).toBe(201);
+  await redis.kill();
+  const fromMs = Date.now();
+  await until("its time has passed", () => Date.now() - fromMs > 900);
+  await redis.restart();
+  const lot = await until("it is closed", async () => {
+    const { body } = await gateway.get("/v1/lots/due");
+    return body["status"] === "closed" ? body : null;
+  });
+  expect(lot).toMatchObject({ outcome: "sold", leadingBid: { amountMinor: 1_000 }, seq: 3 });
+});

@@ -1,0 +1,99 @@
+/**
+ * Opens and closes lots when their time has come, by Redis's clock. Every gateway runs this loop; the
+ * one that holds the lease does the work. The lease only saves effort: the scripts are idempotent, and
+ * a late clock costs no bidder anything (place-bids.lua opens a lot itself and refuses late bids).
+ */
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import { pause } from "../runtime/lifecycle.ts";
+import type { Logger } from "../runtime/log.ts";
+import type { Store } from "../store/connect.ts";
+import type { Keys } from "../store/keys.ts";
+import { holdLease, passTime, releaseLease } from "../store/lifecycle.ts";
+import { readAuction, readLots } from "../store/lots.ts";
+import type { Metrics } from "./metrics.ts";
+
+/** After a holder vanished, its work waits this long at most. */
+const LEASE_TTL_MS = 5_000;
+/** Between two looks: no sooner, so that a lot that cannot be closed does not make us spin, */
+const PAUSE_MIN_MS = 20;
+/** and no later, so that a new schedule is seen, and the lease kept. */
+const PAUSE_MAX_MS = 500;
+const BACKOFF_MAX_MS = 2_000;
+/** In a row, before a word is said: the first turns of a process may come before its connection. */
+const REPORTED_FAILURES = 3;
+
+export interface ClockOptions {
+  readonly store: Store;
+  readonly keys: Keys;
+  readonly log: Logger;
+  readonly metrics: Pick<Metrics, "clockHeld" | "clockLateness">;
+}
+
+/** Starts the loop. The function returned ends it and gives the lease back. */
+export function startClock(options: ClockOptions): () => Promise<void> {
+  const { store, keys, log } = options;
+  const holder = `${hostname()}-${process.pid}-${randomUUID()}`;
+  const stopping = new AbortController();
+  const ended = run(options, holder, stopping.signal);
+  return async () => {
+    stopping.abort();
+    await ended;
+    try {
+      await releaseLease(store, keys, "clock", holder);
+    } catch (error) {
+      log.info({ err: error }, "the clock's lease is left to expire");
+    }
+  };
+}
+
+async function run(options: ClockOptions, holder: string, signal: AbortSignal): Promise<void> {
+  const { log, metrics } = options;
+  let failures = 0;
+  while (!signal.aborted) {
+    let pauseMs: number;
+    try {
+      pauseMs = await turn(options, holder);
+      if (failures >= REPORTED_FAILURES) log.info({ failures }, "the clock goes on");
+      failures = 0;
+    } catch (error) {
+      metrics.clockHeld.set(0);
+      if (++failures === REPORTED_FAILURES) log.warn({ err: error }, "the clock stands still");
+      pauseMs = Math.random() * Math.min(BACKOFF_MAX_MS, 50 * 2 ** Math.min(failures, 10));
+    }
+    await pause(Math.max(PAUSE_MIN_MS, pauseMs), signal);
+  }
+  metrics.clockHeld.set(0);
+}
+
+/** One look at the clock. @returns how long until the next one */
+async function turn(options: ClockOptions, holder: string): Promise<number> {
+  const { store, keys, metrics } = options;
+  const held = await holdLease(store, keys, "clock", holder, LEASE_TTL_MS);
+  metrics.clockHeld.set(held ? 1 : 0);
+  if (!held) return PAUSE_MAX_MS;
+
+  const { opened, closed, nextMs, nowMs } = await passTime(store, keys);
+  if (opened.length + closed.length > 0) await report(options, opened, closed);
+  return nextMs === null ? PAUSE_MAX_MS : Math.min(PAUSE_MAX_MS, nextMs - nowMs);
+}
+
+async function report(
+  { store, keys, log, metrics }: ClockOptions,
+  opened: readonly string[],
+  closed: readonly string[],
+): Promise<void> {
+  const auction = await readAuction(store, keys);
+  if (auction === null) return;
+  // An opened lot may have bids by now, so only what closed tells when that was.
+  for (const lot of await readLots(store, keys, auction, opened)) {
+    if (lot === null || lot.opensAtMs === null) continue;
+    if (lot.seq === 1) metrics.clockLateness.open.observe((lot.atMs - lot.opensAtMs) / 1000);
+    log.info({ lotId: lot.lotId }, "lot opened");
+  }
+  for (const lot of await readLots(store, keys, auction, closed)) {
+    if (lot === null || lot.closesAtMs === null) continue;
+    metrics.clockLateness.close.observe((lot.atMs - lot.closesAtMs) / 1000);
+    log.info({ lotId: lot.lotId, bidCount: lot.bidCount }, "lot closed");
+  }
+}

@@ -1,0 +1,99 @@
+/** A lot's bids, newest first: the store has the recent ones, the archive all of them. */
+import { Value } from "typebox/value";
+import { problem } from "../access/problems.ts";
+import type { BidAccepted } from "../lot/events.ts";
+import type { Store } from "../store/connect.ts";
+import { eventsBefore } from "../store/history.ts";
+import type { Keys } from "../store/keys.ts";
+import type { Seen } from "../store/place-bids.ts";
+import { fromStore } from "./from-store.ts";
+import { Refused } from "./refuse.ts";
+import { type History, HistoryAnswer } from "./schemas.ts";
+
+const ARCHIVAL_TIMEOUT_MS = 1_000;
+/** Reads of the store for one page: more events than bids make a page need several. */
+const MAX_READS = 8;
+
+export interface HistoryOptions {
+  readonly store: Store;
+  readonly keys: Keys;
+  readonly archivalUrl: string;
+}
+
+/**
+ * One page. A page is all from the store or all from the archive, so an archive that is away costs
+ * only the bids that nobody else has.
+ * @param before exclusive; null begins with the newest bid
+ * @throws Refused `unavailable` when the one who has the page cannot be asked
+ */
+export async function readHistory(
+  options: HistoryOptions,
+  lotId: string,
+  before: Seen | null,
+  limit: number,
+): Promise<History> {
+  const recent = await fromStore(() => readRecent(options, lotId, before, limit));
+  return recent ?? (await readArchived(options, lotId, before, limit));
+}
+
+/** Null when the store has none of the page's bids, and the archive may. */
+async function readRecent(
+  { store, keys }: HistoryOptions,
+  lotId: string,
+  before: Seen | null,
+  limit: number,
+): Promise<History | null> {
+  const bids: BidAccepted[] = [];
+  let at = before;
+  for (let reads = 0; reads < MAX_READS && bids.length < limit; reads++) {
+    // One more than wanted: the first entry may hold nothing from before `at`.
+    const { events, complete } = await eventsBefore(store, keys, lotId, at, limit + 1);
+    bids.push(...events.filter((event) => event.type === "bid_accepted"));
+    at = events.at(-1) ?? at;
+    if (complete && bids.length <= limit) return { bids: bids.map(shown), nextCursor: null };
+    if (events.length === 0) break;
+  }
+  if (bids.length === 0) return null;
+  const page = bids.slice(0, limit);
+  const next = bids.length >= limit ? page.at(-1)! : at!;
+  return { bids: page.map(shown), nextCursor: cursorOf(next) };
+}
+
+function shown({ bidId, bidderId, amountMinor, epoch, seq, atMs: placedAtMs }: BidAccepted) {
+  return { bidId, bidderId, amountMinor, epoch, seq, placedAtMs };
+}
+
+async function readArchived(
+  { archivalUrl }: HistoryOptions,
+  lotId: string,
+  before: Seen | null,
+  limit: number,
+): Promise<History> {
+  const query = new URLSearchParams({ limit: String(limit) });
+  if (before !== null) query.set("before", cursorOf(before));
+  const url = new URL(`/internal/v1/lots/${lotId}/bids?${query}`, archivalUrl);
+  try {
+    const answer = await fetch(url, {
+      redirect: "error",
+      signal: AbortSignal.timeout(ARCHIVAL_TIMEOUT_MS),
+    });
+    if (answer.status !== 200) throw new Error(`archival answered ${answer.status}`);
+    return Value.Parse(HistoryAnswer, await answer.json());
+  } catch (error) {
+    throw new Refused(
+      problem("unavailable", "Older bids are in the archive, which cannot be asked at present."),
+      error,
+    );
+  }
+}
+
+/** "<epoch>.<seq>", as a page's cursor says it. */
+export function cursorOf({ epoch, seq }: Seen): string {
+  return `${epoch}.${seq}`;
+}
+
+/** Reads a cursor that its schema has let pass. */
+export function seenOf(cursor: string): Seen {
+  const [epoch, seq] = cursor.split(".").map(Number);
+  return { epoch: epoch!, seq: seq! };
+}

@@ -1,0 +1,29 @@
+import { invalid } from "./refuse.ts";
+import type { Server } from "./server.ts";
+
+const BOM = "\ufeff";
+
+/** A fraction other than zeros. */
+const FRACTION = /\d\.0*[1-9]/;
+
+/**
+ * Bodies are JSON and nothing else. A number is taken for the integer that it denotes; an amount that
+ * only became one by being read, as 1000.00000000000001 does, is refused by its text.
+ */
+export function readJsonStrictly(app: Server): void {
+  const parse = app.getDefaultJsonParser("error", "error");
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser<string>(
+    "application/json",
+    { parseAs: "string" },
+    (request, text, done) => {
+      if (text.startsWith(BOM)) return done(invalid("body", "begins with a byte order mark"));
+      return parse(request, text, (error, body?: { amountMinor?: unknown } | null) => {
+        if (!error && FRACTION.test(text) && Number.isInteger(body?.amountMinor)) {
+          return done(invalid("amountMinor", "must be integer"));
+        }
+        done(error, body);
+      });
+    },
+  );
+}

@@ -1,0 +1,33 @@
+import type { HTTPMethods } from "fastify";
+import { problem } from "../access/problems.ts";
+import { sendProblem } from "./refuse.ts";
+import type { Server } from "./server.ts";
+
+const ALL: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/** Answers 405, with `Allow`, where the routes that `register` adds exist, but for other methods. */
+export function refuseOtherMethods(app: Server, register: () => void): void {
+  const known = new Map<string, Set<string>>();
+  let recording = true;
+  app.addHook("onRoute", ({ url, method }) => {
+    if (!recording) return;
+    const methods = known.get(url) ?? new Set<string>();
+    known.set(url, methods);
+    for (const each of [method].flat()) methods.add(each);
+  });
+  register();
+  recording = false;
+
+  for (const [url, methods] of known) {
+    const allow = [...methods].join(", ");
+    const refusal = problem("method_not_allowed", `Allowed here: ${allow}.`);
+    app.route({
+      url,
+      method: ALL.filter((method) => !methods.has(method)),
+      schema: { hide: true },
+      // Before the body is looked at: nothing in it could make this right.
+      onRequest: async (_request, reply) => sendProblem(reply.header("allow", allow), refusal),
+      handler: () => {},
+    });
+  }
+}

@@ -1,0 +1,96 @@
+import { expect, test } from "vitest";
+import { eventsSince } from "../store/history.ts";
+import { defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
+import { type Answer, startTestGateway, tokenOf } from "../testing/gateway.ts";
+import { startRedis } from "../testing/servers.ts";
+import { until } from "../testing/until.ts";
+
+const redis = await startRedis();
+const store = await openStore(redis.url, 5_000);
+const lots = ["calm", "hung", "crashed", "cold"].map((lotId) => lotDefinition(lotId));
+const { definition, keys } = await defineAndOpen(store, { lots });
+const gateway = await startTestGateway(redis.url, definition.uid);
+
+const timed = async (answer: Promise<Answer>) => {
+  const from = performance.now();
+  const { status, body, headers } = await answer;
+  return { status, code: body["code"], headers, tookMs: performance.now() - from };
+};
+const ready = async () => (await fetch(`${gateway.internalUrl}/readyz`)).status;
+
+test("a hung Redis costs every bid a 503 within a second, and a retry with the key tells", async () => {
+  await until("the lot takes bids", async () => (await gateway.bid("hung", 1_000)).status === 201);
+  const bids = Array.from({ length: 100 }, (_, i) => ({ amountMinor: 2_000 + 200 * i, i }));
+  const tokens = await Promise.all(bids.map(({ i }) => tokenOf(`bidder-${i}`)));
+  const place = ({ amountMinor, i }: (typeof bids)[number]) =>
+    gateway.bid("hung", amountMinor, { key: `key-${i}`, token: tokens[i]! });
+  // Opens the connections, so that what is timed below is the gateway's answer.
+  await Promise.all(bids.map(({ i }) => gateway.bid("hung", 1, { token: tokens[i]! })));
+
+  redis.signal("SIGSTOP");
+  let answers;
+  try {
+    answers = await Promise.all(bids.map((bid) => timed(place(bid))));
+    expect(await ready()).toBe(503);
+  } finally {
+    redis.signal("SIGCONT");
+  }
+  for (const { status, code, headers } of answers) {
+    expect([status, code]).toEqual([503, expect.stringMatching(/^(unknown|unavailable)$/)]);
+    expect(headers.get("retry-after")).toMatch(/^[1-9]$/);
+  }
+  expect(Math.max(...answers.map(({ tookMs }) => tookMs))).toBeLessThan(1_000);
+
+  await until("Redis is back", async () => (await ready()) === 200);
+  const resolved = await Promise.all(bids.map(place));
+  const again = await Promise.all(bids.map(place));
+  const accepted = resolved.filter(({ status }) => status === 201);
+  expect(accepted.length).toBeGreaterThan(0);
+  for (const [i, { status, text }] of resolved.entries()) {
+    expect([201, 409]).toContain(status);
+    if (status === 201) expect(again[i]!.text).toBe(text);
+  }
+  const events = await eventsSince(store, keys, "hung", { epoch: 1, seq: 1 }, 2_000);
+  const decided = events!.flatMap((event) => (event.type === "bid_accepted" ? [event] : []));
+  expect(new Set(decided.map(({ bidderId }) => bidderId)).size).toBe(decided.length);
+  expect(decided.length).toBe(accepted.length + 1);
+});
+
+test("a Redis that is gone costs bids a 503 at once, and what was acknowledged is there after it", async () => {
+  const before = await until("the lot takes bids", async () => {
+    const answer = await gateway.bid("crashed", 1_000, { key: "before" });
+    return answer.status === 201 ? answer : null;
+  });
+  await redis.kill();
+  const { status, code, headers, tookMs } = await timed(gateway.bid("crashed", 2_000));
+  expect([status, code]).toEqual([503, expect.stringMatching(/^(unknown|unavailable)$/)]);
+  expect(headers.get("retry-after")).toMatch(/^[1-9]$/);
+  expect(tookMs).toBeLessThan(1_000);
+  const away = await until("the gateway knows", async () => {
+    const answer = await timed(gateway.bid("crashed", 2_000));
+    return answer.code === "unavailable" ? answer : null;
+  });
+  expect(away.tookMs).toBeLessThan(1_000);
+  for (const path of ["/v1/auction", "/v1/lots", "/v1/lots/calm", "/v1/lots/calm/bids"]) {
+    const read = await timed(gateway.get(path));
+    expect([path, read.status, read.code]).toEqual([path, 503, "unavailable"]);
+    expect(read.tookMs).toBeLessThan(1_000);
+  }
+  expect(await ready()).toBe(503);
+  expect((await fetch(`${gateway.internalUrl}/livez`)).status).toBe(200);
+
+  await redis.restart();
+  await until("Redis is back", async () => (await ready()) === 200);
+  const again = await gateway.bid("crashed", 1_000, { key: "before" });
+  expect([again.status, again.text]).toEqual([201, before.text]);
+  expect((await gateway.get("/v1/lots/crashed")).body["leadingBid"].amountMinor).toBe(1_000);
+});
+
+test("a gateway that starts before its Redis takes bids once that is there", async () => {
+  await redis.kill();
+  const starting = startTestGateway(redis.url, definition.uid);
+  await redis.restart();
+  const late = await starting; // waits for readiness
+  const { status } = await late.bid("cold", 1_000);
+  expect(status).toBe(201);
+});

@@ -1,0 +1,76 @@
+/** The page's own copies of the rules do as the originals. */
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { decide } from "../lot/decide.ts";
+import { apply, due } from "../lot/lifecycle.ts";
+import type { LotEvent } from "../lot/events.ts";
+import { MAX_MINOR, parseMajor, printMajor } from "../lot/money.ts";
+import { frameOf, viewOf } from "../lot/view.ts";
+import { bid, lot as newLot, RULES } from "../testing/auction.ts";
+
+const load = (name: string) => import(new URL(`./page/${name}`, import.meta.url).href);
+const money = await load("money.js");
+const { applyEvent } = await load("lot.js");
+
+test("money is read and printed on the page as in the rules, exactly", () => {
+  const minor = fc.nat({ max: MAX_MINOR });
+  const digits = fc.constantFrom(0, 2, 3);
+  fc.assert(
+    fc.property(minor, digits, (amount, places) => {
+      const text = printMajor(amount, places);
+      expect(money.printMajor(amount, places)).toBe(text);
+      expect(money.readAmount(text, places)).toBe(parseMajor(text, places));
+      expect(money.readAmount(text.replace(".", ","), places)).toBe(amount);
+    }),
+  );
+  fc.assert(
+    fc.property(fc.string(), digits, (text, places) => {
+      expect(money.parseMajor(text, places)).toBe(parseMajor(text, places));
+    }),
+  );
+});
+
+test("an amount that is not exactly one is not read", () => {
+  for (const text of ["", "1.234", "1,234", "1e3", "-1", "1.", ".5", "NaN", "1,000.00", "١"]) {
+    expect([text, money.readAmount(text, 2)]).toEqual([text, null]);
+  }
+  expect(money.readAmount(" 1\u00a0250,5 ", 2)).toBe(125_050);
+  expect(money.readAmount("1250", 0)).toBe(1_250);
+});
+
+test("an amount is shown to the last digit, beyond what a double divided by 100 could", () => {
+  const print = money.currencyPrinter({ currency: "EUR", minorUnitDigits: 2 }, "en-IE");
+  expect(print(MAX_MINOR)).toBe("€90,071,992,547,409.91");
+  expect(print(5)).toBe("€0.05");
+});
+
+test("a lot on the page goes through the same events to the same view", () => {
+  let lot = newLot({
+    ...{ status: "scheduled", seq: 0, reserveMinor: 1_500 },
+    rules: { ...RULES, antiSniping: { windowMs: 50_000, extensionMs: 60_000, maxExtensions: 2 } },
+  });
+  let view = viewOf(lot);
+  const happen = (events: readonly LotEvent[]) => {
+    for (const event of events) {
+      lot = apply(lot, event);
+      const before = view;
+      view = applyEvent(view, frameOf(event));
+      expect(view).toEqual(viewOf(lot));
+      expect(applyEvent(view, frameOf(event))).toBe(view); // once more changes nothing
+      expect(applyEvent({ ...before, seq: before.seq - 1 }, frameOf(event))).toBeNull(); // a gap
+    }
+  };
+  for (const [amountMinor, atMs] of [
+    ...([
+      [1_000, 2_000],
+      [1_400, 60_000],
+      [1_600, 99_000],
+    ] as const),
+  ]) {
+    const decision = decide(lot, bid(amountMinor), atMs);
+    if (!decision.accepted) throw new Error(decision.rejection);
+    happen(decision.events);
+  }
+  happen(due(lot, 1_000_000));
+  expect(view).toMatchObject({ status: "closed", outcome: "sold", bidCount: 3, extensions: 2 });
+});

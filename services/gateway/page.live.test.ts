@@ -1,0 +1,142 @@
+/** The page in a real browser, over a real gateway, broadcast and Redis. */
+import { existsSync } from "node:fs";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { findProgram } from "../../operator/local/store-servers.ts";
+import { startOne } from "../broadcast/broadcast-under-test.ts";
+import { defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
+import { startTestGateway, type TestGateway, tokenOf } from "../testing/gateway.ts";
+import { startRedis } from "../testing/servers.ts";
+
+const executablePath = findProgram("chromium") ?? findProgram("google-chrome");
+if (executablePath === null) {
+  console.warn("SKIPPED: the page's tests need chromium on PATH; nothing of the page was tested");
+}
+
+describe.skipIf(executablePath === null || !existsSync(executablePath))("the page", async () => {
+  let browser: Browser;
+  let gateway: TestGateway;
+
+  beforeAll(async () => {
+    const redis = await startRedis();
+    const store = await openStore(redis.url);
+    const { definition } = await defineAndOpen(store, {
+      title: "Spring sale",
+      lots: [
+        lotDefinition("teapot", { title: "Silver teapot, London 1786", reserveMinor: 100_000 }),
+        lotDefinition("atlas", { title: "Blaeu, Atlas Maior, vol. IV" }),
+        lotDefinition("hostile", { title: '<img src=x onerror="document.title=1">' }),
+        lotDefinition("brief", { title: "A lot that is about to close", lastsMs: 45_000 }),
+      ],
+    });
+    const broadcast = await startOne(redis.url, definition.uid);
+    gateway = await startTestGateway(redis.url, definition.uid, { STREAM_URL: broadcast.url });
+    browser = await chromium.launch({
+      executablePath: executablePath!,
+      args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+    });
+  });
+  afterAll(() => browser?.close());
+
+  /** A page of a bidder of its own, live. Anything the page complains about fails the test. */
+  async function open(sub: string | null, width = 1280): Promise<Page> {
+    const context = await browser.newContext({
+      viewport: { width, height: 900 },
+      locale: "en-IE",
+    });
+    const page = await context.newPage();
+    page.on("pageerror", (error) => complaints.push(String(error)));
+    page.on("console", (line) => line.type() === "error" && complaints.push(line.text()));
+    const hash = sub === null ? "" : `#token=${await tokenOf(sub)}`;
+    await page.goto(`${gateway.url}/${hash}`);
+    await page.locator('#connection[data-state="live"]').waitFor();
+    return page;
+  }
+  const complaints: string[] = [];
+  const lotOn = (page: Page, lotId: string) => page.locator(`[data-lot="${lotId}"]`);
+
+  test("a bid on one page shows on another, with who leads and who is outbid", async () => {
+    const [ada, bea] = await Promise.all([open("ada"), open("bea", 390)]);
+    expect(await ada.title()).toBe("Spring sale");
+    expect(new URL(ada.url()).hash).toBe("");
+
+    const hers = lotOn(ada, "teapot");
+    await hers.getByRole("button", { name: "Place bid" }).click();
+    await hers.getByText("Your bid of €10.00 was accepted.").waitFor();
+    await hers.getByText("You lead").waitFor();
+
+    const his = lotOn(bea, "teapot");
+    await his.getByText("by ada").waitFor();
+    expect(await his.locator(".amount").textContent()).toBe("€10.00");
+    expect(await his.locator(".reserve").textContent()).toBe("not met");
+    expect(await his.locator("input").inputValue()).toBe("10.50");
+
+    await his.locator("input").fill("1234,5");
+    await his.getByRole("button", { name: "Place bid" }).click();
+    await his.getByText("You lead").waitFor();
+    await hers.getByText("You are outbid by bea").waitFor();
+    expect(await hers.locator(".amount").textContent()).toBe("€1,234.50");
+    expect(await hers.locator(".reserve").textContent()).toBe("met");
+    expect(await hers.locator(".count").textContent()).toBe("2");
+
+    await hers.getByText("Bids so far").click();
+    await hers.locator(".history li").nth(1).waitFor();
+    expect(await hers.locator(".history .who").allTextContents()).toEqual(["bea", "you"]);
+
+    await his.locator("input").fill("1");
+    await his.getByRole("button", { name: "Place bid" }).click();
+    await his.getByText(/Too low by now: €1,236.50 is the least/).waitFor();
+    await his.locator("input").fill("12.345");
+    await his.getByRole("button", { name: "Place bid" }).click();
+    await his.getByText(/at most 2 decimals/).waitFor();
+    // A refused bid is an answer 409, which Chromium logs as a failed request.
+    expect(complaints.filter((text) => !text.includes("409"))).toEqual([]);
+    await Promise.all([ada.context().close(), bea.context().close()]);
+  });
+
+  test("whatever a bidder or a lot is called shows as text and runs nowhere", async () => {
+    const name = '<script>document.title="owned"</script><b>x</b>';
+    expect((await gateway.bid("atlas", 1_000, { token: await tokenOf(name) })).status).toBe(201);
+    const page = await open("ada");
+    const atlas = lotOn(page, "atlas");
+    expect(await atlas.locator(".leader").textContent()).toBe(`by ${name}`);
+    await atlas.getByText("Bids so far").click();
+    expect(await atlas.locator(".history .who").textContent()).toBe(name);
+    expect(await lotOn(page, "hostile").locator(".name").textContent()).toContain("<img src=x");
+    expect(await page.locator("main :is(img, script, b)").count()).toBe(0);
+    expect(await page.title()).toBe("Spring sale");
+    await page.context().close();
+  });
+
+  test("a bid that got no answer is sent again with its key, and placed once", async () => {
+    const page = await open("cyd");
+    const keys: (string | undefined)[] = [];
+    await page.route("**/v1/lots/hostile/bids", async (route) => {
+      keys.push(route.request().headers()["idempotency-key"]);
+      if (keys.length > 1) return route.continue();
+      await route.fetch(); // it arrives, and its answer is lost
+      await route.abort("connectionreset");
+    });
+    const lot = lotOn(page, "hostile");
+    await lot.getByRole("button", { name: "Place bid" }).click();
+    await lot.getByText("was accepted").waitFor();
+    expect(keys).toHaveLength(2);
+    expect(keys[0]).toBe(keys[1]);
+    const { body } = await gateway.get("/v1/lots/hostile");
+    expect(body["bidCount"]).toBe(1);
+    await page.context().close();
+  });
+
+  test("without a token one may watch, and is told what bidding needs", async () => {
+    const page = await open(null, 390);
+    const lot = lotOn(page, "atlas");
+    await lot.getByRole("button", { name: "Place bid" }).click();
+    await lot.getByText("Paste your token first").waitFor();
+    await page.locator("#token").fill(await tokenOf("dan"));
+    await page.getByRole("button", { name: "Use" }).click();
+    await page.getByText("Bidding as dan").waitFor();
+    const overflow = await page.evaluate("document.documentElement.scrollWidth > innerWidth");
+    expect(overflow).toBe(false);
+    await page.context().close();
+  });
+});

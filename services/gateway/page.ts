@@ -1,0 +1,29 @@
+import { fileURLToPath } from "node:url";
+import fastifyStatic from "@fastify/static";
+import type { Server } from "./server.ts";
+
+/** Serves the auction's page at `/`. It may load only our own files, and talk to us and the stream. */
+export async function pageRoutes(app: Server, streamUrl: string): Promise<void> {
+  const policy = [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self' data:",
+    `connect-src 'self' ${new URL(streamUrl).origin}`,
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join("; ");
+  await app.register(fastifyStatic, {
+    root: fileURLToPath(new URL("./page/", import.meta.url)),
+    wildcard: false,
+    schemaHide: true,
+    cacheControl: false,
+    setHeaders: (reply) => {
+      reply.header("content-security-policy", policy);
+      reply.header("x-content-type-options", "nosniff");
+      reply.header("referrer-policy", "no-referrer");
+      reply.header("cache-control", "no-cache");
+    },
+  });
+}

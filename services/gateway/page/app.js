@@ -1,0 +1,266 @@
+// The auction's page: reads the auction once, then lives on its stream.
+import { createCard } from "./card.js";
+import { newKey, placeBid, read, readAllLots } from "./gateway.js";
+import { bidderOf, keepToken, takeToken } from "./identity.js";
+import { applyEvent, isAfter } from "./lot.js";
+import { currencyPrinter, printMajor, readAmount } from "./money.js";
+import { openStream } from "./stream.js";
+
+const HISTORY_PAGE = 20;
+const HISTORY_MAX = 500;
+const TICK_MS = 200;
+const START_RETRY_MS = 3_000;
+
+const byId = (id) => document.getElementById(id);
+const CONNECTION = {
+  connecting: "connecting",
+  live: "live",
+  waiting: "connection lost, trying again",
+  ended: "disconnected: reload the page",
+};
+
+let auction;
+let money;
+let token = takeToken();
+let me = token && bidderOf(token);
+let live = false;
+let resubscribe = () => {};
+/** Redis's clock minus this browser's performance.now(): wall clocks may be set while we run. */
+let clockMs = 0;
+const lots = new Map(); // lotId -> {lot, card, bidOn, pending, history}
+
+const nowMs = () => performance.now() + clockMs;
+
+function notice(text) {
+  byId("notice").textContent = text;
+  byId("notice").hidden = text === "";
+}
+
+async function start() {
+  try {
+    const askedMs = performance.now();
+    auction = await read("/v1/auction");
+    // The answer was made about half-way between question and arrival.
+    clockMs = auction.serverTimeMs - (askedMs + performance.now()) / 2;
+    const all = await readAllLots();
+    notice("");
+    money = currencyPrinter(auction);
+    document.title = auction.title;
+    byId("title").textContent = auction.title;
+    byId("about").textContent =
+      `${all.length} ${all.length === 1 ? "lot" : "lots"}, in ${auction.currency}`;
+    for (const lot of all) addLot(lot);
+    resubscribe = openStream(auction.streamUrl, [...lots.keys()], seenOf, onMessage, onState);
+    setInterval(tick, TICK_MS);
+  } catch (error) {
+    notice(`The auction cannot be read yet (${error.message}). Trying again.`);
+    setTimeout(start, START_RETRY_MS);
+  }
+}
+
+const seenOf = (lotId) => lots.get(lotId)?.lot;
+
+function addLot(lot) {
+  const entry = { lot, bidOn: wasBidOn(lot.lotId), pending: null, history: null };
+  entry.card = createCard({
+    bid: (text) => void bid(entry, text),
+    openHistory: () => void loadHistory(entry, null),
+    older: () => void loadHistory(entry, entry.history.nextCursor),
+  });
+  lots.set(lot.lotId, entry);
+  byId("lots").append(entry.card.element);
+  show(entry);
+}
+
+function show(entry) {
+  const { lot, card } = entry;
+  const digits = auction.minorUnitDigits;
+  const printInput = (minor) => printMajor(minor, digits);
+  card.show(lot, { money, printInput, currency: auction.currency, mine: mineOf(entry) });
+  card.tick(lot, nowMs());
+}
+
+function mineOf({ lot, bidOn }) {
+  if (me === null || lot.leadingBid === null) return "none";
+  if (lot.leadingBid.bidderId === me) return "leading";
+  return bidOn ? "outbid" : "none";
+}
+
+function tick() {
+  for (const { lot, card } of lots.values()) card.tick(lot, nowMs());
+}
+
+function onState(state) {
+  live = state === "live";
+  const pill = byId("connection");
+  if (pill.dataset.state === state) return;
+  pill.dataset.state = state;
+  pill.textContent = CONNECTION[state];
+}
+
+function onMessage(message) {
+  const { serverTimeMs, lotId } = message;
+  if (serverTimeMs) clockMs = serverTimeMs - performance.now();
+  const entry = lots.get(lotId);
+  if (!entry) return;
+  if (message.type === "snapshot") {
+    const { type, serverTimeMs: _, recovered, conflated, ...lot } = message;
+    return become(entry, lot);
+  }
+  if (!("seq" in message)) return;
+  const after = applyEvent(entry.lot, message);
+  if (after === null) return resubscribe(lotId); // a gap: ask for what is missing
+  if (message.type === "bid_accepted" && after !== entry.lot) addToHistory(entry, message);
+  become(entry, after);
+}
+
+function become(entry, lot) {
+  if (entry.lot === lot) return;
+  entry.lot = lot;
+  if (lot.leadingBid?.bidderId === me) rememberBidOn(entry);
+  show(entry);
+}
+
+// Bidding
+
+async function bid(entry, text) {
+  const { lot, card } = entry;
+  const { lotId } = lot;
+  if (!token) {
+    byId("token").focus();
+    return card.answer("Paste your token first, at the top of the page.", "bad");
+  }
+  const digits = auction.minorUnitDigits;
+  const amountMinor = readAmount(text, digits);
+  if (amountMinor === null || amountMinor === 0) {
+    const places = digits === 0 ? "without decimals" : `with at most ${digits} decimals`;
+    return card.answer(
+      `Write an amount ${places}, such as ${printMajor(lot.minimumMinor, digits)}.`,
+      "bad",
+    );
+  }
+  // A bid whose fate was never learned keeps its key: sent once more, it is still the same bid.
+  const again = entry.pending?.amountMinor === amountMinor && entry.pending.token === token;
+  entry.pending = again ? entry.pending : { lotId, amountMinor, key: newKey(), token };
+  card.busy(true);
+  card.answer("Sending …");
+  const result = await placeBid(entry.pending, () =>
+    card.answer("No clear answer yet: asking again. The bid is placed at most once."),
+  );
+  card.busy(false);
+  if (result.unresolved) {
+    card.answer("Still no answer. Press “Place bid” again: it is the same bid.", "bad");
+    return;
+  }
+  entry.pending = null;
+  card.forgetTyped();
+  if (result.accepted) {
+    rememberBidOn(entry);
+    card.answer(`Your bid of ${money(amountMinor)} was accepted.`, "good");
+  } else card.answer(refusal(result.problem), "bad");
+  if (!live) await refresh(entry);
+  show(entry);
+}
+
+function refusal({ code, minimumMinor, detail, title }) {
+  switch (code) {
+    case "too_low":
+      return `Too low by now: ${money(minimumMinor)} is the least.`;
+    case "not_open":
+      return "The lot is not open yet.";
+    case "closed":
+      return "Too late: the lot is closed.";
+    case "withdrawn":
+      return "The lot was withdrawn.";
+    case "unauthenticated":
+      return "Your token is not valid (any more). Paste a new one above.";
+    case "forbidden":
+      return "Your token does not allow bidding.";
+    default:
+      return detail ?? title ?? "The bid was refused.";
+  }
+}
+
+/** Without a stream the answer to one's own bid should show all the same. */
+async function refresh(entry) {
+  try {
+    const lot = await read(`/v1/lots/${encodeURIComponent(entry.lot.lotId)}`);
+    if (isAfter(lot, entry.lot)) become(entry, lot);
+  } catch {
+    // The stream will tell, once it is back.
+  }
+}
+
+const bidOnKey = (lotId) => `gavel.bidOn.${auction.uid}.${me}.${lotId}`;
+const wasBidOn = (lotId) => me !== null && sessionStorage.getItem(bidOnKey(lotId)) !== null;
+
+function rememberBidOn(entry) {
+  if (entry.bidOn || me === null) return;
+  entry.bidOn = true;
+  sessionStorage.setItem(bidOnKey(entry.lot.lotId), "1");
+}
+
+// History
+
+async function loadHistory(entry, cursor) {
+  const { lot, card } = entry;
+  const query = `limit=${HISTORY_PAGE}${cursor ? `&cursor=${cursor}` : ""}`;
+  try {
+    const page = await read(`/v1/lots/${encodeURIComponent(lot.lotId)}/bids?${query}`);
+    const known = cursor ? entry.history.bids : [];
+    entry.history = {
+      bids: [...known, ...page.bids].slice(0, HISTORY_MAX),
+      nextCursor: page.nextCursor,
+    };
+    if (me !== null && page.bids.some(({ bidderId }) => bidderId === me)) rememberBidOn(entry);
+    showHistory(entry);
+    show(entry);
+  } catch (error) {
+    card.answer(error.message, "bad");
+  }
+}
+
+function addToHistory(entry, { bidderId, amountMinor, epoch, seq, atMs: placedAtMs }) {
+  if (entry.history === null || !entry.card.isHistoryOpen()) return;
+  const [newest] = entry.history.bids;
+  const bid = { bidderId, amountMinor, epoch, seq, placedAtMs };
+  if (newest && !isAfter(bid, newest)) return;
+  entry.history.bids = [bid, ...entry.history.bids].slice(0, HISTORY_MAX);
+  showHistory(entry);
+}
+
+function showHistory({ card, history: { bids, nextCursor } }) {
+  card.showHistory(bids, nextCursor !== null && bids.length < HISTORY_MAX, { money, me });
+}
+
+// Who bids
+
+function showIdentity() {
+  byId("enter").hidden = token !== null;
+  byId("leave").hidden = token === null;
+  byId("bidder").hidden = token === null;
+  byId("bidder").textContent = me === null ? "a token that cannot be read" : `Bidding as ${me}`;
+}
+
+function actAs(newToken) {
+  token = newToken || null;
+  me = token && bidderOf(token);
+  keepToken(token);
+  showIdentity();
+  for (const entry of lots.values()) {
+    entry.bidOn = wasBidOn(entry.lot.lotId);
+    entry.card.answer("");
+    show(entry);
+  }
+}
+
+byId("identity").addEventListener("submit", (event) => {
+  event.preventDefault();
+  actAs(byId("token").value.trim());
+  byId("token").value = "";
+});
+byId("leave").addEventListener("click", () => actAs(null));
+addEventListener("hashchange", () => actAs(takeToken()));
+
+showIdentity();
+void start();

@@ -1,0 +1,33 @@
+// What an event makes of a lot as viewers see it. Pure: lot.test.ts holds it equal to lot/lifecycle.ts.
+
+/** Whether something at `b` comes after what is known at `a`. */
+export function isAfter(b, a) {
+  return b.epoch > a.epoch || (b.epoch === a.epoch && b.seq > a.seq);
+}
+
+/** The lot after an event; the same lot for one that it already had; null where events are missing. */
+export function applyEvent(lot, event) {
+  if (!isAfter(event, lot)) return lot;
+  if (event.epoch !== lot.epoch || event.seq !== lot.seq + 1) return null;
+  const after = { ...lot, seq: event.seq };
+  switch (event.type) {
+    case "lot_opened": {
+      const { opensAtMs, closesAtMs, minimumMinor } = event;
+      return { ...after, status: "open", opensAtMs, closesAtMs, minimumMinor };
+    }
+    case "bid_accepted": {
+      const { bidId, bidderId, amountMinor, minimumMinor, closesAtMs, reserveMet } = event;
+      const leadingBid = { bidId, bidderId, amountMinor };
+      const bidCount = lot.bidCount + 1;
+      return { ...after, leadingBid, minimumMinor, closesAtMs, reserveMet, bidCount };
+    }
+    case "lot_extended":
+      return { ...after, closesAtMs: event.closesAtMs, extensions: event.extensions };
+    case "lot_closed":
+      return { ...after, status: "closed", outcome: event.outcome };
+    case "lot_withdrawn":
+      return { ...after, status: "withdrawn" };
+    default:
+      return after;
+  }
+}

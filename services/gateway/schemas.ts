@@ -1,0 +1,188 @@
+/** What goes in and out over HTTP: validation, types and the OpenAPI document, from one source. */
+import Type from "typebox";
+import { KEY_PATTERN, LOT_ID_PATTERN } from "../access/limits.ts";
+import { PROBLEMS, type ProblemCode } from "../access/problems.ts";
+import { MAX_MINOR } from "../lot/money.ts";
+
+const closed = { additionalProperties: false };
+const instant = (description: string) =>
+  Type.Integer({ description: `${description}, in ms since 1970, by the store's clock.` });
+const orNull = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+const words = <const T extends string>(all: readonly T[]) =>
+  Type.Unsafe<T>(Type.String({ enum: all }));
+
+export const LotParams = Type.Object(
+  {
+    lotId: Type.String({
+      description: "Lower-case letters, digits and inner dashes; at most 32 characters.",
+      pattern: LOT_ID_PATTERN,
+    }),
+  },
+  closed,
+);
+
+const Limit = Type.String({
+  description: "How many at most: 1 to 200, 50 by default.",
+  pattern: "^([1-9][0-9]?|1[0-9]{2}|200)$",
+  default: "50",
+});
+
+export const LotsQuery = Type.Object(
+  {
+    cursor: Type.Optional(
+      Type.String({ description: "`nextCursor` of the page before.", pattern: LOT_ID_PATTERN }),
+    ),
+    limit: Limit,
+    status: Type.Optional(words(["scheduled", "open", "closed", "withdrawn"])),
+  },
+  closed,
+);
+
+export const HistoryQuery = Type.Object(
+  {
+    cursor: Type.Optional(
+      Type.String({
+        description: "`nextCursor` of the page before: <epoch>.<seq>.",
+        pattern: "^[1-9][0-9]{0,8}\\.[1-9][0-9]{0,14}$",
+      }),
+    ),
+    limit: Limit,
+  },
+  closed,
+);
+
+export const BidHeaders = Type.Object({
+  "idempotency-key": Type.String({
+    description:
+      "Your own name for this bid on this lot, 1–128 visible ASCII characters. A bid sent again with its key is placed once and gets the first answer; kept at least 10 minutes.",
+    pattern: KEY_PATTERN,
+  }),
+});
+
+/** 1e2 and 100.0 are the integer that they denote (see json.ts). Of equal names the last counts. */
+export const BidBody = Type.Object(
+  {
+    amountMinor: Type.Integer({
+      description: "The amount in minor units of the auction's currency (cents).",
+      minimum: 1,
+      maximum: MAX_MINOR,
+    }),
+  },
+  closed,
+);
+
+export const BidAnswer = Type.Object(
+  {
+    bidId: Type.String(),
+    lotId: Type.String(),
+    amountMinor: Type.Integer(),
+    epoch: Type.Integer({ description: "Raised when the store lost its tail." }),
+    seq: Type.Integer({ description: "Where the bid stands in the order of the lot's events." }),
+    placedAtMs: instant("When it was decided"),
+    closesAtMs: instant("When the lot closes, after this bid"),
+    minimumMinor: Type.Integer({ description: "The least the next bid may be." }),
+  },
+  { ...closed, title: "BidAnswer" },
+);
+
+export const AuctionAnswer = Type.Object(
+  {
+    uid: Type.String(),
+    name: Type.String(),
+    title: Type.String(),
+    currency: Type.String({ description: "ISO 4217." }),
+    minorUnitDigits: Type.Integer({ description: "Digits after the decimal point: 2 for EUR." }),
+    opensAtMs: orNull(instant("When bidding opens; null until that is fixed")),
+    serverTimeMs: instant("Now"),
+    streamUrl: Type.String({ description: "WebSocket of the live events." }),
+    lotCount: Type.Integer(),
+  },
+  { ...closed, title: "Auction" },
+);
+
+const LeadingBid = Type.Object(
+  { bidId: Type.String(), bidderId: Type.String(), amountMinor: Type.Integer() },
+  closed,
+);
+
+export const LotAnswer = Type.Object(
+  {
+    lotId: Type.String(),
+    title: Type.String(),
+    status: words(["scheduled", "open", "closed", "withdrawn"]),
+    minimumMinor: Type.Integer({ description: "The least the next bid may be." }),
+    leadingBid: orNull(LeadingBid),
+    bidCount: Type.Integer(),
+    opensAtMs: orNull(instant("When bidding opens")),
+    closesAtMs: orNull(instant("When bidding closes; late bids may move it")),
+    extensions: Type.Integer({ description: "How often a late bid has moved the close." }),
+    reserveMet: orNull(Type.Boolean()),
+    reserveMinor: orNull(Type.Integer()),
+    outcome: orNull(words(["sold", "reserve_not_met", "no_bids"])),
+    epoch: Type.Integer(),
+    seq: Type.Integer({ description: "Of the lot's last event; 0 before it opened." }),
+  },
+  { ...closed, title: "Lot" },
+);
+
+export const LotsAnswer = Type.Object(
+  { lots: Type.Array(LotAnswer), nextCursor: orNull(Type.String()) },
+  closed,
+);
+
+export const HistoryAnswer = Type.Object(
+  {
+    bids: Type.Array(
+      Type.Object(
+        {
+          bidId: Type.String(),
+          bidderId: Type.String(),
+          amountMinor: Type.Integer(),
+          epoch: Type.Integer(),
+          seq: Type.Integer(),
+          placedAtMs: instant("When it was decided"),
+        },
+        closed,
+      ),
+    ),
+    nextCursor: orNull(Type.String()),
+  },
+  closed,
+);
+
+export type History = Type.Static<typeof HistoryAnswer>;
+
+export const ProblemAnswer = Type.Object(
+  {
+    type: Type.String({ description: "A stable URI of the code." }),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String({ description: "For a person; may change." }),
+    code: Type.String({ enum: Object.keys(PROBLEMS) }),
+    field: Type.Optional(Type.String({ description: "`invalid`: which field or header." })),
+    minimumMinor: Type.Optional(Type.Integer({ description: "`too_low`: the least accepted," })),
+    epoch: Type.Optional(Type.Integer({ description: "as of this event of the lot." })),
+    seq: Type.Optional(Type.Integer()),
+  },
+  { ...closed, title: "Problem" },
+);
+
+const RETRY_AFTER = {
+  "Retry-After": { description: "Seconds until it is worth trying again.", type: "integer" },
+};
+
+/** The answers of a route to the given problems, a status each: for validation and OpenAPI alike. */
+export function problemAnswers(...codes: ProblemCode[]): Record<string, unknown> {
+  const always: ProblemCode[] = ["timeout", "headers_too_large", "internal", "unavailable"];
+  const byStatus = Map.groupBy(new Set([...codes, ...always]), (code) => PROBLEMS[code].status);
+  return Object.fromEntries(
+    [...byStatus].map(([status, codes]) => [
+      status,
+      {
+        description: codes.map((code) => `\`${code}\`: ${PROBLEMS[code].title}`).join("; "),
+        ...(status === 503 ? { headers: RETRY_AFTER } : {}),
+        content: { "application/problem+json": { schema: ProblemAnswer } },
+      },
+    ]),
+  );
+}

@@ -1,0 +1,238 @@
+/** An auction of its own over shared real servers, the tier beside it, and what must be true at the end. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, onTestFinished } from "vitest";
+import { signToken } from "../access/tokens.ts";
+import { readEnv } from "../runtime/env.ts";
+import { createLog } from "../runtime/log.ts";
+import { connectStore, type Store } from "../store/connect.ts";
+import type { AuctionDefinition } from "../store/define-lots.ts";
+import { type Keys, keysOf } from "../store/keys.ts";
+import { openAuction, passTime } from "../store/lifecycle.ts";
+import { readAuction } from "../store/lots.ts";
+import { placeBids } from "../store/place-bids.ts";
+import { startNats, startPostgres, startRedis, type TestServer } from "./servers.ts";
+import { until } from "./until.ts";
+import { type Archival, startArchival } from "../archival/app.ts";
+import { ArchivalEnv } from "../archival/config.ts";
+import { type Archive, connectArchive } from "../archival/postgres.ts";
+import type { Timing } from "../archival/timing.ts";
+
+const SECRET = "a secret of at least thirty-two bytes";
+
+/** Impatient, so that a test that must wait waits little. */
+export const IMPATIENT: Timing = {
+  leaseMs: 1_200,
+  stallMs: 1_500,
+  retainMs: 15 * 60_000,
+  backoffMs: 500,
+};
+
+export interface Servers {
+  readonly redis: TestServer;
+  readonly nats: TestServer;
+  readonly postgres: TestServer;
+}
+
+/** One after the other: making a database blocks this process, and what runs beside it times out. */
+export async function startServers(): Promise<Servers> {
+  const postgres = await startPostgres();
+  return { postgres, redis: await startRedis(), nats: await startNats() };
+}
+
+export class AuctionUnderTest {
+  readonly uid = randomUUID();
+  readonly keys: Keys = keysOf(this.uid);
+  readonly lotIds = ["lot-1", "lot-2", "lot-3"];
+  readonly store: Store;
+  readonly archive: Archive;
+  readonly dir = mkdtempSync(join(tmpdir(), "gavel-archival-"));
+  #amountMinor = 0;
+  #running = new Set<Archival>();
+
+  constructor({ redis, nats, postgres }: Servers) {
+    this.store = connectStore(redis.url, "test");
+    this.store.on("error", () => {});
+    this.archive = connectArchive(
+      () => postgres.url,
+      () => {},
+    );
+    const files = {
+      redis: redis.url,
+      nats: nats.url,
+      postgres: postgres.url,
+      secret: SECRET,
+      rules: JSON.stringify(this.definition()),
+    };
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(this.dir, name), text);
+    onTestFinished(async () => {
+      await Promise.all([...this.#running].map((archival) => archival.stop()));
+      this.store.disconnect();
+      await this.archive.end();
+      rmSync(this.dir, { recursive: true });
+    });
+  }
+
+  definition(): AuctionDefinition {
+    return {
+      uid: this.uid,
+      name: "spring",
+      title: "Spring sale",
+      currency: "EUR",
+      minorUnitDigits: 2,
+      opensAtMs: null,
+      rules: {
+        increments: [{ fromMinor: 0, stepMinor: 1 }],
+        antiSniping: { windowMs: 0, extensionMs: 0, maxExtensions: 0 },
+        maxAmountMinor: 1_000_000_000_000,
+        reserveDisclosure: "MetOnly",
+      },
+      lots: this.lotIds.map((lotId) => ({
+        ...{ lotId, title: lotId, startMinor: 1, reserveMinor: null },
+        ...{ closesAtMs: null, lastsMs: 3_600_000, withdrawn: false },
+      })),
+    };
+  }
+
+  file(name: string): string {
+    return join(this.dir, name);
+  }
+
+  async start(timing: Timing = IMPATIENT, more: NodeJS.ProcessEnv = {}): Promise<Archival> {
+    const env = readEnv(ArchivalEnv, { ...this.#env(), ...more });
+    const archival = await startArchival(env, createLog("archival", env.LOG_LEVEL), timing);
+    this.#running.add(archival);
+    return { ...archival, stop: () => this.#stop(archival) };
+  }
+
+  /** As a process of its own, with its own patience: to be killed. */
+  spawn(): ChildProcess {
+    const main = fileURLToPath(new URL("../archival/main.ts", import.meta.url));
+    const child = spawn(process.execPath, [main], { env: this.#env(), stdio: "ignore" });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    return child;
+  }
+
+  #env(): NodeJS.ProcessEnv {
+    return {
+      AUCTION_UID: this.uid,
+      REDIS_URL_FILE: this.file("redis"),
+      NATS_URL_FILE: this.file("nats"),
+      POSTGRES_URL_FILE: this.file("postgres"),
+      RULES_FILE: this.file("rules"),
+      TOKEN_SECRET_FILE: this.file("secret"),
+      HOST: "127.0.0.1",
+      INTERNAL_PORT: "0",
+      LOG_LEVEL: "silent",
+    };
+  }
+
+  async #stop(archival: Archival): Promise<void> {
+    this.#running.delete(archival);
+    await archival.stop();
+  }
+
+  /** The tier has defined the auction; now it opens. */
+  async open(): Promise<void> {
+    await this.connected();
+    await until("the auction is defined", () => readAuction(this.store, this.keys));
+    await openAuction(this.store, this.keys, this.lotIds);
+    await this.passTime();
+  }
+
+  async passTime(): Promise<void> {
+    await passTime(this.store, this.keys);
+  }
+
+  async connected(): Promise<void> {
+    if (this.store.status === "wait") await this.store.connect();
+  }
+
+  /** Places accepted bids, `each` in one call, over the lots in turn. @returns their ids */
+  async bid(calls: number, each = 3): Promise<string[]> {
+    const placed: string[] = [];
+    for (let call = 0; call < calls; call++) {
+      const lotId = this.lotIds[call % this.lotIds.length]!;
+      const bids = Array.from({ length: each }, () => ({
+        ...{ bidId: randomUUID(), bidderId: `bidder "${call % 7}" ü`, key: randomUUID() },
+        amountMinor: (this.#amountMinor += 10),
+      }));
+      const never = { epoch: 0, seq: 0 };
+      const in10s = Date.now() + 10_000;
+      const batch = await placeBids(this.store, this.keys, lotId, bids, never, in10s);
+      expect(batch.placements.map(({ outcome }) => outcome)).toEqual(bids.map(() => "accepted"));
+      placed.push(...bids.map(({ bidId }) => bidId));
+    }
+    return placed;
+  }
+
+  /** All events of all lots, from the lots' own streams, which keep more than these tests write. */
+  async decided(): Promise<string[]> {
+    const texts: string[] = [];
+    for (const lotId of this.lotIds) {
+      const entries = await this.store.xrange(this.keys.lot(lotId).events, "-", "+");
+      texts.push(...entries.flatMap(([, fields]) => fields[1]!.split("\n")));
+    }
+    return texts;
+  }
+
+  /** Puts an entry into the outbox as no script of ours would. */
+  async smuggle(lotId: string, events: string | Buffer): Promise<string> {
+    const id = await this.store.xadd(this.keys.outbox, "*", "lotId", lotId, "events", events);
+    return id!;
+  }
+
+  async archived(): Promise<string[]> {
+    return this.column(
+      "select body from events where auction_uid = $1 order by lot_id, epoch, seq",
+    );
+  }
+
+  async column(sql: string, ...values: unknown[]): Promise<string[]> {
+    const { rows } = await this.archive.query<string[]>({
+      text: sql,
+      values: [this.uid, ...values],
+      rowMode: "array",
+    });
+    return rows.map(([value]) => value!);
+  }
+
+  /** Waits until all is archived, then checks it: every event once, in order, as it was decided. */
+  async expectAllArchived(deadLetters: string[] = [], timeoutMs = 15_000): Promise<void> {
+    const decided = await this.decided();
+    await until(
+      "everything is archived",
+      async () => (await this.archived()).length >= decided.length,
+      timeoutMs,
+    );
+    expect(await this.archived()).toEqual(decided);
+    const bids = decided.filter((text) => text.includes('"bid_accepted"')).length;
+    expect(await this.column("select count(*) from bids where auction_uid = $1")).toEqual([
+      String(bids),
+    ]);
+    expect(await this.column("select sum(bid_count) from lots where auction_uid = $1")).toEqual([
+      String(bids),
+    ]);
+    expect(
+      await this.column("select reason from dead_letters where auction_uid = $1 order by 1"),
+    ).toEqual(deadLetters);
+    await until("Redis knows", async () => {
+      return (await readAuction(this.store, this.keys))?.pendingBytes === 0;
+    });
+  }
+
+  async token(scope: string): Promise<string> {
+    return signToken(SECRET, { sub: "owner", scope, lifetimeSeconds: 60 });
+  }
+}
+
+/** A figure of `/metrics`. */
+export async function metric(archival: Archival, name: string, label = ""): Promise<number> {
+  const text = await (await fetch(`${archival.internalUrl}/metrics`)).text();
+  const line = text.split("\n").find((l) => l.startsWith(`${name}{`) && l.includes(label));
+  return line === undefined ? NaN : Number(line.slice(line.lastIndexOf(" ")));
+}

@@ -1,0 +1,149 @@
+/** A whole auction for a test file: three real stores, and the tiers as processes that can be killed. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll } from "vitest";
+import { freePort } from "../../operator/local/server-process.ts";
+import { signToken } from "../access/tokens.ts";
+import type { AuctionDefinition } from "../store/define-lots.ts";
+import { auctionDefinition } from "./auction.ts";
+import { startNats, startPostgres, startRedis, type TestServer } from "./servers.ts";
+import { until } from "./until.ts";
+
+export type Tier = "archival" | "gateway" | "broadcast";
+
+/** Something that a test may kill with SIGKILL and start again. */
+export interface Killable {
+  kill(): Promise<void>;
+  restart(): Promise<void>;
+}
+
+export interface RunningAuction {
+  readonly uid: string;
+  readonly gatewayUrl: string;
+  readonly streamUrl: string;
+  readonly postgresUrl: string;
+  readonly parts: Record<Tier | "redis" | "nats" | "postgres", Killable>;
+  token(bidderId: string): Promise<string>;
+}
+
+const SECRET = "a secret for tests, of more than 32 bytes";
+
+const running = new Set<ChildProcess>();
+process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+
+/** Starts all of it, waits until it is ready, and opens the auction. */
+export async function startAuction(
+  changes: Partial<AuctionDefinition> = {},
+): Promise<RunningAuction> {
+  const [redis, nats, postgres] = await Promise.all([startRedis(), startNats(), startPostgres()]);
+  const definition = auctionDefinition(changes);
+  const dir = mkdtempSync(join(tmpdir(), "gavel-auction-"));
+  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+  const file = (name: string, text: string) => {
+    writeFileSync(join(dir, name), text);
+    return join(dir, name);
+  };
+  const [port, streamPort] = [await freePort(), await freePort()];
+  const internal = {
+    archival: await freePort(),
+    gateway: await freePort(),
+    broadcast: await freePort(),
+  };
+  const shared = {
+    AUCTION_UID: definition.uid,
+    REDIS_URL_FILE: file("redis-url", redis.url),
+    TOKEN_SECRET_FILE: file("token-secret", SECRET),
+    HOST: "127.0.0.1",
+    LOG_LEVEL: "error",
+  };
+  const environment: Record<Tier, NodeJS.ProcessEnv> = {
+    archival: {
+      NATS_URL_FILE: file("nats-url", nats.url),
+      POSTGRES_URL_FILE: file("postgres-url", postgres.url),
+      RULES_FILE: file("rules.json", JSON.stringify(definition)),
+    },
+    gateway: {
+      PORT: String(port),
+      STREAM_URL: `ws://127.0.0.1:${streamPort}/v1/stream`,
+      ARCHIVAL_URL: `http://127.0.0.1:${internal.archival}`,
+    },
+    broadcast: { PORT: String(streamPort) },
+  };
+  const start = (tier: Tier) =>
+    startTier(tier, internal[tier], {
+      ...shared,
+      ...environment[tier],
+      INTERNAL_PORT: String(internal[tier]),
+    });
+  const [archival, gateway, broadcast] = await Promise.all([
+    start("archival"),
+    start("gateway"),
+    start("broadcast"),
+  ]);
+
+  const token = (sub: string, scope = "bid") =>
+    signToken(SECRET, { sub, scope, issuer: "gavel", audience: "gavel", lifetimeSeconds: 3_600 });
+  const admin = await token("owner", "admin");
+  await until(
+    "the auction is open",
+    async () => {
+      const response = await fetch(`http://127.0.0.1:${internal.archival}/internal/v1/open`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${admin}` },
+      });
+      return response.ok;
+    },
+    20_000,
+  );
+  return {
+    uid: definition.uid,
+    gatewayUrl: `http://127.0.0.1:${port}`,
+    streamUrl: `ws://127.0.0.1:${streamPort}/v1/stream`,
+    postgresUrl: postgres.url,
+    parts: { redis, nats, postgres, archival, gateway, broadcast } satisfies Record<
+      string,
+      Killable | TestServer
+    >,
+    token,
+  };
+}
+
+async function startTier(
+  tier: Tier,
+  internalPort: number,
+  env: NodeJS.ProcessEnv,
+): Promise<Killable> {
+  const main = fileURLToPath(new URL(`../${tier}/main.ts`, import.meta.url));
+  const launch = async (): Promise<ChildProcess> => {
+    const child = spawn(process.execPath, [main], {
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    running.add(child);
+    await until(
+      `the ${tier} is ready`,
+      async () => (await fetch(`http://127.0.0.1:${internalPort}/readyz`)).ok,
+      20_000,
+    );
+    return child;
+  };
+  let child = await launch();
+  const kill = async (): Promise<void> => {
+    running.delete(child);
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill("SIGKILL");
+    await once(child, "exit");
+  };
+  afterAll(kill);
+  return {
+    kill,
+    async restart() {
+      await kill();
+      child = await launch();
+    },
+  };
+}
