@@ -2,7 +2,8 @@
  * The three servers under an auction, started the way an auction needs them: Redis with every write
  * on disk before its answer, NATS with JetStream on disk, Postgres as a user that is not root.
  */
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
+import { promisify } from "node:util";
 import {
   chownSync,
   existsSync,
@@ -16,6 +17,8 @@ import {
 import { createHash } from "node:crypto";
 import { delimiter, join, resolve } from "node:path";
 import { type ServerProcess, startServer } from "./server-process.ts";
+
+const run = promisify(execFile);
 
 export interface At {
   /** Its data and its log lie here; made if missing. */
@@ -87,7 +90,7 @@ export async function startPostgres(at: At, password: string): Promise<ServerPro
   mkdirSync(dir, { recursive: true });
   const owner = postgresOwner();
   const data = dataDirectory(dir, owner);
-  if (!existsSync(join(data, "PG_VERSION"))) initialise(data, owner, password);
+  if (!existsSync(join(data, "PG_VERSION"))) await initialise(data, owner, password);
   return startServer({
     ...onSpawnOf(at),
     name: "postgres",
@@ -162,15 +165,15 @@ function canReach(dir: string, owner: Owner): boolean {
   }
 }
 
-function initialise(data: string, owner: Owner, password: string): void {
+/** Off the event loop: it takes seconds, and other servers are starting. */
+async function initialise(data: string, owner: Owner, password: string): Promise<void> {
   const passwordFile = `/var/tmp/gavel-${process.pid}-${Date.now()}`;
   writeFileSync(passwordFile, password, { mode: 0o600 });
   if (owner.uid !== undefined) chownSync(passwordFile, owner.uid, owner.gid);
   try {
     const args = ["-D", data, "-U", "gavel", "-A", "scram-sha-256", `--pwfile=${passwordFile}`];
-    execFileSync(program("initdb"), [...args, "-E", "UTF8", "--locale=C", "--no-sync"], {
+    await run(program("initdb"), [...args, "-E", "UTF8", "--locale=C", "--no-sync"], {
       cwd: "/",
-      stdio: "pipe",
       ...owner,
     });
   } finally {

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll } from "vitest";
+import { afterFile } from "../../services/testing/after-file.ts";
 import { until } from "../../services/testing/until.ts";
 import { DataFolder } from "./data-folder.ts";
 import { freePort } from "./server-process.ts";
@@ -39,7 +39,7 @@ export class Place {
     const env: Record<string, string> = {};
     for (const name of [...variables, ...internal]) env[`${name}_PORT`] = String(await freePort());
     const place = new Place(env);
-    afterAll(() => place.leave());
+    afterFile(() => place.leave());
     return place;
   }
 

@@ -5,13 +5,14 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
-import { afterAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
+import { afterFile } from "../testing/after-file.ts";
 import { until } from "../testing/until.ts";
 import { createVerifier, KeysUnavailable, signToken } from "./tokens.ts";
 
 const SECRET = "thirty-two bytes are the least.."; // 32
 const dir = mkdtempSync(join(tmpdir(), "gavel-tokens-"));
-afterAll(() => rmSync(dir, { recursive: true, force: true }));
+afterFile(() => rmSync(dir, { recursive: true, force: true }));
 const file = (text: string) => {
   const path = join(dir, String(Math.random()));
   writeFileSync(path, text);
@@ -61,7 +62,7 @@ async function keyServer() {
     response.end(JSON.stringify({ keys: [jwk] }));
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
-  afterAll(() => server.close());
+  afterFile(() => server.close());
   const { port } = server.address() as AddressInfo;
   const token = (kid = "one", key = pair.privateKey) =>
     new SignJWT({ scope: "bid" })

@@ -8,7 +8,7 @@ export const ArchivalEnv = Type.Object({
   ...TokenEnv,
   AUCTION_UID: Type.String({
     description: "The auction that this process serves.",
-    pattern: "^[A-Za-z0-9_-]{1,64}$",
+    pattern: "^[A-Za-z0-9-]{1,64}$",
   }),
   REDIS_URL_FILE: Type.String({
     description: "File with the URL of the auction's Redis: redis://[user:password@]host:port.",

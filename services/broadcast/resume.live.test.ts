@@ -9,7 +9,7 @@ import { startRedis, type TestServer } from "../testing/servers.ts";
 import { until } from "../testing/until.ts";
 import { connectViewer, type Frame } from "../testing/viewer.ts";
 import type { Broadcast } from "./app.ts";
-import { startOne } from "./broadcast-under-test.ts";
+import { startOne } from "../testing/broadcast.ts";
 
 let redis: TestServer;
 let store: Store;

@@ -9,7 +9,7 @@ import { startRedis, type TestServer } from "../testing/servers.ts";
 import { until } from "../testing/until.ts";
 import { connectViewer, type Frame, type TestViewer } from "../testing/viewer.ts";
 import type { Broadcast } from "./app.ts";
-import { startOne, tokenOf } from "./broadcast-under-test.ts";
+import { startOne, tokenOf } from "../testing/broadcast.ts";
 import { CLOSE_CODES } from "./protocol.ts";
 
 let redis: TestServer;

@@ -15,7 +15,7 @@ import type { Store } from "../store/connect.ts";
 import { defineLots } from "../store/define-lots.ts";
 import type { Keys } from "../store/keys.ts";
 import { placeBids } from "../store/place-bids.ts";
-import { startOne, tokenOf } from "./broadcast-under-test.ts";
+import { startOne, tokenOf } from "../testing/broadcast.ts";
 
 let redis: TestServer;
 let store: Store;

@@ -46,8 +46,7 @@ async function readRecent(
   const bids: BidAccepted[] = [];
   let at = before;
   for (let reads = 0; reads < MAX_READS && bids.length < limit; reads++) {
-    // One more than wanted: the first entry may hold nothing from before `at`.
-    const { events, complete } = await eventsBefore(store, keys, lotId, at, limit + 1);
+    const { events, complete } = await eventsBefore(store, keys, lotId, at, limit);
     bids.push(...events.filter((event) => event.type === "bid_accepted"));
     at = events.at(-1) ?? at;
     if (complete && bids.length <= limit) return { bids: bids.map(shown), nextCursor: null };

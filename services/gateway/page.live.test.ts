@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findProgram } from "../../operator/local/store-servers.ts";
-import { startOne } from "../broadcast/broadcast-under-test.ts";
+import { startOne } from "../testing/broadcast.ts";
 import { defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
 import { startTestGateway, type TestGateway, tokenOf } from "../testing/gateway.ts";
 import { startRedis } from "../testing/servers.ts";

@@ -1,5 +1,6 @@
 import { performance } from "node:perf_hooks";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
+import { afterFile } from "../testing/after-file.ts";
 import { bid, defineAndOpen, openStore } from "../testing/auction.ts";
 import { startRedis, type TestServer } from "../testing/servers.ts";
 import { until } from "../testing/until.ts";
@@ -17,7 +18,7 @@ beforeAll(async () => {
   ({ keys } = await defineAndOpen(admin));
   store = connectStore(redis.url, "gavel-test");
   startConnecting(store, () => {});
-  afterAll(() => store.disconnect());
+  afterFile(() => store.disconnect());
   await until("it is connected", () => store.ping());
 });
 

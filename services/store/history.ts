@@ -55,7 +55,9 @@ export async function eventsBefore(
     const [holding] = await store.xrange(key, `${before.epoch}-${before.seq}`, "+", "COUNT", 1);
     from = holding?.[0] ?? "+";
   }
-  const entries = await store.xrevrange(key, from, "-", "COUNT", maxEntries);
+  const alsoHolding = before === null ? 0 : 1; // its entry may have nothing from before it
+  const count = maxEntries + alsoHolding;
+  const entries = await store.xrevrange(key, from, "-", "COUNT", count);
   const events = entries.flatMap(([, [, text]]) => decodeEvents(text!).reverse()).filter(isBefore);
   return {
     events,

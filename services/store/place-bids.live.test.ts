@@ -1,6 +1,7 @@
 import { randomInt, randomUUID } from "node:crypto";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
+import { afterFile } from "../testing/after-file.ts";
 import { decide } from "../lot/decide.ts";
 import { decodeEvents, encodeEvents, type LotEvent } from "../lot/events.ts";
 import { apply } from "../lot/lifecycle.ts";
@@ -46,7 +47,7 @@ type Name = "script" | "optimistic";
 function strategyOf(name: Name, keys: Keys): Strategy {
   if (name === "script") return scriptStrategy(store, keys);
   const strategy: OptimisticStrategy = optimisticStrategy(redis.url, keys);
-  afterAll(() => strategy.close());
+  afterFile(() => strategy.close());
   return strategy;
 }
 const ready = (strategy: Strategy) => until("it is connected", () => strategy.nowMs());

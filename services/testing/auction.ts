@@ -1,6 +1,6 @@
 /** Auctions to test with: small, open, and otherwise as the test says. */
 import { randomUUID } from "node:crypto";
-import { afterAll } from "vitest";
+import { afterFile } from "./after-file.ts";
 import type { Bid, Lot } from "../lot/lot.ts";
 import type { Rules } from "../lot/terms.ts";
 import { connectStore, type Store } from "../store/connect.ts";
@@ -71,7 +71,7 @@ export async function openStore(url: string, timeoutMs?: number): Promise<Store>
   const store = connectStore(url, "gavel-test", timeoutMs);
   store.on("error", () => {});
   await store.connect();
-  afterAll(() => store.disconnect());
+  afterFile(() => store.disconnect());
   return store;
 }
 

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll } from "vitest";
+import { afterFile } from "./after-file.ts";
 import { signToken, type TokenClaims } from "../access/tokens.ts";
 import { type Gateway, startGateway } from "../gateway/app.ts";
 import { GatewayEnv } from "../gateway/config.ts";
@@ -57,7 +57,7 @@ export async function startTestGateway(
     ...changes,
   });
   const gateway = await startGateway(env, createLog("gateway", env.LOG_LEVEL));
-  afterAll(async () => {
+  afterFile(async () => {
     await gateway.stop();
     rmSync(dir, { recursive: true, force: true });
   });

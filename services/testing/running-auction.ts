@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll } from "vitest";
+import { afterFile } from "./after-file.ts";
 import { freePort } from "../../operator/local/server-process.ts";
 import { signToken } from "../access/tokens.ts";
 import type { AuctionDefinition } from "../store/define-lots.ts";
@@ -42,7 +42,7 @@ export async function startAuction(
   const [redis, nats, postgres] = await Promise.all([startRedis(), startNats(), startPostgres()]);
   const definition = auctionDefinition(changes);
   const dir = mkdtempSync(join(tmpdir(), "gavel-auction-"));
-  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+  afterFile(() => rmSync(dir, { recursive: true, force: true }));
   const file = (name: string, text: string) => {
     writeFileSync(join(dir, name), text);
     return join(dir, name);
@@ -138,7 +138,7 @@ async function startTier(
     child.kill("SIGKILL");
     await once(child, "exit");
   };
-  afterAll(kill);
+  afterFile(kill);
   return {
     kill,
     async restart() {

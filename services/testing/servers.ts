@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll } from "vitest";
+import { afterFile } from "./after-file.ts";
 import { freePort, type ServerProcess } from "../../operator/local/server-process.ts";
 import * as servers from "../../operator/local/store-servers.ts";
 
@@ -31,7 +31,7 @@ async function serve(
   const at = { dir: join(root, "store"), port: await freePort() };
   let server = await start(at);
   running.add(server);
-  afterAll(async () => {
+  afterFile(async () => {
     running.delete(server);
     await server.kill();
     servers.removeData(at.dir);

@@ -2,12 +2,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll } from "vitest";
+import { afterFile } from "./after-file.ts";
 import { signToken } from "../access/tokens.ts";
 import { readEnv } from "../runtime/env.ts";
 import { createLog } from "../runtime/log.ts";
-import { type Broadcast, startBroadcast } from "./app.ts";
-import { BroadcastEnv } from "./config.ts";
+import { type Broadcast, startBroadcast } from "../broadcast/app.ts";
+import { BroadcastEnv } from "../broadcast/config.ts";
 
 const SECRET = "a secret of at least thirty-two bytes";
 
@@ -36,7 +36,7 @@ export async function startOne(
     ...changes,
   });
   const broadcast = await startBroadcast(env, createLog("broadcast", env.LOG_LEVEL));
-  afterAll(async () => {
+  afterFile(async () => {
     await broadcast.stop();
     rmSync(dir, { recursive: true, force: true });
   });
