@@ -13,7 +13,14 @@ import { BATCHER_DEFAULTS, Batcher, scriptStrategy } from "../services/store/bat
 import { keysOf } from "../services/store/keys.ts";
 import { type BenchSale, LOT_ID, startBenchSale } from "./bench-sale.ts";
 import type { HttpResult } from "./http-load.ts";
-import { CLIENT_CORE, type Pinned, PINNING, runPinned, SERVER_CORE } from "./pinned.ts";
+import {
+  CLIENT_CORE,
+  cpuSecondsOf,
+  type Pinned,
+  PINNING,
+  runPinned,
+  SERVER_CORE,
+} from "./pinned.ts";
 
 const CONNECTIONS = 100;
 
@@ -61,28 +68,45 @@ async function benchBids(sale: BenchSale): Promise<void> {
     return client.next<HttpResult>();
   };
 
-  const lanes: { name: string; port: number; rising: boolean; results: HttpResult[] }[] = [
-    { name: "fastify no-op route (floor)", port: floorPort, rising: true, results: [] },
-    { name: "gateway, bids too low", port: script.port, rising: false, results: [] },
-    { name: "gateway, bids accepted", port: script.port, rising: true, results: [] },
-    { name: "gateway, optimistic, accepted", port: optimistic.port, rising: true, results: [] },
+  const lane = (name: string, port: number, { child }: Pinned, rising: boolean) => {
+    return { name, port, pid: child.pid!, rising, results: [] as HttpResult[], cpuMicros: [0] };
+  };
+  const lanes = [
+    lane("fastify no-op route (floor)", floorPort, floor, true),
+    lane("gateway, bids too low", script.port, script.tier, false),
+    lane("gateway, bids accepted", script.port, script.tier, true),
+    lane("gateway, optimistic, accepted", optimistic.port, optimistic.tier, true),
   ];
   for (const { port, rising } of lanes) await run(port, rising, 1);
+  for (const one of lanes) one.cpuMicros = [];
   for (let round = 0; round < rounds; round++) {
-    for (const lane of lanes) lane.results.push(await run(lane.port, lane.rising));
+    for (const { port, pid, rising, results, cpuMicros } of lanes) {
+      const before = cpuSecondsOf(pid);
+      const result = await run(port, rising);
+      results.push(result);
+      cpuMicros.push(((cpuSecondsOf(pid) - before) * 1e6) / result.answered);
+    }
   }
 
   console.log(`Contention: one lot, ${CONNECTIONS} connections, ${seconds} s each, closed loop`);
-  console.log(row("", "answered/s", "accepted/s", "p50 ms", "p99 ms", "of the floor"));
-  const rate = (lane: (typeof lanes)[number]) =>
-    median(lane.results.map(({ answered, seconds: took }) => answered / took));
-  const floorRate = rate(lanes[0]!);
+  console.log(
+    row("", "answered/s", "of floor", "accepted/s", "p50 ms", "p99 ms", "CPU µs each", "of floor"),
+  );
+  const rate = ({ results }: (typeof lanes)[number]) =>
+    median(results.map(({ answered, seconds: took }) => answered / took));
+  const cost = ({ cpuMicros }: (typeof lanes)[number]) => median(cpuMicros);
+  const [base] = lanes as [(typeof lanes)[number]];
   for (const lane of lanes) {
     const accepted = lane.results.map((result) => (result.byStatus["201"] ?? 0) / result.seconds);
-    const p50 = median(lane.results.map(({ p50Ms }) => p50Ms)).toFixed(2);
-    const p99 = median(lane.results.map(({ p99Ms }) => p99Ms)).toFixed(2);
-    const share = (rate(lane) / floorRate).toFixed(2);
-    console.log(row(lane.name, whole(rate(lane)), whole(median(accepted)), p50, p99, share));
+    console.log(
+      row(
+        lane.name,
+        ...[whole(rate(lane)), (rate(lane) / rate(base)).toFixed(2), whole(median(accepted))],
+        median(lane.results.map(({ p50Ms }) => p50Ms)).toFixed(2),
+        median(lane.results.map(({ p99Ms }) => p99Ms)).toFixed(2),
+        ...[cost(lane).toFixed(1), (cost(base) / cost(lane)).toFixed(2)],
+      ),
+    );
     const failed = lane.results.flatMap(({ byStatus }) =>
       Object.entries(byStatus).filter(([status]) => status !== "201" && status !== "409"),
     );
@@ -135,7 +159,7 @@ async function benchFanOut(sale: BenchSale): Promise<void> {
     `Fan-out: ${viewers} viewers of one lot in one process, ${events} events, one by one`,
   );
   console.log(
-    row("from the bid to the last viewer", "p50 ms", "p99 ms", "µs a viewer", "of the floor"),
+    row("from the bid to the last viewer", "p50 ms", "p99 ms", "µs a viewer", "of floor"),
   );
   const floorMs = median(spreadMs.floor);
   for (const [name, all] of [
@@ -222,5 +246,5 @@ function whole(value: number): string {
 }
 
 function row(name: string, ...cells: string[]): string {
-  return name.padEnd(34) + cells.map((cell) => cell.padStart(13)).join("");
+  return name.padEnd(34) + cells.map((cell) => cell.padStart(12)).join("");
 }

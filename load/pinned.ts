@@ -1,7 +1,7 @@
 /** Processes of a measurement, each on a core of its own: the measured one and the measuring one. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 
@@ -71,4 +71,13 @@ export async function pin(pid: number, core: number): Promise<void> {
   if (!PINS) return;
   const moved = spawn("taskset", ["-cpa", String(core), String(pid)], { stdio: "ignore" });
   await once(moved, "exit");
+}
+
+/** CPU seconds that a process has used so far; NaN where there is no /proc. */
+export function cpuSecondsOf(pid: number): number {
+  const stat = `/proc/${pid}/stat`;
+  if (!existsSync(stat)) return NaN;
+  // After the name, which may hold spaces: utime and stime are the 12th and 13th, in 1/100 s.
+  const fields = readFileSync(stat, "utf8").split(") ")[1]!.split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
