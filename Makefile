@@ -6,7 +6,7 @@ INSTALLED := node_modules/.gavel-installed
 FILE ?= manifests/samples/spring-sale.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status token sql logs reset test check coverage bench generate install
+.PHONY: help up down status token sql logs reset test check coverage bench faults generate install
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ coverage: $(INSTALLED) ## the tests, with how much of the code they reach
 
 bench: $(INSTALLED) ## first figures, beside a floor in the same run
 	@$(NODE) load/bench.ts
+
+faults: $(INSTALLED) ## break everything under load and judge every bid: DURATION=seconds, SEED=n
+	@exec $(NODE) services/testing/faults/main.ts
 
 generate: $(INSTALLED) ## write what is generated: services/CONFIGURATION.md
 	@$(NODE) cli/generate.ts

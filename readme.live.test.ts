@@ -39,9 +39,14 @@ test("the three examples work as they are printed", async () => {
   await until("the viewer has its snapshot", () => seen.includes('"snapshot"'));
 
   const [bid, sql] = blocks("Three examples", "sh");
-  const placed = shell(bid!);
-  const { bidId, amountMinor } = JSON.parse(placed.stdout) as Record<string, unknown>;
-  expect(amountMinor).toBe(12_500);
+  // A machine that is busy with other tests may answer 503: send it again, as the README says.
+  const bidId = await until("the bid is accepted", () => {
+    const { bidId: accepted, amountMinor } = JSON.parse(shell(bid!).stdout) as Record<
+      string,
+      unknown
+    >;
+    return amountMinor === 12_500 ? accepted : null;
+  });
   await until("the viewer sees the bid", () => seen.includes(String(bidId)));
   watching.kill();
   await until("the archive holds it", () =>

@@ -6,10 +6,13 @@ import { reset } from "../operator/local/reset.ts";
 import type { Terminal } from "../operator/local/terminal.ts";
 import type { CommandEnv } from "./config.ts";
 import { logs } from "./logs.ts";
+import { restore, RESTORE_HELP } from "./restore.ts";
 import { sql } from "./sql.ts";
 import { status } from "./status.ts";
 import { token } from "./token.ts";
 import { up } from "./up.ts";
+import { verify } from "./verify.ts";
+import { EXIT_CODES, VERIFY_HELP } from "./verify-options.ts";
 
 export interface Context {
   readonly env: LocalEnv & CommandEnv;
@@ -17,11 +20,17 @@ export interface Context {
   readonly terminal: Terminal;
   /** The one word that may follow the command; each has a variable that does the same. */
   readonly argument: string | undefined;
+  /** All that follows the command, for one that reads options. */
+  readonly words: readonly string[];
 }
 
 export interface CliCommand {
   readonly usage: string;
   readonly help: string;
+  /** It reads its own options, and this is its help. Without it a command takes one word at most. */
+  readonly optionsHelp?: string;
+  /** What it exits with when it throws; 1 unless said. */
+  readonly failure?: number;
   /** @returns the exit code */
   run(context: Context): Promise<number>;
 }
@@ -48,6 +57,19 @@ export const COMMANDS: Readonly<Record<string, CliCommand>> = {
     usage: "logs [process]",
     help: "the last lines of each process (TIER=…, LINES=…)",
     run: logs,
+  },
+  verify: {
+    usage: "verify [options]",
+    help: "judge every bid: the archive, and what clients saw",
+    optionsHelp: VERIFY_HELP,
+    failure: EXIT_CODES.unread,
+    run: verify,
+  },
+  restore: {
+    usage: "restore [--force]",
+    help: "put the auction back into Redis from the archive; asks first",
+    optionsHelp: RESTORE_HELP,
+    run: restore,
   },
   reset: {
     usage: "reset",

@@ -14,9 +14,11 @@ ${Object.values(COMMANDS)
 
 Variables (ports, folders …): services/CONFIGURATION.md`;
 
+const commandOf = (name: string) => (Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined);
+
 async function main(words: readonly string[]): Promise<number> {
   const [name = "", argument, ...rest] = words;
-  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  const command = commandOf(name);
   if (["--help", "-h", "help"].includes(name)) {
     process.stdout.write(`${USAGE}\n`);
     return 0;
@@ -27,20 +29,28 @@ async function main(words: readonly string[]): Promise<number> {
   }
   const isHelp = [argument, ...rest].some((word) => word === "--help" || word === "-h");
   const isTooMuch =
-    rest.length > 0 || argument?.startsWith("-") || (argument && !command.usage.includes("["));
+    command.optionsHelp === undefined &&
+    (rest.length > 0 || argument?.startsWith("-") || (argument && !command.usage.includes("[")));
   if (isHelp || isTooMuch) {
     const stream = isHelp ? process.stdout : process.stderr;
-    stream.write(`usage: gavel ${command.usage}\n\n  ${command.help}\n`);
+    const usage = `usage: gavel ${command.usage}\n\n  ${command.help}\n`;
+    stream.write(command.optionsHelp ?? usage);
     return isHelp ? 0 : 2;
   }
   const env = { ...readEnv(LocalEnv), ...readEnv(CommandEnv) };
   const folder = new DataFolder(env.GAVEL_DIR);
-  return command.run({ env, folder, terminal: createTerminal(env.YES), argument });
+  return command.run({
+    env,
+    folder,
+    terminal: createTerminal(env.YES),
+    argument,
+    words: words.slice(1),
+  });
 }
 
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   process.stderr.write(`gavel: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
+  process.exitCode = commandOf(process.argv[2] ?? "")?.failure ?? 1;
 }

@@ -59,7 +59,7 @@ async function lotsText({ endpoints }: RunRecord): Promise<string> {
   try {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
     const [auction, lots] = await Promise.all(
-      ["v1/auction", "v1/lots?limit=100"].map(async (path) => {
+      ["v1/auction", "v1/lots?limit=200"].map(async (path) => {
         return (await fetch(`${endpoints.gateway}/${path}`, { signal })).json();
       }),
     );

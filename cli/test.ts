@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { installPackages, SERVERS } from "../operator/local/find-servers.ts";
 import { LocalEnv } from "../operator/local/config.ts";
 import { findProgram } from "../operator/local/store-servers.ts";
@@ -38,7 +39,7 @@ async function runVitest(words: readonly string[]): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), "gavel-test-"));
   const reportFile = join(folder, "report.json");
   try {
-    const vitest = new URL("../node_modules/vitest/vitest.mjs", import.meta.url).pathname;
+    const vitest = fileURLToPath(new URL("../node_modules/vitest/vitest.mjs", import.meta.url));
     const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${reportFile}`];
     const child = spawn(process.execPath, [vitest, "run", ...reporters, ...words], {
       stdio: "inherit",

@@ -150,6 +150,18 @@ export const CASES: readonly Case[] = [
     /maxAmountMinor/,
   ),
   refused(
+    "a reserve that nobody may bid",
+    withLots({ id: "a", startMinor: 1, reserveMinor: 2_000_000_000_000 }),
+    "spec.lots",
+    /maxAmountMinor/,
+  ),
+  refused(
+    "a step and a largest amount whose sum is no exact number",
+    withRules({ increments: [{ fromMinor: 0, stepMinor: Number.MAX_SAFE_INTEGER }] }),
+    "spec.rules.increments",
+    /2\^53/,
+  ),
+  refused(
     "a lot id with a space",
     withLots({ id: "oak table", startMinor: 1 }),
     "spec.lots[0].id",

@@ -4,6 +4,7 @@
  * The same cases run on both.
  */
 import type { AntiSniping, AuctionLot, AuctionRules, Schedule, Spec } from "./auction-resource.ts";
+import { MAX_MINOR } from "../services/lot/money.ts";
 import { durationMs } from "./duration.ts";
 
 /** Where a rule may stand, and what its `self` then is. `[]` is each element of a list. */
@@ -145,8 +146,26 @@ export const AUCTION_RULES: readonly Rule[] = [
     path: "spec",
     field: "lots",
     reads: ["lots", "rules"],
+    rule: "self.lots.all(l, !has(l.reserveMinor) || l.reserveMinor <= self.rules.maxAmountMinor)",
+    message: "no reserveMinor may be above rules.maxAmountMinor: the lot could not be sold",
+    holds: ({ lots, rules }) =>
+      lots.every(({ reserveMinor = 0 }) => reserveMinor <= rules.maxAmountMinor),
+  },
+  {
+    path: "spec",
+    field: "lots",
+    reads: ["lots", "rules"],
     rule: "self.lots.all(l, l.startMinor <= self.rules.maxAmountMinor)",
     message: "no startMinor may be above rules.maxAmountMinor: nobody could bid",
     holds: ({ lots, rules }) => lots.every((lot) => lot.startMinor <= rules.maxAmountMinor),
+  },
+  {
+    path: "spec",
+    field: "rules.increments",
+    reads: ["rules"],
+    rule: "self.rules.increments.all(b, b.stepMinor <= 9007199254740991 - self.rules.maxAmountMinor)",
+    message: "maxAmountMinor and a stepMinor together may be at most 2^53 - 1",
+    holds: ({ rules }) =>
+      rules.increments.every(({ stepMinor }) => stepMinor <= MAX_MINOR - rules.maxAmountMinor),
   },
 ];

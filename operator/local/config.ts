@@ -15,7 +15,8 @@ export const LocalEnv = Type.Object({
     minLength: 1,
     default: ".gavel",
   }),
-  HOST: Type.Enum(["127.0.0.1", "0.0.0.0"], {
+  // Not HOST: conda and some shells export that as this machine's name.
+  LISTEN_HOST: Type.Enum(["127.0.0.1", "0.0.0.0"], {
     type: "string",
     description: "Address that the tiers listen on; 0.0.0.0 lets other machines in.",
     default: "127.0.0.1",

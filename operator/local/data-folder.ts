@@ -66,7 +66,8 @@ export class DataFolder {
 
   /** The auction of that name that this folder runs, with the uid it has had so far. */
   recorded(name: string): RecordedAuction | null {
-    return this.#auctions()[name] ?? null;
+    const all = this.#auctions();
+    return Object.hasOwn(all, name) ? all[name]! : null;
   }
 
   record(name: string, file: string, uid: string = randomUUID()): RecordedAuction {

@@ -1,6 +1,6 @@
 /** `make up DETACH=1`: the run goes on in the background, once it is ready. */
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import type { DataFolder } from "./data-folder.ts";
 import { readRun } from "./run-record.ts";
@@ -15,7 +15,10 @@ export async function detach(
 ): Promise<number> {
   const logFile = folder.logFile("up");
   mkdirSync(dirname(logFile), { recursive: true });
-  const log = openSync(logFile, "w", 0o600); // it shows a token
+  // Of a run that goes on, the log is not ours to empty; what it said stays where make logs finds it.
+  if (readRun(folder) === null) rmSync(logFile, { force: true });
+  const log = openSync(logFile, "a", 0o600); // it shows a token
+  let shown = readFileSync(logFile, "utf8").length;
   const child = spawn(process.execPath, command, {
     detached: true,
     stdio: ["ignore", log, log],
@@ -26,7 +29,6 @@ export async function detach(
   child.once("error", () => (code = 1));
   child.once("exit", (exitCode) => (code = exitCode ?? 1));
 
-  let shown = 0;
   const show = () => {
     const text = readFileSync(logFile, "utf8");
     const whole = text.lastIndexOf("\n") + 1;

@@ -1,6 +1,5 @@
 /** `make reset`: deletes everything that this folder holds, its data included. */
 import { existsSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { type DataFolder, STORES } from "./data-folder.ts";
 import { readSources } from "./find-servers.ts";
 import { readRecords } from "./process-record.ts";
@@ -15,8 +14,8 @@ export async function reset(folder: DataFolder, terminal: Terminal): Promise<num
     return 0;
   }
   // Whatever the variable says, only a folder of ours is deleted.
-  const ours = ["auctions.json", "secrets", "run"].some((name) =>
-    existsSync(join(folder.path, name)),
+  const ours = [folder.tokenSecretFile, folder.postgresPasswordFile, folder.runDir].every((path) =>
+    existsSync(path),
   );
   if (!ours) {
     terminal.say(`${folder.path} was not made by make up: not touched`);

@@ -50,7 +50,7 @@ function program(name: string): string {
 
 export async function startRedis(at: At): Promise<ServerProcess> {
   const { dir, port } = at;
-  mkdirSync(dir, { recursive: true });
+  mkdirSync(dir, { recursive: true, mode: 0o700 }); // it holds reserves and keys
   return startServer({
     ...onSpawnOf(at),
     name: "redis-server",

@@ -45,7 +45,7 @@ Stop with ${env.DETACH ? "make down" : "Ctrl-C"}; make up goes on from there.`;
 }
 
 async function readLots(env: LocalEnv): Promise<LotView[]> {
-  const url = `http://127.0.0.1:${env.GATEWAY_PORT}/v1/lots?limit=100`;
+  const url = `http://127.0.0.1:${env.GATEWAY_PORT}/v1/lots?limit=200`;
   const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
   if (!response.ok) throw new Error(`the gateway answers ${response.status} to ${url}`);
   return ((await response.json()) as { lots: LotView[] }).lots;

@@ -1,5 +1,6 @@
 /** The three tiers as processes of this machine, each told what its config.ts asks for. */
 import { existsSync, renameSync, statSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import type { ArchivalEnv } from "../../services/archival/config.ts";
 import type { BroadcastEnv } from "../../services/broadcast/config.ts";
 import type { GatewayEnv } from "../../services/gateway/config.ts";
@@ -54,7 +55,7 @@ export function environmentOf(
     AUCTION_UID: auctionUid,
     REDIS_URL_FILE: folder.urlFile("redis"),
     TOKEN_SECRET_FILE: folder.tokenSecretFile,
-    HOST: env.HOST,
+    HOST: env.LISTEN_HOST,
     INTERNAL_PORT: internalPort(tier, env),
     DRAIN_MS,
   };
@@ -98,7 +99,7 @@ export function startTier(
   return startServer({
     name: tier,
     command: process.execPath,
-    args: [new URL(`services/${tier}/main.ts`, REPOSITORY).pathname],
+    args: [fileURLToPath(new URL(`services/${tier}/main.ts`, REPOSITORY))],
     cwd: folder.path,
     logFile,
     url: `http://127.0.0.1:${port}`,

@@ -1,5 +1,5 @@
 /** The way of a newcomer, on the real thing: a YAML file in, an archived bid out. */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -138,6 +138,37 @@ async function oneForAll(): Promise<RunningUp> {
   }
   return shared;
 }
+
+test("a Redis wiped while nothing ran is restored by the next make up, and by gavel restore", async () => {
+  const first = place.up(SAMPLE);
+  await place.ready(first);
+  const uid = await auctionUid();
+  const { minimumMinor } = await lot("brass-telescope");
+  expect((await bid("brass-telescope", minimumMinor, "dora")).status).toBe(201);
+  await until("the archive has the bid", () => {
+    const { stdout } = place.gavel(["sql"], { Q: "select bidder_id from bids" });
+    return stdout.includes("dora");
+  });
+  await down(first);
+  expect(place.gavel(["restore"])).toMatchObject({ status: 3 });
+  rmSync(place.folder.storeDir("redis"), { recursive: true });
+
+  const second = place.up(SAMPLE);
+  await place.ready(second);
+  expect(await auctionUid()).toBe(uid);
+  const leading = { bidderId: "dora", amountMinor: minimumMinor };
+  expect(await lot("brass-telescope")).toMatchObject({ epoch: 2, leadingBid: leading });
+
+  expect(place.gavel(["restore"], { YES: "1" })).toMatchObject({ status: 1 });
+  expect(place.gavel(["restore", "--force"]).stdout).toContain("Nothing was done");
+  expect(place.gavel(["restore", "--now"])).toMatchObject({ status: 2 });
+  const byTier = place.gavel(["restore", "--force"], { YES: "1" });
+  expect([byTier.status, byTier.stderr]).toEqual([0, ""]);
+  expect(byTier.stdout).toMatch(/Restored.* lots, epoch 3/);
+  expect(await lot("brass-telescope")).toMatchObject({ epoch: 3, leadingBid: leading });
+  expect((await bid("brass-telescope", minimumMinor * 2, "emil")).status).toBe(201);
+  await down(second);
+}, 120_000);
 
 const SHORT = `
 apiVersion: gavel.dev/v1alpha1

@@ -5,6 +5,7 @@ import { readSecretFile } from "../../services/runtime/secret-file.ts";
 import { rulesHashOf } from "../../services/store/define-lots.ts";
 import type { AuctionResource } from "../auction-resource.ts";
 import { definitionOf } from "../definition.ts";
+import { durationMs } from "../duration.ts";
 import { archivalState, askToOpen } from "./archival.ts";
 import { type FileProblem, readAuctionFile } from "./auction-file.ts";
 import type { LocalEnv } from "./config.ts";
@@ -151,7 +152,7 @@ async function whichAuction(run: Run): Promise<RecordedAuction> {
   const { name } = auction.metadata;
   const before = folder.recorded(name);
   if (before === null) {
-    if (isPast(auction)) throw new Error(`${file}: spec.schedule.closesAt is in the past`);
+    if (isPast(auction)) throw new Error(`${file}: spec.schedule: it would be over already`);
     return folder.record(name, file);
   }
   const redisUrl = readSecretFile(folder.urlFile("redis"));
@@ -161,7 +162,7 @@ async function whichAuction(run: Run): Promise<RecordedAuction> {
     return before;
   }
   if (isPast(auction)) {
-    terminal.say(`  ${name} is over, and its closesAt is in the past: showing how it ended`);
+    terminal.say(`  ${name} is over, and its schedule is in the past: showing how it ended`);
     return before;
   }
   if (standing === "unsettled") await settleBefore(run, before, redisUrl);
@@ -170,8 +171,10 @@ async function whichAuction(run: Run): Promise<RecordedAuction> {
 }
 
 function isPast({ spec }: AuctionResource): boolean {
-  const { closesAt } = spec.schedule;
-  return closesAt !== undefined && Date.parse(closesAt) <= Date.now();
+  const { opensAt, closesAt, lasts } = spec.schedule;
+  if (closesAt !== undefined) return Date.parse(closesAt) <= Date.now();
+  if (opensAt === undefined || lasts === undefined) return false;
+  return Date.parse(opensAt) + durationMs(lasts) <= Date.now();
 }
 
 async function settleBefore(run: Run, before: RecordedAuction, redisUrl: string): Promise<void> {

@@ -69,6 +69,7 @@ const REFUSALS: Record<Refusal, string> = {
   undefined: "The auction is not set up yet.",
   expired: "The bid waited too long.",
   regressed: "The store is behind what was already acknowledged; it is being checked.",
+  unconfirmed: "The store came back, and is compared with the archive first.",
   full: "The outbox is full until the archive catches up.",
 };
 

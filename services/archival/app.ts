@@ -1,13 +1,19 @@
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
 import { createVerifier } from "../access/tokens.ts";
 import { type Bus, connectBus } from "../bus/connect.ts";
+import { showBreakers } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry } from "../runtime/internal.ts";
+import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
 import { connectStore, startConnecting, type Store } from "../store/connect.ts";
 import { keysOf } from "../store/keys.ts";
 import type { ArchivalEnv } from "./config.ts";
+import { watchDependencies } from "./dependencies.ts";
 import { createMetrics, showReading } from "./metrics.ts";
 import { connectArchive } from "./postgres.ts";
+import { Relayed } from "./relayed.ts";
 import { addRoutes } from "./routes.ts";
 import { readRulesFile } from "./rules-file.ts";
 import { serve, type Standing } from "./serve.ts";
@@ -56,11 +62,13 @@ export async function startArchival(
   const reachBus = () => Promise.race([connecting, stopping]);
   const registry = createRegistry("archival");
   const metrics = createMetrics(registry);
+  const dependencies = watchDependencies(stateOf, log, ending.signal);
+  showBreakers(registry, "gavel_archival_", dependencies);
   const app = createInternalServer(
     { ready: () => (ending.signal.aborted ? notReady("stopping") : answersInTime(store)) },
     registry,
   );
-  addRoutes(app, stateOf, createVerifier(env), log);
+  addRoutes(app, { ...stateOf, ...dependencies }, createVerifier(env), log);
   startConnecting(store, (error) => log.debug({ err: error }, "Redis is away"));
   const internalUrl = await app.listen({ host: env.HOST, port: env.INTERNAL_PORT });
 
@@ -73,6 +81,7 @@ export async function startArchival(
   const serving = serve(
     {
       ...{ of, store, readStoreUrl, keys, archive, bus: reachBus, definition },
+      ...{ relayed: new Relayed(), holder: `${hostname()}-${process.pid}-${randomUUID()}` },
       ...{ maxBytes: env.OUTBOX_MAX_BYTES, timing, metrics, log },
     },
     standing,
@@ -90,7 +99,8 @@ export async function startArchival(
     async stop() {
       ending.abort();
       clearInterval(gauges);
-      await serving;
+      // The lease goes to another at once; who asks for history may take a while to notice.
+      await Promise.all([serving, pause(env.DRAIN_NOTICE_MS)]);
       await app.close();
       await archive.end();
       void connecting.then((connected) => connected.connection.close());

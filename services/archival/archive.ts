@@ -1,6 +1,7 @@
 import type { Bus } from "../bus/connect.ts";
 import type { Delivery } from "../bus/entry.ts";
 import { type BatchLimits, Puller } from "../bus/pull.ts";
+import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import { compareIds } from "../store/outbox.ts";
 import { type DeadLetter, readEntry } from "./dead-letters.ts";
@@ -8,8 +9,9 @@ import type { ArchivalMetrics } from "./metrics.ts";
 import { failing, PairFailure } from "./pair-failure.ts";
 import type { Archive } from "./postgres.ts";
 import type { Progress } from "./progress.ts";
-import { type Batch, type Entry, type Partition, record } from "./record.ts";
+import { type Batch, type Entry, type Partition, record, type Recorded } from "./record.ts";
 import type { Retention } from "./retention.ts";
+import { backoffMs, type Timing } from "./timing.ts";
 import { follows, type Tail, type Tails } from "./watermark.ts";
 
 const BATCH: BatchLimits = { messages: 500, bytes: 4 * 1024 * 1024, lingerMs: 50 };
@@ -20,6 +22,7 @@ export interface ArchiveTo {
   readonly bus: Bus;
   readonly tails: Tails;
   readonly retention: Retention;
+  readonly timing: Timing;
   readonly metrics: ArchivalMetrics;
   readonly log: Logger;
 }
@@ -27,6 +30,8 @@ export interface ArchiveTo {
 /**
  * Writes what comes from JetStream to Postgres, batch by batch, until the signal aborts; the batch in
  * hand is finished. A message is acknowledged after COMMIT.
+ * A Postgres that is away is waited for with the batch in hand: the relay goes on meanwhile, so that what
+ * is acknowledged lies on two disks.
  * @throws PairFailure: nothing, or one whole batch, was written and not acknowledged
  */
 export async function archiveEntries(
@@ -39,7 +44,7 @@ export async function archiveEntries(
   try {
     while (!signal.aborted) {
       const deliveries = await failing("bus", puller.next(BATCH, signal));
-      if (deliveries.length > 0) await archiveBatch(to, progress, deliveries);
+      if (deliveries.length > 0) await archiveBatch(to, progress, deliveries, signal);
     }
   } finally {
     await puller.stop();
@@ -47,14 +52,16 @@ export async function archiveEntries(
 }
 
 async function archiveBatch(
-  { of, archive, tails, retention, metrics, log }: ArchiveTo,
+  to: ArchiveTo,
   progress: Progress,
   deliveries: readonly Delivery[],
+  signal: AbortSignal,
 ): Promise<void> {
+  const { tails, retention, metrics, log } = to;
   const { batch, moved } = sort(deliveries, progress.archivedId, tails);
   if (batch.entries.length + batch.letters.length > 0) {
     const startedMs = performance.now();
-    const { inserted, repeated, letters } = await failing("archive", record(archive, of, batch));
+    const { inserted, repeated, letters } = await recordInTime(to, progress, batch, signal);
     metrics.batchSeconds.observe((performance.now() - startedMs) / 1000);
     metrics.events.inc(inserted);
     metrics.repeatedEvents.inc(repeated);
@@ -74,6 +81,26 @@ async function archiveBatch(
     if (outboxId !== null) retention.archived(outboxId, streamSeq, body.length);
   }
   if (batch.toId !== batch.fromId) progress.archived(batch.toId);
+}
+
+/** Tries until Postgres takes it. @throws PairFailure, "archive" only once the signal aborted */
+async function recordInTime(
+  { of, archive, timing, log }: ArchiveTo,
+  progress: Progress,
+  batch: Batch,
+  signal: AbortSignal,
+): Promise<Recorded> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await record(archive, of, batch);
+    } catch (error) {
+      if (error instanceof PairFailure) throw error;
+      if (attempt === 0) log.warn({ err: error }, "Postgres is away; the relay goes on");
+      progress.archiveIsAway();
+      await pause(backoffMs(timing, attempt), signal);
+      if (signal.aborted) throw new PairFailure("archive", (error as Error).message, error);
+    }
+  }
 }
 
 /**

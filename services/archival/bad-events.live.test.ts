@@ -168,8 +168,8 @@ test("the outbox is never trimmed beyond what Postgres committed", async () => {
   await servers.postgres.kill();
   const kept = (await readAuction(auction.store, auction.keys))!.archivedId;
   await auction.bid(30);
-  await until("the tier sees it", async () => {
-    return (await metric(archival, "gavel_archival_pair_restarts_total", '"archive"')) > 0;
+  await until("the relay goes on", async () => {
+    return (await metric(archival, "gavel_archival_archive_lag_entries")) >= 30;
   });
   const waiting = await auction.store.xrange(auction.keys.outbox, `(${kept}`, "+");
   expect(waiting.length).toBeGreaterThanOrEqual(30);

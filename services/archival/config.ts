@@ -37,7 +37,7 @@ export const ArchivalEnv = Type.Object({
   }),
   OUTBOX_MAX_BYTES: Type.Integer({
     description:
-      "Bytes of events not archived yet at which bids are refused; JetStream holds as much, and a quarter of it is kept after archiving.",
+      "Bytes of events not archived yet at which bids are refused; JetStream holds up to twice as much, and a quarter of it is kept after archiving.",
     minimum: 1024 * 1024,
     maximum: 16 * 1024 ** 3,
     default: 256 * 1024 ** 2,

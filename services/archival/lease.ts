@@ -1,30 +1,33 @@
-import { hostname } from "node:os";
-import { randomUUID } from "node:crypto";
 import { pause } from "../runtime/lifecycle.ts";
 import type { Store } from "../store/connect.ts";
 import type { Keys } from "../store/keys.ts";
 import { holdLease, releaseLease } from "../store/lifecycle.ts";
 
+/** A lease that is free, or a Redis that is back, is seen within about this. */
+const LOOK_EVERY_MS = 250;
+
 /**
  * Waits for the lease "relay", then works while it is kept. Two may work at once for a moment, when one
  * was stalled: the work must bear it.
+ * @param holder stays the same for the life of a process: after Redis was away it goes on at once
+ * @param onOther another holds it
  * @param work must end soon after its signal aborts
  */
 export async function withLease<T>(
   store: Store,
   keys: Keys,
-  leaseMs: number,
+  { holder, leaseMs, onOther }: { holder: string; leaseMs: number; onOther: () => void },
   work: (signal: AbortSignal) => Promise<T>,
   signal: AbortSignal,
 ): Promise<{ lost: boolean; result: T } | null> {
-  const holder = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const everyMs = leaseMs / 4;
   const hold = () => holdLease(store, keys, "relay", holder, leaseMs);
 
   let heldAtMs = performance.now();
-  while (!(await hold().catch(() => false))) {
+  for (let held; (held = await hold().catch(() => null)) !== true;) {
+    if (held === false) onOther();
     if (signal.aborted) return null;
-    await pause(everyMs * (0.5 + Math.random()), signal);
+    await pause(Math.min(LOOK_EVERY_MS, everyMs) * (0.5 + Math.random()), signal);
     if (signal.aborted) return null;
     heldAtMs = performance.now();
   }

@@ -7,7 +7,7 @@ import { ArchivalEnv } from "./config.ts";
 const env = readEnv(ArchivalEnv);
 const log = createLog("archival", env.LOG_LEVEL);
 
-await runProcess(log, env.DRAIN_MS, async (lifecycle) => {
+await runProcess(log, env.DRAIN_NOTICE_MS + env.DRAIN_MS, async (lifecycle) => {
   const archival = await startArchival(env, log);
   lifecycle.onStop("archival", () => archival.stop());
   log.info({ internalUrl: archival.internalUrl }, "listening");

@@ -7,7 +7,8 @@ export interface Reading {
   readonly pendingBytes: number;
   readonly outboxEntries: number;
   readonly unarchivedMs: number;
-  readonly unrelayedMs: number | null;
+  readonly unrelayedMs: number;
+  readonly unrelayedEvents: number;
   readonly betweenEntries: number;
   readonly watermarkAgeMs: number | null;
 }
@@ -27,6 +28,14 @@ export function createMetrics(registry: Registry) {
     events: counter("events_total", "Events written to Postgres."),
     repeatedEvents: counter("repeated_events_total", "Events that Postgres already had."),
     conflicts: counter("conflicts_total", "Events whose seq another event has. Must be 0."),
+    restores: counter(
+      "restores_total",
+      "Times a Redis without the auction, or its tail, was restored.",
+    ),
+    regressions: counter(
+      "regressions_total",
+      "Times Redis came back with less than it had acknowledged. Must be 0.",
+    ),
     losses: counter("losses_total", "Times the outbox lacked what Postgres lacks. Must be 0."),
     deadLetters: new Counter({
       name: "gavel_archival_dead_letters_total",
@@ -54,7 +63,14 @@ export function createMetrics(registry: Registry) {
     pendingBytes: gauge("outbox_pending_bytes", "Events in the outbox that are not archived."),
     outboxEntries: gauge("outbox_entries", "Entries in the outbox, archived ones included."),
     archiveLagSeconds: gauge("archive_lag_seconds", "Age of the oldest event not archived."),
-    relayLagSeconds: gauge("relay_lag_seconds", "Age of the oldest event not relayed."),
+    relayLagSeconds: gauge(
+      "relay_lag_seconds",
+      "Age of the oldest event not relayed: what a destroyed Redis volume would cost now.",
+    ),
+    unrelayedEvents: gauge(
+      "unrelayed_events",
+      "Events not relayed, counted up to 1,000 outbox entries: a destroyed Redis volume loses them.",
+    ),
     archiveLagEntries: gauge("archive_lag_entries", "Entries relayed and not archived."),
     watermarkAgeSeconds: gauge("watermark_age_seconds", "Age of the newest archived event."),
   };
@@ -68,7 +84,8 @@ export function showReading(metrics: ArchivalMetrics, reading: Reading): void {
   metrics.pendingBytes.set(reading.pendingBytes);
   metrics.outboxEntries.set(reading.outboxEntries);
   metrics.archiveLagSeconds.set(reading.unarchivedMs / 1000);
-  if (reading.unrelayedMs !== null) metrics.relayLagSeconds.set(reading.unrelayedMs / 1000);
+  metrics.relayLagSeconds.set(reading.unrelayedMs / 1000);
+  metrics.unrelayedEvents.set(reading.unrelayedEvents);
   metrics.archiveLagEntries.set(reading.betweenEntries);
   if (reading.watermarkAgeMs !== null) {
     metrics.watermarkAgeSeconds.set(reading.watermarkAgeMs / 1000);

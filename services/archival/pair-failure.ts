@@ -2,7 +2,8 @@
 export const RESTART_REASONS = [
   "publish", // JetStream refused or lost an entry; another relay may be at work
   "bus", // NATS was lost, or its stream or consumer is gone
-  "store", // Redis did not answer
+  "store", // Redis did not answer, or must be checked
+  "check", // Redis could not be compared with what was relayed
   "archive", // Postgres did not answer
   "gap", // an entry or an event is missing between two
   "stalled", // there was something to do and nothing was done

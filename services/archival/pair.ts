@@ -10,6 +10,7 @@ import { connectStore, type Store, storeClockMs } from "../store/connect.ts";
 import type { Keys } from "../store/keys.ts";
 import { readAuction } from "../store/lots.ts";
 import { compareIds, trimOutbox } from "../store/outbox.ts";
+import { serverOf } from "../store/which-server.ts";
 import { archiveEntries } from "./archive.ts";
 import { insertLoss } from "./dead-letters.ts";
 import type { ArchivalMetrics } from "./metrics.ts";
@@ -18,6 +19,7 @@ import { type Archive, STATEMENT_TIMEOUT_MS } from "./postgres.ts";
 import { Progress } from "./progress.ts";
 import type { Partition } from "./record.ts";
 import { READ_BLOCK_MS, relay } from "./relay.ts";
+import type { Relayed } from "./relayed.ts";
 import { Retention } from "./retention.ts";
 import type { Timing } from "./timing.ts";
 import { readTails, readWatermark, type Tails } from "./watermark.ts";
@@ -27,6 +29,9 @@ const READ_TIMEOUT_MS = READ_BLOCK_MS + 2_000;
 
 /** Twice what a statement may take, and more than what a batch takes: nothing in hand comes again. */
 const ACK_WAIT_MS = 3 * STATEMENT_TIMEOUT_MS;
+
+/** How soon a store that lost something, without a connection breaking, is seen. */
+const LOOK_EVERY_MS = 500;
 
 const TRIM_EVERY_MS = 250;
 const TRIM_IDLE_MS = 10_000;
@@ -41,6 +46,7 @@ export interface PairOf {
   /** Of the outbox, and of the stream; a quarter of it may be on its way, a quarter is kept. */
   readonly maxBytes: number;
   readonly timing: Timing;
+  readonly relayed: Relayed;
   readonly metrics: ArchivalMetrics;
   readonly log: Logger;
 }
@@ -83,6 +89,7 @@ export async function runPair(
       archiveEntries(from, progress, ending.signal),
       keepTrimmed(pair, progress, retention, ending.signal),
       watchForStalls(timing, progress, ending.signal),
+      watchStore(pair, ending.signal),
     ];
     await Promise.all(loops.map((loop) => loop.catch(fail)));
   } catch (error) {
@@ -120,7 +127,10 @@ async function begin({
   }
   const tails = await failing("archive", readTails(archive, of));
 
-  const { lastSeq, bytes } = await failing("bus", ensureStream(bus, of.auctionUid, maxBytes));
+  // What was kept before, what is kept now and what is on its way come to `maxBytes` at most; the rest is
+  // for the names and ids that JetStream counts with each message.
+  const stream = ensureStream(bus, of.auctionUid, 2 * maxBytes);
+  const { lastSeq, bytes } = await failing("bus", stream);
   const startSeq = lastSeq + 1;
   // Whatever is on the stream is archived, or comes again from the outbox.
   if (bytes > maxBytes / 2) await failing("bus", purgeBefore(bus, of.auctionUid, startSeq));
@@ -169,5 +179,21 @@ async function watchForStalls(
       throw new PairFailure("stalled", `nothing archived after ${progress.archivedId}`);
     }
     await pause(stallMs / 10, signal);
+  }
+}
+
+/** Ends the pair when the store must be checked: that is done before the next one begins. */
+async function watchStore({ store, keys }: PairOf, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await pause(LOOK_EVERY_MS, signal);
+    if (signal.aborted) return;
+    const [auction, server] = await failing(
+      "store",
+      Promise.all([readAuction(store, keys), serverOf(store)]),
+    );
+    if (auction === null) throw new PairFailure("store", "the store has no auction any more");
+    if (auction.confirmedServer !== server || auction.ahead.size > 0) {
+      throw new PairFailure("store", "the store must be checked");
+    }
   }
 }

@@ -40,6 +40,11 @@ export class Progress {
     this.#betweenBytes += bytes;
   }
 
+  /** Nothing can be archived at present: that is waited for, and is no stall. */
+  archiveIsAway(): void {
+    this.#movedAtMs = performance.now();
+  }
+
   relayed(id: string): void {
     if (compareIds(id, this.#relayedId) > 0) this.#relayedId = id;
   }

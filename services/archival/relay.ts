@@ -8,6 +8,7 @@ import { failing, PairFailure } from "./pair-failure.ts";
 import type { ArchivalMetrics } from "./metrics.ts";
 import type { Progress } from "./progress.ts";
 import type { Partition } from "./record.ts";
+import type { Relayed } from "./relayed.ts";
 
 const READ_ENTRIES = 250;
 export const READ_BLOCK_MS = 1_000;
@@ -21,6 +22,7 @@ export interface RelayTo {
   readonly reader: Store;
   readonly keys: Keys;
   readonly bus: Bus;
+  readonly relayed: Relayed;
   readonly metrics: ArchivalMetrics;
   /** The stream's newest message: the next entry goes right behind it. */
   readonly lastSeq: number;
@@ -35,7 +37,7 @@ export interface RelayTo {
  * @param fail takes what went wrong; the signal aborts then
  */
 export async function relay(
-  { of, reader, keys, bus, metrics, lastSeq, maxAheadBytes }: RelayTo,
+  { of, reader, keys, bus, relayed, metrics, lastSeq, maxAheadBytes }: RelayTo,
   progress: Progress,
   fail: (error: unknown) => void,
   signal: AbortSignal,
@@ -68,6 +70,7 @@ export async function relay(
       while (inFlight >= MAX_IN_FLIGHT) await new Promise<void>((resolve) => (landed = resolve));
       if (signal.aborted) return;
       inFlight++;
+      relayed.saw(entry.lotId, entry.events);
       progress.sending(entry.id, entry.events.length);
       void publish(entry, seq++, afterId);
       afterId = entry.id;

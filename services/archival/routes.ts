@@ -7,6 +7,7 @@ import { KeysUnavailable, type Verify } from "../access/tokens.ts";
 import type { Logger } from "../runtime/log.ts";
 import { openAuction } from "../store/lifecycle.ts";
 import { readAuction } from "../store/lots.ts";
+import type { Dependencies } from "./dependencies.ts";
 import { bidsBefore, resultOf } from "./history.ts";
 import { listDeadLetters, replayDeadLetter } from "./replay.ts";
 import { readState, type StateOf } from "./state.ts";
@@ -25,8 +26,10 @@ const LettersQuery = Type.Object({
   limit: Limit,
 });
 
-export function addRoutes(app: FastifyInstance, of: StateOf, verify: Verify, log: Logger): void {
-  const { store, keys, archive } = of;
+export type Routed = StateOf & Pick<Dependencies, "postgres">;
+
+export function addRoutes(app: FastifyInstance, of: Routed, verify: Verify, log: Logger): void {
+  const { store, keys, archive, postgres } = of;
   const { auctionUid } = of.of;
   app.setErrorHandler(answerError(log));
 
@@ -36,7 +39,9 @@ export function addRoutes(app: FastifyInstance, of: StateOf, verify: Verify, log
     async ({ params, query }) => {
       const [epoch, seq] = (query.before ?? "").split(".").map(Number);
       const before = query.before === undefined ? null : { epoch: epoch!, seq: seq! };
-      return bidsBefore(archive, auctionUid, params.lotId, before, query.limit);
+      return postgres.call(() =>
+        bidsBefore(archive, auctionUid, params.lotId, before, query.limit),
+      );
     },
   );
 
@@ -44,7 +49,7 @@ export function addRoutes(app: FastifyInstance, of: StateOf, verify: Verify, log
     "/internal/v1/lots/:lotId/result",
     { schema: { params: LotParams } },
     async ({ params }, reply) => {
-      const result = await resultOf(archive, auctionUid, params.lotId);
+      const result = await postgres.call(() => resultOf(archive, auctionUid, params.lotId));
       return result ?? refuse(reply, "not_found", "No result of this lot is archived (yet).");
     },
   );

@@ -2,17 +2,18 @@
 import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { AuctionDefinition } from "../store/define-lots.ts";
-import { type Settled, settleDefinition, type Stores } from "./define.ts";
+import { type CheckOf, checkStore } from "./check-store.ts";
+import { type Settled, settleDefinition } from "./define.ts";
 import { withLease } from "./lease.ts";
 import { migrate } from "./migrate.ts";
-import { PairFailure } from "./pair-failure.ts";
+import { failing, PairFailure } from "./pair-failure.ts";
 import { type PairOf, runPair } from "./pair.ts";
 import type { Progress } from "./progress.ts";
 import { backoffMs, type Timing } from "./timing.ts";
 
 export type Phase =
   | "starting"
-  /** The store lost its data: it waits for a restore. */
+  /** The store lost its data, or some of it: that is being put back. */
   | "lost"
   | "serving";
 
@@ -23,9 +24,14 @@ export interface Standing {
   progress: Progress | null;
 }
 
-export interface Serving extends Stores, Omit<PairOf, "bus"> {
+export interface Serving extends Omit<PairOf, "bus">, Omit<CheckOf, "onLost"> {
   readonly definition: AuctionDefinition;
+  /** Of the lease: one for the life of the process. */
+  readonly holder: string;
 }
+
+/** How long one turn waits for NATS before it looks at Redis again. */
+const BUS_WAIT_MS = 1_000;
 
 /** A run that lasted so long was well: the next failure is the first one again. */
 const WELL_MS = 30_000;
@@ -48,26 +54,30 @@ export async function serve(
   }
 }
 
+function checkOf(serving: Serving, standing: Standing): CheckOf {
+  const onLost = () => {
+    standing.phase = "lost";
+    serving.metrics.storeLost.set(1);
+  };
+  return { ...serving, onLost };
+}
+
+function isServing({ metrics }: Serving, standing: Standing): void {
+  standing.phase = "serving";
+  metrics.storeLost.set(0);
+}
+
 async function settle(serving: Serving, standing: Standing, signal: AbortSignal): Promise<void> {
-  const { log, timing, metrics, definition, maxBytes } = serving;
-  while (!signal.aborted) {
-    const ask = (): Promise<Settled> => settleDefinition(serving, definition, maxBytes);
-    const settled = await insist("define the auction", ask, log, timing, signal);
-    if (settled === null) return;
-    metrics.storeLost.set(settled.outcome === "lost" ? 1 : 0);
-    if (settled.outcome !== "lost") {
-      const { why } = settled as { why?: string };
-      if (why === undefined) log.info("the auction is defined");
-      else log.error({ why }, "the rules were refused; the store goes on with those that it has");
-      standing.phase = "serving";
-      return;
-    }
-    if (standing.phase !== "lost") {
-      standing.phase = "lost";
-      log.error("the store lost its data: it has no auction, but events of it exist; restore it");
-    }
-    await pause(backoffMs(timing, Infinity), signal);
+  const { log, timing, definition } = serving;
+  const ask = (): Promise<Settled> => settleDefinition(checkOf(serving, standing), definition);
+  const settled = await insist("define the auction", ask, log, timing, signal);
+  if (settled === null) return;
+  if (settled.outcome === "defined") log.info("the auction is defined");
+  else {
+    const { why } = settled;
+    log.error({ why }, "the rules were refused; the store goes on with those that it has");
   }
+  isServing(serving, standing);
 }
 
 /** One turn of the lease. @returns whether something failed */
@@ -76,26 +86,32 @@ async function runOnce(
   standing: Standing,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const { store, keys, timing, metrics, log } = serving;
-  const bus = await serving.bus().catch(() => null);
-  if (bus === null) return false;
-  const pair: PairOf = { ...serving, bus };
-
+  const { store, keys, timing, metrics, log, relayed, holder } = serving;
   const run = async (leased: AbortSignal): Promise<PairFailure | null> => {
     metrics.leaseHeld.set(1);
+    try {
+      await failing("check", checkStore(checkOf(serving, standing), relayed));
+      isServing(serving, standing);
+    } catch (error) {
+      return error as PairFailure;
+    }
+    const bus = await Promise.race([serving.bus().catch(() => null), pause(BUS_WAIT_MS, leased)]);
+    if (!bus) return null;
     const began = (progress: Progress) => {
       standing.progress = progress;
       log.info({ watermark: progress.archivedId }, "relay and archive began");
     };
-    return runPair(pair, began, leased);
+    return runPair({ ...serving, bus }, began, leased);
   };
-  const ended = await withLease(store, keys, timing.leaseMs, run, signal);
+  const lease = { holder, leaseMs: timing.leaseMs, onOther: () => relayed.forget() };
+  const ended = await withLease(store, keys, lease, run, signal);
   metrics.leaseHeld.set(0);
   standing.progress = null;
   if (ended === null) return false;
   const failure = ended.lost ? new PairFailure("lease", "the lease was lost") : ended.result;
   if (failure === null) return false;
   const { reason, message, cause } = failure;
+  if (reason === "lease" || reason === "publish" || reason === "superseded") relayed.forget();
   metrics.pairRestarts.inc({ reason });
   log.warn({ reason, message, err: cause }, "relay and archive begin anew");
   return true;

@@ -94,22 +94,6 @@ test("how a lot ended is archived when it closes", async () => {
   await auction.expectAllArchived();
 });
 
-test("a store that lost its data is not given a new auction", async () => {
-  const auction = new AuctionUnderTest(servers);
-  const archival = await auction.start();
-  await auction.open();
-  await auction.bid(6);
-  await auction.expectAllArchived();
-  await archival.stop();
-  await wipe(auction);
-
-  const again = await auction.start();
-  await until("it sees it", async () => (await stateOf(again)).phase === "lost");
-  expect(await metric(again, "gavel_archival_store_lost")).toBe(1);
-  expect(await readAuction(auction.store, auction.keys)).toBeNull();
-  expect((await fetch(`${again.internalUrl}/readyz`)).status).toBe(200);
-});
-
 test("a store emptied before anything was archived gets the auction under a higher epoch", async () => {
   const auction = new AuctionUnderTest(servers);
   const archival = await auction.start();

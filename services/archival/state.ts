@@ -90,15 +90,33 @@ async function countDeadLetters({ archive, of }: StateOf): Promise<number> {
   return Number(rows[0]!.count);
 }
 
+/** Entries looked at to say what is not relayed. */
+const UNRELAYED_MAX = 1_000;
+
+/**
+ * What would be lost with Redis's volume. Where this process does not relay, what is not archived is taken
+ * for it: that is never too little.
+ */
+async function readUnrelayed({ store, keys, standing }: StateOf) {
+  const archivedId = async () => (await store.hget(keys.auction, "archivedId")) ?? "0-0";
+  const after = standing.progress?.relayedId ?? (await archivedId());
+  const entries = await store.xrange(keys.outbox, `(${after}`, "+", "COUNT", UNRELAYED_MAX);
+  return entries.map(([id, fields]) => ({ id, events: fields[3]!.split("\n").length }));
+}
+
+function msOf(id: string): number {
+  return Number(id.split("-", 1)[0]);
+}
+
 /** What the gauges show. Asks Redis only, and not for long. @throws when Redis does not answer */
 export async function readGauges(of: StateOf): Promise<Reading> {
   const { store, keys, standing } = of;
   const { progress } = standing;
-  const [pendingBytes, outboxEntries, unarchivedMs, unrelayedMs, nowMs] = await Promise.all([
+  const [pendingBytes, outboxEntries, unarchivedMs, unrelayed, nowMs] = await Promise.all([
     store.hget(keys.auction, "pendingBytes"),
     store.xlen(keys.outbox),
     readOutboxAge(of, null),
-    progress === null ? null : readOutboxAge(of, progress.relayedId),
+    readUnrelayed(of),
     storeClockMs(store),
   ]);
   const watermark = progress === null ? "0-0" : progress.archivedId;
@@ -106,7 +124,8 @@ export async function readGauges(of: StateOf): Promise<Reading> {
     pendingBytes: Number(pendingBytes ?? 0),
     outboxEntries,
     unarchivedMs,
-    unrelayedMs,
+    unrelayedMs: unrelayed[0] === undefined ? 0 : Math.max(0, nowMs - msOf(unrelayed[0].id)),
+    unrelayedEvents: unrelayed.reduce((sum, { events }) => sum + events, 0),
     betweenEntries: progress?.betweenEntries ?? 0,
     watermarkAgeMs: watermark === "0-0" ? null : nowMs - Number(watermark.split("-", 1)[0]),
   };

@@ -1,3 +1,5 @@
+import { fullJitterMs } from "../runtime/breaker.ts";
+
 /** How long the pair of relay and archive waits for what; tests have less patience. */
 export interface Timing {
   /** Without being renewed for so long, the lease goes to another. */
@@ -14,11 +16,10 @@ export const TIMING: Timing = {
   leaseMs: 5_000,
   stallMs: 10_000,
   retainMs: 15 * 60_000,
-  backoffMs: 5_000,
+  backoffMs: 2_000,
 };
 
-/** How long to wait before the nth attempt in a row: twice as long each time, and never all at once. */
+/** How long to wait before the nth attempt in a row: at most twice as long each time, and never all at once. */
 export function backoffMs({ backoffMs: most }: Timing, attempt: number): number {
-  const ceiling = Math.min(most, (most / 25) * 2 ** Math.min(attempt, 10));
-  return ceiling * (0.5 + Math.random() / 2);
+  return fullJitterMs(most / 25, most, attempt);
 }

@@ -23,7 +23,6 @@ export interface AnswersParts {
   readonly maxLotsPerSocket: number;
   /** Whether the lots are known. */
   readonly defined: () => boolean;
-  readonly draining: () => boolean;
   readonly onBid: (outcome: Placement["outcome"] | ProblemCode) => void;
   readonly onResume: (recovered: boolean) => void;
   readonly onRejected: (reason: "invalid" | "unauthenticated" | "too_many_lots") => void;
@@ -166,12 +165,13 @@ export class Answers {
   }
 
   async #placeBid(viewer: Viewer, bid: Message<"place_bid">): Promise<void> {
-    const { batcher, draining, onBid } = this.#parts;
+    const { batcher, onBid } = this.#parts;
     const { lotId, amountMinor, key } = bid;
+    if (viewer.leaving) return; // The close that it is about to get says that no answer means not taken.
     viewer.bidsInFlight++;
     try {
       await viewer.authenticating;
-      const refusal = draining() ? STOPPING : mayBid(viewer);
+      const refusal = mayBid(viewer);
       if (refusal) return this.#refuse(viewer, bid, refusal);
 
       const { bidderId } = viewer.identity!;
@@ -188,7 +188,7 @@ export class Answers {
       onBid(outcome);
       viewer.send({ type: "bid_result", key, accepted: true, ...answer });
     } finally {
-      viewer.bidsInFlight--;
+      viewer.bidAnswered();
     }
   }
 
@@ -203,7 +203,6 @@ export class Answers {
   }
 }
 
-const STOPPING = problem("unavailable", "This process is stopping; reconnect and send it again.");
 const NO_TOKEN = problem("unauthenticated", "Send authenticate first; viewing needs no token.");
 const EXPIRED = problem("unauthenticated", "The token has expired; send authenticate again.");
 const NO_SCOPE = problem("forbidden", "The token's scope does not hold bid.");

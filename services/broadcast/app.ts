@@ -2,19 +2,23 @@
 import { randomUUID } from "node:crypto";
 import { createVerifier } from "../access/tokens.ts";
 import { problemOf } from "../access/problems.ts";
+import { Breaker, keepProbing, logChanges, showBreakers } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry, type Health } from "../runtime/internal.ts";
-import { Lifecycle } from "../runtime/lifecycle.ts";
+import { Lifecycle, pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "../store/batcher.ts";
 import { connectStore, startConnecting, type Store } from "../store/connect.ts";
+import { guardStrategy, STORE_BREAKER } from "../store/guard.ts";
 import { type Keys, keysOf } from "../store/keys.ts";
 import { optimisticStrategy } from "../store/optimistic.ts";
+import { durableStrategy } from "../store/replication.ts";
 import { Answers } from "./answers.ts";
 import type { BroadcastEnv } from "./config.ts";
 import { FanOut } from "./fan-out.ts";
 import { Feed, FEED_TIMEOUT_MS } from "./feed.ts";
 import { Hub } from "./hub.ts";
+import { KeptEntries } from "./kept-entries.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { Positions } from "./positions.ts";
 import { Refill } from "./refill.ts";
@@ -56,16 +60,23 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
   const refill = new Refill({ store, keys, hub, fanOut, clock }, (result) =>
     metrics.refills.inc({ result }),
   );
+  const kept = new KeptEntries();
   const positions = new Positions({
-    ...{ store, keys, hub, refill, clock, log },
+    ...{ store, keys, hub, refill, kept, clock, log },
     onDropped: (lotId, readers) => tellGone(lotId, readers as readonly Viewer[], log),
     onChanged: () => void fanOut.run(),
   });
   const feed = new Feed({
-    ...{ blocking, store, keys, hub, fanOut, refill, positions, clock, log },
+    ...{ blocking, store, keys, hub, fanOut, refill, positions, kept, clock, log },
     onLag: (seconds) => metrics.lag.observe(seconds),
   });
-  const batcher = new Batcher(strategyOf(env, url, keys, bids, lifecycle, metrics), {
+  const redis = new Breaker({ ...STORE_BREAKER, onChange: logChanges(log, "redis") });
+  showBreakers(registry, "gavel_broadcast_", { redis });
+  const chosen = strategyOf(env, url, keys, bids, lifecycle, metrics);
+  const strategy = durableStrategy(chosen, env, url, keys, (stop) =>
+    lifecycle.onStop("replication", stop),
+  );
+  const batcher = new Batcher(guardStrategy(strategy, redis), {
     ...BATCHER_DEFAULTS,
     onError: (error) => log.warn({ err: error }, "bids were not answered by the store"),
   });
@@ -75,7 +86,6 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     verify: createVerifier(env),
     maxLotsPerSocket: env.MAX_LOTS_PER_SOCKET,
     defined: () => positions.defined,
-    draining: () => lifecycle.draining,
     onBid: (outcome) => metrics.bids.inc({ outcome }),
     onResume: (recovered) => metrics.resumes.inc({ result: recovered ? "recovered" : "snapshot" }),
     onRejected: (reason) => metrics.rejected.inc({ reason }),
@@ -88,14 +98,19 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
   });
 
   const stopping = new AbortController();
-  const running = [feed.run(stopping.signal), positions.run(stopping.signal)];
+  const running = [
+    feed.run(stopping.signal),
+    positions.run(stopping.signal),
+    keepProbing(redis, () => bids.ping(), stopping.signal),
+  ];
   lifecycle.onStop("feed", () => {
     stopping.abort();
     return Promise.all(running);
   });
-  const internal = createInternalServer(healthOf(bids, lifecycle), registry);
+  const internal = createInternalServer(healthOf(bids, redis, positions, lifecycle), registry);
   lifecycle.onStop("internal server", () => internal.close());
   lifecycle.onStop("sockets", () => server.drain(env.DRAIN_MS * SOCKETS_SHARE));
+  lifecycle.onStop("notice", () => pause(env.DRAIN_NOTICE_MS));
   try {
     const internalUrl = await internal.listen({ host: env.HOST, port: env.INTERNAL_PORT });
     const port = await server.listen(env.HOST, env.PORT);
@@ -148,13 +163,18 @@ function strategyOf(
   return strategy;
 }
 
-function healthOf(store: Store, lifecycle: Lifecycle): Health {
+function healthOf(
+  store: Store,
+  redis: Breaker,
+  positions: Positions,
+  lifecycle: Lifecycle,
+): Health {
   return {
     async ready() {
       if (lifecycle.draining) return { ready: false, why: "draining" };
       try {
-        await store.ping(); // answers or fails within COMMAND_TIMEOUT_MS, under a second
-        return { ready: true };
+        await redis.call(() => store.ping()); // answers or fails within COMMAND_TIMEOUT_MS, under a second
+        return positions.looked ? { ready: true } : { ready: false, why: "starting" };
       } catch {
         return { ready: false, why: "Redis does not answer" };
       }

@@ -1,6 +1,7 @@
 import Type from "typebox";
 import { TokenEnv } from "../access/config.ts";
 import { ProcessEnv } from "../runtime/env.ts";
+import { DurabilityEnv } from "../store/replication.ts";
 
 export const BroadcastEnv = Type.Object({
   ...ProcessEnv,
@@ -23,6 +24,7 @@ export const BroadcastEnv = Type.Object({
     maximum: 65_535,
     default: 9081,
   }),
+  ...DurabilityEnv,
   BID_STRATEGY: Type.Union([Type.Literal("script"), Type.Literal("optimistic")], {
     description: "How bids are decided: by a script in Redis, or by an optimistic transaction.",
     default: "script",

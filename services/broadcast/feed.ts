@@ -13,6 +13,7 @@ import type { Keys } from "../store/keys.ts";
 import { compareIds, type OutboxEntry, outboxTail, readOutbox } from "../store/outbox.ts";
 import type { FanOut } from "./fan-out.ts";
 import type { Hub } from "./hub.ts";
+import type { KeptEntries } from "./kept-entries.ts";
 import type { Positions } from "./positions.ts";
 import type { Refill } from "./refill.ts";
 import type { StoreClock } from "./store-clock.ts";
@@ -40,6 +41,7 @@ export interface FeedParts {
   readonly fanOut: FanOut;
   readonly refill: Refill;
   readonly positions: Positions;
+  readonly kept: KeptEntries;
   readonly clock: StoreClock;
   readonly log: Logger;
   /** How long ago what was just taken had happened, by Redis's clock. */
@@ -105,8 +107,9 @@ export class Feed {
   }
 
   async #take({ id, lotId, events: text }: OutboxEntry): Promise<void> {
-    const { hub, refill, clock, log, onLag } = this.#parts;
+    const { hub, refill, kept, clock, log, onLag } = this.#parts;
     const events = readEvents(text);
+    if (events !== null) kept.keep(lotId, text, events);
     if (events === null) log.error({ id, lotId }, "an outbox entry cannot be read");
     else onLag(Math.max(0, clock.nowMs() - events.at(-1)!.atMs) / 1000);
     if (events !== null && hub.publish(lotId, events) === "published") return;

@@ -7,7 +7,7 @@ import { BroadcastEnv } from "./config.ts";
 const env = readEnv(BroadcastEnv);
 const log = createLog("broadcast", env.LOG_LEVEL);
 
-await runProcess(log, env.DRAIN_MS, async (lifecycle) => {
+await runProcess(log, env.DRAIN_NOTICE_MS + env.DRAIN_MS, async (lifecycle) => {
   const broadcast = await startBroadcast(env, log);
   lifecycle.onStop("broadcast", () => broadcast.stop());
 });

@@ -4,6 +4,7 @@
  */
 import Type from "typebox";
 import { Compile } from "typebox/compile";
+import { isExactAmount } from "../access/exact-amount.ts";
 import { KEY_PATTERN, LOT_ID_PATTERN, TOKEN_MAX_BYTES } from "../access/limits.ts";
 import type { Problem } from "../access/problems.ts";
 import { MAX_MINOR } from "../lot/money.ts";
@@ -136,6 +137,11 @@ export function readMessage(text: string): Reading {
   const validator = validators[type as ClientMessageType];
   if (validator.Check(value)) {
     const message = value as ClientMessage;
+    if (message.type === "place_bid" && !isExactAmount(text)) {
+      const { key, lotId } = message;
+      const detail = "amountMinor must be integer.";
+      return { ok: false, field: "amountMinor", detail, bid: { key, lotId } };
+    }
     const stray = message.type === "subscribe" ? strayLot(message) : undefined;
     if (stray === undefined) return { ok: true, message };
     return { ok: false, field: "since", detail: `since names ${stray}, which lots does not.` };

@@ -51,7 +51,8 @@ export class Refill {
   async #refill(lotId: string): Promise<Refilled> {
     const position = this.#hub.position(lotId);
     const events = position && (await this.#events(lotId, position));
-    const result = events ? this.#publish(lotId, events) : await this.#put(lotId);
+    // Nothing missed, and asked nevertheless: the lot may stand where it stood, under a higher epoch.
+    const result = events?.length ? this.#publish(lotId, events) : await this.#put(lotId);
     this.#onRefill(result);
     void this.#fanOut.run();
     return result;

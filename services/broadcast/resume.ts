@@ -35,7 +35,7 @@ const READS_MAX = 8;
 export type Done = (missed: readonly Buffer[] | null) => void;
 
 export class Resume {
-  #reads = new Map<string, Promise<Read | null>>();
+  #reads = new Map<string, { wanted: (() => boolean)[]; read: Promise<Read | null> }>();
   #reading = 0;
   #turns: (() => void)[] = [];
   readonly #store: Store;
@@ -73,7 +73,7 @@ export class Resume {
           continue;
         }
         if (position.seq - since.seq > RESUME_MAX_EVENTS) return done(null);
-        const read = await this.#read(lotId, from);
+        const read = await this.#read(lotId, from, wanted);
         if (read === null) return done(null);
         before.push(...read.frames);
         from = read.upTo;
@@ -85,20 +85,29 @@ export class Resume {
   }
 
   /** All that ask for the same share one read: a thousand viewers come back at once. */
-  #read(lotId: string, from: Seen): Promise<Read | null> {
+  #read(lotId: string, from: Seen, wanted: () => boolean): Promise<Read | null> {
     const name = `${lotId} ${from.epoch} ${from.seq}`;
-    let read = this.#reads.get(name);
-    if (!read) {
-      read = this.#readInTurn(lotId, from).finally(() => this.#reads.delete(name));
-      this.#reads.set(name, read);
+    const going = this.#reads.get(name);
+    if (going) {
+      going.wanted.push(wanted);
+      return going.read;
     }
+    const all = [wanted];
+    const read = this.#readInTurn(lotId, from, all).finally(() => this.#reads.delete(name));
+    this.#reads.set(name, { wanted: all, read });
     return read;
   }
 
-  async #readInTurn(lotId: string, from: Seen): Promise<Read | null> {
+  /** A read that nobody waits for any more by its turn is left out: asking anew must not pile them up. */
+  async #readInTurn(
+    lotId: string,
+    from: Seen,
+    wanted: readonly (() => boolean)[],
+  ): Promise<Read | null> {
     if (this.#reading >= READS_MAX) await new Promise<void>((turn) => this.#turns.push(turn));
     else this.#reading++;
     try {
+      if (!wanted.some((each) => each())) return null;
       const events = await eventsSince(this.#store, this.#keys, lotId, from, RESUME_MAX_EVENTS + 1);
       return events && readOf(events, from);
     } finally {

@@ -191,8 +191,8 @@ export class StreamServer {
 
   /**
    * Takes no more viewers, and asks those here to come back elsewhere: slice by slice, each told to
-   * wait a little, so that they do not all arrive at once. A viewer with a bid under way waits for its
-   * answer, up to the last slice. Takes `withinMs` at most.
+   * wait a little, so that they do not all arrive at once. A viewer with bids under way gets their
+   * answers first. Takes `withinMs` at most.
    */
   async drain(withinMs: number): Promise<void> {
     this.#draining = true;
@@ -200,11 +200,10 @@ export class StreamServer {
     const endMs = performance.now() + withinMs;
     const slicesMs = withinMs / 2;
     for (let slice = DRAIN_SLICES; slice > 0 && this.count > 0; slice--) {
-      const open = [...this.#viewers.keys()].filter((viewer) => !viewer.closed);
-      const ready = slice === 1 ? open : open.filter(({ bidsInFlight }) => bidsInFlight === 0);
-      for (const viewer of ready.slice(0, Math.ceil(open.length / slice))) {
+      const open = [...this.#viewers.keys()].filter(({ closed, leaving }) => !closed && !leaving);
+      for (const viewer of open.slice(0, Math.ceil(open.length / slice))) {
         const retryAfterMs = Math.round(Math.random() * slicesMs);
-        viewer.close("restarting", JSON.stringify({ retryAfterMs }));
+        viewer.leave(JSON.stringify({ retryAfterMs }));
       }
       if (open.length > 0) await pause(slicesMs / DRAIN_SLICES);
     }

@@ -41,6 +41,8 @@ export class Viewer implements Reader {
   /** Since the last ping. */
   heard = true;
   closed = false;
+  /** What it is told when it goes; null while it stays. */
+  #leavingHint: string | null = null;
   #strikes = 0;
   #allowance: number;
   #allowanceAtMs = performance.now();
@@ -93,6 +95,21 @@ export class Viewer implements Reader {
   /** A ping, which is no message. */
   writeControl(frame: Buffer): void {
     if (!this.closed) this.#socket.write(frame);
+  }
+
+  get leaving(): boolean {
+    return this.#leavingHint !== null;
+  }
+
+  /** Closes it as soon as its bids under way are answered; those that come from now on are not taken. */
+  leave(hint: string): void {
+    this.#leavingHint = hint;
+    if (this.bidsInFlight === 0) this.close("restarting", hint);
+  }
+
+  bidAnswered(): void {
+    this.bidsInFlight--;
+    if (this.#leavingHint !== null) this.leave(this.#leavingHint);
   }
 
   /** Nothing is written after it. The socket is gone soon, whether or not the viewer reads. */

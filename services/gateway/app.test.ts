@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { PROBLEMS } from "../access/problems.ts";
+import { Breaker } from "../runtime/breaker.ts";
 import { createRegistry } from "../runtime/internal.ts";
 import { createLog } from "../runtime/log.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy } from "../store/batcher.ts";
@@ -7,6 +8,7 @@ import { connectStore } from "../store/connect.ts";
 import { keysOf } from "../store/keys.ts";
 import { until } from "../testing/until.ts";
 import { createApp } from "./app.ts";
+import { ARCHIVAL_BREAKER } from "./history.ts";
 import { createMetrics } from "./metrics.ts";
 
 // Never connects: what is tested here never asks the store.
@@ -15,6 +17,7 @@ store.on("error", () => {});
 const keys = keysOf("app-test");
 const app = await createApp({
   ...{ store, keys, streamUrl: "ws://localhost:8081/v1/stream", archivalUrl: "http://localhost" },
+  archival: new Breaker(ARCHIVAL_BREAKER),
   log: createLog("app-test", "silent"),
   metrics: createMetrics(createRegistry("gateway"), () => 0),
   batcher: new Batcher(scriptStrategy(store, keys), BATCHER_DEFAULTS),

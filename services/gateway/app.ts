@@ -2,17 +2,21 @@
 import type { AddressInfo } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { createVerifier } from "../access/tokens.ts";
+import { Breaker, keepProbing, logChanges, showBreakers } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry } from "../runtime/internal.ts";
-import { Lifecycle } from "../runtime/lifecycle.ts";
+import { Lifecycle, pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "../store/batcher.ts";
 import { connectStore, startConnecting, type Store, storeClockMs } from "../store/connect.ts";
+import { guardStrategy, STORE_BREAKER } from "../store/guard.ts";
 import { keysOf, type Keys } from "../store/keys.ts";
 import { optimisticStrategy } from "../store/optimistic.ts";
+import { durableStrategy } from "../store/replication.ts";
 import { startClock } from "./clock.ts";
 import type { GatewayEnv } from "./config.ts";
 import { collectDocument, documentRoutes } from "./documents.ts";
+import { ARCHIVAL_BREAKER } from "./history.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { refuseOtherMethods } from "./methods.ts";
 import { pageRoutes } from "./page.ts";
@@ -53,8 +57,18 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
   const store = openStore(redisUrl, "gavel-gateway", log, lifecycle);
   bids.on("ready", () => metrics.storeUp.set(1)).on("close", () => metrics.storeUp.set(0));
 
-  const strategy = chooseStrategy(env, { bids, redisUrl, keys, log, lifecycle, metrics });
-  const batcher = new Batcher(strategy, {
+  const redis = new Breaker({ ...STORE_BREAKER, onChange: logChanges(log, "redis") });
+  const archival = new Breaker({ ...ARCHIVAL_BREAKER, onChange: logChanges(log, "archival") });
+  showBreakers(registry, "gavel_gateway_", { redis, archival });
+  const probing = new AbortController();
+  void keepProbing(redis, () => storeClockMs(bids), probing.signal);
+  lifecycle.onStop("probes", () => probing.abort());
+
+  const chosen = chooseStrategy(env, { bids, redisUrl, keys, log, lifecycle, metrics });
+  const strategy = durableStrategy(chosen, env, redisUrl, keys, (stop) =>
+    lifecycle.onStop("replication", stop),
+  );
+  const batcher = new Batcher(guardStrategy(strategy, redis), {
     ...BATCHER_DEFAULTS,
     onBatch: (size, tookMs) => {
       metrics.batchBids.observe(size);
@@ -65,26 +79,33 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
 
   const ready = async () => {
     if (lifecycle.draining) return { ready: false, why: "draining" };
-    return storeClockMs(bids).then(
-      () => ({ ready: true }),
-      () => ({ ready: false, why: "the store does not answer" }),
-    );
+    return redis
+      .call(() => storeClockMs(bids))
+      .then(
+        () => ({ ready: true }),
+        () => ({ ready: false, why: "the store does not answer" }),
+      );
   };
   const internal = createInternalServer({ ready }, registry);
   lifecycle.onStop("internal server", () => internal.close());
 
-  lifecycle.onStop("clock", startClock({ store, keys, log, metrics }));
-
   const app = await createApp({
-    ...{ log, metrics, batcher, verify, store, keys },
+    ...{ log, metrics, batcher, verify, store, keys, archival },
     allowedOrigins: new Set(env.ALLOWED_ORIGINS.split(/[\s,]+/).filter(Boolean)),
     streamUrl: env.STREAM_URL,
     archivalUrl: env.ARCHIVAL_URL,
   });
+  // A connection that is closed with an answer fails nobody; one that is closed while it idles may.
+  app.server.prependListener("request", (_request, response) => {
+    if (lifecycle.draining) response.shouldKeepAlive = false;
+  });
   lifecycle.onStop("server", () => app.close());
+  lifecycle.onStop("notice", () => pause(env.DRAIN_NOTICE_MS));
 
   const internalUrl = await listen(internal, env.HOST, env.INTERNAL_PORT);
   const url = await listen(app as unknown as FastifyInstance, env.HOST, env.PORT);
+  // Given up first, so that another gateway's clock goes on at once.
+  lifecycle.onStop("clock", startClock({ store, keys, log, metrics }));
   log.info({ url, internalUrl, auctionUid: env.AUCTION_UID }, "gateway takes bids");
   return { url, internalUrl, stop: () => lifecycle.stop() };
 }

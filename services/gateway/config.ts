@@ -1,6 +1,7 @@
 import Type from "typebox";
 import { TokenEnv } from "../access/config.ts";
 import { ProcessEnv } from "../runtime/env.ts";
+import { DurabilityEnv } from "../store/replication.ts";
 
 /** What a gateway reads from its environment. */
 export const GatewayEnv = Type.Object({
@@ -38,6 +39,7 @@ export const GatewayEnv = Type.Object({
     description: "How bids are decided: by a script in Redis, or by optimistic transactions.",
     default: "script",
   }),
+  ...DurabilityEnv,
   ALLOWED_ORIGINS: Type.String({
     description:
       "Origins of other sites whose pages may call this gateway, separated by commas, compared exactly. None by default: only its own page may.",

@@ -2,6 +2,7 @@
 import { Value } from "typebox/value";
 import { problem } from "../access/problems.ts";
 import type { BidAccepted } from "../lot/events.ts";
+import type { Breaker } from "../runtime/breaker.ts";
 import type { Store } from "../store/connect.ts";
 import { eventsBefore } from "../store/history.ts";
 import type { Keys } from "../store/keys.ts";
@@ -10,14 +11,24 @@ import { fromStore } from "./from-store.ts";
 import { Refused } from "./refuse.ts";
 import { type History, HistoryAnswer } from "./schemas.ts";
 
-const ARCHIVAL_TIMEOUT_MS = 1_000;
-/** Reads of the store for one page: more events than bids make a page need several. */
+/** Every answer to a bidder is due within a second. */
+const ARCHIVAL_TIMEOUT_MS = 900;
+
+/** One that hangs must not hold a second of every request for old bids. */
+export const ARCHIVAL_BREAKER = { failures: 5, waitMs: 200, waitMaxMs: 2_000 } as const;
+/**
+ * Reads of the store for one page, and entries of the first; each next one takes twice as many. An entry
+ * may hold the events of 256 bids: who reads as many as the page has bids may read a hundred times too much.
+ */
 const MAX_READS = 8;
+const FIRST_ENTRIES = 4;
 
 export interface HistoryOptions {
   readonly store: Store;
   readonly keys: Keys;
   readonly archivalUrl: string;
+  /** Of the archival tier. */
+  readonly archival: Breaker;
 }
 
 /**
@@ -46,7 +57,8 @@ async function readRecent(
   const bids: BidAccepted[] = [];
   let at = before;
   for (let reads = 0; reads < MAX_READS && bids.length < limit; reads++) {
-    const { events, complete } = await eventsBefore(store, keys, lotId, at, limit);
+    const entries = Math.min(limit, FIRST_ENTRIES << reads);
+    const { events, complete } = await eventsBefore(store, keys, lotId, at, entries);
     bids.push(...events.filter((event) => event.type === "bid_accepted"));
     at = events.at(-1) ?? at;
     if (complete && bids.length <= limit) return { bids: bids.map(shown), nextCursor: null };
@@ -63,7 +75,7 @@ function shown({ bidId, bidderId, amountMinor, epoch, seq, atMs: placedAtMs }: B
 }
 
 async function readArchived(
-  { archivalUrl }: HistoryOptions,
+  { archivalUrl, archival }: HistoryOptions,
   lotId: string,
   before: Seen | null,
   limit: number,
@@ -72,12 +84,13 @@ async function readArchived(
   if (before !== null) query.set("before", cursorOf(before));
   const url = new URL(`/internal/v1/lots/${lotId}/bids?${query}`, archivalUrl);
   try {
-    const answer = await fetch(url, {
-      redirect: "error",
-      signal: AbortSignal.timeout(ARCHIVAL_TIMEOUT_MS),
+    const { status, text } = await archival.call(async () => {
+      const signal = AbortSignal.timeout(ARCHIVAL_TIMEOUT_MS);
+      const answer = await fetch(url, { redirect: "error", signal });
+      return { status: answer.status, text: await answer.text() };
     });
-    if (answer.status !== 200) throw new Error(`archival answered ${answer.status}`);
-    return Value.Parse(HistoryAnswer, await answer.json());
+    if (status !== 200) throw new Error(`archival answered ${status}`);
+    return Value.Parse(HistoryAnswer, JSON.parse(text));
   } catch (error) {
     throw new Refused(
       problem("unavailable", "Older bids are in the archive, which cannot be asked at present."),

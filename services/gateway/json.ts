@@ -1,10 +1,8 @@
+import { isExactAmount } from "../access/exact-amount.ts";
 import { invalid } from "./refuse.ts";
 import type { Server } from "./server.ts";
 
 const BOM = "\ufeff";
-
-/** A fraction other than zeros. */
-const FRACTION = /\d\.0*[1-9]/;
 
 /**
  * Bodies are JSON and nothing else. A number is taken for the integer that it denotes; an amount that
@@ -19,7 +17,7 @@ export function readJsonStrictly(app: Server): void {
     (request, text, done) => {
       if (text.startsWith(BOM)) return done(invalid("body", "begins with a byte order mark"));
       return parse(request, text, (error, body?: { amountMinor?: unknown } | null) => {
-        if (!error && FRACTION.test(text) && Number.isInteger(body?.amountMinor)) {
+        if (!error && Number.isInteger(body?.amountMinor) && !isExactAmount(text)) {
           return done(invalid("amountMinor", "must be integer"));
         }
         done(error, body);

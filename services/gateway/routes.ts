@@ -2,6 +2,7 @@
 import { problem } from "../access/problems.ts";
 import type { Lot } from "../lot/lot.ts";
 import { viewOf } from "../lot/view.ts";
+import type { Breaker } from "../runtime/breaker.ts";
 import { type Store, storeClockMs } from "../store/connect.ts";
 import type { Keys } from "../store/keys.ts";
 import { readAuction, readLots, type StoredAuction } from "../store/lots.ts";
@@ -25,6 +26,7 @@ export interface ReadOptions {
   readonly keys: Keys;
   readonly streamUrl: string;
   readonly archivalUrl: string;
+  readonly archival: Breaker;
 }
 
 /** Lots read from the store at once while a page is filled. */

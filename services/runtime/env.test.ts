@@ -13,7 +13,7 @@ test("text becomes numbers, what is missing or empty becomes its default, the re
   const env = { PORT: "9000", REDIS_URL_FILE: "/r", LOG_LEVEL: "", OTHER: "x" };
   expect(readEnv(schema, env)).toEqual({
     ...{ PORT: 9000, REDIS_URL_FILE: "/r", LOG_LEVEL: "info" },
-    ...{ DRAIN_MS: 10_000, STRATEGY: "script" },
+    ...{ DRAIN_MS: 10_000, DRAIN_NOTICE_MS: 0, STRATEGY: "script" },
   });
 });
 

@@ -15,6 +15,13 @@ export const ProcessEnv = {
     maximum: 600_000,
     default: 10_000,
   }),
+  DRAIN_NOTICE_MS: Type.Integer({
+    description:
+      "How long a process that was told to stop goes on as before, but for its readiness and for keeping connections alive, so that whoever sends it work can notice; in ms, before DRAIN_MS begins.",
+    minimum: 0,
+    maximum: 60_000,
+    default: 0,
+  }),
 };
 
 /**

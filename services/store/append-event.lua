@@ -17,6 +17,18 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Which run of which Redis this is: as which-server.ts names it.
+local function server_name()
+  return string.match(redis.call("INFO", "server"), "run_id:(%w+)")
+end
+
+-- Whether this server may decide: what it has was compared, or nobody guards it. INFO costs some 20 µs:
+-- for scripts that run seldom. place-bids.lua is told by its caller.
+local function is_confirmed(auction)
+  local confirmed = redis.call("HGET", auction, "confirmedServer")
+  return not confirmed or confirmed == server_name()
+end
+
 -- nil where there is no such lot.
 local function read_lot(key, lot_id)
   local f = redis.call("HMGET", key, "status", "epoch", "seq", "atMs", "opensAtMs", "closesAtMs",

@@ -5,10 +5,12 @@ is result() of lot/lifecycle.ts.
 
 KEYS[1] auction  KEYS[2] outbox  KEYS[3] due, then for each lot: lot hash, events stream, closing
 ARGV    the lotId of each lot
-Reply   {nowMs, lotId of each lot that was closed ...}
+Reply   {nowMs} where this server is not confirmed: nothing was done
+        {nowMs, lotId of each lot that was closed ...}
 --]]
 local clock = now_ms()
 local reply = {clock}
+if not is_confirmed(KEYS[1]) then return reply end
 local increments = cjson.decode(redis.call("HGET", KEYS[1], "increments"))
 for i, lot_id in ipairs(ARGV) do
   local at = 1 + 3 * i

@@ -13,6 +13,11 @@ const scripts = {
   defineLots: script("define-lots"),
   holdLease: { ...script("hold-lease"), numberOfKeys: 1 },
   trimOutbox: { ...script("trim-outbox"), numberOfKeys: 2 },
+  claimEvents: { ...script("claim-events"), numberOfKeys: 2 },
+  confirmServer: { ...script("confirm-server"), numberOfKeys: 2 },
+  restoreAnswers: { ...script("restore-answers"), numberOfKeys: 3 },
+  restoreLot: { ...script("restore-lot"), numberOfKeys: 5 },
+  restoreAuction: script("restore-auction"),
 };
 
 type Arguments = (string | number)[];
@@ -27,6 +32,11 @@ declare module "ioredis" {
     defineLots(keys: number, ...keysAndArguments: Arguments): Result<[string, string?], Context>;
     holdLease(...keysAndArguments: Arguments): Result<[0 | 1, number], Context>;
     trimOutbox(...keysAndArguments: Arguments): Result<[number, number], Context>;
+    claimEvents(...keysAndArguments: Arguments): Result<0 | 1, Context>;
+    confirmServer(...keysAndArguments: Arguments): Result<0 | 1, Context>;
+    restoreAnswers(...keysAndArguments: Arguments): Result<1, Context>;
+    restoreLot(...keysAndArguments: Arguments): Result<0 | 1, Context>;
+    restoreAuction(keys: number, ...keysAndArguments: Arguments): Result<0 | 1, Context>;
   }
 }
 

@@ -10,15 +10,30 @@ ARGV[2] the lots in the order of their keys, JSON: [{lotId, fields: {…}, withd
 ARGV[3] the lotIds that the caller found in the store, JSON, as the hash has them; "" for none
 
 Reply   {"defined"} | {"refused", why} | {"again"}: the store changed since the caller looked
+        {"unconfirmed"}: nothing was done
 --]]
 local auction, lots = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 local clock = now_ms()
-local known = redis.call("HMGET", KEYS[1], "lotIds", "termsHash", "opensAtMs", "keysBucket", "pendingBytes")
+local known = redis.call("HMGET", KEYS[1], "lotIds", "termsHash", "opensAtMs", "keysBucket", "pendingBytes",
+  "stamped")
 if (known[1] or "") ~= ARGV[3] then return {"again"} end
+if not is_confirmed(KEYS[1]) then return {"unconfirmed"} end
+for i, definition in ipairs(lots) do
+  local was = redis.call("HMGET", KEYS[1 + 3 * i], "status", "seq")
+  if was[1] == "withdrawn" and definition.fields and not definition.withdrawn then
+    return {"refused", "lot " .. definition.lotId .. " was withdrawn: it stays so"}
+  end
+  if not definition.fields and tonumber(was[2] or "0") > 0 then
+    return {"refused", "lot " .. definition.lotId .. " has events, and cannot be dropped: withdraw it"}
+  end
+end
 
-local frozen = tonumber(known[3]) and clock >= tonumber(known[3])
+local frozen = tonumber(known[3]) and (known[6] or clock >= tonumber(known[3]))
 if frozen and known[2] ~= auction.termsHash then
   return {"refused", "the auction is open: its lots and rules are frozen"}
+end
+if frozen and auction.opensAtMs ~= "" and auction.opensAtMs ~= known[3] then
+  return {"refused", "the auction is open: its opening is recorded and never changes"}
 end
 
 if frozen then
@@ -35,7 +50,7 @@ end
 
 local fields = {}
 for name, value in pairs(auction) do
-  if not (name == "opensAtMs" and value == "") or not known[3] then
+  if not (name == "opensAtMs" and frozen) then
     fields[#fields + 1] = name
     fields[#fields + 1] = value
   end
@@ -70,12 +85,17 @@ for i, definition in ipairs(lots) do
       if redis.call("HGET", key, "status") == "scheduled" then
         redis.call("ZADD", KEYS[3], whole(opens), lot_id)
       end
+    else
+      redis.call("HDEL", key, "opensAtMs", "definedCloseMs")
+      redis.call("ZREM", KEYS[3], lot_id)
     end
     if closes then redis.call("HSET", key, "definedCloseMs", whole(closes)) end
   end
 
   local lot = read_lot(key, lot_id)
-  if lot and (lot.status == "scheduled" or lot.status == "open") then
+  -- A lot whose time is over is close-lots' alone: bids on it were refused as late already.
+  local over = lot and frozen and lot.closes and clock >= lot.closes
+  if lot and not over and (lot.status == "scheduled" or lot.status == "open") then
     lot.at = math.max(lot.at, clock)
     if definition.withdrawn then
       lot.status, lot.moved = "withdrawn", true

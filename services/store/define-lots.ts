@@ -41,12 +41,21 @@ function termsHashOf(definition: AuctionDefinition): string {
   return hash({ currency, minorUnitDigits, rules, lots });
 }
 
-function hash(value: unknown): string {
-  return createHash("sha256").update(JSON.stringify(value)).digest("hex").slice(0, 32);
+/** Whatever order the fields stand in: the archive's JSON has its own. */
+function hash(value: object): string {
+  const text = JSON.stringify(value, (_, part: unknown) =>
+    typeof part === "object" && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+  return createHash("sha256").update(text).digest("hex").slice(0, 32);
 }
 
 export type Defined =
-  { readonly outcome: "defined" } | { readonly outcome: "refused"; readonly why: string };
+  | { readonly outcome: "defined" }
+  | { readonly outcome: "refused"; readonly why: string }
+  /** What this server has must be compared first; nothing was done. */
+  | { readonly outcome: "unconfirmed" };
 
 /**
  * Writes an auction's rules and lots. Repeating it changes nothing. Once the auction is open, only
@@ -60,42 +69,17 @@ export async function defineLots(
   definition: AuctionDefinition,
   { epoch = 1, maxPendingBytes }: { epoch?: number; maxPendingBytes: number },
 ): Promise<Defined> {
-  const { uid, name, title, currency, minorUnitDigits, opensAtMs, rules, lots } = definition;
+  const { lots } = definition;
   for (;;) {
     const [known, knownEpoch] = await store.hmget(keys.auction, "lotIds", "epoch");
     const lotIds = lots.map(({ lotId }) => lotId);
     const dropped = (JSON.parse(known ?? "[]") as string[]).filter((id) => !lotIds.includes(id));
-    const fields = {
-      uid,
-      name,
-      title,
-      currency,
-      minorUnitDigits: String(minorUnitDigits),
-      opensAtMs: text(opensAtMs),
-      lotIds: JSON.stringify(lotIds),
-      increments: JSON.stringify(rules.increments.map((band) => [band.fromMinor, band.stepMinor])),
-      windowMs: String(rules.antiSniping.windowMs),
-      extensionMs: String(rules.antiSniping.extensionMs),
-      maxExtensions: String(rules.antiSniping.maxExtensions),
-      maxAmountMinor: String(rules.maxAmountMinor),
-      reserveDisclosure: rules.reserveDisclosure,
-      maxPendingBytes: String(maxPendingBytes),
-      epoch: knownEpoch ?? String(epoch),
-      rulesHash: rulesHashOf(definition),
-      termsHash: termsHashOf(definition),
-    };
+    const fields = fieldsOf(definition, Number(knownEpoch ?? epoch), maxPendingBytes);
     const definitions = [
       ...lots.map((lot) => ({
         lotId: lot.lotId,
         withdrawn: lot.withdrawn,
-        fields: {
-          lotId: lot.lotId,
-          title: lot.title,
-          startMinor: String(lot.startMinor),
-          reserveMinor: text(lot.reserveMinor),
-          closesAtMs: text(lot.closesAtMs),
-          lastsMs: text(lot.lastsMs),
-        },
+        fields: lotFieldsOf(lot),
       })),
       ...dropped.map((lotId) => ({ lotId })),
     ];
@@ -109,9 +93,45 @@ export async function defineLots(
       ...[JSON.stringify(fields), JSON.stringify(definitions), known ?? ""],
     );
     if (word === "refused") return { outcome: word, why: why ?? "" };
-    if (word === "defined") return { outcome: word };
+    if (word === "defined" || word === "unconfirmed") return { outcome: word };
     // "again": somebody else defined it between our look and our call. Look again.
   }
+}
+
+/** An auction as its hash keeps it. */
+export function fieldsOf(
+  definition: AuctionDefinition,
+  epoch: number,
+  maxPendingBytes: number,
+): Record<string, string> {
+  const { uid, name, title, currency, minorUnitDigits, opensAtMs, rules, lots } = definition;
+  return {
+    ...{ uid, name, title, currency, minorUnitDigits: String(minorUnitDigits) },
+    opensAtMs: text(opensAtMs),
+    lotIds: JSON.stringify(lots.map(({ lotId }) => lotId)),
+    increments: JSON.stringify(rules.increments.map((band) => [band.fromMinor, band.stepMinor])),
+    windowMs: String(rules.antiSniping.windowMs),
+    extensionMs: String(rules.antiSniping.extensionMs),
+    maxExtensions: String(rules.antiSniping.maxExtensions),
+    maxAmountMinor: String(rules.maxAmountMinor),
+    reserveDisclosure: rules.reserveDisclosure,
+    maxPendingBytes: String(maxPendingBytes),
+    epoch: String(epoch),
+    rulesHash: rulesHashOf(definition),
+    termsHash: termsHashOf(definition),
+  };
+}
+
+/** What a lot's hash keeps of its definition. */
+export function lotFieldsOf(lot: LotDefinition): Record<string, string> {
+  return {
+    lotId: lot.lotId,
+    title: lot.title,
+    startMinor: String(lot.startMinor),
+    reserveMinor: text(lot.reserveMinor),
+    closesAtMs: text(lot.closesAtMs),
+    lastsMs: text(lot.lastsMs),
+  };
 }
 
 function text(value: number | null): string {

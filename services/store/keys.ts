@@ -8,6 +8,12 @@ export interface Keys {
   readonly outbox: string;
   readonly due: string;
   readonly answers: readonly [string, string];
+  /** There while a restore writes. */
+  readonly restoring: string;
+  /** What others have of what this store lost. */
+  readonly claims: string;
+  /** A channel that nobody listens to: what is published there reaches every replica. */
+  readonly round: string;
   lot(lotId: string): LotKeys;
   /** Who may do the named work of this partition at present. */
   lease(work: "clock" | "relay"): string;
@@ -26,6 +32,9 @@ export function keysOf(auctionUid: string, partition = 0): Keys {
     outbox: `${tag}:outbox`,
     due: `${tag}:due`,
     answers: [`${tag}:keys:0`, `${tag}:keys:1`],
+    restoring: `${tag}:restoring`,
+    claims: `${tag}:claims`,
+    round: `${tag}:round`,
     lot: (lotId) => ({
       lot: `${tag}:lot:${lotId}`,
       events: `${tag}:events:${lotId}`,

@@ -127,26 +127,71 @@ test("an open auction takes withdrawals and later closes, and refuses all else w
   expect(await place(keys, 9_000, "b")).toMatchObject({ outcome: "withdrawn" });
 });
 
+test("an opening that was stamped never moves, whatever opening the definition names later", async () => {
+  const { definition, keys } = await defineAndOpen(store);
+  await place(keys, 1_000);
+  const before = [await readAuction(store, keys), await lots(keys)];
+  const inTwoHours = (await storeClockMs(store)) + 7_200_000;
+  const moved = { ...definition, opensAtMs: inTwoHours };
+  expect(await define(moved)).toMatchObject({ outcome: "refused" });
+  expect(await define({ ...moved, currency: "JPY" })).toMatchObject({ outcome: "refused" });
+  expect([await readAuction(store, keys), await lots(keys)]).toEqual(before);
+});
+
+test("an opening that the definition no longer names is forgotten before it comes", async () => {
+  const opensAtMs = (await storeClockMs(store)) + 7_200_000;
+  const definition = auctionDefinition({ opensAtMs });
+  const keys = keysOf(definition.uid);
+  await define(definition);
+  await define({ ...definition, opensAtMs: null });
+  expect(await lots(keys)).toMatchObject([{ opensAtMs: null }]);
+  expect(await openAuction(store, keys, ["lot-1"])).toBeLessThan(opensAtMs);
+  expect(await place(keys, 1_000)).toMatchObject({ outcome: "accepted" });
+});
+
+test("a withdrawn lot stays withdrawn, and stays in the list", async () => {
+  const withdrawn = lotDefinition("a", { withdrawn: true });
+  const definition = auctionDefinition({ lots: [withdrawn, lotDefinition("b")] });
+  await define(definition);
+  for (const changed of [[lotDefinition("a"), lotDefinition("b")], [lotDefinition("b")]]) {
+    expect(await define({ ...definition, lots: changed })).toMatchObject({ outcome: "refused" });
+  }
+});
+
+test("a lot whose time is over is neither reopened by a later close nor withdrawn", async () => {
+  const over = lotDefinition("lot-1", { lastsMs: 30 });
+  const { definition, keys } = await defineAndOpen(store, { lots: [over] });
+  const { closesAtMs } = (await lots(keys))[0]!;
+  await until("its time is over", async () => (await storeClockMs(store)) > closesAtMs!);
+  const late = { lastsMs: 60_000, withdrawn: true };
+  await define({ ...definition, lots: [lotDefinition("lot-1", { ...late, withdrawn: false })] });
+  await define({ ...definition, lots: [lotDefinition("lot-1", late)] });
+  expect(await place(keys, 1_000)).toMatchObject({ outcome: "closed" });
+  expect(await events(keys)).toEqual([]);
+});
+
 test("lots open and close when their time comes, once, with the result of lot/lifecycle.ts", async () => {
   const all = [
     lotDefinition("bought", { lastsMs: 300 }),
+    lotDefinition("met", { lastsMs: 300, reserveMinor: 1_000 }),
     lotDefinition("unmet", { lastsMs: 300, reserveMinor: 5_000 }),
     lotDefinition("unwanted", { lastsMs: 300 }),
     lotDefinition("later", { lastsMs: 60_000 }),
   ];
   const { keys } = await defineAndOpen(store, { lots: all });
   const opened = await passTime(store, keys);
-  expect([...opened.opened].sort()).toEqual(["bought", "later", "unmet", "unwanted"]);
-  for (const lotId of ["bought", "unmet"]) await place(keys, 1_000, lotId);
+  expect([...opened.opened].sort()).toEqual(["bought", "later", "met", "unmet", "unwanted"]);
+  for (const lotId of ["bought", "met", "unmet"]) await place(keys, 1_000, lotId);
   const open = await lots(keys);
-  const passed = await until("three lots have closed", async () => {
+  const passed = await until("four lots have closed", async () => {
     const { closed, nextMs } = await passTime(store, keys);
     return closed.length > 0 ? { closed, nextMs } : null;
   });
-  expect([...passed.closed].sort()).toEqual(["bought", "unmet", "unwanted"]);
-  expect(passed.nextMs).toBe(open[3]!.closesAtMs);
+  expect([...passed.closed].sort()).toEqual(["bought", "met", "unmet", "unwanted"]);
+  expect(passed.nextMs).toBe(open[4]!.closesAtMs);
   const closes = (await events(keys)).filter(({ type }) => type === "lot_closed");
-  expect(closes).toHaveLength(3);
+  expect(closes).toHaveLength(4);
+  expect(closes).toContainEqual(expect.objectContaining({ lotId: "met", outcome: "sold" }));
   for (const event of closes) {
     const lot = open.find(({ lotId }) => lotId === event.lotId)!;
     expect(due(lot, event.atMs)).toEqual([event]);

@@ -3,6 +3,7 @@ import type { Lot, LotStatus } from "../lot/lot.ts";
 import type { Rules } from "../lot/terms.ts";
 import type { Store } from "./connect.ts";
 import type { Keys } from "./keys.ts";
+import type { Seen } from "./place-bids.ts";
 
 /** An auction as the store keeps it. */
 export interface StoredAuction {
@@ -25,6 +26,10 @@ export interface StoredAuction {
   /** Outbox ids: what Postgres has committed, and up to where the outbox was trimmed. */
   readonly archivedId: string;
   readonly trimmedId: string;
+  /** Which server may decide (which-server.ts); null where nobody guards the store. */
+  readonly confirmedServer: string | null;
+  /** Events that a process knew of and the store did not have, by lot. */
+  readonly ahead: ReadonlyMap<string, Seen>;
 }
 
 /** Null where this store does not know the auction (yet). */
@@ -65,7 +70,21 @@ export function auctionOf(fields: Record<string, string>): StoredAuction {
     maxPendingBytes: Number(field("maxPendingBytes")),
     archivedId: fields["archivedId"] ?? "0-0",
     trimmedId: fields["trimmedId"] ?? "0-0",
+    confirmedServer: fields["confirmedServer"] ?? null,
+    ahead: aheadOf(fields),
   };
+}
+
+const AHEAD = "ahead:";
+
+function aheadOf(fields: Record<string, string>): Map<string, Seen> {
+  const names = Object.keys(fields).filter((name) => name.startsWith(AHEAD));
+  return new Map(
+    names.map((name) => {
+      const [epoch, seq] = fields[name]!.split("-").map(Number);
+      return [name.slice(AHEAD.length), { epoch: epoch!, seq: seq! }];
+    }),
+  );
 }
 
 /** The lots asked for, in that order; null for each that the store does not know. */

@@ -5,14 +5,17 @@ lots is open-lots.lua's.
 
 KEYS[1] auction  KEYS[2] due, then the hash of each lot
 ARGV    the lotId of each lot
-Reply   {"undefined"} | {"opens", opensAtMs}
+Reply   {"undefined"}: no auction here, or this server is not confirmed | {"opens", opensAtMs}
 --]]
 local stamped = redis.call("HGET", KEYS[1], "opensAtMs")
-if not stamped then return {"undefined"} end
+if not stamped or not is_confirmed(KEYS[1]) then return {"undefined"} end
 if stamped ~= "" then return {"opens", tonumber(stamped)} end
 
+-- Between the caller's look at the list and now it may have been defined anew: nothing is stamped then.
+if redis.call("HGET", KEYS[1], "lotIds") ~= cjson.encode(ARGV) then return {"undefined"} end
+
 local clock = now_ms()
-redis.call("HSET", KEYS[1], "opensAtMs", whole(clock))
+redis.call("HSET", KEYS[1], "opensAtMs", whole(clock), "stamped", "1")
 for i, lot_id in ipairs(ARGV) do
   local key = KEYS[2 + i]
   local lot = redis.call("HMGET", key, "status", "closesAtMs", "lastsMs")

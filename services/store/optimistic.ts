@@ -26,6 +26,7 @@ import {
   type Seen,
   writeAnswer,
 } from "./place-bids.ts";
+import { knownServer } from "./which-server.ts";
 
 const CONNECTIONS = 8;
 const MAX_TRIES = 5;
@@ -112,7 +113,8 @@ async function attemptBatch(
     nowMs > deadlineMs ||
     isBehind(lot, seen) ||
     auction.pendingBytes >= auction.maxPendingBytes ||
-    bucket > auction.keysBucket
+    bucket > auction.keysBucket ||
+    (auction.confirmedServer !== null && auction.confirmedServer !== knownServer(store))
   ) {
     await store.unwatch();
     return "script";

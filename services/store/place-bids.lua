@@ -6,7 +6,8 @@ The rules are decide() of lot/decide.ts, in the same order; place-bids.live.test
 equal. The clock is Redis's own: gateways disagree about the time, and one that runs late would go on
 selling after the close. The first bid after opensAtMs opens the lot.
 
-KEYS[1] auction  hash    the rules, keysBucket, pendingBytes
+KEYS[1] auction  hash    the rules, keysBucket, pendingBytes, confirmedServer; ahead:<lotId>: the event
+                         that a caller knew of and this store does not have, for archival to see
 KEYS[2] outbox   stream  every event, for the relay and the viewers
 KEYS[3] due      zset    lots by their next opening or close
 KEYS[4] keys:0   hash    idempotency: lot:bidder:key -> the answer of an accepted bid. Two hashes take
@@ -15,11 +16,13 @@ KEYS[6] lot      hash
 KEYS[7] events   stream  the lot's own events, ids <epoch>-<seq>
 KEYS[8] closing  string  expires at the lot's close; the optimistic strategy watches it
 ARGV    lotId, seenEpoch, seenSeq: the lot's latest event that the caller knows of, deadlineMs: by
-        Redis's clock, then for each bid: bidId, bidder (JSON string), key (JSON string), amountMinor
+        Redis's clock, server: whom the caller is connected to (which-server.ts), then for each bid:
+        bidId, bidder (JSON string), key (JSON string), amountMinor
 
 Reply   {"undefined"}           no auction here (yet)            nothing was decided
         {"expired", nowMs}      the deadline has passed          nothing was decided
         {"regressed", nowMs}    the store is behind the caller   nothing was decided
+        {"unconfirmed", nowMs}  not compared with the archive    nothing was decided
         {"full", nowMs}         the outbox is at its limit       nothing was decided
         {"unknown_lot", nowMs}
         {"decided", nowMs, epoch, seq, closesAtMs or "", answer of each bid ...}
@@ -34,15 +37,22 @@ local lot_id, seen_epoch, seen_seq = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3
 local clock = now_ms()
 
 local rules = redis.call("HMGET", KEYS[1], "increments", "windowMs", "extensionMs", "maxExtensions",
-  "maxAmountMinor", "reserveDisclosure", "pendingBytes", "maxPendingBytes", "keysBucket")
+  "maxAmountMinor", "reserveDisclosure", "pendingBytes", "maxPendingBytes", "keysBucket", "confirmedServer")
 if not rules[1] then return {"undefined"} end
 if clock > tonumber(ARGV[4]) then return {"expired", clock} end
 
 local lot = read_lot(KEYS[6], lot_id)
 if not lot then return {"unknown_lot", clock} end
 if lot.epoch < seen_epoch or (lot.epoch == seen_epoch and lot.seq < seen_seq) then
+  local ahead = redis.call("HGET", KEYS[1], "ahead:" .. lot_id)
+  local epoch, seq = string.match(ahead or "0-0", "(%d+)-(%d+)")
+  epoch, seq = tonumber(epoch), tonumber(seq)
+  if seen_epoch > epoch or (seen_epoch == epoch and seen_seq > seq) then
+    redis.call("HSET", KEYS[1], "ahead:" .. lot_id, whole(seen_epoch) .. "-" .. whole(seen_seq))
+  end
   return {"regressed", clock}
 end
+if rules[10] and rules[10] ~= ARGV[5] then return {"unconfirmed", clock} end
 if tonumber(rules[7]) >= tonumber(rules[8]) then return {"full", clock} end
 
 local increments = cjson.decode(rules[1])
@@ -62,7 +72,7 @@ local current, previous = KEYS[4 + bucket % 2], KEYS[4 + (bucket + 1) % 2]
 if redis.call("HLEN", current) >= KEYS_MAX then return {"full", clock} end
 
 local names = {}
-for i = 5, #ARGV, 4 do names[#names + 1] = lot_id .. ":" .. ARGV[i + 1] .. ":" .. ARGV[i + 2] end
+for i = 6, #ARGV, 4 do names[#names + 1] = lot_id .. ":" .. ARGV[i + 1] .. ":" .. ARGV[i + 2] end
 local recent = redis.call("HMGET", current, unpack(names))
 local older = redis.call("HMGET", previous, unpack(names))
 
@@ -105,7 +115,7 @@ end
 
 local reply = {"decided", clock, 0, 0, ""}
 for i = 1, #names do
-  local at, name = 4 * i + 1, names[i]
+  local at, name = 4 * i + 2, names[i]
   local earlier = answered[name] or recent[i] or older[i]
   local amount = tonumber(ARGV[at + 3])
   if not earlier then

@@ -2,6 +2,7 @@ import type { Bid } from "../lot/lot.ts";
 import type { Rejection } from "../lot/decide.ts";
 import type { Store } from "./connect.ts";
 import type { Keys } from "./keys.ts";
+import { knownServer, serverOf } from "./which-server.ts";
 
 /** What became of one bid. Closed: a new outcome does not compile until every edge answers it. */
 export type Placement =
@@ -35,7 +36,8 @@ export interface Rejected {
   readonly seq: number;
 }
 
-export type Refusal = "store" | "busy" | "undefined" | "expired" | "regressed" | "full";
+export type Refusal =
+  "store" | "busy" | "undefined" | "expired" | "regressed" | "unconfirmed" | "full";
 
 /** The latest event of a lot that a process knows of. */
 export interface Seen {
@@ -79,9 +81,10 @@ export async function placeBids(
 ): Promise<Batch> {
   if (!ID.test(lotId) || bids.length > MAX_BATCH) throw new Error("not a batch on one lot");
   const { lot, events, closing } = keys.lot(lotId);
+  const server = knownServer(store) ?? (await askServer(store));
   const args: (string | number)[] = [
     ...[keys.auction, keys.outbox, keys.due, ...keys.answers, lot, events, closing],
-    ...[lotId, seen.epoch, seen.seq, deadlineMs],
+    ...[lotId, seen.epoch, seen.seq, deadlineMs, server],
   ];
   for (const { bidId, bidderId, key, amountMinor } of bids) {
     if (!ID.test(bidId)) throw new Error(`not a bid id: ${bidId}`);
@@ -89,6 +92,13 @@ export async function placeBids(
   }
   const [word, nowMs, ...rest] = await store.placeBids(...args);
   return readReply(lotId, bids.length, word, Number(nowMs), rest);
+}
+
+/** Nothing was sent yet, so whatever goes wrong here decides nothing. */
+function askServer(store: Store): Promise<string> {
+  return serverOf(store).catch((error: Error) => {
+    throw new NotDecided(error.message, { cause: error });
+  });
 }
 
 function readReply(
@@ -107,6 +117,7 @@ function readReply(
     case "undefined":
     case "expired":
     case "regressed":
+    case "unconfirmed":
     case "full":
       return all({ outcome: "unavailable", why: word });
     case "unknown_lot":

@@ -98,6 +98,11 @@ export class AuctionUnderTest {
     };
   }
 
+  /** What the tier reads at its next start. */
+  writeRules(definition: AuctionDefinition): void {
+    writeFileSync(this.file("rules"), JSON.stringify(definition));
+  }
+
   file(name: string): string {
     return join(this.dir, name);
   }
@@ -163,8 +168,12 @@ export class AuctionUnderTest {
       }));
       const never = { epoch: 0, seq: 0 };
       const in10s = Date.now() + 10_000;
-      const batch = await placeBids(this.store, this.keys, lotId, bids, never, in10s);
-      expect(batch.placements.map(({ outcome }) => outcome)).toEqual(bids.map(() => "accepted"));
+      const { placements } = await until("the store is confirmed", async () => {
+        const batch = await placeBids(this.store, this.keys, lotId, bids, never, in10s);
+        const [first] = batch.placements;
+        return first?.outcome === "unavailable" && first.why === "unconfirmed" ? null : batch;
+      });
+      expect(placements.map(({ outcome }) => outcome)).toEqual(bids.map(() => "accepted"));
       placed.push(...bids.map(({ bidId }) => bidId));
     }
     return placed;

@@ -55,7 +55,7 @@ export async function defineAndOpen(
   const definition = auctionDefinition(changes);
   const keys = keysOf(definition.uid);
   const defined = await defineLots(store, keys, definition, { maxPendingBytes: MAX_PENDING_BYTES });
-  if (defined.outcome !== "defined") throw new Error(defined.why);
+  if (defined.outcome !== "defined") throw new Error(`not defined: ${JSON.stringify(defined)}`);
   if (definition.opensAtMs === null) {
     await openAuction(
       store,

@@ -25,8 +25,11 @@ export interface RunningAuction {
   readonly uid: string;
   readonly gatewayUrl: string;
   readonly streamUrl: string;
+  readonly archivalUrl: string;
+  readonly redisUrl: string;
+  readonly natsUrl: string;
   readonly postgresUrl: string;
-  readonly parts: Record<Tier | "redis" | "nats" | "postgres", Killable>;
+  readonly parts: Record<Tier, Killable> & Record<"redis" | "nats" | "postgres", TestServer>;
   token(bidderId: string): Promise<string>;
 }
 
@@ -38,6 +41,7 @@ process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 /** Starts all of it, waits until it is ready, and opens the auction. */
 export async function startAuction(
   changes: Partial<AuctionDefinition> = {},
+  env: NodeJS.ProcessEnv = {},
 ): Promise<RunningAuction> {
   const [redis, nats, postgres] = await Promise.all([startRedis(), startNats(), startPostgres()]);
   const definition = auctionDefinition(changes);
@@ -59,6 +63,7 @@ export async function startAuction(
     TOKEN_SECRET_FILE: file("token-secret", SECRET),
     HOST: "127.0.0.1",
     LOG_LEVEL: "error",
+    ...env,
   };
   const environment: Record<Tier, NodeJS.ProcessEnv> = {
     archival: {
@@ -103,11 +108,11 @@ export async function startAuction(
     uid: definition.uid,
     gatewayUrl: `http://127.0.0.1:${port}`,
     streamUrl: `ws://127.0.0.1:${streamPort}/v1/stream`,
+    archivalUrl: `http://127.0.0.1:${internal.archival}`,
+    redisUrl: redis.url,
+    natsUrl: nats.url,
     postgresUrl: postgres.url,
-    parts: { redis, nats, postgres, archival, gateway, broadcast } satisfies Record<
-      string,
-      Killable | TestServer
-    >,
+    parts: { redis, nats, postgres, archival, gateway, broadcast },
     token,
   };
 }

@@ -94,7 +94,7 @@ export function createCard(actions) {
 
 function amountLabel({ leadingBid, status, outcome }) {
   if (outcome === "sold") return "Sold for";
-  if (outcome === "reserve_not_met") return "Not sold: reserve not met. Highest bid";
+  if (outcome === "reserve_not_met") return "Not sold: reserve not met. Leading bid";
   if (outcome === "no_bids") return "Not sold: no bids. Started at";
   if (status === "withdrawn") return "Withdrawn";
   return leadingBid ? "Leading bid" : "Starts at";

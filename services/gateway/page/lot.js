@@ -1,4 +1,4 @@
-// What an event makes of a lot as viewers see it. Pure: lot.test.ts holds it equal to lot/lifecycle.ts.
+// What an event makes of a lot as viewers see it. Pure: page-rules.test.ts holds it equal to lot/lifecycle.ts.
 
 /** Whether something at `b` comes after what is known at `a`. */
 export function isAfter(b, a) {

@@ -1,6 +1,7 @@
 // The live events: one WebSocket that comes back by itself and asks for what it missed.
 
-const LOTS_PER_MESSAGE = 100;
+/** A message may have 4,096 bytes: 30 lots with the longest names and places (PROTOCOL.md). */
+const LOTS_PER_MESSAGE = 30;
 /** As many as a socket may watch. */
 const LOTS_MAX = 200;
 const PING_EVERY_MS = 15_000;

@@ -1,0 +1,313 @@
+/** What clients were answered about one lot, against its log. */
+import type { BidAccepted, LotEvent } from "../events.ts";
+import type { AcceptedBid, BidRecord, ReadRecord, RejectedBid, UnknownBid } from "./history.ts";
+import { Order } from "./order.ts";
+import { type Clock, judgeRejection, type Judged } from "./rejections.ts";
+import type { Timeline } from "./timeline.ts";
+import type { VerdictName, Verdicts } from "./verdicts.ts";
+
+export interface AnswerOptions {
+  /** The history holds every bid that anybody sent, so that a bid without a sender is a phantom. */
+  readonly complete: boolean;
+  readonly clock: Clock | null;
+  readonly steadyClock: boolean;
+  /** For how long a key is remembered, at least. */
+  readonly keyWindowMs: number;
+}
+
+// What is known of a bid of the log, as bits.
+const SENT = 1;
+const ACKNOWLEDGED = 2;
+const OTHERWISE = 4;
+const REFUSED = 8;
+const REJECTED = 16;
+
+const WITHIN_STEP = "judged between a bid and its extension, which are one step";
+
+export class Answers {
+  readonly timeline: Timeline;
+  readonly order: Order;
+  /** Distinct bids that were acknowledged, and are in the log. */
+  acknowledged = 0;
+  #byId = new Map<string, number>();
+  #byKey = new Map<string, number>();
+  /** Keys with more than one bid: all positions. */
+  #again = new Map<string, number[]>();
+  /** By position. */
+  readonly #known: Uint8Array;
+  readonly #sentMs: Float64Array;
+  readonly #sent: (BidRecord | undefined)[];
+  /** By position: a record of its key that did not place it. */
+  #strangers = new Map<number, BidRecord>();
+  #lost = new Set<string>();
+  /** Keys of unknown fate, and whether they were answered later. */
+  #unknown = new Map<string, boolean>();
+  /** Judged anew though their key has a bid. */
+  #anew: { position: number; record: RejectedBid; from: number }[] = [];
+  readonly #judged: Judged;
+  readonly #options: AnswerOptions;
+  readonly #verdicts: Verdicts;
+
+  constructor(timeline: Timeline, options: AnswerOptions, verdicts: Verdicts) {
+    const size = timeline.end + 1;
+    this.timeline = timeline;
+    this.order = new Order(timeline);
+    this.#judged = { timeline, order: this.order, ...options };
+    this.#known = new Uint8Array(size);
+    this.#sentMs = new Float64Array(size).fill(Infinity);
+    this.#sent = new Array<BidRecord | undefined>(size);
+    this.#options = options;
+    this.#verdicts = verdicts;
+    for (const [at, event] of timeline.events.entries()) {
+      if (event.type === "bid_accepted") this.#index(event, at + 1);
+    }
+  }
+
+  get lost(): number {
+    return this.#lost.size;
+  }
+
+  get unknown(): { resolved: number; unresolved: number } {
+    let resolved = 0;
+    for (const [key, isAnswered] of this.#unknown) {
+      const position = this.#byKey.get(key);
+      const isAcknowledged = position !== undefined && this.#known[position]! & ACKNOWLEDGED;
+      if (isAnswered || isAcknowledged || this.#lost.has(key)) resolved++;
+    }
+    return { resolved, unresolved: this.#unknown.size - resolved };
+  }
+
+  #index(event: BidAccepted, position: number): void {
+    const other = this.#byId.get(event.bidId);
+    if (other === undefined) this.#byId.set(event.bidId, position);
+    else this.#add("bid_twice", `bid ${event.bidId} stands here, too`, [event, this.#event(other)]);
+    const key = keyOf(event);
+    const first = this.#byKey.get(key);
+    if (first === undefined) {
+      this.#byKey.set(key, position);
+      return;
+    }
+    const all = this.#again.get(key) ?? [first];
+    const latest = this.#event(all.at(-1)!);
+    this.#again.set(key, [...all, position]);
+    if (other === undefined && event.atMs - latest.atMs < this.#options.keyWindowMs) {
+      this.#add("key_twice", `key ${event.key} of ${event.bidderId}`, [event, latest]);
+    }
+  }
+
+  bid(record: BidRecord): void {
+    switch (record.outcome) {
+      case "accepted":
+        return this.#accepted(record);
+      case "unknown":
+        return this.#unanswered(record);
+      case "rejected":
+        return this.#rejected(record);
+      case "refused":
+        for (const position of this.#placedUnder(keyOf(record))) {
+          this.#note(position, REFUSED, record);
+        }
+    }
+  }
+
+  #accepted(record: AcceptedBid): void {
+    const key = keyOf(record);
+    const position = this.#byId.get(record.bidId);
+    if (position === undefined) {
+      const [under] = this.#placedUnder(key);
+      if (under !== undefined) {
+        const event = this.#event(under);
+        this.#note(under, OTHERWISE, record);
+        this.#add("answers_differ", `the log has ${event.bidId} under this key`, [record, event]);
+      } else if (!this.#lost.has(key)) {
+        this.#lost.add(key);
+        this.#add("lost", `bid ${record.bidId} was acknowledged`, [record]);
+      }
+      return;
+    }
+    this.#compare(record, this.#event(position));
+    if (!(this.#known[position]! & ACKNOWLEDGED)) this.acknowledged++;
+    this.#send(position, ACKNOWLEDGED, record);
+    this.order.notAfter(position, record.retMs, "acknowledged", record);
+  }
+
+  #compare(record: AcceptedBid, event: BidAccepted): void {
+    if (record.epoch !== event.epoch || record.seq !== event.seq) {
+      const detail = `acknowledged as ${record.epoch}.${record.seq}, it is ${event.epoch}.${event.seq}`;
+      this.#add("moved", detail, [record, event]);
+    }
+    const differing =
+      record.amountMinor !== event.amountMinor
+        ? "amountMinor"
+        : record.bidderId !== event.bidderId
+          ? "bidderId"
+          : record.key !== event.key
+            ? "key"
+            : record.closesAtMs !== event.closesAtMs
+              ? "closesAtMs"
+              : record.minimumMinor !== event.minimumMinor
+                ? "minimumMinor"
+                : record.placedAtMs !== event.atMs
+                  ? "placedAtMs"
+                  : null;
+    if (differing === null) return;
+    const logged = differing === "placedAtMs" ? event.atMs : event[differing];
+    const detail = `${differing} is ${logged} in the log, and was ${record[differing]}`;
+    this.#add("altered", detail, [record, event]);
+  }
+
+  #unanswered(record: UnknownBid): void {
+    const key = keyOf(record);
+    if (!this.#unknown.has(key)) this.#unknown.set(key, false);
+    for (const position of this.#placedUnder(key)) {
+      const isIt = this.#event(position).amountMinor === record.amountMinor;
+      if (isIt) this.#send(position, SENT, record);
+      else this.#note(position, OTHERWISE, record);
+    }
+  }
+
+  #send(position: number, what: number, record: AcceptedBid | UnknownBid): void {
+    this.#known[position]! |= SENT | what;
+    if (record.invMs >= this.#sentMs[position]!) return;
+    this.#sentMs[position] = record.invMs;
+    this.#sent[position] = record;
+  }
+
+  #note(position: number, what: number, record: BidRecord): void {
+    this.#known[position]! |= what;
+    this.#strangers.set(position, record);
+  }
+
+  #rejected(record: RejectedBid): void {
+    const key = keyOf(record);
+    if (this.#unknown.has(key)) this.#unknown.set(key, true);
+    const placed = this.#placedUnder(key);
+    if (record.code === "key_reused") return this.#keyReused(record, placed);
+    for (const position of placed) this.#note(position, REJECTED, record);
+    const position = this.#positionOf(record);
+    if (position === undefined) return;
+    const from = judgeRejection(this.#judged, record, position);
+    if (typeof from === "string") this.#add("wrong_rejection", `${record.code}: ${from}`, [record]);
+    else for (const position of placed) this.#anew.push({ position, record, from });
+  }
+
+  #keyReused(record: RejectedBid, placed: readonly number[]): void {
+    const position = placed.find((at) => this.#event(at).amountMinor !== record.amountMinor);
+    if (position === undefined) {
+      const why = "no bid has this key and another amount";
+      return this.#add("wrong_rejection", `${record.code}: ${why}`, [record]);
+    }
+    this.order.notAfter(position, record.retMs, "seen", record);
+    const at = this.#positionOf(record);
+    if (typeof at !== "number") return;
+    this.order.seenAt(at, record.invMs, record.retMs, record);
+    if (at >= position) return;
+    this.#add("wrong_rejection", `${record.code}: judged before a bid had this key`, [record]);
+  }
+
+  /** Null where the answer does not say; undefined where the log has no such event. */
+  #positionOf(record: RejectedBid): number | null | undefined {
+    const { epoch, seq } = record;
+    if (epoch === undefined || seq === undefined) return null;
+    const position = this.timeline.positionOf(epoch, seq);
+    if (position !== null) {
+      if (!this.timeline.isWithinStep(position)) return position;
+      this.#add("wrong_rejection", `${record.code}: ${WITHIN_STEP}`, [record]);
+      return undefined;
+    }
+    this.#add("no_such_event", `${epoch}.${seq} is not in the log`, [record]);
+    return undefined;
+  }
+
+  read(record: ReadRecord): void {
+    const { timeline } = this;
+    const position = timeline.positionOf(record.epoch, record.seq);
+    if (position === null) {
+      const detail = `${record.epoch}.${record.seq} is not in the log`;
+      return this.#add("no_such_event", detail, [record]);
+    }
+    if (timeline.isWithinStep(position)) return this.#add("wrong_read", WITHIN_STEP, [record]);
+    this.order.seenAt(position, record.invMs, record.retMs, record);
+    const leading = timeline.leadingBid(position);
+    const [amountMinor, bidId] = [leading?.amountMinor ?? null, leading?.bidId ?? null];
+    const status = timeline.status[position]!;
+    if (record.leadingMinor === amountMinor && record.bidId === bidId && record.status === status) {
+      return;
+    }
+    const stood = `${status}, ${bidId ?? "no bid"} leading with ${amountMinor}`;
+    this.#add("wrong_read", `at ${record.epoch}.${record.seq} the lot was ${stood}`, [record]);
+  }
+
+  /** When all records were given. */
+  finish(): void {
+    for (const [at, event] of this.timeline.events.entries()) {
+      if (event.type !== "bid_accepted") continue;
+      const position = at + 1;
+      const sent = this.#sent[position];
+      if (sent) this.order.notBefore(position, sent.invMs, "sent", sent);
+      else if (this.#options.complete) this.#unsent(position, event);
+    }
+    this.#expectKeysRemembered();
+    const placed = this.order.check(this.#verdicts);
+    if (this.#options.clock) this.#checkTimes(this.#options.clock, placed);
+  }
+
+  /** While its key is remembered, a bid is judged anew only before it was accepted. */
+  #expectKeysRemembered(): void {
+    for (const { position, record, from } of this.#anew) {
+      if (!(record.retMs - this.#sentMs[position]! < this.#options.keyWindowMs)) continue;
+      this.order.notBefore(position, record.invMs, "key", record);
+      if (from < position) continue;
+      const event = this.#event(position);
+      const detail = `${record.code}: judged after ${event.epoch}.${event.seq}, which has its key`;
+      this.#add("key_forgotten", detail, [record, event]);
+    }
+  }
+
+  #unsent(position: number, event: BidAccepted): void {
+    const known = this.#known[position]!;
+    const stranger = this.#strangers.get(position);
+    const name: VerdictName =
+      known & OTHERWISE
+        ? "altered"
+        : known & REFUSED
+          ? "refused_recorded"
+          : known & REJECTED
+            ? "rejected_recorded"
+            : "phantom";
+    // An acknowledgement that differs was told as such.
+    if (name === "altered" && stranger?.op === "bid" && stranger.outcome === "accepted") return;
+    const detail = `${event.epoch}.${event.seq}: bid ${event.bidId}`;
+    this.#add(name, detail, stranger ? [event, stranger] : [event]);
+  }
+
+  #checkTimes({ offsetMs, errorMs }: Clock, placed: Float64Array): void {
+    for (const [at, event] of this.timeline.events.entries()) {
+      const record = this.#sent[at + 1];
+      if (event.type !== "bid_accepted" || !record) continue;
+      const earliestMs = placed[at + 1]! + offsetMs - errorMs - 1; // Redis's clock is cut to whole ms
+      const latestMs = this.order.untilOf(at + 1) + offsetMs + errorMs;
+      const atLeastMs = this.timeline.events[at - 1]?.atMs ?? 0;
+      if (event.atMs > earliestMs && event.atMs <= Math.max(latestMs, atLeastMs)) continue;
+      const detail = `${event.epoch}.${event.seq}: ${event.atMs} is not within ${earliestMs} to ${latestMs}`;
+      this.#add("wrong_time", detail, [event, record]);
+    }
+  }
+
+  #event(position: number): BidAccepted {
+    return this.timeline.events[position - 1] as BidAccepted;
+  }
+
+  #placedUnder(key: string): readonly number[] {
+    const first = this.#byKey.get(key);
+    return first === undefined ? [] : (this.#again.get(key) ?? [first]);
+  }
+
+  #add(name: VerdictName, detail: string, records: readonly (BidRecord | ReadRecord | LotEvent)[]) {
+    this.#verdicts.add(name, this.timeline.lotId, detail, records);
+  }
+}
+
+/** A key holds no space or control character, so the two cannot run into one another. */
+const keyOf = ({ bidderId, key }: { readonly bidderId: string; readonly key: string }): string =>
+  `${key}\n${bidderId}`;

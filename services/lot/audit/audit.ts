@@ -1,0 +1,174 @@
+/**
+ * The checker: judges every bid of a history by the log, and the log by the rules. Exact, in
+ * O(n log n), and pure. What each verdict says: verdicts.ts; what a history is: history.ts.
+ */
+import type { LotEvent } from "../events.ts";
+import type { Terms } from "../terms.ts";
+import { Answers } from "./answers.ts";
+import { type ArchiveRows, auditRows } from "./archive-rows.ts";
+import type { HistoryRecord } from "./history.ts";
+import type { Clock } from "./rejections.ts";
+import { readLog } from "./timeline.ts";
+import { type Verdict, type VerdictName, Verdicts } from "./verdicts.ts";
+import { Viewers } from "./viewers.ts";
+
+export interface AuditOptions {
+  /** By lotId. A lot without terms is judged by what its own events state. */
+  readonly terms?: ReadonlyMap<string, Terms> | undefined;
+  /** False: others bid, too, so a bid that the history does not have is no phantom. */
+  readonly complete?: boolean;
+  /** Every lot must have its result, unless it was withdrawn. */
+  readonly ended?: boolean;
+  /** The history went on until all was quiet: every viewer must have got to the end. */
+  readonly settled?: boolean;
+  /** Redis's clock minus the history's, where it was measured. Without it the two are not compared. */
+  readonly clock?: Clock | null;
+  /** False: Redis's clock was moved on purpose, so "not yet" and "over" may have been said in turns. */
+  readonly steadyClock?: boolean;
+  /** For how long a key is remembered, at least. */
+  readonly keyWindowMs?: number;
+  /** The archive's tables, to be compared with the log. */
+  readonly archive?: ArchiveRows;
+  /** What was found while the log was read. */
+  readonly found?: Verdicts;
+}
+
+export interface Counts {
+  readonly lots: number;
+  readonly events: number;
+  /** Bids of the log. */
+  readonly bids: number;
+  readonly records: number;
+  readonly reads: number;
+  readonly frames: number;
+  /** Distinct bids that were acknowledged. */
+  readonly acknowledged: number;
+  /** Answers. */
+  readonly rejected: number;
+  readonly refused: number;
+  /** Keys that at some time were of unknown fate, by whether they were answered later. */
+  readonly unknown: { readonly resolved: number; readonly unresolved: number };
+  readonly lost: number;
+  readonly duplicated: number;
+  readonly misordered: number;
+  readonly viewers: number;
+  readonly viewersComplete: number;
+  /** How many of each name; the list of verdicts holds the first 100 of each. */
+  readonly verdicts: Readonly<Partial<Record<VerdictName, number>>>;
+}
+
+export interface Audit {
+  readonly verdicts: readonly Verdict[];
+  readonly counts: Counts;
+}
+
+/** How long a key is remembered at least: KEYS_WINDOW_MS of store/place-bids.lua. */
+export const KEY_WINDOW_MS = 10 * 60_000;
+
+export type Log = readonly LotEvent[] | ReadonlyMap<string, readonly LotEvent[]>;
+
+/** The order of the log's events does not matter; that of a viewer's frames does. */
+export function audit(
+  history: Iterable<HistoryRecord>,
+  log: Log,
+  options: AuditOptions = {},
+): Audit {
+  const verdicts = options.found ?? new Verdicts();
+  const logs = log instanceof Map ? log : byLot(log as readonly LotEvent[]);
+  const lots = new Map<string, Answers>();
+  const add = (lotId: string, events: readonly LotEvent[]): Answers => {
+    const timeline = readLog(lotId, events, options.terms?.get(lotId) ?? null, verdicts);
+    const answers = new Answers(timeline, answerOptions(options), verdicts);
+    lots.set(lotId, answers);
+    return answers;
+  };
+  for (const [lotId, events] of logs) add(lotId, events);
+  for (const lotId of options.terms?.keys() ?? []) if (!lots.has(lotId)) add(lotId, []);
+
+  const tally = { records: 0, reads: 0, frames: 0, rejected: 0, refused: 0 };
+  const viewers = new Viewers(lots, verdicts);
+  for (const record of history) {
+    tally.records++;
+    switch (record.op) {
+      case "bid":
+        if (record.outcome === "rejected") tally.rejected++;
+        else if (record.outcome === "refused") tally.refused++;
+        (lots.get(record.lotId) ?? add(record.lotId, [])).bid(record);
+        break;
+      case "read":
+        tally.reads++;
+        (lots.get(record.lotId) ?? add(record.lotId, [])).read(record);
+        break;
+      case "frame":
+        tally.frames++;
+        viewers.frame(record);
+        break;
+      case "connected":
+        viewers.connected(record);
+    }
+  }
+  for (const answers of lots.values()) answers.finish();
+  viewers.finish(options.settled ?? false);
+  if (options.ended) expectResults(lots, verdicts);
+  if (options.archive) {
+    const timelines = new Map([...lots].map(([lotId, { timeline }]) => [lotId, timeline]));
+    auditRows(options.archive, timelines, verdicts);
+  }
+  return { verdicts: verdicts.listed, counts: { ...tally, ...count(lots, viewers, verdicts) } };
+}
+
+function answerOptions({ complete, clock, steadyClock, keyWindowMs }: AuditOptions) {
+  return {
+    complete: complete ?? true,
+    clock: clock ?? null,
+    steadyClock: steadyClock ?? true,
+    keyWindowMs: keyWindowMs ?? KEY_WINDOW_MS,
+  };
+}
+
+function byLot(events: readonly LotEvent[]): Map<string, LotEvent[]> {
+  const logs = new Map<string, LotEvent[]>();
+  for (const event of events) {
+    const log = logs.get(event.lotId);
+    if (log) log.push(event);
+    else logs.set(event.lotId, [event]);
+  }
+  return logs;
+}
+
+function expectResults(lots: ReadonlyMap<string, Answers>, verdicts: Verdicts): void {
+  for (const [lotId, { timeline }] of lots) {
+    const status = timeline.status[timeline.end]!;
+    if (status === "closed" || status === "withdrawn") continue;
+    const last = timeline.events.at(-1);
+    verdicts.add("no_result", lotId, `the lot is ${status}`, last ? [last] : []);
+  }
+}
+
+function count(
+  lots: ReadonlyMap<string, Answers>,
+  viewers: Viewers,
+  verdicts: Verdicts,
+): Omit<Counts, "records" | "reads" | "frames" | "rejected" | "refused"> {
+  const all = [...lots.values()];
+  const sum = (of: (answers: Answers) => number) => all.reduce((total, a) => total + of(a), 0);
+  const lost = sum((answers) => answers.lost);
+  return {
+    lots: lots.size,
+    events: sum(({ timeline }) => timeline.end),
+    bids: sum(({ timeline }) => timeline.bidCount[timeline.end]!),
+    acknowledged: sum(({ acknowledged }) => acknowledged) + lost,
+    unknown: {
+      resolved: sum(({ unknown }) => unknown.resolved),
+      unresolved: sum(({ unknown }) => unknown.unresolved),
+    },
+    lost,
+    duplicated: verdicts.sum("seq_repeated", "bid_twice", "key_twice", "answers_differ"),
+    misordered: verdicts.sum(
+      ...(["moved", "reordered", "epoch_overlap", "time_backwards", "viewer_order"] as const),
+    ),
+    viewers: viewers.count,
+    viewersComplete: viewers.complete,
+    verdicts: verdicts.counts,
+  };
+}

@@ -1,0 +1,128 @@
+/**
+ * Whether a lot's events, in the order of their seq, can have happened within the times at which clients
+ * sent bids and got answers (linearizability). As seq gives the order, nothing is searched: each event
+ * has a time that it cannot have happened before and one that it cannot have happened after. Each is
+ * placed as early as it may be; that is optimal, as every lower bound is carried forward and every upper
+ * one only checked. So a verdict is always right, and there is none only if an order exists.
+ *
+ * A bid bounds its event by when it was sent and acknowledged. An answer judged at position k came after
+ * event k and before event k + 1: k is not after its `retMs`, k + 1 not before its `invMs`.
+ *
+ * Two things that no event records bound answers too: the instant at which Redis's clock passed the
+ * opening, and the one at which it passed the close.
+ */
+import type { Offender, Verdicts } from "./verdicts.ts";
+import type { Timeline } from "./timeline.ts";
+
+/** Why an event cannot have happened earlier. */
+export type Since = "sent" | "seen" | "key";
+/** Why it cannot have happened later. */
+export type Until = "acknowledged" | "seen";
+
+interface Bound {
+  readonly why: Since | Until;
+  readonly record: Offender;
+}
+
+export class Order {
+  /** The position that stands for the clock passing the opening. */
+  readonly opening = 0;
+  /** The position that stands for the clock passing the close. */
+  readonly over: number;
+  readonly #timeline: Timeline;
+  readonly #since: Float64Array;
+  readonly #until: Float64Array;
+  readonly #sinceBy: (Bound | undefined)[];
+  readonly #untilBy: (Bound | undefined)[];
+
+  constructor(timeline: Timeline) {
+    const size = timeline.end + 2;
+    this.#timeline = timeline;
+    this.over = timeline.end + 1;
+    this.#since = new Float64Array(size).fill(-Infinity);
+    this.#until = new Float64Array(size).fill(Infinity);
+    this.#sinceBy = new Array<Bound | undefined>(size);
+    this.#untilBy = new Array<Bound | undefined>(size);
+  }
+
+  notBefore(position: number, ms: number, why: Since, record: Offender): void {
+    if (!(ms > this.#since[position]!)) return;
+    this.#since[position] = ms;
+    this.#sinceBy[position] = { why, record };
+  }
+
+  notAfter(position: number, ms: number, why: Until, record: Offender): void {
+    if (!(ms < this.#until[position]!)) return;
+    this.#until[position] = ms;
+    this.#untilBy[position] = { why, record };
+  }
+
+  /** The latest that an event can have happened, by what clients saw. */
+  untilOf(position: number): number {
+    return this.#until[position]!;
+  }
+
+  /** An answer judged at a position. */
+  seenAt(position: number, invMs: number, retMs: number, record: Offender): void {
+    if (position > 0) this.notAfter(position, retMs, "seen", record);
+    if (position < this.#timeline.end) this.notBefore(position + 1, invMs, "seen", record);
+  }
+
+  /** Places every event. @returns the earliest time of each position */
+  check(verdicts: Verdicts): Float64Array {
+    const { leading, end } = this.#timeline;
+    const placed = new Float64Array(end + 2).fill(-Infinity);
+    const lastBid = leading[end]!;
+    const beforeAll: Reached = { ms: -Infinity, by: undefined };
+    const opened = this.#place(this.opening, beforeAll, verdicts);
+    if (lastBid === 0) this.#place(this.over, opened, verdicts);
+    // What puts off the opening or the close puts off the events after them, too: nothing to carry on.
+    let at = beforeAll;
+    for (let position = 1; position <= end; position++) {
+      at = this.#place(position, at, verdicts);
+      placed[position] = at.ms;
+      if (position === lastBid) this.#place(this.over, at, verdicts);
+    }
+    return placed;
+  }
+
+  #place(position: number, before: Reached, verdicts: Verdicts): Reached {
+    const since = this.#since[position]!;
+    const until = this.#until[position]!;
+    const at = since > before.ms ? { ms: since, by: this.#sinceBy[position] } : before;
+    if (at.ms <= until) return at;
+    const by = this.#untilBy[position]!;
+    this.#tell(position, at, until, by, verdicts);
+    // It goes on as if all had been well, so that one wrong is told once.
+    return { ms: until, by };
+  }
+
+  #tell(position: number, at: Reached, until: number, by: Bound, verdicts: Verdicts): void {
+    const { lotId, events } = this.#timeline;
+    const event = events[position - 1];
+    const why = at.by!.why;
+    const name =
+      why === "key"
+        ? "key_forgotten"
+        : why === "seen"
+          ? "stale"
+          : by.why === "seen"
+            ? "future"
+            : "reordered";
+    const what =
+      event !== undefined
+        ? `${event.epoch}.${event.seq}`
+        : position === this.opening
+          ? "the opening"
+          : "the close";
+    const detail = `${what} happened by ${until} and not before ${at.ms}`;
+    const records = [at.by!.record, by.record, ...(event ? [event] : [])];
+    verdicts.add(name, lotId, detail, records);
+  }
+}
+
+/** A time, and what it comes from. */
+interface Reached {
+  readonly ms: number;
+  readonly by: Bound | undefined;
+}

@@ -1,0 +1,173 @@
+/** Whether a bid that was rejected had to be. */
+import type { LotStatus } from "../lot.ts";
+import type { RejectedBid, RejectionCode } from "./history.ts";
+import type { Order } from "./order.ts";
+import type { Timeline } from "./timeline.ts";
+
+/** Redis's clock minus that of the history, as measured, and how wrong that may be. */
+export interface Clock {
+  readonly offsetMs: number;
+  readonly errorMs: number;
+}
+
+/** A lot, when its events can have happened, and the clock if it was measured. */
+export interface Judged {
+  readonly timeline: Timeline;
+  readonly order: Order;
+  readonly clock: Clock | null;
+  /** Redis's clock never jumped: what it had passed stays passed. */
+  readonly steadyClock: boolean;
+}
+
+/** Whether a rejection's code may be given while the lot has a status. */
+const MAY_BE: Record<RejectionCode, readonly LotStatus[]> = {
+  too_low: ["scheduled", "open"],
+  too_high: ["scheduled", "open"],
+  not_open: ["scheduled"],
+  closed: ["scheduled", "open", "closed"],
+  withdrawn: ["withdrawn"],
+  key_reused: ["scheduled", "open", "closed", "withdrawn"],
+};
+
+/**
+ * Judges all codes but `key_reused`, and bounds when the lot's events happened by them.
+ * @param position where the answer says it was judged; null where it does not say
+ * @returns why it is wrong; or the first position at which it may have been judged
+ */
+export function judgeRejection(
+  judged: Judged,
+  bid: RejectedBid,
+  position: number | null,
+): string | number {
+  const { timeline, order } = judged;
+  if (position !== null) {
+    const status = timeline.status[position]!;
+    if (!MAY_BE[bid.code].includes(status)) return `the lot was ${status} at that event`;
+    order.seenAt(position, bid.invMs, bid.retMs, bid);
+  }
+  const from = judgeCode(judged, bid, position);
+  return typeof from === "number" && position !== null ? Math.max(from, position) : from;
+}
+
+/** Each of these: why it is wrong; or the first position that the code allows. */
+function judgeCode(judged: Judged, bid: RejectedBid, position: number | null): string | number {
+  switch (bid.code) {
+    case "too_low":
+      return tooLow(judged, bid, position);
+    case "too_high":
+      return tooHigh(judged, bid, position);
+    case "not_open":
+      return notOpen(judged, bid);
+    case "closed":
+      return closed(judged, bid, position);
+    case "withdrawn":
+      return withdrawn(judged, bid);
+    case "key_reused":
+      return 0;
+  }
+}
+
+function tooLow(judged: Judged, bid: RejectedBid, position: number | null): string | number {
+  const { timeline, order } = judged;
+  const { minimum, terms } = timeline;
+  const { amountMinor, minimumMinor: stated } = bid;
+  if (terms && amountMinor > terms.rules.maxAmountMinor) return "it was too high";
+  if (stated !== undefined && amountMinor >= stated) return `it reaches ${stated}, which it states`;
+  if (position !== null) {
+    const least = minimum[position]!;
+    if (amountMinor >= least) return `it reaches ${least}, the minimum at that event`;
+    if (stated !== undefined && stated !== least && !Number.isNaN(least)) {
+      return `the minimum at that event was ${least}, not ${stated}`;
+    }
+    return whileOpen(judged, bid, position) ?? position;
+  }
+  if (Number.isNaN(minimum[0])) return 0;
+  const least = stated ?? amountMinor + 1;
+  const from = firstAtLeast(timeline, least);
+  if (from === null) return "it reached the minimum as long as the lot took bids";
+  if (stated !== undefined && minimum[from] !== stated) return `the minimum never was ${stated}`;
+  if (from > 0) order.notAfter(from, bid.retMs, "seen", bid);
+  const next = stated === undefined ? null : firstAtLeast(timeline, stated + 1);
+  if (next !== null) order.notBefore(next, bid.invMs, "seen", bid);
+  return whileOpen(judged, bid, null) ?? from;
+}
+
+/** The first position at which the minimum is so high, while the lot takes bids: it only ever rises. */
+function firstAtLeast({ minimum, endedAt, end }: Timeline, amountMinor: number): number | null {
+  const after = endedAt === 0 ? end + 1 : endedAt;
+  let [low, high] = [0, after];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (minimum[middle]! >= amountMinor) high = middle;
+    else low = middle + 1;
+  }
+  return low === after ? null : low;
+}
+
+function tooHigh(judged: Judged, bid: RejectedBid, position: number | null): string | number {
+  const { terms } = judged.timeline;
+  const most = terms?.rules.maxAmountMinor;
+  if (most !== undefined && bid.amountMinor <= most) return `it is not above ${most}`;
+  return whileOpen(judged, bid, position) ?? 0;
+}
+
+/** What holds of every answer that is given only between the opening and the close. */
+function whileOpen(
+  { timeline, order, clock, steadyClock }: Judged,
+  bid: RejectedBid,
+  position: number | null,
+): string | null {
+  const { endedAt, closes, end } = timeline;
+  if (endedAt > 0) order.notBefore(endedAt, bid.invMs, "seen", bid);
+  if (steadyClock) {
+    order.notAfter(order.opening, bid.retMs, "seen", bid);
+    if (timeline.sellerMovedAt === 0) order.notBefore(order.over, bid.invMs, "seen", bid);
+  }
+  const close = closes[position ?? end]!;
+  return clock && bid.invMs + clock.offsetMs - clock.errorMs >= close
+    ? "the lot was over by the clock"
+    : null;
+}
+
+function notOpen(
+  { timeline, order, clock, steadyClock }: Judged,
+  bid: RejectedBid,
+): string | number {
+  const first = timeline.events[0];
+  if (first) order.notBefore(1, bid.invMs, "seen", bid);
+  if (steadyClock) order.notBefore(order.opening, bid.invMs, "seen", bid);
+  const opensAtMs = first?.type === "lot_opened" ? first.opensAtMs : NaN;
+  return clock && bid.invMs + clock.offsetMs - clock.errorMs >= opensAtMs
+    ? "the lot's time had come by the clock"
+    : 0;
+}
+
+function closed(
+  { timeline, order, clock, steadyClock }: Judged,
+  bid: RejectedBid,
+  position: number | null,
+): string | number {
+  const { leading, end, endedAt, sellerMovedAt, closes } = timeline;
+  if (timeline.status[end] === "withdrawn") {
+    order.notBefore(endedAt, bid.invMs, "seen", bid);
+  }
+  // No bid can follow, unless the seller moved the close.
+  const from = leading[sellerMovedAt === 0 ? end : sellerMovedAt - 1]!;
+  if (steadyClock) {
+    if (position !== null && position < from) return "bids were accepted after it";
+    if (sellerMovedAt === 0) order.notAfter(order.over, bid.retMs, "seen", bid);
+    else if (from > 0) order.notAfter(from, bid.retMs, "seen", bid);
+  }
+  return clock && bid.retMs + clock.offsetMs + clock.errorMs < closes[from]!
+    ? "the close had not come by the clock"
+    : steadyClock
+      ? from
+      : 0;
+}
+
+function withdrawn({ timeline, order }: Judged, bid: RejectedBid): string | number {
+  const { status, end, endedAt } = timeline;
+  if (status[end] !== "withdrawn") return "the lot was never withdrawn";
+  order.notAfter(endedAt, bid.retMs, "seen", bid);
+  return endedAt;
+}

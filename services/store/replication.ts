@@ -1,0 +1,120 @@
+/**
+ * `durability: Replica`: a bid is acknowledged once a replica has it, too. Whatever then becomes of the
+ * master, what was acknowledged is on another server.
+ *
+ * Batches do not wait one by one: a round covers all that was decided before it began, and the next one
+ * begins when it ends. Rounds have a connection to themselves, since WAIT blocks the one it is sent on.
+ */
+import Type from "typebox";
+import type { Strategy } from "./batcher.ts";
+import { connectStore, startConnecting, type Store } from "./connect.ts";
+import type { Keys } from "./keys.ts";
+
+export const DurabilityEnv = {
+  BID_DURABILITY: Type.Union([Type.Literal("local"), Type.Literal("replica")], {
+    description:
+      "When a bid is acknowledged: once it is on Redis's disk, or once WAIT_REPLICAS replicas have it, too. Without enough replicas, every bid is then answered `unknown`.",
+    default: "local",
+  }),
+  WAIT_REPLICAS: Type.Integer({
+    description: "BID_DURABILITY=replica: how many replicas must have a bid.",
+    minimum: 1,
+    maximum: 5,
+    default: 1,
+  }),
+  WAIT_MS: Type.Integer({
+    description: "BID_DURABILITY=replica: how long replicas may take; then the bid is `unknown`.",
+    minimum: 10,
+    maximum: 600,
+    default: 300,
+  }),
+};
+
+export interface Durability {
+  readonly BID_DURABILITY: "local" | "replica";
+  readonly WAIT_REPLICAS: number;
+  readonly WAIT_MS: number;
+}
+
+/** WAIT answers at its timeout; its connection may take a little longer. */
+const ANSWER_MS = 200;
+
+/** Asks replicas, round after round. */
+export class Replication {
+  #round: Promise<boolean> | null = null;
+  #next: Promise<boolean> | null = null;
+  readonly #store: Store;
+  readonly #keys: Keys;
+  readonly #replicas: number;
+  readonly #waitMs: number;
+
+  constructor(url: string, keys: Keys, replicas: number, waitMs: number) {
+    this.#store = connectStore(url, "gavel-replication", waitMs + ANSWER_MS);
+    startConnecting(this.#store, () => {}); // Its rounds fail with it.
+    this.#keys = keys;
+    this.#replicas = replicas;
+    this.#waitMs = waitMs;
+  }
+
+  /** Whether enough replicas have all that Redis answered before this call. Never rejects. */
+  reached(): Promise<boolean> {
+    if (this.#round === null) return this.#begin();
+    this.#next ??= this.#round.then(() => this.#begin());
+    return this.#next;
+  }
+
+  #begin(): Promise<boolean> {
+    this.#next = null;
+    const round = this.#wait().finally(() => {
+      if (this.#round === round) this.#round = null;
+    });
+    this.#round = round;
+    return round;
+  }
+
+  async #wait(): Promise<boolean> {
+    // WAIT is about what its own connection wrote last: this reaches replicas and no disk.
+    const replies = await this.#store
+      .pipeline()
+      .publish(this.#keys.round, "")
+      .wait(this.#replicas, this.#waitMs)
+      .exec()
+      .catch(() => null);
+    const [error, replicas] = replies?.[1] ?? [null, 0];
+    return error === null && Number(replicas) >= this.#replicas;
+  }
+
+  close(): void {
+    this.#store.disconnect();
+  }
+}
+
+/** What it accepts is `unknown` until replicas have it; a retry with the key asks them again. */
+export function replicatedStrategy(strategy: Strategy, replication: Replication): Strategy {
+  return {
+    ...strategy,
+    async decide(...batch) {
+      const decided = await strategy.decide(...batch);
+      const isAccepted = decided.placements.some(({ outcome }) => outcome === "accepted");
+      if (!isAccepted || (await replication.reached())) return decided;
+      const placements = decided.placements.map((placement) =>
+        placement.outcome === "accepted" ? ({ outcome: "unknown" } as const) : placement,
+      );
+      return { ...decided, placements };
+    },
+  };
+}
+
+/** The strategy as it is, or with replicas; `onStop` closes what that needs. */
+export function durableStrategy(
+  strategy: Strategy,
+  { BID_DURABILITY, WAIT_REPLICAS, WAIT_MS }: Durability,
+  url: string,
+  keys: Keys,
+  onStop: (stop: () => void) => void,
+): Strategy {
+  if (BID_DURABILITY === "local") return strategy;
+  const replication = new Replication(url, keys, WAIT_REPLICAS, WAIT_MS);
+  onStop(() => replication.close());
+  return replicatedStrategy(strategy, replication);
+}

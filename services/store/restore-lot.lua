@@ -1,0 +1,29 @@
+--[[
+restore-lot: one lot as it is known to be, under a higher epoch. Nobody can bid on it meanwhile: its
+auction is not there, or this server is not confirmed.
+
+KEYS[1] auction    hash
+KEYS[2] restoring  string  the epoch of the restore under way: an older one is refused from now on
+KEYS[3] lot        hash    its own fields are kept where ARGV[2] does not name them
+KEYS[4] events     stream  kept where no events are given
+KEYS[5] closing    string
+ARGV    epoch, fields: JSON object of strings, then for each entry of the lot's stream: id, events
+Reply   1, or 0 where a newer restore is under way, or the store was confirmed meanwhile
+--]]
+local epoch = tonumber(ARGV[1])
+if epoch < tonumber(redis.call("GET", KEYS[2]) or "0") then return 0 end
+if redis.call("HGET", KEYS[1], "confirmedServer") == server_name() then return 0 end
+redis.call("SET", KEYS[2], ARGV[1])
+
+local fields = {}
+for name, value in pairs(cjson.decode(ARGV[2])) do
+  fields[#fields + 1] = name
+  fields[#fields + 1] = value
+end
+redis.call("HSET", KEYS[3], "epoch", ARGV[1], unpack(fields))
+if #ARGV > 2 then redis.call("DEL", KEYS[4]) end
+for i = 3, #ARGV, 2 do redis.call("XADD", KEYS[4], ARGV[i], "events", ARGV[i + 1]) end
+local lot = redis.call("HMGET", KEYS[3], "status", "closesAtMs")
+if lot[1] == "open" then redis.call("SET", KEYS[5], "1", "PXAT", lot[2])
+else redis.call("DEL", KEYS[5]) end
+return 1

@@ -1,0 +1,118 @@
+import { beforeAll, expect, test } from "vitest";
+import {
+  bid,
+  defineAndOpen,
+  lotDefinition,
+  MAX_PENDING_BYTES,
+  openStore,
+} from "../testing/auction.ts";
+import { startRedis, type TestServer } from "../testing/servers.ts";
+import { until } from "../testing/until.ts";
+import { scriptStrategy } from "./batcher.ts";
+import { claimEvents, goingOn, readClaims } from "./claims.ts";
+import type { Store } from "./connect.ts";
+import { defineLots } from "./define-lots.ts";
+import { openAuction, passTime } from "./lifecycle.ts";
+import { readAuction, readLots } from "./lots.ts";
+import { optimisticStrategy } from "./optimistic.ts";
+import { restoreAuction, restoreLot, RestoreSuperseded } from "./restore.ts";
+import { confirmServer, serverOf, wasPromoted } from "./which-server.ts";
+
+let redis: TestServer;
+let store: Store;
+beforeAll(async () => {
+  redis = await startRedis();
+  store = await openStore(redis.url, 10_000);
+});
+
+const NEVER = { epoch: 0, seq: 0 };
+const FOREVER = 2 ** 53 - 1;
+const UNCONFIRMED = [{ outcome: "unavailable", why: "unconfirmed" }];
+
+test("a server that was started again decides nothing until it is confirmed, by either strategy", async () => {
+  const { definition, keys } = await defineAndOpen(store, {
+    lots: [lotDefinition("lot-1", { lastsMs: 1 }), lotDefinition("lot-2")],
+  });
+  const optimistic = optimisticStrategy(redis.url, keys);
+  const strategies = [scriptStrategy(store, keys), optimistic];
+  let amountMinor = 1_000;
+  // The second strategy has eight connections: each may come back a moment later.
+  const place = (strategy: (typeof strategies)[number]) =>
+    until("it is connected", async () => {
+      const bids = [bid((amountMinor += 500))];
+      return (await strategy.decide("lot-2", bids, NEVER, FOREVER)).placements;
+    });
+  const first = await serverOf(store);
+  expect(await confirmServer(store, keys, first)).toBe(true);
+  for (const strategy of strategies) {
+    expect(await place(strategy)).toMatchObject([{ outcome: "accepted" }]);
+  }
+  await redis.kill();
+  await redis.restart();
+  await until("Redis is back", () => store.ping());
+  const second = await serverOf(store);
+  expect(second).not.toBe(first);
+  expect(await wasPromoted(store)).toBe(false);
+  for (const strategy of strategies) {
+    expect(await place(strategy)).toEqual(UNCONFIRMED);
+  }
+  // Nor does anything else that records events.
+  expect(await passTime(store, keys)).toMatchObject({ opened: [], closed: [] });
+  expect(await openAuction(store, keys, ["lot-1", "lot-2"])).toBeNull();
+  const maxPendingBytes = MAX_PENDING_BYTES;
+  expect(await defineLots(store, keys, definition, { maxPendingBytes })).toEqual({
+    outcome: "unconfirmed",
+  });
+  expect(await confirmServer(store, keys, first)).toBe(false);
+  expect(await confirmServer(store, keys, second)).toBe(true);
+  for (const strategy of strategies) {
+    expect(await place(strategy)).toMatchObject([{ outcome: "accepted" }]);
+  }
+  expect((await passTime(store, keys)).closed).toEqual(["lot-1"]);
+  optimistic.close();
+});
+
+test("a bidder's process that knows of a later event leaves word of it, and the furthest counts", async () => {
+  const { keys } = await defineAndOpen(store);
+  const { decide } = scriptStrategy(store, keys);
+  for (const seq of [7, 9, 8]) {
+    const { placements } = await decide("lot-1", [bid(5_000)], { epoch: 1, seq }, FOREVER);
+    expect(placements).toEqual([{ outcome: "unavailable", why: "regressed" }]);
+  }
+  const { ahead } = (await readAuction(store, keys))!;
+  expect([...ahead]).toEqual([["lot-1", { epoch: 1, seq: 9 }]]);
+});
+
+test("claims are read in order, each event once, and only what goes on without a gap is used", async () => {
+  const { keys } = await defineAndOpen(store);
+  const event = (seq: number, epoch = 1) =>
+    `{"type":"lot_withdrawn","lotId":"lot-1","epoch":${epoch},"seq":${seq},"atMs":1}`;
+  const last = { epoch: 1, seq: 8 };
+  await claimEvents(store, keys, "lot-1", last, [event(5), `${event(6)}\n${event(8)}`, "not one"]);
+  await claimEvents(store, keys, "lot-1", last, [event(4), event(5)]);
+  const claimed = (await readClaims(store, keys)).get("lot-1")!;
+  expect(claimed.map(({ seq }) => seq)).toEqual([4, 5, 6, 8]);
+  expect(goingOn(claimed, { epoch: 1, seq: 4 }).map(({ seq }) => seq)).toEqual([5, 6]);
+  expect(goingOn(claimed, { epoch: 1, seq: 2 })).toEqual([]);
+  expect(goingOn(claimed, { epoch: 2, seq: 4 })).toEqual([]);
+});
+
+test("of two restores the one with the higher epoch ends, and a store that decides again is left alone", async () => {
+  const { definition, keys } = await defineAndOpen(store);
+  const auction = (await readAuction(store, keys))!;
+  const [lot] = await readLots(store, keys, auction, ["lot-1"]);
+  const write = (epoch: number) => restoreLot(store, keys, epoch, "lot-1", null, lot!, []);
+  const end = (epoch: number) =>
+    restoreAuction(store, keys, {
+      ...{ epoch, floorId: "9-9", archivedId: "9-9", fields: null, claimed: [] },
+      lotIds: definition.lots.map(({ lotId }) => lotId),
+    });
+  await write(2);
+  await write(3);
+  await expect(write(2)).rejects.toThrow(RestoreSuperseded);
+  await expect(end(2)).rejects.toThrow(RestoreSuperseded);
+  expect(await confirmServer(store, keys, await serverOf(store))).toBe(false);
+  await end(3);
+  await expect(write(4)).rejects.toThrow(RestoreSuperseded);
+  expect((await readAuction(store, keys))!.epoch).toBe(3);
+});

@@ -1,0 +1,150 @@
+/** Bidders that go on through every outage, and what they and a viewer were told. */
+import { randomUUID } from "node:crypto";
+import { Client } from "pg";
+import type { RunningAuction } from "./running-auction.ts";
+import { until } from "./until.ts";
+import { connectViewer, type TestViewer } from "./viewer.ts";
+
+export interface Acknowledged {
+  readonly bidId: string;
+  readonly amountMinor: number;
+  readonly epoch: number;
+  readonly seq: number;
+  readonly placedAtMs: number;
+  readonly key: string;
+}
+
+/** Bids on one lot until stopped; what has no answer is sent again with its key, as a client should. */
+export class Load {
+  readonly acknowledged: Acknowledged[] = [];
+  #amountMinor: number;
+  #over = false;
+  readonly #auction: RunningAuction;
+  readonly #lotId: string;
+  readonly #bidders: Promise<void>[];
+
+  constructor(auction: RunningAuction, lotId: string, bidders = 8, fromMinor = 1_000) {
+    this.#auction = auction;
+    this.#lotId = lotId;
+    this.#amountMinor = fromMinor;
+    this.#bidders = Array.from({ length: bidders }, (_, n) => this.#bid(`bidder-${n}`));
+  }
+
+  async #bid(bidderId: string): Promise<void> {
+    const token = await this.#auction.token(bidderId);
+    while (!this.#over) {
+      const key = randomUUID();
+      const body = JSON.stringify({ amountMinor: (this.#amountMinor += 500) });
+      const decided = async (): Promise<boolean> => {
+        const response = await fetch(`${this.#auction.gatewayUrl}/v1/lots/${this.#lotId}/bids`, {
+          method: "POST",
+          body,
+          headers: {
+            "content-type": "application/json",
+            "idempotency-key": key,
+            authorization: `Bearer ${token}`,
+          },
+          signal: AbortSignal.timeout(3_000),
+        });
+        const answer = (await response.json()) as Acknowledged;
+        if (response.status === 201) this.acknowledged.push({ ...answer, key });
+        return response.status === 201 || response.status === 409 || this.#over;
+      };
+      await until("the bid is decided", decided, 60_000);
+    }
+  }
+
+  /** Waits until that many more are acknowledged. */
+  async more(bids: number): Promise<void> {
+    const before = this.acknowledged.length;
+    await until("bids are acknowledged", () => this.acknowledged.length >= before + bids, 60_000);
+  }
+
+  async stop(): Promise<void> {
+    this.#over = true;
+    await Promise.all(this.#bidders);
+  }
+}
+
+export interface Shown {
+  /** Of every frame that says what leads, in order; null: no bid yet. */
+  readonly leadingMinor: (number | null)[];
+  readonly epochs: Set<number>;
+  /** Snapshots that say that events were lost. */
+  readonly told: number;
+}
+
+/** A viewer who stays connected; what it is shown may be looked at any time. */
+export async function show(
+  auction: RunningAuction,
+  lotId: string,
+): Promise<{ viewer: TestViewer; shown(): Shown }> {
+  const viewer = await connectViewer(auction.streamUrl);
+  await until("the lot is shown", async () => {
+    viewer.send({ type: "subscribe", lots: [lotId] });
+    const frame = await viewer.next(({ type }) => type === "snapshot" || type === "error");
+    return frame.type === "snapshot";
+  });
+  return {
+    viewer,
+    shown() {
+      const frames = viewer.frames.filter((frame) => frame["lotId"] === lotId);
+      const said = frames.filter(({ type }) => type === "snapshot" || type === "bid_accepted");
+      return {
+        leadingMinor: said.map(({ type, ...frame }) =>
+          type === "snapshot" ? (frame["leadingBid"]?.amountMinor ?? null) : frame["amountMinor"],
+        ),
+        epochs: new Set(said.map((frame) => frame["epoch"] as number)),
+        told: frames.filter((frame) => frame["recovered"] === false).length,
+      };
+    },
+  };
+}
+
+/** How many are shown below what was shown before. */
+export function lowered({ leadingMinor }: Shown): number {
+  let highest = 0;
+  let count = 0;
+  for (const amount of leadingMinor) {
+    if ((amount ?? 0) < highest) count++;
+    highest = Math.max(highest, amount ?? 0);
+  }
+  return count;
+}
+
+/** Rows of the archive, on a connection of its own. `$1` is the auction. */
+export async function ask<Row>(auction: RunningAuction, sql: string): Promise<Row[]> {
+  const client = new Client({ connectionString: auction.postgresUrl, query_timeout: 10_000 });
+  client.on("error", () => {});
+  await client.connect();
+  try {
+    return (await client.query(sql, [auction.uid])).rows as Row[];
+  } finally {
+    await client.end();
+  }
+}
+
+/** Waits until the archive has the latest of them; says which of them it never got. */
+export async function lost(
+  auction: RunningAuction,
+  acknowledged: readonly Acknowledged[],
+): Promise<Acknowledged[]> {
+  const last = acknowledged.at(-1)!;
+  const sql = "select bid_id from bids where auction_uid = $1";
+  const archived = await until(
+    "the last bid is archived",
+    async () => {
+      const rows = await ask<{ bid_id: string }>(auction, sql);
+      const ids = new Set(rows.map(({ bid_id }) => bid_id));
+      return ids.has(last.bidId) ? ids : null;
+    },
+    60_000,
+  );
+  return acknowledged.filter(({ bidId }) => !archived.has(bidId));
+}
+
+export async function metricOf(url: string, name: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  const line = text.split("\n").find((one) => one.startsWith(`${name}{`));
+  return line === undefined ? NaN : Number(line.slice(line.lastIndexOf(" ")));
+}
