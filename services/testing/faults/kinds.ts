@@ -44,7 +44,7 @@ export const KINDS: Record<KindName, Inject> = {
   bandwidth: toxic((dice) => {
     return { kind: "bandwidth", bytesPerSecond: 2_000 + Math.round(dice * 60_000) };
   }),
-  cut: toxic((dice) => ({ kind: "cut", afterBytes: Math.round(dice * 400) })),
+  cut: toxic((dice) => ({ kind: "cut", afterBytes: Math.round(dice * 100) })),
   mute: toxic(() => ({ kind: "mute" })),
   deaf: toxic(() => ({ kind: "deaf" })),
   kill: async (system, { target }) => {

@@ -42,7 +42,8 @@ const BUSY_MS = 6_000;
 const SHORTEST_MS = 300;
 const LONGEST_MS = 3_000;
 /** Between two faults of a lane: in a long run more, so that it has some hundreds of them, not thousands. */
-const gapMs = (durationMs: number): number => Math.max(400, durationMs / 140 - 2_500);
+const gapMs = (durationMs: number): number =>
+  Math.min(2_600, Math.max(400, durationMs / 100 - 2_500));
 
 interface Kind {
   readonly kind: KindName;
