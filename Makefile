@@ -1,6 +1,7 @@
 # Gavel on one machine. `make` alone lists what there is; each target is one line that calls a program.
 # Variables: make up GATEWAY_PORT=8090 … (all of them: services/CONFIGURATION.md)
 
+MAKEFLAGS += --no-print-directory
 NODE := node_modules/.bin/node
 INSTALLED := node_modules/.gavel-installed
 FILE ?= manifests/samples/spring-sale.yaml
