@@ -7,10 +7,10 @@ INSTALLED := node_modules/.gavel-installed
 FILE ?= manifests/samples/spring-sale.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status token sql logs reset test check coverage bench faults generate install
+.PHONY: help up down status token sql logs reset test check coverage bench faults generate install image kind-up kind-down
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(INSTALLED): package-lock.json
 	@sh operator/local/install.sh
@@ -52,6 +52,15 @@ bench: $(INSTALLED) ## first figures, beside a floor in the same run
 
 faults: $(INSTALLED) ## break everything under load and judge every bid: DURATION=seconds, SEED=n
 	@exec $(NODE) services/testing/faults/main.ts
+
+image: $(INSTALLED) ## build the image: IMAGE=gavel:dev, BASE=node:24-bookworm-slim
+	@$(NODE) operator/kind/main.ts image
+
+kind-up: $(INSTALLED) ## an Auction on a kind cluster: FILE=auction.yaml, KIND_CLUSTER=gavel
+	@$(NODE) operator/kind/main.ts up
+
+kind-down: $(INSTALLED) ## delete the kind cluster
+	@$(NODE) operator/kind/main.ts down
 
 generate: $(INSTALLED) ## write what is generated: services/CONFIGURATION.md
 	@$(NODE) cli/generate.ts

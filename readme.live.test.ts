@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { Place } from "./operator/local/up-under-test.ts";
 import { PROBLEMS } from "./services/access/problems.ts";
+import { plainEnv } from "./services/testing/plain-env.ts";
 import { until } from "./services/testing/until.ts";
 
 const readme = readFileSync("README.md", "utf8");
@@ -19,7 +20,7 @@ function blocks(heading: string, language: string): string[] {
 
 test("the three examples work as they are printed", async () => {
   const place = await Place.take();
-  const env = { ...process.env, ...place.env };
+  const env = plainEnv({ ...place.env });
   const here = (text: string) =>
     text
       .replaceAll("localhost:8080", `localhost:${place.env["GATEWAY_PORT"]}`)

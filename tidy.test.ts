@@ -10,7 +10,8 @@ const files = ROOMS.flatMap((room) =>
     .map((entry) => join(entry.parentPath, entry.name)),
 );
 const sources = files.filter((file) => file.endsWith(".ts"));
-const isTest = (file: string) => file.endsWith(".test.ts") || file.startsWith("services/testing/");
+const isTest = (file: string) =>
+  file.endsWith(".test.ts") || /^(services|operator)\/testing\//.test(file);
 
 interface Import {
   readonly from: string;

@@ -1,5 +1,7 @@
 /** The configuration reference, from the schemas that the processes themselves read. */
 import type Type from "typebox";
+import { OperatorEnv } from "../operator/config.ts";
+import { KindEnv } from "../operator/kind/config.ts";
 import { LocalEnv } from "../operator/local/config.ts";
 import { ArchivalEnv } from "../services/archival/config.ts";
 import { BroadcastEnv } from "../services/broadcast/config.ts";
@@ -16,6 +18,16 @@ const SECTIONS: readonly { title: string; about: string; schema: Type.TObject }[
     title: "make token, sql, logs",
     about: "What the other commands take besides.",
     schema: CommandEnv,
+  },
+  {
+    title: "make image, kind-up, kind-down",
+    about: "An Auction on a kind cluster of this machine. Each image is a variable.",
+    schema: KindEnv,
+  },
+  {
+    title: "operator",
+    about: "The process that runs Auctions on a cluster. Its chart sets these from its values.",
+    schema: OperatorEnv,
   },
   { title: "gateway", about: "The process that takes bids.", schema: GatewayEnv },
   {

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { plainEnv } from "../services/testing/plain-env.ts";
 import { COMMANDS } from "./commands.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "gavel-cli-"));
@@ -12,7 +13,7 @@ function gavel(words: string[], env: Record<string, string> = {}) {
   const main = new URL("./main.ts", import.meta.url).pathname;
   const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...words], {
     encoding: "utf8",
-    env: { ...process.env, GAVEL_DIR: join(folder, ".gavel"), ...env },
+    env: plainEnv({ GAVEL_DIR: join(folder, ".gavel"), ...env }),
   });
   return { status, stdout, stderr };
 }

@@ -13,6 +13,7 @@ import { type VerdictName, VERDICTS } from "../services/lot/audit/verdicts.ts";
 import { encodeEvent, type LotEvent } from "../services/lot/events.ts";
 import { afterFile } from "../services/testing/after-file.ts";
 import { auctionDefinition, lotDefinition } from "../services/testing/auction.ts";
+import { plainEnv } from "../services/testing/plain-env.ts";
 import { startPostgres } from "../services/testing/servers.ts";
 import { until } from "../services/testing/until.ts";
 
@@ -39,7 +40,7 @@ symlinkSync(new URL("./gavel", import.meta.url).pathname, gavel);
 function verify(...words: string[]): { status: number | null; stdout: string; stderr: string } {
   const { status, stdout, stderr } = spawnSync(gavel, ["verify", ...words], {
     ...{ encoding: "utf8", cwd: dir },
-    env: { ...process.env, GAVEL_DIR: join(dir, ".gavel") },
+    env: plainEnv({ GAVEL_DIR: join(dir, ".gavel") }),
   });
   return { status, stdout, stderr };
 }

@@ -63,7 +63,7 @@ async function judgeArchive(options: VerifyOptions, urlFile: string): Promise<Ju
 
 async function judgeAuction(
   archive: ArchiveReader,
-  { auctionUid, name, definition }: ArchivedAuction,
+  { auctionUid, name, definition, fencedAtMs }: ArchivedAuction,
   options: VerifyOptions,
 ): Promise<Judged> {
   const lotId = options.lot ?? null;
@@ -89,7 +89,7 @@ async function judgeAuction(
     lots: await archive.lots(of),
     deadLetters: await archive.deadLetters(of),
   };
-  return { auctionUid, name, ...judge(log, options, { terms, found, archive: rows }) };
+  return { auctionUid, name, ...judge(log, options, { terms, found, fencedAtMs, archive: rows }) };
 }
 
 function judgeFile(path: string, options: VerifyOptions): Judged {

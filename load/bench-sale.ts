@@ -44,6 +44,7 @@ export async function startBenchSale(): Promise<BenchSale> {
         currency: "EUR",
         minorUnitDigits: 2,
         opensAtMs: null,
+        suspended: false,
       },
       rules: {
         increments: [{ fromMinor: 0, stepMinor: 1 }],

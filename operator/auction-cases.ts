@@ -4,11 +4,19 @@
  */
 import type { AuctionLot } from "./auction-resource.ts";
 
+export interface Complaint {
+  readonly path: string;
+  readonly message: RegExp;
+}
+
 export interface Case {
   readonly name: string;
   readonly auction: unknown;
   /** Empty: it is accepted. */
-  readonly problems: readonly { readonly path: string; readonly message: RegExp }[];
+  readonly problems: readonly (Complaint & {
+    /** How an API server says it, where it is the schema's and not a rule's: in other words. */
+    readonly server?: Partial<Complaint>;
+  })[];
 }
 
 const OPENS = "2026-12-01T18:00:00Z";
@@ -35,11 +43,29 @@ const withRules = (rules: unknown) => auctionWith({ rules });
 const lots = (count: number): AuctionLot[] =>
   Array.from({ length: count }, (_, i) => ({ id: `l${i}`, startMinor: 1 }));
 
-function refused(name: string, auction: unknown, path: string, message: RegExp): Case {
-  return { name, auction, problems: [{ path, message }] };
+export function refused(
+  name: string,
+  auction: unknown,
+  path: string,
+  message: RegExp,
+  server: Partial<Complaint> = {},
+): Case {
+  return { name, auction, problems: [{ path, message, server }] };
 }
 
-function accepted(name: string, auction: unknown): Case {
+/** What an API server says of a single field. */
+export const SERVER = {
+  pattern: { message: /should match/ },
+  instant: { message: /must be of type date-time/ },
+  least: { message: /should be greater than or equal to/ },
+  most: { message: /should be less than or equal to/ },
+  choice: { message: /Unsupported value/ },
+  twice: { message: /Duplicate value/ },
+  unknown: { message: /strict decoding error: unknown field/ },
+  required: { message: /Required value/ },
+} as const;
+
+export function accepted(name: string, auction: unknown): Case {
   return { name, auction, problems: [] };
 }
 
@@ -53,13 +79,33 @@ export const CASES: readonly Case[] = [
   accepted("a start of nothing", withLots({ id: "a", startMinor: 0 })),
 
   refused("a name of 45 characters", auctionWith({}, "a".repeat(45)), "metadata.name", /40/),
-  refused("a name with a dot", auctionWith({}, "a.b"), "metadata.name", /must match/),
-  refused("no spec", { ...(auctionWith() as object), spec: undefined }, "spec", /required|object/),
+  refused(
+    "a name that begins with a digit",
+    auctionWith({}, "2026-sale"),
+    "metadata.name",
+    /must match/,
+    SERVER.pattern,
+  ),
+  refused(
+    "a name with a dot",
+    auctionWith({}, "a.b"),
+    "metadata.name",
+    /must match/,
+    SERVER.pattern,
+  ),
+  refused(
+    "no spec",
+    { ...(auctionWith() as object), spec: undefined },
+    "spec",
+    /required|object/,
+    SERVER.required,
+  ),
   refused(
     "another version",
     { ...(auctionWith() as object), apiVersion: "gavel.dev/v1" },
     "apiVersion",
     /gavel.dev\/v1alpha1/,
+    { path: "", message: /in version "v1" cannot be handled/ },
   ),
 
   refused(
@@ -87,12 +133,14 @@ export const CASES: readonly Case[] = [
     withSchedule({ opensAt: "2026-12-01T18:00:00", lasts: "30m" }),
     "spec.schedule.opensAt",
     /must be an instant/,
+    SERVER.instant,
   ),
   refused(
     "the 30th of February",
     withSchedule({ closesAt: "2026-02-30T18:00:00Z" }),
     "spec.schedule.closesAt",
     /must be an instant/,
+    SERVER.instant,
   ),
   refused(
     "a stagger of two hours",
@@ -118,12 +166,14 @@ export const CASES: readonly Case[] = [
     withLots({ id: "a", startMinor: 10 }, { id: "a", startMinor: 5 }),
     "spec.lots[1].id",
     /twice/,
+    { ...SERVER.twice, path: "spec.lots[1]" },
   ),
   refused(
     "money beyond 2^53 - 1",
     withLots({ id: "a", startMinor: Number("9007199254740993") }),
     "spec.lots[0].startMinor",
     /<= 9007199254740991/,
+    SERVER.most,
   ),
   refused(
     "money with a fraction",
@@ -142,6 +192,7 @@ export const CASES: readonly Case[] = [
     withLots({ id: "a", startMinor: -1 }),
     "spec.lots[0].startMinor",
     />= 0/,
+    SERVER.least,
   ),
   refused(
     "a start that nobody may bid",
@@ -166,9 +217,12 @@ export const CASES: readonly Case[] = [
     withLots({ id: "oak table", startMinor: 1 }),
     "spec.lots[0].id",
     /must match/,
+    SERVER.pattern,
   ),
-  refused("no lots", withLots(), "spec.lots", /fewer than 1/),
-  refused("201 lots", withLots(...lots(201)), "spec.lots", /more than 200/),
+  refused("no lots", withLots(), "spec.lots", /fewer than 1/, { message: /at least 1 items/ }),
+  refused("201 lots", withLots(...lots(201)), "spec.lots", /more than 200/, {
+    message: /at most 200 items/,
+  }),
   refused(
     "an unknown lot withdrawn",
     auctionWith({ withdrawnLots: ["zzz"] }),
@@ -180,6 +234,7 @@ export const CASES: readonly Case[] = [
     auctionWith({ withdrawnLots: ["a", "a"] }),
     "spec.withdrawnLots[1]",
     /twice/,
+    SERVER.twice,
   ),
 
   refused(
@@ -205,6 +260,7 @@ export const CASES: readonly Case[] = [
     withRules({ increments: [{ fromMinor: 0, stepMinor: 0 }] }),
     "spec.rules.increments[0].stepMinor",
     />= 1/,
+    SERVER.least,
   ),
   refused(
     "an anti-sniping window of two hours",
@@ -229,24 +285,41 @@ export const CASES: readonly Case[] = [
     withRules({ antiSniping: { window: "2 minutes" } }),
     "spec.rules.antiSniping.window",
     /like 30s, 2m or 1h30m/,
+    SERVER.pattern,
   ),
   refused(
     "a disclosure of its own",
     withRules({ reserveDisclosure: "Loudly" }),
     "spec.rules.reserveDisclosure",
     /Hidden or MetOnly or Public/,
+    SERVER.choice,
   ),
-  refused("an unknown field", auctionWith({ bogus: 1 }), "spec.bogus", /not a field/),
+  refused(
+    "an unknown field",
+    auctionWith({ bogus: 1 }),
+    "spec.bogus",
+    /not a field/,
+    SERVER.unknown,
+  ),
   refused(
     "a field of an earlier draft",
     withLots({ id: "a", startMinor: 1, startPrice: 5 }),
     "spec.lots[0].startPrice",
     /not a field/,
+    SERVER.unknown,
+  ),
+  refused(
+    "a field that nothing obeys yet",
+    withLots({ id: "a", startMinor: 10, reserveMinor: 50, buyNowMinor: 40 }),
+    "spec.lots[0].buyNowMinor",
+    /not a field/,
+    SERVER.unknown,
   ),
   refused(
     "a lower-case currency",
     auctionWith({ currency: "eur" }),
     "spec.currency",
     /must match \^\[A-Z\]/,
+    SERVER.pattern,
   ),
 ];

@@ -5,19 +5,22 @@
  */
 import Type from "typebox";
 import { MAX_MINOR } from "../services/lot/money.ts";
-import { DURATION_PATTERN } from "./duration.ts";
+import {
+  Access,
+  Backings,
+  Deletion,
+  Duration,
+  Exposure,
+  Section,
+  strict,
+  Tiers,
+} from "./auction-tiers.ts";
 
 export const API_VERSION = "gavel.dev/v1alpha1";
 export const KIND = "Auction";
 
-/** A CRD keeps no unknown field. */
-const strict = { additionalProperties: false };
-
 const Minor = (description: string, minimum: 0 | 1 = 0) =>
   Type.Integer({ format: "int64", minimum, maximum: MAX_MINOR, description });
-
-const Duration = (options: { description: string; default?: string }) =>
-  Type.String({ format: "duration", pattern: DURATION_PATTERN, maxLength: 32, ...options });
 
 const Instant = (description: string) =>
   Type.String({ format: "date-time", maxLength: 40, description });
@@ -52,7 +55,7 @@ const Increment = Type.Object(
   strict,
 );
 
-export const AntiSniping = Type.Object(
+export const AntiSniping = Section(
   {
     window: Duration({
       description: "A bid this close to the end extends the lot. 0s turns it off.",
@@ -69,13 +72,12 @@ export const AntiSniping = Type.Object(
       description: "How often a lot may be extended.",
     }),
   },
-  // Spelled out: a CRD's rules run on the literal default, before nested defaults are filled in.
-  { ...strict, default: { window: "2m", extension: "2m", maxExtensions: 50 } },
+  "What a late bid does.",
 );
 
 const MAX_AMOUNT_MINOR = 1_000_000_000_000;
 
-export const AuctionRules = Type.Object(
+export const AuctionRules = Section(
   {
     increments: Type.Array(Increment, {
       minItems: 1,
@@ -99,15 +101,7 @@ export const AuctionRules = Type.Object(
       description: "What viewers learn of a reserve: nothing, whether it is met, or its amount.",
     }),
   },
-  {
-    ...strict,
-    default: {
-      increments: [{ fromMinor: 0, stepMinor: 100 }],
-      antiSniping: { window: "2m", extension: "2m", maxExtensions: 50 },
-      maxAmountMinor: MAX_AMOUNT_MINOR,
-      reserveDisclosure: "MetOnly",
-    },
-  },
+  "What bids must be.",
 );
 
 const SecretKey = Type.Object(
@@ -115,13 +109,19 @@ const SecretKey = Type.Object(
     name: Type.String({ minLength: 1, maxLength: 253, description: "Name of the Secret." }),
     key: Type.String({ minLength: 1, maxLength: 253, description: "Its key with the amount." }),
   },
-  strict,
+  { ...strict, description: "In place of reserveMinor: a Secret with the amount, confidential." },
 );
 
 export const AuctionLot = Type.Object(
   {
     id: LotId("The lot's name in addresses and events."),
-    title: Type.Optional(Type.String({ minLength: 1, maxLength: 140 })),
+    title: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 140,
+        description: "What bidders read; without it the id.",
+      }),
+    ),
     startMinor: Minor("The least a first bid may be, in minor units."),
     reserveMinor: Type.Optional(
       Minor("Below it the lot is not sold. Readable to all who may read the Auction."),
@@ -133,7 +133,13 @@ export const AuctionLot = Type.Object(
 
 export const Spec = Type.Object(
   {
-    title: Type.Optional(Type.String({ minLength: 1, maxLength: 140 })),
+    title: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 140,
+        description: "What bidders read; without it the Auction's name.",
+      }),
+    ),
     currency: Type.String({
       pattern: "^[A-Z]{3}$",
       maxLength: 3,
@@ -150,15 +156,32 @@ export const Spec = Type.Object(
     lots: Type.Array(AuctionLot, {
       minItems: 1,
       maxItems: 200,
+      description: "What is sold, in the order in which it closes.",
       "x-kubernetes-list-type": "map",
       "x-kubernetes-list-map-keys": ["id"],
     }),
     withdrawnLots: Type.Optional(
       Type.Array(LotId("A lot that is no longer sold."), {
         maxItems: 200,
+        description: "Ids of lots that are no longer sold. It may only grow.",
         "x-kubernetes-list-type": "set",
       }),
     ),
+    profile: Type.Enum(["Development", "Production"], {
+      type: "string",
+      default: "Development",
+      description: "Production forbids Managed stores, single replicas and development tokens.",
+    }),
+    suspended: Type.Boolean({
+      default: false,
+      description:
+        "Bids are refused and the lots' clocks stand still; they go on when it is false again. May change until the auction has closed.",
+    }),
+    access: Access,
+    exposure: Type.Optional(Exposure),
+    tiers: Tiers,
+    backing: Backings,
+    deletion: Deletion,
   },
   strict,
 );
@@ -167,7 +190,7 @@ const Metadata = Type.Object({
   name: Type.String({
     minLength: 1,
     maxLength: 40, // It prefixes the names of objects that may have 63 characters.
-    pattern: "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+    pattern: "^[a-z]([a-z0-9-]*[a-z0-9])?$", // Services among them: those begin with a letter.
   }),
   // The rest (namespace, labels, annotations …) is Kubernetes's business.
 });

@@ -3,8 +3,20 @@
  * side: as CEL, which the API server evaluates, and as its TypeScript twin, which one machine does.
  * The same cases run on both.
  */
-import type { AntiSniping, AuctionLot, AuctionRules, Schedule, Spec } from "./auction-resource.ts";
 import { MAX_MINOR } from "../services/lot/money.ts";
+import type { AntiSniping, AuctionLot, AuctionRules, Schedule, Spec } from "./auction-resource.ts";
+import type {
+  ArchivalTier,
+  Autoscaling,
+  Backing,
+  BroadcastTier,
+  Deletion,
+  Exposure,
+  GatewayTier,
+  RedisBacking,
+  Tiers,
+} from "./auction-tiers.ts";
+import { CLUSTER_RULES } from "./cluster-rules.ts";
 import { durationMs } from "./duration.ts";
 
 /** Where a rule may stand, and what its `self` then is. `[]` is each element of a list. */
@@ -14,11 +26,27 @@ interface Scopes {
   "spec.rules.increments": AuctionRules["increments"];
   "spec.rules.antiSniping": AntiSniping;
   "spec.lots[]": AuctionLot;
+  "spec.exposure": Exposure;
+  "spec.tiers": Tiers;
+  "spec.tiers.gateway": GatewayTier;
+  "spec.tiers.gateway.autoscaling": Autoscaling;
+  "spec.tiers.broadcast": BroadcastTier;
+  "spec.tiers.broadcast.autoscaling": Autoscaling;
+  "spec.tiers.archival": ArchivalTier;
+  "spec.backing.redis": RedisBacking;
+  "spec.backing.nats": Backing;
+  "spec.backing.postgres": Backing;
+  "spec.deletion": Deletion;
 }
 
 export type Scope = keyof Scopes;
 
-interface RuleAt<S extends Scope> {
+/** Scopes that have the same rules. */
+export type SizedScope = "spec.tiers.gateway" | "spec.tiers.broadcast";
+export type AutoscaledScope = `${SizedScope}.autoscaling`;
+export type StoreScope = "spec.backing.redis" | "spec.backing.nats" | "spec.backing.postgres";
+
+export interface RuleAt<S extends Scope> {
   readonly path: S;
   /** The field below `path` that the message is about. */
   readonly field?: string;
@@ -30,12 +58,16 @@ interface RuleAt<S extends Scope> {
   holds(self: Scopes[S]): boolean;
 }
 
-export type Rule = { [S in Scope]: RuleAt<S> }[Scope];
+export type Rule =
+  | { [S in Scope]: RuleAt<S> }[Scope]
+  | RuleAt<SizedScope>
+  | RuleAt<AutoscaledScope>
+  | RuleAt<StoreScope>;
 
 const HOUR_MS = 3_600_000;
 const MAX_LENGTH_MS = 2160 * HOUR_MS;
 
-export const AUCTION_RULES: readonly Rule[] = [
+const TERMS_RULES: readonly Rule[] = [
   {
     path: "spec.schedule",
     rule: "has(self.closesAt) != has(self.lasts)",
@@ -169,3 +201,6 @@ export const AUCTION_RULES: readonly Rule[] = [
       rules.increments.every(({ stepMinor }) => stepMinor <= MAX_MINOR - rules.maxAmountMinor),
   },
 ];
+
+/** All that holds of an Auction by itself. What may change is in change-rules.ts. */
+export const AUCTION_RULES: readonly Rule[] = [...TERMS_RULES, ...CLUSTER_RULES];

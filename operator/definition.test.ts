@@ -37,6 +37,7 @@ test("definitionOf() counts everything in minor units and ms", () => {
       maxAmountMinor: 1e12,
       reserveDisclosure: "MetOnly",
     },
+    suspended: false,
     lots: [
       {
         lotId: "a",

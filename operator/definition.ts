@@ -37,6 +37,7 @@ export function definitionOf(
       maxAmountMinor: rules.maxAmountMinor,
       reserveDisclosure: rules.reserveDisclosure,
     },
+    suspended: (spec as { suspended?: boolean }).suspended ?? false,
     lots: lots.map((lot, i) => ({
       lotId: lot.id,
       title: lot.title ?? lot.id,

@@ -1,6 +1,10 @@
 /** Durations as people write them in an Auction: 30s, 2m, 1h30m, 500ms. */
 
-export const DURATION_PATTERN = "^([0-9]+(ms|s|m|h))+$";
+/**
+ * Few digits, on purpose: an API server reads more nanoseconds than an int64 holds as a negative duration,
+ * which is below every limit that CEL sets. In the 32 characters of a field these sum to decades at most.
+ */
+export const DURATION_PATTERN = "^([0-9]{1,5}h|[0-9]{1,7}(ms|s|m))+$";
 
 const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
 

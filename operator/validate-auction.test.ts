@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
-import { CASES } from "./auction-cases.ts";
+import { auctionWith, CASES } from "./auction-cases.ts";
+import { CLUSTER_CASES } from "./cluster-cases.ts";
 import { validateAuction } from "./validate-auction.ts";
 
-for (const { name, auction, problems } of CASES) {
+for (const { name, auction, problems } of [...CASES, ...CLUSTER_CASES]) {
   test(`validateAuction() ${problems.length === 0 ? "accepts" : "refuses"}: ${name}`, () => {
     const validation = validateAuction(auction);
     expect(validation.ok ? [] : validation.problems).toEqual(
@@ -34,6 +35,15 @@ test("validateAuction() leaves what it was given as it was", () => {
   const given = structuredClone(CASES[0]!.auction);
   validateAuction(given);
   expect(given).toEqual(CASES[0]!.auction);
+});
+
+test("validateAuction() gives each place of a YAML alias its own defaults", () => {
+  const external = { mode: "External", external: { secretRef: { name: "s" } } };
+  const validation = validateAuction(auctionWith({ backing: { redis: external, nats: external } }));
+  expect(validation).toMatchObject({
+    ok: true,
+    auction: { spec: { backing: { redis: { durability: "Disk" }, nats: external } } },
+  });
 });
 
 test.each([null, undefined, 5, "auction", [], {}])("validateAuction() refuses %j", (input) => {

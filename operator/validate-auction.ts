@@ -32,13 +32,20 @@ interface Found {
 
 /** @returns the Auction with its defaults, or every problem: of single fields, then between fields */
 export function validateAuction(input: unknown): Validation {
-  const value = Value.Default(AuctionResource, structuredClone(input));
+  const value = Value.Default(AuctionResource, copyOf(input));
   const found = ofFields(value);
   found.push(...ofLists(AuctionResource, value, []));
   for (const rule of AUCTION_RULES) found.push(...ofRule(rule, value, found));
   if (found.length === 0) return { ok: true, auction: value as AuctionResource };
   const problems = found.map(({ at, message }) => ({ path: pathOf(at), message }));
   return { ok: false, problems: problems.slice(0, MAX_PROBLEMS) };
+}
+
+/** Nothing in it is shared: where YAML's aliases name one object twice, each place gets its own defaults. */
+function copyOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(copyOf);
+  if (!isRecord(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, copyOf(part)]));
 }
 
 function ofFields(value: unknown): Found[] {

@@ -2,8 +2,11 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { once } from "node:events";
+import { basename, join } from "node:path";
+import { afterEach } from "vitest";
 import { afterFile } from "../../services/testing/after-file.ts";
+import { plainEnv } from "../../services/testing/plain-env.ts";
 import { until } from "../../services/testing/until.ts";
 import { DataFolder } from "./data-folder.ts";
 import { freePort } from "./server-process.ts";
@@ -11,8 +14,12 @@ import { removeData } from "./store-servers.ts";
 
 const MAIN = new URL("main.ts", import.meta.url).pathname;
 const CLI = new URL("../../cli/main.ts", import.meta.url).pathname;
-const UP_TIMEOUT_MS = 60_000;
-const DOWN_TIMEOUT_MS = 30_000;
+const UP_TIMEOUT_MS = 120_000;
+const DOWN_TIMEOUT_MS = 60_000;
+
+/** Of what is printed where a test fails: so many of the latest runs, so much of each. */
+const TOLD_MAX = 30;
+const OUTPUT_MAX = 4_000;
 
 export interface RunningUp {
   readonly pid: number;
@@ -27,6 +34,8 @@ export class Place {
   readonly folder = new DataFolder(join(this.root, ".gavel"));
   readonly env: Readonly<Record<string, string>>;
   readonly #children: ChildProcess[] = [];
+  /** What the test at hand ran, and what it goes on to use. */
+  #told: Told[] = [];
 
   private constructor(env: Record<string, string>) {
     this.env = { ...env, GAVEL_DIR: this.folder.path };
@@ -41,6 +50,31 @@ export class Place {
     const place = new Place(env);
     afterFile(() => place.leave());
     return place;
+  }
+
+  /**
+   * After each test: if it failed, prints what was run and what it said, and ends what runs, so that the
+   * next test fails only for reasons of its own.
+   * @param onCleared what a test shared with the next is over
+   */
+  clearAfterFailures(onCleared: () => void = () => {}): void {
+    afterEach(async ({ task }) => {
+      if (task.result?.state === "fail") {
+        const texts = this.#told.map(({ text }) => text());
+        process.stderr.write(`"${task.name}" failed; what was said:\n${texts.join("\n")}\n`);
+        await this.#clear();
+        onCleared();
+      }
+      this.#told = this.#told.filter(({ runs }) => runs());
+    });
+  }
+
+  async #clear(): Promise<void> {
+    this.gavel(["down"]);
+    const left = this.#children.splice(0).filter(isRunning);
+    const ends = left.map((child) => once(child, "close"));
+    for (const child of left) child.kill("SIGKILL");
+    await Promise.all(ends);
   }
 
   get gatewayUrl(): string {
@@ -58,11 +92,14 @@ export class Place {
 
   up(file: string, env: Record<string, string> = {}): RunningUp {
     const child = spawn(process.execPath, [MAIN, "up", file], {
-      env: { ...process.env, ...this.env, ...env },
+      env: plainEnv({ ...this.env, ...env }),
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#children.push(child);
     let output = "";
+    const words = ["make up", basename(file)];
+    const text = () => said(words, env, child.exitCode, output);
+    this.#tell({ text, runs: () => isRunning(child) });
     for (const stream of [child.stdout, child.stderr]) {
       stream.on("data", (data: Buffer) => (output += data.toString()));
     }
@@ -90,10 +127,18 @@ export class Place {
   gavel(words: readonly string[], env: Record<string, string> = {}) {
     const result = spawnSync(process.execPath, [CLI, ...words], {
       encoding: "utf8",
-      env: { ...process.env, ...this.env, ...env },
+      env: plainEnv({ ...this.env, ...env }),
       timeout: DOWN_TIMEOUT_MS,
     });
-    return { status: result.status, stdout: result.stdout, stderr: result.stderr };
+    const { status, stdout, stderr } = result;
+    const text = said(["gavel", ...words], env, status, stdout + stderr);
+    this.#tell({ text: () => text, runs: () => false });
+    return { status, stdout, stderr };
+  }
+
+  #tell(told: Told): void {
+    this.#told.push(told);
+    if (this.#told.length > 2 * TOLD_MAX) this.#told = this.#told.slice(-TOLD_MAX);
   }
 
   /** The pid that a part runs under now. */
@@ -108,4 +153,24 @@ export class Place {
     removeData(this.folder.storeDir("postgres"));
     rmSync(this.root, { recursive: true, force: true });
   }
+}
+
+interface Told {
+  text(): string;
+  runs(): boolean;
+}
+
+function isRunning({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode === null && signalCode === null;
+}
+
+function said(
+  words: readonly string[],
+  env: Readonly<Record<string, string>>,
+  status: number | null,
+  output: string,
+): string {
+  const given = Object.entries(env).map(([name, value]) => `${name}=${value} `);
+  const text = output.length > OUTPUT_MAX ? `…${output.slice(-OUTPUT_MAX)}` : output;
+  return `$ ${given.join("")}${words.join(" ")} [${status ?? "no exit code"}]\n${text}`;
 }

@@ -5,7 +5,7 @@ export const TokenEnv = {
   TOKEN_SECRET_FILE: Type.Optional(
     Type.String({
       description:
-        "File with the secret of HS256 tokens, at least 32 bytes: for development. Read once, at the start.",
+        "File with the secret of HS256 tokens, at least 32 bytes: for development. A changed file is seen within a second of its next use.",
       minLength: 1,
     }),
   ),

@@ -1,6 +1,6 @@
 /** What both edges accept from outside. Patterns are JSON Schema's: without flags, anchored. */
 
-/** The largest body of a bid, and the largest frame of a socket. */
+/** The largest body of a request; what a socket may send is in broadcast/protocol.ts. */
 export const MESSAGE_MAX_BYTES = 4096;
 
 /** The longest token that is looked at. */

@@ -12,6 +12,7 @@ test("every fate of a bid but acceptance has its code and status", () => {
     [{ outcome: "not_open", ...judged }, "not_open", 409],
     [{ outcome: "closed", ...judged }, "closed", 409],
     [{ outcome: "withdrawn", ...judged }, "withdrawn", 409],
+    [{ outcome: "suspended", ...judged }, "suspended", 409],
     [{ outcome: "unknown_lot" }, "unknown_lot", 404],
     [{ outcome: "key_reused" }, "key_reused", 409],
     [{ outcome: "unknown" }, "unknown", 503],

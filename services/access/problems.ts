@@ -14,7 +14,9 @@ export const PROBLEMS = {
   not_open: { status: 409, title: "The lot is not open yet" },
   closed: { status: 409, title: "The lot is closed" },
   withdrawn: { status: 409, title: "The lot was withdrawn" },
+  suspended: { status: 409, title: "The auction takes no bids for a while" },
   key_reused: { status: 409, title: "The idempotency key was used for another bid" },
+  refused: { status: 409, title: "The auction does not take this as it stands" },
   too_large: { status: 413, title: "The request is too large" },
   unsupported_media_type: { status: 415, title: "The body must be application/json" },
   headers_too_large: { status: 431, title: "The request's headers are too large" },
@@ -88,9 +90,17 @@ export function problemOf(placement: Exclude<Placement, { outcome: "accepted" }>
     case "not_open":
       return problem("not_open", "The lot takes bids from its opensAtMs on.");
     case "closed":
-      return problem("closed", "The bid came at or after the lot's close, by the store's clock.");
+      return problem(
+        "closed",
+        "The bid came at or after the lot's close, by the store's clock, or the auction was ended.",
+      );
     case "withdrawn":
       return problem("withdrawn", "The lot takes no more bids, and will not be sold.");
+    case "suspended":
+      return problem(
+        "suspended",
+        "Bidding is suspended; it goes on later, and lots then close later by as long.",
+      );
     case "unknown_lot":
       return problem("unknown_lot", "No lot of this auction has that lotId.");
     case "key_reused":

@@ -98,3 +98,16 @@ test("a key set that cannot be had is our trouble, never a bad token", async () 
   await expect(gone(good)).rejects.toThrow(KeysUnavailable);
   expect(await gone("garbage")).toBeNull();
 });
+
+test("a secret that was replaced is the only one whose tokens are good, remembered ones included", async () => {
+  const path = file(SECRET);
+  const verify = createVerifier({ ...who, TOKEN_SECRET_FILE: path });
+  const before = await signToken(SECRET, { sub: "ada", lifetimeSeconds: 60 });
+  expect(await verify(before)).toMatchObject({ bidderId: "ada" });
+  const next = "another one of thirty-two bytes...";
+  const after = await signToken(next, { sub: "ada", lifetimeSeconds: 60 });
+  expect(await verify(after)).toBeNull();
+  writeFileSync(path, next);
+  await until("the new secret is seen", () => verify(after), 3_000);
+  expect(await verify(before)).toBeNull();
+});

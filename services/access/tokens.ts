@@ -39,6 +39,8 @@ const CACHE_MAX_MS = 60_000;
 const CACHE_MAX_TOKENS = 20_000;
 
 const SECRET_MIN_BYTES = 32;
+/** How soon a changed secret is seen. */
+const SECRET_LOOK_MS = 1_000;
 const JWKS_TIMEOUT_MS = 900;
 const JWKS_COOLDOWN_MS = 30_000;
 const JWKS_MAX_AGE_MS = 600_000;
@@ -58,25 +60,30 @@ const isScope = (word: string): word is Scope => word === "bid" || word === "adm
  *   a process must not start with either
  */
 export function createVerifier(env: TokenEnv): Verify {
-  const check = createCheck(env);
   const known = new LRUCache<string, Identity>({ max: CACHE_MAX_TOKENS, ttl: CACHE_MAX_MS });
+  const check = createCheck(env, () => known.clear());
 
   return async (token) => {
     if (token.length > TOKEN_MAX_BYTES) return null;
+    check.refresh();
     const name = hash("sha256", token, "base64");
     const remembered = known.get(name);
     if (remembered && remembered.expiresAtMs > Date.now()) return remembered;
 
-    const payload = await check(token);
+    const payload = await check.verify(token);
     const identity = payload && identityOf(payload);
     if (identity) known.set(name, identity);
     return identity;
   };
 }
 
-type Check = (token: string) => Promise<JWTPayload | null>;
+interface Check {
+  /** To be called before a verified token is taken from memory: its secret may be another by now. */
+  readonly refresh: () => void;
+  readonly verify: (token: string) => Promise<JWTPayload | null>;
+}
 
-function createCheck(env: TokenEnv): Check {
+function createCheck(env: TokenEnv, onChange: () => void): Check {
   const { TOKEN_SECRET_FILE: secretFile, TOKEN_JWKS_URL: jwksUrl } = env;
   if ((secretFile === undefined) === (jwksUrl === undefined)) {
     throw new Error("set exactly one of TOKEN_SECRET_FILE and TOKEN_JWKS_URL");
@@ -89,13 +96,52 @@ function createCheck(env: TokenEnv): Check {
     requiredClaims: ["exp", "sub"],
   };
   if (secretFile !== undefined) {
-    const secret = secretBytes(readSecretFile(secretFile), secretFile);
+    const secret = new MountedSecret(secretFile, onChange);
     const options = { ...claims, algorithms: ["HS256"] };
-    return (token) => jwtVerify(token, secret, options).then(({ payload }) => payload, refuse);
+    return {
+      refresh: () => secret.look(),
+      verify: (token) =>
+        jwtVerify(token, secret.bytes, options).then(({ payload }) => payload, refuse),
+    };
   }
   const keys = patientKeys(new URL(jwksUrl!));
   const options = { ...claims, algorithms: ["RS256", "ES256", "EdDSA"] };
-  return (token) => jwtVerify(token, keys, options).then(({ payload }) => payload, refuse);
+  return {
+    refresh: () => {},
+    verify: (token) => jwtVerify(token, keys, options).then(({ payload }) => payload, refuse),
+  };
+}
+
+/** The secret of a file, which may be replaced at any time: then its tokens are the only good ones. */
+class MountedSecret {
+  bytes: Uint8Array;
+  #text: string;
+  #lookedAtMs = performance.now();
+  readonly #file: string;
+  readonly #onChange: () => void;
+
+  constructor(file: string, onChange: () => void) {
+    this.#file = file;
+    this.#text = readSecretFile(file);
+    this.bytes = secretBytes(this.#text, file);
+    this.#onChange = onChange;
+  }
+
+  /** Once in a while. A file that holds no secret just now changes nothing. */
+  look(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#lookedAtMs < SECRET_LOOK_MS) return;
+    this.#lookedAtMs = nowMs;
+    try {
+      const text = readSecretFile(this.#file);
+      if (text === this.#text) return;
+      this.bytes = secretBytes(text, this.#file);
+      this.#text = text;
+      this.#onChange();
+    } catch {
+      // It is being replaced, or wrong: those who sign tokens will notice.
+    }
+  }
 }
 
 function secretBytes(secret: string, from: string): Uint8Array {

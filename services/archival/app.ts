@@ -16,7 +16,8 @@ import { connectArchive } from "./postgres.ts";
 import { Relayed } from "./relayed.ts";
 import { addRoutes } from "./routes.ts";
 import { readRulesFile } from "./rules-file.ts";
-import { serve, type Standing } from "./serve.ts";
+import { Rules } from "./rules.ts";
+import { checkOf, serve, type Standing } from "./serve.ts";
 import { readGauges, type StateOf } from "./state.ts";
 import { TIMING, type Timing } from "./timing.ts";
 
@@ -41,7 +42,7 @@ export async function startArchival(
   const definition = readRulesFile(env.RULES_FILE, env.AUCTION_UID);
   const readStoreUrl = () => readSecretFile(env.REDIS_URL_FILE);
   const keys = keysOf(env.AUCTION_UID);
-  const store = connectStore(readStoreUrl(), "archival");
+  const store = connectStore(readStoreUrl, "archival");
   const archive = connectArchive(
     () => readSecretFile(env.POSTGRES_URL_FILE),
     (error) => log.warn({ err: error }, "an idle connection to Postgres broke"),
@@ -50,9 +51,8 @@ export async function startArchival(
   let bus: Bus | null = null;
   void connecting.then((connected) => (bus = connected));
 
-  const standing: Standing = { phase: "starting", progress: null };
+  const standing: Standing = { phase: "starting", progress: null, failed: null };
   const of = { auctionUid: env.AUCTION_UID, partition: 0 };
-  const stateOf: StateOf = { of, store, keys, archive, bus: () => bus, standing };
   const ending = new AbortController();
   const stopping = new Promise<never>((_, reject) => {
     const stop = () => reject(new Error("stopping"));
@@ -62,13 +62,28 @@ export async function startArchival(
   const reachBus = () => Promise.race([connecting, stopping]);
   const registry = createRegistry("archival");
   const metrics = createMetrics(registry);
+  const checked = {
+    ...{ of, store, readStoreUrl, keys, archive, bus: reachBus },
+    ...{ maxBytes: env.OUTBOX_MAX_BYTES, metrics, log },
+  };
+  const rules = new Rules(env.RULES_FILE, () => checkOf(checked, standing), log);
+  const stateOf: StateOf = { of, store, keys, archive, bus: () => bus, standing, rules };
   const dependencies = watchDependencies(stateOf, log, ending.signal);
   showBreakers(registry, "gavel_archival_", dependencies);
   const app = createInternalServer(
     { ready: () => (ending.signal.aborted ? notReady("stopping") : answersInTime(store)) },
     registry,
   );
-  addRoutes(app, { ...stateOf, ...dependencies }, createVerifier(env), log);
+  const working = new AbortController();
+  let serving: Promise<void> = Promise.resolve();
+  const endWork = async () => {
+    working.abort();
+    await serving;
+    standing.phase = "removed";
+  };
+  const routed = { ...stateOf, ...dependencies, rules, endWork };
+  const operatorTokenFile = env.OPERATOR_TOKEN_FILE ?? null;
+  addRoutes(app, { ...routed, operatorTokenFile }, createVerifier(env), log);
   startConnecting(store, (error) => log.debug({ err: error }, "Redis is away"));
   const internalUrl = await app.listen({ host: env.HOST, port: env.INTERNAL_PORT });
 
@@ -78,14 +93,18 @@ export async function startArchival(
       () => {}, // Redis is away: the last figures stand, and readiness says why.
     );
   }, GAUGES_MS);
-  const serving = serve(
+  serving = serve(
     {
-      ...{ of, store, readStoreUrl, keys, archive, bus: reachBus, definition },
+      ...{ ...checked, definition, rules, timing },
       ...{ relayed: new Relayed(), holder: `${hostname()}-${process.pid}-${randomUUID()}` },
-      ...{ maxBytes: env.OUTBOX_MAX_BYTES, timing, metrics, log },
     },
     standing,
-    ending.signal,
+    AbortSignal.any([ending.signal, working.signal]),
+  );
+  const watching = rules.watch(
+    env.AUCTION_UID,
+    AbortSignal.any([ending.signal, working.signal]),
+    timing.rulesEveryMs,
   );
   // A bug in the loop ends the process; an outage never comes out of it.
   serving.catch((error: unknown) =>
@@ -100,7 +119,7 @@ export async function startArchival(
       ending.abort();
       clearInterval(gauges);
       // The lease goes to another at once; who asks for history may take a while to notice.
-      await Promise.all([serving, pause(env.DRAIN_NOTICE_MS)]);
+      await Promise.all([serving, watching, pause(env.DRAIN_NOTICE_MS)]);
       await app.close();
       await archive.end();
       void connecting.then((connected) => connected.connection.close());

@@ -14,6 +14,7 @@ import { forgetAhead, isBeingRestored, RESTORE_ASKED } from "../store/restore.ts
 import { confirmServer, serverOf, wasPromoted } from "../store/which-server.ts";
 import { archiveStream } from "./archive-stream.ts";
 import { readKnownLots } from "./known.ts";
+import { readMarks } from "./marks.ts";
 import type { ArchivalMetrics } from "./metrics.ts";
 import type { Archive } from "./postgres.ts";
 import type { Partition } from "./record.ts";
@@ -46,7 +47,9 @@ export type Checked =
   /** It may decide, under a higher epoch. */
   | "restored"
   /** No auction is there, and none of it was ever archived or relayed. */
-  | "new";
+  | "new"
+  /** It was removed for good: nothing is put back. */
+  | "removed";
 
 /**
  * @param relayed what this process relayed, where it holds the lease; null: Postgres and NATS are asked
@@ -56,6 +59,7 @@ export async function checkStore(check: CheckOf, relayed: Relayed | null): Promi
   const { store, keys, log } = check;
   const auction = await readAuction(store, keys);
   if (auction === null) {
+    if ((await readMarks(check.archive, check.of.auctionUid)).cleaning) return "removed";
     if (!(await isKnown(check))) return "new";
     await pause(CLAIM_MS);
     return putBack(check, null);

@@ -24,9 +24,17 @@ export const ArchivalEnv = Type.Object({
     minLength: 1,
   }),
   RULES_FILE: Type.String({
-    description: "File with the auction's rules and lots, JSON. Read once, at the start.",
+    description:
+      "File with the auction's rules and lots, JSON. Looked at every 5 s: what it says anew is taken, or refused and told in the state.",
     minLength: 1,
   }),
+  OPERATOR_TOKEN_FILE: Type.Optional(
+    Type.String({
+      description:
+        "File with the bearer token that the internal POSTs accept, beside tokens with the scope admin. Read at each use.",
+      minLength: 1,
+    }),
+  ),
   HOST: Type.String({ description: "Address to listen on.", default: "0.0.0.0" }),
   INTERNAL_PORT: Type.Integer({
     description:

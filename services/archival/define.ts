@@ -3,8 +3,10 @@
  * does this, since only it can tell a new store from one that lost its data.
  */
 import { type AuctionDefinition, defineLots } from "../store/define-lots.ts";
+import { readAuction } from "../store/lots.ts";
 import { type CheckOf, checkStore } from "./check-store.ts";
 import { raiseEpoch } from "./known.ts";
+import { markSuspended } from "./marks.ts";
 import type { Archive } from "./postgres.ts";
 
 export type Settled =
@@ -20,7 +22,9 @@ export async function settleDefinition(
   const { store, keys, archive, maxBytes: maxPendingBytes } = check;
   const registered = await register(archive, definition);
   let { epoch } = registered;
-  if ((await checkStore(check, null)) === "new" && registered.wasDefined) {
+  const checked = await checkStore(check, null);
+  if (checked === "removed") return { outcome: "refused", why: "the auction was removed" };
+  if (checked === "new" && registered.wasDefined) {
     // It was taken by a store before, and nothing of it reached us: what that store acknowledged after
     // its last archived event is gone with it, and must never be mistaken for what comes now.
     epoch = await raiseEpoch(archive, definition.uid);
@@ -36,6 +40,8 @@ export async function settleDefinition(
      where auction_uid = $1`,
     [uid, name, title, currency, minorUnitDigits, JSON.stringify(definition)],
   );
+  const suspendedAtMs = (await readAuction(store, keys))?.suspendedAtMs ?? null;
+  await markSuspended(archive, uid, suspendedAtMs);
   await checkStore(check, null);
   return { outcome: "defined" };
 }

@@ -58,16 +58,19 @@ function knownLotOf(row: KnownRow): KnownLot {
   };
 }
 
+/** Rows of an earlier version do not say it. */
+type Stored = Omit<AuctionDefinition, "suspended"> & Partial<AuctionDefinition>;
+
 /** The rules that the store took last. Null for an auction that the archive does not know. */
 export async function readDefinition(
   archive: Archive,
   auctionUid: string,
 ): Promise<AuctionDefinition | null> {
-  const { rows } = await archive.query<{ rules: AuctionDefinition }>(
+  const { rows } = await archive.query<{ rules: Stored }>(
     "select rules from auctions where auction_uid = $1",
     [auctionUid],
   );
-  return rows[0]?.rules ?? null;
+  return rows[0] ? { suspended: false, ...rows[0].rules } : null;
 }
 
 /** An epoch above every one that was used, whoever used it. */

@@ -70,7 +70,7 @@ export async function runPair(
   };
   const stop = () => ending.abort();
   signal.addEventListener("abort", stop, { once: true });
-  const reader = connectStore(pair.readStoreUrl(), "archival-relay", READ_TIMEOUT_MS);
+  const reader = connectStore(pair.readStoreUrl, "archival-relay", READ_TIMEOUT_MS);
   reader.on("error", () => {}); // Its commands fail with it.
   ending.signal.addEventListener("abort", () => reader.disconnect(), { once: true });
   const lost = () => fail(new PairFailure("bus", "lost NATS"));

@@ -19,6 +19,8 @@ export interface ArchivedAuction {
   readonly name: string;
   /** Its rules file, as last registered. */
   readonly definition: AuctionDefinition;
+  /** When all intake ended for good, by Redis's clock; null: it did not. */
+  readonly fencedAtMs: number | null;
 }
 
 /** Of one lot, or with null of all lots. */
@@ -46,7 +48,8 @@ export class ArchiveReader {
   /** The latest registered first. */
   async auctions(): Promise<ArchivedAuction[]> {
     const { rows } = await this.#session.query<ArchivedAuction>(
-      `select auction_uid as "auctionUid", name, rules as definition from auctions
+      `select auction_uid as "auctionUid", name, rules as definition, ${ms("fenced_at")} as "fencedAtMs"
+       from auctions
        order by registered_at desc, auction_uid`,
     );
     return rows;

@@ -4,7 +4,7 @@
  * lot stays closed, and a bid that was acknowledged and relayed is answered as before.
  */
 import type { Bus } from "../bus/connect.ts";
-import { encodeEvents, type LotEvent } from "../lot/events.ts";
+import { encodeEvent, encodeEvents, type LotEvent } from "../lot/events.ts";
 import { apply } from "../lot/lifecycle.ts";
 import type { Lot } from "../lot/lot.ts";
 import type { Logger } from "../runtime/log.ts";
@@ -16,8 +16,9 @@ import {
   lotFieldsOf,
 } from "../store/define-lots.ts";
 import { goingOn, readClaims } from "../store/claims.ts";
+import { type Digest, digestAfter } from "../store/digest.ts";
 import type { Keys } from "../store/keys.ts";
-import { readAuction, readLots, type StoredAuction } from "../store/lots.ts";
+import { readAuction, readDigests, readLots, type StoredAuction } from "../store/lots.ts";
 import { isBehind, type Seen } from "../store/place-bids.ts";
 import {
   AnswerWriter,
@@ -35,8 +36,10 @@ import {
   readKnownLots,
   readRecent,
 } from "./known.ts";
+import { readMarks, markFenced } from "./marks.ts";
 import type { Archive } from "./postgres.ts";
 import type { Partition } from "./record.ts";
+import { readArchivedDigest } from "./verify.ts";
 
 /** Its commands carry a lot's latest events each, while nobody bids. */
 const COMMAND_TIMEOUT_MS = 30_000;
@@ -70,7 +73,7 @@ export interface Restored {
  * @throws RestoreSuperseded, or when a store does not answer: the store decides nothing until it is repeated
  */
 export async function restore(parts: RestoreOf): Promise<Restored> {
-  const store = connectStore(parts.readStoreUrl(), "archival-restore", COMMAND_TIMEOUT_MS);
+  const store = connectStore(parts.readStoreUrl, "archival-restore", COMMAND_TIMEOUT_MS);
   store.on("error", () => {}); // Its commands fail with it.
   try {
     await store.connect();
@@ -86,6 +89,8 @@ async function restoreInto(store: Store, parts: RestoreOf): Promise<Restored> {
   const definition = await readDefinition(archive, of.auctionUid);
   if (definition === null) throw new Error(`the archive does not know auction ${of.auctionUid}`);
   const known = await readKnownLots(archive, of.auctionUid);
+  const marks = await readMarks(archive, of.auctionUid);
+  if (marks.cleaning) throw new Error(`auction ${of.auctionUid} was removed for good`);
 
   if ((await readAuction(store, keys)) !== null) await askForRestore(store, keys);
   const auction = await readAuction(store, keys);
@@ -121,21 +126,49 @@ async function restoreInto(store: Store, parts: RestoreOf): Promise<Restored> {
     const defined = has === null && lot !== undefined ? definedOf(lot, opensAtMs) : null;
     const own = isLacking || lostEntry.length === 0 ? [] : await ownEntries(store, keys, lotId);
     const stream = isLacking ? entries : own;
-    await restoreLot(store, keys, epoch, lotId, defined, state, [...stream, ...lostEntry]);
+    const digest = await digestFor(parts, store, lotId, isLacking, lost);
+    const all = [...stream, ...lostEntry];
+    await restoreLot(store, keys, epoch, lotId, defined, state, digest, all);
   }
   await restoreAuction(store, keys, {
     ...{ epoch, floorId: watermark, archivedId: watermark, claimed, lotIds },
-    fields:
-      auction === null
+    fields: {
+      ...(auction === null
         ? { ...fieldsOf(definition, epoch, maxBytes), opensAtMs: String(opensAtMs ?? "") }
-        : null,
+        : null),
+      ...(auction === null && definition.suspended
+        ? { suspendedAtMs: String(marks.suspendedAtMs ?? nowMs) }
+        : null),
+      ...(marks.fence === null
+        ? null
+        : { fencedId: marks.fence.fencedId, fencedAtMs: String(marks.fence.fencedAtMs) }),
+    },
   });
+  const fenced = await readAuction(store, keys);
+  if (fenced !== null && fenced.fencedId !== null) {
+    const { fencedId, fencedAtMs } = fenced;
+    await markFenced(archive, of.auctionUid, { fencedId, fencedAtMs: fencedAtMs! });
+  }
   const last = Math.max(0, ...[...known.values()].map(({ atMs }) => atMs));
   return {
     ...{ epoch, lots: lotIds.length, behind, fromStream: inserted },
     lastKnownAtMs: last === 0 ? null : last,
     lossWindowMs: last === 0 ? null : Math.max(0, nowMs - last),
   };
+}
+
+/** Null where the store's own stands. */
+async function digestFor(
+  { of, archive, keys }: RestoreOf,
+  store: Store,
+  lotId: string,
+  isLacking: boolean,
+  lost: readonly LotEvent[],
+): Promise<Digest | null> {
+  if (!isLacking && lost.length === 0) return null;
+  const [own] = isLacking ? [] : await readDigests(store, keys, [lotId]);
+  const base = own ?? (await readArchivedDigest(archive, of.auctionUid, lotId));
+  return lost.reduce((digest, event) => digestAfter(digest, event, encodeEvent(event)), base);
 }
 
 const NOTHING: Seen = { epoch: 0, seq: 0 };
@@ -148,7 +181,7 @@ function withEvents(
   events: readonly LotEvent[],
 ): KnownLot | null {
   if (events.length === 0) return base;
-  const terms = { lotId, title, startMinor, reserveMinor, rules };
+  const terms = { lotId, title, startMinor, reserveMinor, rules, intake: "taking" as const };
   return events.reduce<Lot>(apply, { ...terms, ...(base ?? UNOPENED) });
 }
 

@@ -2,14 +2,15 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import Type from "typebox";
 import { LOT_ID_PATTERN, PAGE_MAX } from "../access/limits.ts";
-import { problem, type ProblemCode, retryAfterSeconds } from "../access/problems.ts";
 import { KeysUnavailable, type Verify } from "../access/tokens.ts";
 import type { Logger } from "../runtime/log.ts";
-import { openAuction } from "../store/lifecycle.ts";
-import { readAuction } from "../store/lots.ts";
+import { InvariantsQuery, readViolations } from "../store/invariants.ts";
 import type { Dependencies } from "./dependencies.ts";
 import { bidsBefore, resultOf } from "./history.ts";
+import { addLifecycleRoutes, type Ended } from "./lifecycle-routes.ts";
+import { refuse } from "./refuse.ts";
 import { listDeadLetters, replayDeadLetter } from "./replay.ts";
+import { requireAdmin } from "./require-admin.ts";
 import { readState, type StateOf } from "./state.ts";
 
 const PAGE_DEFAULT = 50;
@@ -26,7 +27,9 @@ const LettersQuery = Type.Object({
   limit: Limit,
 });
 
-export type Routed = StateOf & Pick<Dependencies, "postgres">;
+export type Routed = StateOf &
+  Ended &
+  Pick<Dependencies, "postgres"> & { readonly operatorTokenFile: string | null };
 
 export function addRoutes(app: FastifyInstance, of: Routed, verify: Verify, log: Logger): void {
   const { store, keys, archive, postgres } = of;
@@ -56,15 +59,17 @@ export function addRoutes(app: FastifyInstance, of: Routed, verify: Verify, log:
 
   app.get("/internal/v1/state", () => readState(of));
 
-  const admin = { preHandler: requireAdmin(verify) };
+  app.get<{ Querystring: Type.Static<typeof InvariantsQuery> }>(
+    "/internal/v1/invariants",
+    { schema: { querystring: InvariantsQuery } },
+    async ({ query }, reply) => {
+      const violations = await readViolations(store, keys, query.archive === "current");
+      return reply.code(violations.length === 0 ? 200 : 503).send({ violations });
+    },
+  );
 
-  app.post("/internal/v1/open", admin, async (_request, reply) => {
-    const auction = await readAuction(store, keys);
-    const opensAtMs = auction && (await openAuction(store, keys, auction.lotIds));
-    if (opensAtMs === null) return refuse(reply, "unavailable", "The auction is not set up yet.");
-    log.info({ opensAtMs }, "the auction is open");
-    return { opensAtMs };
-  });
+  const admin = { preHandler: requireAdmin(verify, of.operatorTokenFile, log) };
+  addLifecycleRoutes(app, of, admin, log);
 
   app.get<{ Querystring: Type.Static<typeof LettersQuery> }>(
     "/internal/v1/dead-letters",
@@ -82,24 +87,6 @@ export function addRoutes(app: FastifyInstance, of: Routed, verify: Verify, log:
       return refuse(reply, "not_found", "There is no such dead letter that waits for a replay.");
     },
   );
-}
-
-function refuse(reply: FastifyReply, code: ProblemCode, detail: string, field?: string) {
-  const body = problem(code, detail, field === undefined ? {} : { field });
-  const after = retryAfterSeconds(code);
-  if (after !== null) reply.header("Retry-After", after);
-  if (code === "unauthenticated") reply.header("WWW-Authenticate", "Bearer");
-  return reply.code(body.status).type("application/problem+json").send(body);
-}
-
-function requireAdmin(verify: Verify) {
-  return async (request: FastifyRequest, reply: FastifyReply) => {
-    const [, token] = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? "") ?? [];
-    const identity = token === undefined ? null : await verify(token);
-    if (identity === null) return refuse(reply, "unauthenticated", "Send a valid bearer token.");
-    if (identity.scopes.has("admin")) return;
-    return refuse(reply, "forbidden", "The token lacks the scope admin.");
-  };
 }
 
 function answerError(log: Logger) {

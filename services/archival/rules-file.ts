@@ -9,6 +9,11 @@ const Minor = Type.Integer({ minimum: 0, maximum: MAX_MINOR });
 const Ms = Type.Integer({ minimum: 0, maximum: MAX_MINOR });
 const orNull = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
+/** What is no definition of this auction. */
+export class WrongDefinition extends Error {
+  override readonly name = "WrongDefinition";
+}
+
 /** The shape of a rules file. What the numbers mean to each other was judged where it was written. */
 const Definition = Type.Object({
   uid: Type.String({ pattern: "^[A-Za-z0-9_-]{1,64}$" }),
@@ -17,6 +22,7 @@ const Definition = Type.Object({
   currency: Type.String({ pattern: "^[A-Z]{3}$" }),
   minorUnitDigits: Type.Integer({ minimum: 0, maximum: 4 }),
   opensAtMs: orNull(Ms),
+  suspended: Type.Boolean({ default: false }),
   rules: Type.Object({
     increments: Type.Array(
       Type.Object({
@@ -53,13 +59,34 @@ const Definition = Type.Object({
 
 /** @throws Error naming the file and each wrong field */
 export function readRulesFile(path: string, auctionUid: string): AuctionDefinition {
-  const wrong = (why: string) => new Error(`rules file ${path}: ${why}`);
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new Error(`rules file ${path}: ${(error as Error).message}`, { cause: error });
+  }
+  return parseRules(text, path, auctionUid);
+}
+
+/** @throws Error naming the file and each wrong field */
+export function parseRules(text: string, path: string, auctionUid: string): AuctionDefinition {
   let value: unknown;
   try {
-    value = JSON.parse(readFileSync(path, "utf8"));
+    value = JSON.parse(text);
   } catch (error) {
-    throw wrong((error as Error).message);
+    throw new Error(`rules file ${path}: ${(error as Error).message}`, { cause: error });
   }
+  return readDefinition(value, `rules file ${path}`, auctionUid);
+}
+
+/** @param from names where it comes from @throws WrongDefinition naming each wrong field */
+export function readDefinition(
+  given: unknown,
+  from: string,
+  auctionUid: string,
+): AuctionDefinition {
+  const wrong = (why: string) => new WrongDefinition(`${from}: ${why}`);
+  const value = Value.Default(Definition, given);
   const problems = Value.Errors(Definition, value);
   if (problems.length > 0) {
     throw wrong(

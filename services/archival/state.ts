@@ -1,8 +1,13 @@
 /** Where the tier and its stores stand: for `make status`, operators, and the gauges. */
 import { answers as busAnswers, type Bus } from "../bus/connect.ts";
+import { result } from "../lot/lifecycle.ts";
+import type { Lot } from "../lot/lot.ts";
 import { type Store, storeClockMs } from "../store/connect.ts";
+import { readDurability, type StoreDurability } from "../store/durability.ts";
 import type { Keys } from "../store/keys.ts";
-import { readAuction } from "../store/lots.ts";
+import { readAuction, readLots, type StoredAuction } from "../store/lots.ts";
+import { lastOutboxId } from "../store/outbox.ts";
+import { readMarks, type Verified } from "./marks.ts";
 import type { Reading } from "./metrics.ts";
 import { type Archive, answers as archiveAnswers } from "./postgres.ts";
 import type { Partition } from "./record.ts";
@@ -18,6 +23,21 @@ export interface StateOf {
   /** Null before NATS was first reached. */
   readonly bus: () => Bus | null;
   readonly standing: Standing;
+  readonly rules: { readonly refused: string | null };
+}
+
+/** Lots by what becomes of bids on them, at Redis's clock; for a suspended auction it stands still. */
+export interface LotCounts {
+  readonly total: number;
+  /** They have not opened. */
+  readonly scheduled: number;
+  /** They take bids, unless the auction is suspended. */
+  readonly open: number;
+  /** They take none any more: over by the clock, or fenced. Those with a result, too. */
+  readonly closed: number;
+  readonly sold: number;
+  readonly unsold: number;
+  readonly withdrawn: number;
 }
 
 export interface State {
@@ -39,18 +59,45 @@ export interface State {
   readonly archiveLagMs: number | null;
   /** Not replayed yet; null where Postgres does not answer. */
   readonly deadLetters: number | null;
+  /** Redis's clock. */
+  readonly nowMs: number | null;
+  readonly lots: LotCounts | null;
+  /** The latest close of any lot that was not withdrawn; null until it is fixed. */
+  readonly closesAtMs: number | null;
+  /** Of all lots together. */
+  readonly extensions: number | null;
+  readonly bidsAccepted: number | null;
+  readonly suspended: boolean;
+  /** The last outbox id of all, once all intake has ended. */
+  readonly fencedId: string | null;
+  readonly lastId: string | null;
+  /** The last comparison of the archive with the store. */
+  readonly verified: Verified | null;
+  readonly durability: StoreDurability;
+  /** It is gone from Redis and JetStream; the archive has it. */
+  readonly cleaned: boolean;
+  /** Why the last rules were not taken. */
+  readonly refusedRules: string | null;
 }
+
+const UNKNOWN: StoreDurability = { keeps: "unknown", settings: [] };
 
 export async function readState(of: StateOf): Promise<State> {
   const { store, keys, archive, standing } = of;
   const bus = of.bus();
-  const [auction, lag, deadLetters, nats, postgres] = await Promise.all([
+  const [auction, nowMs, lastId, durability, lag, marks, nats, postgres] = await Promise.all([
     readAuction(store, keys).catch(() => undefined),
+    storeClockMs(store).catch(() => null),
+    lastOutboxId(store, keys).catch(() => null),
+    readDurability(store).catch(() => UNKNOWN),
     readOutboxAge(of, null).catch(() => null),
-    countDeadLetters(of).catch(() => null),
+    readMarks(archive, of.of.auctionUid).catch(() => null),
     bus !== null && busAnswers(bus, ANSWER_MS),
     archiveAnswers(archive, ANSWER_MS),
   ]);
+  const lots = auction ? await lotsOf(of, auction).catch(() => null) : null;
+  const sum = (count: (lot: Lot) => number) =>
+    lots && lots.reduce((all, lot) => all + count(lot), 0);
   return {
     phase: standing.phase,
     redis: auction !== undefined,
@@ -64,13 +111,25 @@ export async function readState(of: StateOf): Promise<State> {
     relayedId: standing.progress?.relayedId ?? null,
     archivedId: standing.progress?.archivedId ?? auction?.archivedId ?? null,
     archiveLagMs: lag,
-    deadLetters,
+    deadLetters: marks?.deadLetters ?? null,
+    nowMs,
+    lots: auction && lots && nowMs !== null ? countLots(auction, lots, nowMs) : null,
+    closesAtMs: lots && latestClose(lots),
+    extensions: sum(({ extensions }) => extensions),
+    bidsAccepted: sum(({ bidCount }) => bidCount),
+    suspended: auction?.suspendedAtMs != null,
+    fencedId: auction?.fencedId ?? marks?.fence?.fencedId ?? null,
+    lastId,
+    verified: marks?.verified ?? null,
+    durability,
+    cleaned: marks?.cleaned ?? false,
+    refusedRules: of.rules.refused,
   };
 }
 
 /** Age of the oldest outbox entry after an id (null: after what is archived); 0 where there is none. */
-async function readOutboxAge(
-  { store, keys, standing }: StateOf,
+export async function readOutboxAge(
+  { store, keys, standing }: Pick<StateOf, "store" | "keys" | "standing">,
   afterId: string | null,
 ): Promise<number> {
   const archivedId = async () => (await store.hget(keys.auction, "archivedId")) ?? "0-0";
@@ -82,12 +141,35 @@ async function readOutboxAge(
   return oldest === undefined ? 0 : Math.max(0, nowMs - Number(oldest[0].split("-", 1)[0]));
 }
 
-async function countDeadLetters({ archive, of }: StateOf): Promise<number> {
-  const { rows } = await archive.query<{ count: string }>(
-    "select count(*) from dead_letters where auction_uid = $1 and replayed_at is null",
-    [of.auctionUid],
+async function lotsOf({ store, keys }: StateOf, auction: StoredAuction): Promise<Lot[]> {
+  const lots = await readLots(store, keys, auction, auction.lotIds);
+  return lots.filter((lot) => lot !== null);
+}
+
+function countLots(auction: StoredAuction, lots: readonly Lot[], nowMs: number): LotCounts {
+  const passedMs = Math.min(nowMs, auction.suspendedAtMs ?? Infinity);
+  const stageOf = ({ status, opensAtMs, closesAtMs }: Lot) => {
+    if (status === "withdrawn") return "withdrawn";
+    const isOver = closesAtMs !== null && opensAtMs !== null && passedMs >= closesAtMs;
+    if (status === "closed" || isOver || auction.fencedId !== null) return "closed";
+    return opensAtMs === null || passedMs < opensAtMs ? "scheduled" : "open";
+  };
+  const stages = lots.map(stageOf);
+  const count = (stage: string) => stages.filter((other) => other === stage).length;
+  const ended = lots.filter(({ status }) => status === "closed");
+  const sold = ended.filter((lot) => result(lot).outcome === "sold").length;
+  return {
+    ...{ total: lots.length, scheduled: count("scheduled"), open: count("open") },
+    ...{ closed: count("closed"), sold, unsold: ended.length - sold },
+    withdrawn: count("withdrawn"),
+  };
+}
+
+function latestClose(lots: readonly Lot[]): number | null {
+  const closes = lots.flatMap(({ status, closesAtMs }) =>
+    status === "withdrawn" || closesAtMs === null ? [] : [closesAtMs],
   );
-  return Number(rows[0]!.count);
+  return closes.length === 0 ? null : Math.max(...closes);
 }
 
 /** Entries looked at to say what is not relayed. */

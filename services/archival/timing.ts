@@ -10,6 +10,8 @@ export interface Timing {
   readonly retainMs: number;
   /** Between two attempts, at most; the first wait is a 25th of it. */
   readonly backoffMs: number;
+  /** Between two looks at the rules file. */
+  readonly rulesEveryMs: number;
 }
 
 export const TIMING: Timing = {
@@ -17,6 +19,7 @@ export const TIMING: Timing = {
   stallMs: 10_000,
   retainMs: 15 * 60_000,
   backoffMs: 2_000,
+  rulesEveryMs: 5_000,
 };
 
 /** How long to wait before the nth attempt in a row: at most twice as long each time, and never all at once. */

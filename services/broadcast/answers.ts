@@ -7,7 +7,7 @@ import type { Batcher } from "../store/batcher.ts";
 import type { Placement, Seen } from "../store/place-bids.ts";
 import type { Hub, SnapshotFlags, Subscription } from "./hub.ts";
 import { type ClientMessage, readMessage } from "./protocol.ts";
-import type { Resume } from "./resume.ts";
+import type { Missed, Resume } from "./resume.ts";
 import type { StoreClock } from "./store-clock.ts";
 import { BACKLOG_MAX_BYTES, Resuming, type Viewer } from "./viewer.ts";
 
@@ -24,7 +24,7 @@ export interface AnswersParts {
   /** Whether the lots are known. */
   readonly defined: () => boolean;
   readonly onBid: (outcome: Placement["outcome"] | ProblemCode) => void;
-  readonly onResume: (recovered: boolean) => void;
+  readonly onResume: (result: "recovered" | "snapshot" | "behind") => void;
   readonly onRejected: (reason: "invalid" | "unauthenticated" | "too_many_lots") => void;
 }
 
@@ -121,9 +121,14 @@ export class Answers {
   }
 
   /** In one turn: what was missed, the lot as it stands, and the subscription. */
-  #recover(viewer: Viewer, lotId: string, missed: readonly Buffer[] | null): void {
+  #recover(viewer: Viewer, lotId: string, missed: Missed): void {
+    if (missed === "behind") {
+      this.#parts.onResume("behind");
+      viewer.watched.delete(lotId);
+      return viewer.send({ type: "error", lotId, problem: BEHIND });
+    }
     const recovered = missed !== null && viewer.backlogBytes < RESUME_BACKLOG_BYTES;
-    this.#parts.onResume(recovered);
+    this.#parts.onResume(recovered ? "recovered" : "snapshot");
     if (recovered) viewer.writeAll(missed);
     this.#show(viewer, lotId, { recovered });
   }
@@ -203,6 +208,10 @@ export class Answers {
   }
 }
 
+const BEHIND = problem(
+  "unavailable",
+  "This process cannot show the lot as new as it was seen; subscribe again, here or elsewhere.",
+);
 const NO_TOKEN = problem("unauthenticated", "Send authenticate first; viewing needs no token.");
 const EXPIRED = problem("unauthenticated", "The token has expired; send authenticate again.");
 const NO_SCOPE = problem("forbidden", "The token's scope does not hold bid.");

@@ -8,7 +8,7 @@ import { Lifecycle, pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "../store/batcher.ts";
-import { connectStore, startConnecting, type Store } from "../store/connect.ts";
+import { connectStore, startConnecting, type Store, type StoreUrl } from "../store/connect.ts";
 import { guardStrategy, STORE_BREAKER } from "../store/guard.ts";
 import { type Keys, keysOf } from "../store/keys.ts";
 import { optimisticStrategy } from "../store/optimistic.ts";
@@ -43,7 +43,7 @@ export interface Broadcast {
 export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Broadcast> {
   const lifecycle = new Lifecycle(log);
   const keys = keysOf(env.AUCTION_UID);
-  const url = readSecretFile(env.REDIS_URL_FILE);
+  const url = () => readSecretFile(env.REDIS_URL_FILE);
   const { store, bids, blocking } = connectAll(url, lifecycle, log);
 
   const hub = new Hub();
@@ -87,7 +87,7 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     maxLotsPerSocket: env.MAX_LOTS_PER_SOCKET,
     defined: () => positions.defined,
     onBid: (outcome) => metrics.bids.inc({ outcome }),
-    onResume: (recovered) => metrics.resumes.inc({ result: recovered ? "recovered" : "snapshot" }),
+    onResume: (result) => metrics.resumes.inc({ result }),
     onRejected: (reason) => metrics.rejected.inc({ reason }),
   });
   const server: StreamServer = new StreamServer({
@@ -125,7 +125,7 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
 }
 
 /** Long answers of one kind of work must not hold up another: each has a connection to itself. */
-function connectAll(url: string, lifecycle: Lifecycle, log: Logger) {
+function connectAll(url: StoreUrl, lifecycle: Lifecycle, log: Logger) {
   const connect = (work: string, timeoutMs?: number): Store => {
     const name = `gavel-broadcast-${work}-${randomUUID().slice(0, 8)}`;
     const store = connectStore(url, name, timeoutMs);
@@ -151,7 +151,7 @@ function tellGone(lotId: string, viewers: readonly Viewer[], log: Logger): void 
 
 function strategyOf(
   env: BroadcastEnv,
-  url: string,
+  url: StoreUrl,
   keys: Keys,
   bids: Store,
   lifecycle: Lifecycle,

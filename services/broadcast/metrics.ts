@@ -55,7 +55,7 @@ export function createMetrics(
     refused: counter("refused_total", "Sockets refused, by reason.", "reason"),
     resumes: counter(
       "resumes_total",
-      "Resumed lots: recovered is every missed event, snapshot is not.",
+      "Resumed lots: recovered is every missed event, snapshot is not; behind is no answer but to ask again.",
       "result",
     ),
     refills: counter("refills_total", "Lots brought forward from the store, by result.", "result"),

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { MESSAGE_MAX_BYTES } from "../access/limits.ts";
+import { TOKEN_MAX_BYTES } from "../access/limits.ts";
 import { decodeEvent, EVENT_TYPES } from "../lot/events.ts";
 import { viewOf } from "../lot/view.ts";
 import { lot } from "../testing/auction.ts";
@@ -11,6 +11,7 @@ import {
   LOTS_PER_MESSAGE,
   readMessage,
   SERVER_MESSAGE_TYPES,
+  STREAM_MESSAGE_MAX_BYTES,
 } from "./protocol.ts";
 import { RESUME_MAX_EVENTS } from "./resume.ts";
 import { BACKLOG_MAX_BYTES, BEHIND_BYTES, BEHIND_MAX_MS, STRIKES_MAX } from "./viewer.ts";
@@ -71,7 +72,9 @@ test("the limits of PROTOCOL.md are those of the code", () => {
   const limits = text.slice(text.indexOf("## Limits"));
   const number = (of: string) =>
     Number(new RegExp(`^\\| ${of}[^|]*\\| ([\\d,]+)`, "m").exec(limits)![1]!.replaceAll(",", ""));
-  expect(number("message from")).toBe(MESSAGE_MAX_BYTES);
+  expect(number("message from")).toBe(STREAM_MESSAGE_MAX_BYTES);
+  const [, largest] = /^\| 1009 .* above ([\d,]+) bytes/m.exec(text)!;
+  expect(Number(largest!.replaceAll(",", ""))).toBe(STREAM_MESSAGE_MAX_BYTES);
   expect(number("lots in one")).toBe(LOTS_PER_MESSAGE);
   expect(number("messages not understood")).toBe(STRIKES_MAX);
   expect(number("unread bytes, then events")).toBe(BEHIND_BYTES);
@@ -79,6 +82,24 @@ test("the limits of PROTOCOL.md are those of the code", () => {
   expect(number("behind without") * 1_000).toBe(BEHIND_MAX_MS);
   expect(number("events that a resume")).toBe(RESUME_MAX_EVENTS);
   expect(number("from a server's ping") * 1_000).toBe(PING_EVERY_MS);
+});
+
+test("the longest message that the schemas allow is no larger than a socket may send", () => {
+  const lots = Array.from({ length: LOTS_PER_MESSAGE }, (_, n) => String(n).padStart(32, "a"));
+  const at = { epoch: Number.MAX_SAFE_INTEGER, seq: Number.MAX_SAFE_INTEGER };
+  const since = Object.fromEntries(lots.map((lotId) => [lotId, at]));
+  const message = { type: "subscribe", lots, since };
+  const compact = JSON.stringify(message);
+  expect(readMessage(compact)).toEqual({ ok: true, message });
+  const spaced = compact.replaceAll(":", ": ").replaceAll(",", ", ");
+  expect([compact.length, spaced.length]).toEqual([12_039, 12_642]);
+  expect(spaced.length).toBeLessThan(STREAM_MESSAGE_MAX_BYTES);
+
+  const token = "a".repeat(TOKEN_MAX_BYTES);
+  expect(readMessage(JSON.stringify({ type: "authenticate", token }))).toMatchObject({ ok: true });
+  expect(JSON.stringify({ type: "authenticate", token }).length).toBeLessThan(
+    STREAM_MESSAGE_MAX_BYTES,
+  );
 });
 
 test("what does not fit is refused, naming the field; nothing is coerced", () => {

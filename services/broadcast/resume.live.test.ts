@@ -5,6 +5,8 @@ import type { Store } from "../store/connect.ts";
 import type { Keys } from "../store/keys.ts";
 import { type Batch, placeBids } from "../store/place-bids.ts";
 import { bid, defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
+import { afterFile } from "../testing/after-file.ts";
+import { FaultProxy } from "../testing/fault-proxy.ts";
 import { startRedis, type TestServer } from "../testing/servers.ts";
 import { until } from "../testing/until.ts";
 import { connectViewer, type Frame } from "../testing/viewer.ts";
@@ -92,7 +94,7 @@ test("a place that cannot be resumed from gives the lot as it stands, and says s
   await bidUp(keys, "lot-2", 0, 2_500, 5);
   const process = await startOne(redis.url, definition.uid);
   await caughtUp(process, "lot-1", 2_501);
-  for (const since of [
+  const places = [
     { epoch: 1, seq: 3 }, // trimmed
     { epoch: 1, seq: 700 }, // trimmed, though not too far back
     { epoch: 1, seq: 2_502 }, // not yet
@@ -102,8 +104,9 @@ test("a place that cannot be resumed from gives the lot as it stands, and says s
     { epoch: 2 ** 60, seq: 2_501 },
     { epoch: 0, seq: 5 },
     { epoch: -1, seq: -1 },
-  ]) {
-    const { seqs, snapshot } = await resume(process, "lot-1", since);
+  ];
+  for (const answer of await Promise.all(places.map((at) => resume(process, "lot-1", at)))) {
+    const { seqs, snapshot } = answer;
     expect(seqs).toEqual([]);
     expect(snapshot).toMatchObject({ recovered: false, seq: 2_501 });
   }
@@ -123,6 +126,67 @@ test("a viewer that knows more than this process is no stranger: the hub is brou
     expect(seqs).toEqual([10, 11]);
     expect(snapshot).toMatchObject({ recovered: true, seq: 11 });
   });
+});
+
+test.each([{ kind: "refuse" }, { kind: "hang" }, { kind: "mute" }] as const)(
+  "a process whose store is away ($kind) shows nobody an older lot than it knows",
+  async (toxic) => {
+    const { definition, keys } = await defineAndOpen(store);
+    const proxy = new FaultProxy("broadcast>redis", Number(new URL(redis.url).port));
+    await proxy.listen();
+    afterFile(() => proxy.close());
+    const current = await startOne(redis.url, definition.uid);
+    const lagging = await startOne(`redis://127.0.0.1:${proxy.port}`, definition.uid);
+    await caughtUp(lagging, "lot-1", 0);
+    await proxy.inject(toxic);
+    await bidUp(keys, "lot-1", 0, 10);
+    await caughtUp(current, "lot-1", 11);
+
+    const since = { "lot-1": { epoch: 1, seq: 11 } };
+    const viewer = await connectViewer(lagging.url);
+    viewer.send({ type: "subscribe", lots: ["lot-1"], since });
+    const refusal = await viewer.next((frame) => "lotId" in frame, 30_000);
+    expect(refusal).toMatchObject({ type: "error", problem: { code: "unavailable" } });
+    // It is not watched: nothing comes of it until it is asked for again.
+    viewer.send({ type: "subscribe", lots: ["lot-1"], since });
+    await proxy.heal();
+    const snapshot = await viewer.next((frame) => "lotId" in frame);
+    expect(snapshot).toMatchObject({ type: "snapshot", recovered: true, seq: 11 });
+    await bidUp(keys, "lot-1", 10, 1);
+    await viewer.next(({ seq }) => seq === 12);
+    expect(viewer.frames.filter(({ seq }) => seq < 11)).toEqual([]);
+    viewer.close();
+  },
+);
+
+test("a store that may have lost what a viewer saw is not believed until it is put back", async () => {
+  const { definition, keys } = await defineAndOpen(store);
+  const process = await startOne(redis.url, definition.uid);
+  await bidUp(keys, "lot-1", 0, 5);
+  await caughtUp(process, "lot-1", 6);
+  const suspicions: [field: string, value: string][] = [
+    ["confirmedServer", "another server"],
+    ["ahead:lot-1", "1-9"],
+  ];
+  for (const [field, value] of suspicions) {
+    await store.hset(keys.auction, field, value);
+    const viewer = await connectViewer(process.url);
+    viewer.send({ type: "subscribe", lots: ["lot-1"], since: { "lot-1": { epoch: 1, seq: 9 } } });
+    const refusal = await viewer.next((frame) => "lotId" in frame, 30_000);
+    expect(refusal).toMatchObject({ type: "error", problem: { code: "unavailable" } });
+    viewer.close();
+    await store.hdel(keys.auction, field);
+  }
+
+  // Claimed while the viewer waits, and then put back as a restore does it.
+  const viewer = await connectViewer(process.url);
+  viewer.send({ type: "subscribe", lots: ["lot-1"], since: { "lot-1": { epoch: 1, seq: 9 } } });
+  await store.hset(keys.auction, "ahead:lot-1", "1-9");
+  await store.hset(keys.lot("lot-1").lot, { epoch: 2, seq: 9 });
+  await store.hdel(keys.auction, "ahead:lot-1");
+  const snapshot = await viewer.next((frame) => "lotId" in frame);
+  expect(snapshot).toMatchObject({ type: "snapshot", recovered: false, epoch: 2, seq: 9 });
+  viewer.close();
 });
 
 /** Kills the feeds' connections over and over. */

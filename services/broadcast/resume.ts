@@ -8,15 +8,20 @@
  * can fall between what was missed and what comes live, and none can come twice.
  *
  * A viewer may also know more than we do: it comes from a process that is ahead. Then the hub is
- * brought forward first; what even the store does not have never was.
+ * brought forward first. Where even the store has less, what the viewer knows never was, or the store lost
+ * it: then whoever has seen it claims it, or archival puts it back under a higher epoch. Nobody is shown an
+ * older lot than it knows while that is open.
  */
+import { performance } from "node:perf_hooks";
 import { setTimeout } from "node:timers/promises";
 import type { LotEvent } from "../lot/events.ts";
 import { frameOf } from "../lot/view.ts";
 import type { Store } from "../store/connect.ts";
 import { eventsSince } from "../store/history.ts";
 import type { Keys } from "../store/keys.ts";
+import { readAuction, type StoredAuction } from "../store/lots.ts";
 import type { Seen } from "../store/place-bids.ts";
+import { serverOf } from "../store/which-server.ts";
 import { textFrame } from "./frames.ts";
 import type { Hub } from "./hub.ts";
 import type { Refill } from "./refill.ts";
@@ -28,16 +33,23 @@ export const RESUME_MAX_EVENTS = 2_000;
 const LOOKS_MAX = 10;
 const RETRY_MS = 400;
 
+/** A process claims what it showed and the store lost within a look of its `Positions`, 2 s, and one call. */
+const CLAIMED_WITHIN_MS = 3_000;
+
 /** Reads going on at once; the rest of an avalanche waits its turn. */
 const READS_MAX = 8;
 
-/** What was missed, oldest first; null when not all of it can be had. */
-export type Done = (missed: readonly Buffer[] | null) => void;
+/**
+ * What was missed, oldest first; null when not all of it can be had, and the lot as it stands says what holds.
+ * "behind": the viewer knows more than we have, and may be right.
+ */
+export type Missed = readonly Buffer[] | null | "behind";
 
 export class Resume {
   #reads = new Map<string, { wanted: (() => boolean)[]; read: Promise<Read | null> }>();
   #reading = 0;
   #turns: (() => void)[] = [];
+  #judging: Promise<StoredAuction | null> | null = null;
   readonly #store: Store;
   readonly #keys: Keys;
   readonly #hub: Hub;
@@ -51,14 +63,19 @@ export class Resume {
   }
 
   /**
-   * Calls `done` once, at once where the hub has all. Never rejects: a store that stays away makes
-   * the answer null.
+   * Calls `done` once, at once where the hub has all. Never rejects: where the store stays away the answer
+   * is null, or "behind".
    * @param wanted false once nobody waits for it any more
    */
-  async lot(lotId: string, since: Seen, wanted: () => boolean, done: Done): Promise<void> {
+  async lot(
+    lotId: string,
+    since: Seen,
+    wanted: () => boolean,
+    done: (missed: Missed) => void,
+  ): Promise<void> {
     const before: Buffer[] = [];
     let from = since;
-    let refills = 0; // the first may have begun before we asked
+    let lackingSinceMs: number | null = null;
     for (let look = 0; look < LOOKS_MAX && wanted(); look++) {
       const position = this.#hub.position(lotId);
       if (position === null) return done(null);
@@ -67,9 +84,14 @@ export class Resume {
       if (missed.found === "foreign") return done(null);
       try {
         if (missed.found === "ahead") {
-          if (refills === 2) return done(null);
-          refills++;
           await this.#refill.lot(lotId);
+          if (!this.#isAhead(lotId, from)) continue;
+          const nowMs = performance.now();
+          lackingSinceMs = (await this.#mayHaveLost(lotId)) ? null : (lackingSinceMs ?? nowMs);
+          if (lackingSinceMs !== null && nowMs - lackingSinceMs > CLAIMED_WITHIN_MS) {
+            return done(null); // It never was.
+          }
+          await setTimeout(RETRY_MS);
           continue;
         }
         if (position.seq - since.seq > RESUME_MAX_EVENTS) return done(null);
@@ -81,7 +103,22 @@ export class Resume {
         await setTimeout(RETRY_MS);
       }
     }
-    done(null);
+    done(this.#isAhead(lotId, since) ? "behind" : null);
+  }
+
+  #isAhead(lotId: string, seen: Seen): boolean {
+    return this.#hub.position(lotId) !== null && this.#hub.since(lotId, seen).found === "ahead";
+  }
+
+  /**
+   * Whether the store may lack what it had: it is not compared with the archive since it was started, or
+   * somebody has more of this lot. All that ask share one look. @throws when the store does not answer
+   */
+  async #mayHaveLost(lotId: string): Promise<boolean> {
+    this.#judging ??= readAuction(this.#store, this.#keys).finally(() => (this.#judging = null));
+    const [auction, server] = await Promise.all([this.#judging, serverOf(this.#store)]);
+    if (auction === null || auction.ahead.has(lotId)) return true;
+    return auction.confirmedServer !== null && auction.confirmedServer !== server;
   }
 
   /** All that ask for the same share one read: a thousand viewers come back at once. */

@@ -4,19 +4,41 @@ import { beforeAll, expect, test } from "vitest";
 import type { Store } from "../store/connect.ts";
 import type { Keys } from "../store/keys.ts";
 import { placeBids } from "../store/place-bids.ts";
-import { bid, defineAndOpen, openStore } from "../testing/auction.ts";
+import { bid, defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
 import { startRedis, type TestServer } from "../testing/servers.ts";
 import { until } from "../testing/until.ts";
 import { connectViewer, type Frame, type TestViewer } from "../testing/viewer.ts";
 import type { Broadcast } from "./app.ts";
 import { startOne, tokenOf } from "../testing/broadcast.ts";
-import { CLOSE_CODES } from "./protocol.ts";
+import { CLOSE_CODES, STREAM_MESSAGE_MAX_BYTES } from "./protocol.ts";
 
 let redis: TestServer;
 let store: Store;
 beforeAll(async () => {
   redis = await startRedis();
   store = await openStore(redis.url, 10_000);
+});
+
+test("a viewer of 100 lots with the longest names resumes them all in one message", async () => {
+  const lotIds = Array.from({ length: 100 }, (_, n) => String(n).padStart(32, "a"));
+  const lots = lotIds.map((lotId) => lotDefinition(lotId));
+  const { definition } = await defineAndOpen(store, { lots });
+  const { url, internalUrl } = await startOne(redis.url, definition.uid);
+  await until("the lots are known", async () => (await fetch(`${internalUrl}/readyz`)).ok);
+  const viewer = await connectViewer(url);
+  const snapshots = async (since: object) => {
+    const from = viewer.frames.length;
+    viewer.send({ type: "subscribe", lots: lotIds, ...since });
+    return until("every lot is shown", () => {
+      const shown = viewer.frames.slice(from).filter(({ type }) => type === "snapshot");
+      return shown.length === lotIds.length ? shown : null;
+    });
+  };
+  const first = await snapshots({});
+  const at = first.map(({ lotId, epoch, seq }) => [lotId, { epoch, seq }]);
+  const again = await snapshots({ since: Object.fromEntries(at) });
+  expect(again.every(({ recovered }) => recovered === true)).toBe(true);
+  viewer.close();
 });
 
 /** A WebSocket by hand: it can be told to do what no library would. */
@@ -110,7 +132,7 @@ test("frames that break the protocol are closed with their code, and cost nobody
     ...Array.from({ length: 100 }, () => frame(0x00, "a")),
   ]);
   const cases: [what: string, bytes: Buffer, code: number][] = [
-    ["oversized", text("x".repeat(4_097)), CLOSE_CODES.too_large.code],
+    ["oversized", text("x".repeat(STREAM_MESSAGE_MAX_BYTES + 1)), CLOSE_CODES.too_large.code],
     ["1 MB", text("x".repeat(1_000_000)), CLOSE_CODES.too_large.code],
     ["endless fragments", endless, CLOSE_CODES.too_many_errors.code],
     ["binary", frame(0x82, '{"type":"ping"}'), CLOSE_CODES.binary.code],

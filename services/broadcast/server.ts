@@ -9,13 +9,12 @@ import { once } from "node:events";
 import { performance } from "node:perf_hooks";
 import { pause } from "../runtime/lifecycle.ts";
 import { type WebSocket, WebSocketServer } from "ws";
-import { MESSAGE_MAX_BYTES } from "../access/limits.ts";
 import { problem, type ProblemCode } from "../access/problems.ts";
 import type { Answers } from "./answers.ts";
 import { PING_FRAME } from "./frames.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import type { Metrics } from "./metrics.ts";
-import { CLOSE_CODES, type CloseReason } from "./protocol.ts";
+import { CLOSE_CODES, type CloseReason, STREAM_MESSAGE_MAX_BYTES } from "./protocol.ts";
 import { BEHIND_MAX_MS, type Traffic, Viewer } from "./viewer.ts";
 
 const PATH = "/v1/stream";
@@ -29,7 +28,7 @@ const READING = {
   noServer: true,
   clientTracking: false,
   perMessageDeflate: false,
-  maxPayload: MESSAGE_MAX_BYTES,
+  maxPayload: STREAM_MESSAGE_MAX_BYTES,
   maxFragments: FRAGMENTS_MAX,
   maxBufferedChunks: 4 * FRAGMENTS_MAX,
   closeTimeout: CLOSE_TIMEOUT_MS,

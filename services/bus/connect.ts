@@ -38,11 +38,10 @@ const RECONNECT_JITTER_MS = 500;
  * @param name shows in the server's list of connections
  */
 export async function connectBus(readUrl: () => string, name: string): Promise<Bus> {
-  const authenticator = authenticatorOf(readUrl);
   const connection = await connect({
     servers: new URL(readUrl()).host,
     name,
-    ...(authenticator ? { authenticator } : {}),
+    authenticator: authenticatorOf(readUrl),
     timeout: CONNECT_TIMEOUT_MS,
     pingInterval: PING_INTERVAL_MS,
     maxPingOut: MAX_PINGS_OUT,
@@ -75,13 +74,16 @@ async function watch(connection: NatsConnection, onLost: Bus["onLost"]): Promise
   }
 }
 
-function authenticatorOf(readUrl: () => string): Authenticator | null {
-  const user = () => decodeURIComponent(new URL(readUrl()).username);
-  const password = () => decodeURIComponent(new URL(readUrl()).password);
-  if (user() === "") return null;
-  return password() === ""
-    ? tokenAuthenticator(user)
-    : usernamePasswordAuthenticator(user, password);
+/** Asked for each connection: who had no password may need one by now. */
+function authenticatorOf(readUrl: () => string): Authenticator {
+  return (nonce) => {
+    const url = new URL(readUrl());
+    const [user, password] = [url.username, url.password].map(decodeURIComponent);
+    if (!user) return undefined;
+    return (password ? usernamePasswordAuthenticator(user, password) : tokenAuthenticator(user))(
+      nonce,
+    );
+  };
 }
 
 /** Whether NATS answers within `timeoutMs`. */

@@ -64,6 +64,15 @@ export async function streamState(bus: Bus, auctionUid: string): Promise<StreamS
   }
 }
 
+/** Removes it with all that it holds. One that is not there is no error. */
+export async function deleteStream(bus: Bus, auctionUid: string): Promise<void> {
+  try {
+    await bus.manager.streams.delete(streamNameOf(auctionUid));
+  } catch (error) {
+    if (!isNotFound(error, JetStreamApiCodes.StreamNotFound)) throw error;
+  }
+}
+
 /** Drops the messages before `seq`. */
 export async function purgeBefore(bus: Bus, auctionUid: string, seq: number): Promise<void> {
   await bus.manager.streams.purge(streamNameOf(auctionUid), { seq });

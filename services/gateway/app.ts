@@ -8,7 +8,13 @@ import { Lifecycle, pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "../store/batcher.ts";
-import { connectStore, startConnecting, type Store, storeClockMs } from "../store/connect.ts";
+import {
+  connectStore,
+  startConnecting,
+  type Store,
+  storeClockMs,
+  type StoreUrl,
+} from "../store/connect.ts";
 import { guardStrategy, STORE_BREAKER } from "../store/guard.ts";
 import { keysOf, type Keys } from "../store/keys.ts";
 import { optimisticStrategy } from "../store/optimistic.ts";
@@ -17,6 +23,7 @@ import { startClock } from "./clock.ts";
 import type { GatewayEnv } from "./config.ts";
 import { collectDocument, documentRoutes } from "./documents.ts";
 import { ARCHIVAL_BREAKER } from "./history.ts";
+import { addInvariants } from "./invariants.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { refuseOtherMethods } from "./methods.ts";
 import { pageRoutes } from "./page.ts";
@@ -47,7 +54,7 @@ export async function startGateway(env: GatewayEnv, log: Logger): Promise<Gatewa
 
 async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promise<Gateway> {
   const verify = createVerifier(env);
-  const redisUrl = readSecretFile(env.REDIS_URL_FILE);
+  const redisUrl = () => readSecretFile(env.REDIS_URL_FILE);
   const keys = keysOf(env.AUCTION_UID);
   const registry = createRegistry("gateway");
   const metrics = createMetrics(registry, () => batcher.waiting);
@@ -87,6 +94,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
       );
   };
   const internal = createInternalServer({ ready }, registry);
+  addInvariants(internal, store, keys);
   lifecycle.onStop("internal server", () => internal.close());
 
   const app = await createApp({
@@ -125,7 +133,7 @@ export async function createApp(options: AppOptions): Promise<Server> {
   return app;
 }
 
-function openStore(url: string, name: string, log: Logger, lifecycle: Lifecycle): Store {
+function openStore(url: StoreUrl, name: string, log: Logger, lifecycle: Lifecycle): Store {
   const store = connectStore(url, name);
   let reported = false;
   startConnecting(store, (error) => {
@@ -143,7 +151,7 @@ function openStore(url: string, name: string, log: Logger, lifecycle: Lifecycle)
 
 interface StrategyParts {
   readonly bids: Store;
-  readonly redisUrl: string;
+  readonly redisUrl: StoreUrl;
   readonly keys: Keys;
   readonly log: Logger;
   readonly lifecycle: Lifecycle;

@@ -9,6 +9,7 @@ const OUTCOMES: Record<Placement["outcome"], true> = {
   not_open: true,
   closed: true,
   withdrawn: true,
+  suspended: true,
   unknown_lot: true,
   key_reused: true,
   unavailable: true,

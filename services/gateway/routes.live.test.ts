@@ -33,6 +33,7 @@ test("the auction is told with the store's time and where its stream is", async 
   expect(status).toBe(200);
   expect(body).toEqual({
     ...{ uid, name, title: "Spring sale", currency: "EUR", minorUnitDigits: 2, streamUrl },
+    suspended: false,
     ...{ lotCount: 7, opensAtMs: expect.any(Number), serverTimeMs: expect.any(Number) },
   });
   expect(body["serverTimeMs"]).toBeGreaterThanOrEqual(fromMs);

@@ -55,7 +55,8 @@ function auctionRoute(app: Server, { store, keys, streamUrl }: ReadOptions): voi
       fromStore(() => storeClockMs(store)),
     ]);
     const lotCount = auction.lotIds.length;
-    return { ...auction, serverTimeMs, streamUrl, lotCount };
+    const suspended = auction.intake === "suspended";
+    return { ...auction, suspended, serverTimeMs, streamUrl, lotCount };
   });
 }
 

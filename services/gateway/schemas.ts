@@ -93,6 +93,7 @@ export const AuctionAnswer = Type.Object(
     currency: Type.String({ description: "ISO 4217." }),
     minorUnitDigits: Type.Integer({ description: "Digits after the decimal point: 2 for EUR." }),
     opensAtMs: orNull(instant("When bidding opens; null until that is fixed")),
+    suspended: Type.Boolean({ description: "Whether bids are refused for a while." }),
     serverTimeMs: instant("Now"),
     streamUrl: Type.String({ description: "WebSocket of the live events." }),
     lotCount: Type.Integer(),
@@ -110,6 +111,9 @@ export const LotAnswer = Type.Object(
     lotId: Type.String(),
     title: Type.String(),
     status: words(["scheduled", "open", "closed", "withdrawn"]),
+    suspended: Type.Boolean({
+      description: "Bids are refused for a while; lots then close later by as long.",
+    }),
     minimumMinor: Type.Integer({ description: "The least the next bid may be." }),
     leadingBid: orNull(LeadingBid),
     bidCount: Type.Integer(),

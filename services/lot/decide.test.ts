@@ -77,6 +77,11 @@ test("a bid is rejected for the first of the rules that it breaks", () => {
     ["closed", { status: "closed" }, 1_000, 5_000],
     ["not_open", { opensAtMs: null, closesAtMs: null, status: "scheduled" }, 1_000, 5_000],
     ["not_open", { status: "scheduled", atMs: 0, seq: 0 }, 1_000, 999],
+    ["closed", { intake: "fenced" }, 1_000, 5_000],
+    ["closed", { status: "closed", intake: "suspended" }, 1_000, 5_000],
+    ["withdrawn", { status: "withdrawn", intake: "fenced" }, 1_000, 5_000],
+    ["suspended", { intake: "suspended" }, 1_000, 5_000],
+    ["suspended", { intake: "suspended", status: "scheduled", atMs: 0, seq: 0 }, 1, 999],
     ["closed", {}, 1, 100_000], // The instant of the close is already too late.
     ["too_high", {}, RULES.maxAmountMinor + 1, 5_000],
     ["too_low", {}, 999, 5_000],

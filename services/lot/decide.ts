@@ -7,7 +7,7 @@ import { minimumMinor } from "./increments.ts";
 import type { Bid, Lot } from "./lot.ts";
 import { apply } from "./lifecycle.ts";
 
-export type Rejection = "withdrawn" | "not_open" | "closed" | "too_high" | "too_low";
+export type Rejection = "withdrawn" | "not_open" | "closed" | "suspended" | "too_high" | "too_low";
 
 export type Decision =
   | {
@@ -33,7 +33,8 @@ export function decide(lot: Lot, bid: Bid, clockMs: number): Decision {
   });
 
   if (lot.status === "withdrawn") return reject("withdrawn");
-  if (lot.status === "closed") return reject("closed");
+  if (lot.status === "closed" || lot.intake === "fenced") return reject("closed");
+  if (lot.intake === "suspended") return reject("suspended");
   if (lot.opensAtMs === null || lot.closesAtMs === null || nowMs < lot.opensAtMs) {
     return reject("not_open");
   }

@@ -7,7 +7,7 @@ import type { Lot } from "./lot.ts";
 export function due(lot: Lot, clockMs: number): LotEvent[] {
   const nowMs = Math.max(clockMs, lot.atMs);
   const { lotId, epoch, opensAtMs, closesAtMs } = lot;
-  if (opensAtMs === null || closesAtMs === null) return [];
+  if (opensAtMs === null || closesAtMs === null || lot.intake !== "taking") return [];
   const events: LotEvent[] = [];
   const common = () => ({ lotId, epoch, seq: lot.seq + events.length + 1, atMs: nowMs });
 
@@ -25,6 +25,35 @@ export function due(lot: Lot, clockMs: number): LotEvent[] {
   if (open && nowMs >= closesAtMs) {
     events.push({ type: "lot_closed", ...common(), ...result(lot) });
   }
+  return events;
+}
+
+/**
+ * The events due when a suspended auction goes on at `clockMs`: bidding has as long as it would have had.
+ * A lot whose opening came meanwhile opens now; one that was over before is left as it is.
+ */
+export function resumed(lot: Lot, suspendedAtMs: number, clockMs: number): LotEvent[] {
+  const { lotId, epoch, opensAtMs, closesAtMs, status, extensions } = lot;
+  const nowMs = Math.max(clockMs, lot.atMs);
+  if (status === "closed" || status === "withdrawn" || opensAtMs === null || closesAtMs === null) {
+    return [];
+  }
+  if (clockMs < opensAtMs || closesAtMs <= suspendedAtMs) return [];
+  const lostMs = clockMs - Math.max(suspendedAtMs, opensAtMs);
+  if (lostMs <= 0) return [];
+  const events: LotEvent[] = [];
+  const common = () => ({ lotId, epoch, seq: lot.seq + events.length + 1, atMs: nowMs });
+  if (status === "scheduled") {
+    const leastMinor = minimumMinor(lot, null);
+    const times = { opensAtMs, closesAtMs, minimumMinor: leastMinor };
+    events.push({ type: "lot_opened", ...common(), ...times });
+  }
+  events.push({
+    type: "lot_extended",
+    ...common(),
+    closesAtMs: closesAtMs + lostMs,
+    extensions,
+  });
   return events;
 }
 

@@ -3,6 +3,9 @@ import type { Terms } from "./terms.ts";
 /** scheduled → open → closed, or withdrawn from either of the first two. */
 export type LotStatus = "scheduled" | "open" | "closed" | "withdrawn";
 
+/** Whether its auction takes bids at all: `suspended` for a while, `fenced` never again. */
+export type Intake = "taking" | "suspended" | "fenced";
+
 /** The best bid accepted so far. */
 export interface LeadingBid {
   readonly bidId: string;
@@ -15,6 +18,8 @@ export interface Lot extends Terms {
   readonly lotId: string;
   readonly title: string;
   readonly status: LotStatus;
+  /** The auction's, and no part of what its events say. */
+  readonly intake: Intake;
   /** Null until the auction is opened, where its schedule says "as soon as it is ready". */
   readonly opensAtMs: number | null;
   readonly closesAtMs: number | null;

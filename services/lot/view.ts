@@ -9,6 +9,8 @@ export interface LotView {
   readonly lotId: string;
   readonly title: string;
   readonly status: LotStatus;
+  /** Its auction takes no bids for a while; the close moves later by as long. */
+  readonly suspended: boolean;
   /** The least the next bid may be. */
   readonly minimumMinor: number;
   readonly leadingBid: LeadingBid | null;
@@ -32,6 +34,7 @@ export function viewOf(lot: Lot): LotView {
     lotId,
     title,
     status,
+    suspended: lot.intake === "suspended",
     minimumMinor: minimumMinor(lot, leadingBid),
     leadingBid,
     bidCount,

@@ -12,6 +12,8 @@ export function createRegistry(tier: string): Registry {
 export interface Health {
   /** Whether this process can do its work now. What is said in `why` goes to the one who asks. */
   ready(): Promise<{ ready: boolean; why?: string }>;
+  /** Whether it is worth keeping. Without it: yes, as long as its event loop turns. */
+  alive?(): boolean;
 }
 
 /**
@@ -26,7 +28,10 @@ export function createInternalServer(health: Health, registry: Registry): Fastif
     bodyLimit: 1024 * 1024,
     forceCloseConnections: true,
   });
-  app.get("/livez", () => ({ status: "ok" }));
+  app.get("/livez", (_request, reply) => {
+    const alive = health.alive?.() ?? true;
+    return reply.code(alive ? 200 : 503).send({ status: alive ? "ok" : "stuck" });
+  });
   app.get("/readyz", async (_request, reply) => {
     const { ready, why } = await health.ready();
     return reply.code(ready ? 200 : 503).send({ status: ready ? "ok" : "not ready", why });

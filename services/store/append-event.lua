@@ -9,6 +9,7 @@
 -- Numbers are written by whole(): cjson and ".." turn amounts from 10^14 on into 1e+14.
 
 local LOT_STREAM_ENTRIES = 1000 -- about; older events are in the archive
+local SUM_MODULUS = 1e15 -- as digest.ts: two sums below it add up exactly
 
 local function whole(number) return string.format("%.0f", number) end
 
@@ -29,16 +30,37 @@ local function is_confirmed(auction)
   return not confirmed or confirmed == server_name()
 end
 
+-- Whether lots may open, close or take bids: not while the auction is suspended, never once it is fenced.
+local function takes_events(auction)
+  local halted = redis.call("HMGET", auction, "suspended", "fencedId")
+  return halted[1] ~= "1" and not halted[2]
+end
+
+-- Of all entries that a stream ever had; "0-0" for none.
+local function last_id(stream)
+  if redis.call("EXISTS", stream) == 0 then return "0-0" end
+  local info = redis.call("XINFO", "STREAM", stream)
+  for i = 1, #info, 2 do
+    if info[i] == "last-generated-id" then return info[i + 1] end
+  end
+end
+
+local function sum_after(sum, amount)
+  return math.fmod(sum + math.fmod(amount, SUM_MODULUS), SUM_MODULUS)
+end
+
 -- nil where there is no such lot.
 local function read_lot(key, lot_id)
   local f = redis.call("HMGET", key, "status", "epoch", "seq", "atMs", "opensAtMs", "closesAtMs",
-    "extensions", "startMinor", "reserveMinor", "bidId", "bidder", "amountMinor", "bidCount")
+    "extensions", "startMinor", "reserveMinor", "bidId", "bidder", "amountMinor", "bidCount",
+    "sumMinor", "chain")
   if not f[1] then return nil end
   return {
     id = lot_id, key = key, status = f[1], epoch = tonumber(f[2]), seq = tonumber(f[3]),
     at = tonumber(f[4]), opens = tonumber(f[5]), closes = tonumber(f[6]),
     extensions = tonumber(f[7]), start = tonumber(f[8]), reserve = tonumber(f[9]),
     bid_id = f[10], bidder = f[11], amount = tonumber(f[12]), bids = tonumber(f[13]),
+    sum = tonumber(f[14] or "0"), chain = f[15] or "",
     lines = {},
   }
 end
@@ -70,16 +92,35 @@ local function open(lot, increments)
     lot.opens, lot.closes, minimum_of(lot, increments)))
 end
 
+-- Records a close: the result is result() of lot/lifecycle.ts.
+local function close(lot, increments)
+  if lot.status == "scheduled" then open(lot, increments) end
+  local outcome, winner = "no_bids", '"bidId":null,"bidderId":null,"amountMinor":null'
+  if lot.amount and lot.reserve and lot.amount < lot.reserve then
+    outcome = "reserve_not_met"
+  elseif lot.amount then
+    outcome = "sold"
+    winner = string.format('"bidId":"%s","bidderId":%s,"amountMinor":%.0f',
+      lot.bid_id, lot.bidder, lot.amount)
+  end
+  lot.status, lot.moved = "closed", true
+  event(lot, "lot_closed", ',"outcome":"' .. outcome .. '",' .. winner)
+end
+
 -- Records what happened to a lot: its stream, the outbox, its hash, and when it is due next.
 local function append(lot, keys)
   if #lot.lines == 0 then return end
   local text = table.concat(lot.lines, "\n")
+  -- The proof that the archive has every event: digest.ts makes the same of its rows.
+  local chain = lot.chain
+  for i = 1, #lot.lines do chain = redis.sha1hex(chain .. lot.lines[i]) end
   redis.call("XADD", keys.events, "MAXLEN", "~", LOT_STREAM_ENTRIES,
     whole(lot.epoch) .. "-" .. whole(lot.seq), "events", text)
   redis.call("XADD", keys.outbox, "*", "lotId", lot.id, "events", text)
   redis.call("HINCRBY", keys.auction, "pendingBytes", #text)
   redis.call("HSET", lot.key, "status", lot.status, "seq", whole(lot.seq), "atMs", whole(lot.at),
-    "extensions", lot.extensions, "bidCount", whole(lot.bids))
+    "extensions", lot.extensions, "bidCount", whole(lot.bids), "sumMinor", whole(lot.sum),
+    "chain", chain)
   if lot.amount then
     redis.call("HSET", lot.key, "bidId", lot.bid_id, "bidder", lot.bidder,
       "amountMinor", whole(lot.amount))

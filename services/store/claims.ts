@@ -15,7 +15,15 @@ export async function claimEvents(
   last: Seen,
   entries: readonly string[],
 ): Promise<void> {
-  await store.claimEvents(keys.auction, keys.claims, lotId, last.epoch, last.seq, ...entries);
+  await store.claimEvents(
+    keys.auction,
+    keys.claims,
+    keys.cleaned,
+    lotId,
+    last.epoch,
+    last.seq,
+    ...entries,
+  );
 }
 
 const READ_ENTRIES = 1_000;

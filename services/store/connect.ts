@@ -10,10 +10,11 @@ const scripts = {
   openLots: script("open-lots"),
   closeLots: script("close-lots"),
   openAuction: script("open-auction"),
+  fence: script("fence"),
   defineLots: script("define-lots"),
   holdLease: { ...script("hold-lease"), numberOfKeys: 1 },
   trimOutbox: { ...script("trim-outbox"), numberOfKeys: 2 },
-  claimEvents: { ...script("claim-events"), numberOfKeys: 2 },
+  claimEvents: { ...script("claim-events"), numberOfKeys: 3 },
   confirmServer: { ...script("confirm-server"), numberOfKeys: 2 },
   restoreAnswers: { ...script("restore-answers"), numberOfKeys: 3 },
   restoreLot: { ...script("restore-lot"), numberOfKeys: 5 },
@@ -29,6 +30,10 @@ declare module "ioredis" {
     openLots(keys: number, ...keysAndArguments: Arguments): Result<[number, ...string[]], Context>;
     closeLots(keys: number, ...keysAndArguments: Arguments): Result<[number, ...string[]], Context>;
     openAuction(keys: number, ...keysAndArguments: Arguments): Result<[string, number?], Context>;
+    fence(
+      keys: number,
+      ...keysAndArguments: Arguments
+    ): Result<[string, string?, number?], Context>;
     defineLots(keys: number, ...keysAndArguments: Arguments): Result<[string, string?], Context>;
     holdLease(...keysAndArguments: Arguments): Result<[0 | 1, number], Context>;
     trimOutbox(...keysAndArguments: Arguments): Result<[number, number], Context>;
@@ -42,6 +47,9 @@ declare module "ioredis" {
 
 export type Store = Redis;
 
+/** redis://[user:password@]host:port, or what reads it. */
+export type StoreUrl = string | (() => string);
+
 /** How long a command may go unanswered; every answer to a bidder is due within a second. */
 export const COMMAND_TIMEOUT_MS = 700;
 
@@ -51,11 +59,13 @@ const RECONNECT_MAX_MS = 1_000;
 /**
  * A connection that fails fast: nothing is queued while Redis is away, nothing is sent twice, and
  * nothing waits longer than `timeoutMs`. It reconnects by itself for ever.
+ * @param url asked again before each connection, where it is a function, so that a password may change
  * @param name shows in CLIENT LIST
  * @param timeoutMs give blocking reads more than they block
  */
-export function connectStore(url: string, name: string, timeoutMs = COMMAND_TIMEOUT_MS): Store {
-  return new Redis(url, {
+export function connectStore(url: StoreUrl, name: string, timeoutMs = COMMAND_TIMEOUT_MS): Store {
+  const readUrl = typeof url === "string" ? () => url : url;
+  const store: Store = new Redis(readUrl(), {
     scripts,
     protocol: 2,
     connectionName: name,
@@ -69,9 +79,28 @@ export function connectStore(url: string, name: string, timeoutMs = COMMAND_TIME
     socketTimeout: timeoutMs + 1_000,
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAlive: 10_000,
-    retryStrategy: (attempt) => Math.random() * Math.min(RECONNECT_MAX_MS, 50 * 2 ** attempt),
-    reconnectOnError: (error) => error.message.startsWith("READONLY"),
+    retryStrategy: (attempt) => {
+      readAgain(store, readUrl);
+      return Math.random() * Math.min(RECONNECT_MAX_MS, 50 * 2 ** attempt);
+    },
+    reconnectOnError: ({ message }) => RECONNECT_ON.test(message),
   });
+  return store;
+}
+
+/** It became a replica, or our password is another one by now. */
+const RECONNECT_ON = /^(READONLY|NOAUTH|WRONGPASS)/;
+
+/** What the next connection is made with. A URL that cannot be read just now leaves it as it was. */
+function readAgain(store: Store, readUrl: () => string): void {
+  try {
+    // It reads the URL as ioredis does, and never connects.
+    const { options } = new Redis(readUrl(), { lazyConnect: true });
+    const { host, port, path, username, password, db, tls } = options;
+    Object.assign(store.options, { host, port, path, username, password, db, tls });
+  } catch {
+    // It is being replaced: the next attempt reads it again.
+  }
 }
 
 /** Starts connecting without waiting: a store that is away at the start is reached when it is back. */

@@ -1,7 +1,10 @@
 --[[
 define-lots: write the rules and the lots of an auction. Until it opens they may change in any way;
-after that only lots may be withdrawn and closes moved later, and anything else is refused whole.
-The same definition twice changes nothing.
+after that only lots may be withdrawn, closes moved later, and bidding suspended and resumed; anything
+else is refused whole. The same definition twice changes nothing. Of a fenced auction nothing changes.
+
+When bidding resumes, each lot that had opened by then, and was not over before, closes later by as long as
+it could not be bid on: resumed() of lot/lifecycle.ts.
 
 KEYS[1] auction  KEYS[2] outbox  KEYS[3] due, then for each lot: lot hash, events stream, closing
 ARGV[1] the auction's fields, JSON object of strings; termsHash among them covers all that freezes
@@ -15,9 +18,17 @@ Reply   {"defined"} | {"refused", why} | {"again"}: the store changed since the 
 local auction, lots = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 local clock = now_ms()
 local known = redis.call("HMGET", KEYS[1], "lotIds", "termsHash", "opensAtMs", "keysBucket", "pendingBytes",
-  "stamped")
+  "stamped", "fencedId", "rulesHash", "suspended", "suspendedAtMs")
 if (known[1] or "") ~= ARGV[3] then return {"again"} end
 if not is_confirmed(KEYS[1]) then return {"unconfirmed"} end
+if known[7] then
+  if known[8] == auction.rulesHash then return {"defined"} end
+  return {"refused", "the auction is fenced: nothing of it changes any more"}
+end
+local was_suspended, suspends = known[9] == "1", auction.suspended == "1"
+local suspended_at = was_suspended and tonumber(known[10]) or clock
+-- For a suspended auction the time has stood still.
+local passed = was_suspended and math.min(clock, suspended_at) or clock
 for i, definition in ipairs(lots) do
   local was = redis.call("HMGET", KEYS[1 + 3 * i], "status", "seq")
   if was[1] == "withdrawn" and definition.fields and not definition.withdrawn then
@@ -55,6 +66,7 @@ for name, value in pairs(auction) do
     fields[#fields + 1] = value
   end
 end
+redis.call("HSET", KEYS[1], "suspendedAtMs", suspends and whole(suspended_at) or "")
 redis.call("HSET", KEYS[1], "keysBucket", known[4] or "0", "pendingBytes", known[5] or "0", unpack(fields))
 local opens = tonumber(redis.call("HGET", KEYS[1], "opensAtMs"))
 local increments = cjson.decode(auction.increments)
@@ -94,23 +106,36 @@ for i, definition in ipairs(lots) do
 
   local lot = read_lot(key, lot_id)
   -- A lot whose time is over is close-lots' alone: bids on it were refused as late already.
-  local over = lot and frozen and lot.closes and clock >= lot.closes
+  local over = lot and frozen and lot.closes and passed >= lot.closes
   if lot and not over and (lot.status == "scheduled" or lot.status == "open") then
     lot.at = math.max(lot.at, clock)
+    local closes = lot.closes
+    if was_suspended and not suspends and lot.opens and closes and clock >= lot.opens then
+      closes = closes + math.max(0, clock - math.max(suspended_at, lot.opens))
+    end
     if definition.withdrawn then
       lot.status, lot.moved = "withdrawn", true
       event(lot, "lot_withdrawn", "")
-    elseif definition.close then
-      local defined = tonumber(redis.call("HGET", key, "definedCloseMs") or 0)
-      redis.call("HSET", key, "definedCloseMs", whole(definition.close))
-      if definition.close > defined and definition.close > lot.closes then
-        if lot.status == "scheduled" then open(lot, increments) end
-        lot.closes, lot.moved = definition.close, true
-        event(lot, "lot_extended", string.format(',"closesAtMs":%.0f,"extensions":%.0f',
-          lot.closes, lot.extensions))
+    else
+      if definition.close then
+        local defined = tonumber(redis.call("HGET", key, "definedCloseMs") or 0)
+        redis.call("HSET", key, "definedCloseMs", whole(definition.close))
+        if definition.close > defined then closes = math.max(closes, definition.close) end
+      end
+      if closes and closes > lot.closes then
+        if lot.status == "scheduled" and suspends then
+          redis.call("HSET", key, "closesAtMs", whole(closes)) -- its opening will say so
+        else
+          if lot.status == "scheduled" then open(lot, increments) end
+          lot.closes, lot.moved = closes, true
+          event(lot, "lot_extended", string.format(',"closesAtMs":%.0f,"extensions":%.0f',
+            lot.closes, lot.extensions))
+        end
       end
     end
     append(lot, keys)
   end
+  -- Written as it is, so that a transaction of the optimistic strategy that has read it fails.
+  if lot and was_suspended ~= suspends then redis.call("HSET", key, "status", lot.status) end
 end
 return {"defined"}

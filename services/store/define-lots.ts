@@ -13,6 +13,8 @@ export interface AuctionDefinition {
   /** Null: it opens when `openAuction` is called. */
   readonly opensAtMs: number | null;
   readonly rules: Rules;
+  /** No bids for a while, and nothing opens or closes; may change until the auction is fenced. */
+  readonly suspended: boolean;
   readonly lots: readonly LotDefinition[];
 }
 
@@ -32,7 +34,7 @@ export function rulesHashOf(definition: AuctionDefinition): string {
   return hash(definition);
 }
 
-/** Changes only with what is frozen once the auction is open: all but withdrawals and closes. */
+/** Changes only with what is frozen once the auction is open: all but withdrawals, closes and `suspended`. */
 function termsHashOf(definition: AuctionDefinition): string {
   const lots = definition.lots.map(({ lotId, title, startMinor, reserveMinor }) => {
     return { lotId, title, startMinor, reserveMinor };
@@ -59,7 +61,7 @@ export type Defined =
 
 /**
  * Writes an auction's rules and lots. Repeating it changes nothing. Once the auction is open, only
- * withdrawals and later closes are taken; any other change is refused whole.
+ * withdrawals, later closes and `suspended` are taken; any other change is refused whole.
  * @param epoch of a first definition; a store that has the auction keeps its own
  * @param maxPendingBytes events not archived yet that the outbox may hold before bids are refused
  */
@@ -115,6 +117,7 @@ export function fieldsOf(
     maxExtensions: String(rules.antiSniping.maxExtensions),
     maxAmountMinor: String(rules.maxAmountMinor),
     reserveDisclosure: rules.reserveDisclosure,
+    suspended: definition.suspended ? "1" : "0",
     maxPendingBytes: String(maxPendingBytes),
     epoch: String(epoch),
     rulesHash: rulesHashOf(definition),

@@ -12,6 +12,10 @@ export interface Keys {
   readonly restoring: string;
   /** What others have of what this store lost. */
   readonly claims: string;
+  /** There for a while after the auction was removed for good. */
+  readonly cleaned: string;
+  /** How the archive stands, as archival last saw it. */
+  readonly invariants: string;
   /** A channel that nobody listens to: what is published there reaches every replica. */
   readonly round: string;
   lot(lotId: string): LotKeys;
@@ -34,6 +38,8 @@ export function keysOf(auctionUid: string, partition = 0): Keys {
     answers: [`${tag}:keys:0`, `${tag}:keys:1`],
     restoring: `${tag}:restoring`,
     claims: `${tag}:claims`,
+    cleaned: `${tag}:cleaned`,
+    invariants: `${tag}:invariants`,
     round: `${tag}:round`,
     lot: (lotId) => ({
       lot: `${tag}:lot:${lotId}`,

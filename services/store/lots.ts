@@ -1,7 +1,8 @@
 /** Reading lots and auctions as they stand. Each lot is one hash, so no read is torn. */
-import type { Lot, LotStatus } from "../lot/lot.ts";
+import type { Intake, Lot, LotStatus } from "../lot/lot.ts";
 import type { Rules } from "../lot/terms.ts";
 import type { Store } from "./connect.ts";
+import { type Digest, digestOf } from "./digest.ts";
 import type { Keys } from "./keys.ts";
 import type { Seen } from "./place-bids.ts";
 
@@ -17,6 +18,12 @@ export interface StoredAuction {
   readonly rules: Rules;
   /** Null until it is opened, where its schedule says "as soon as it is ready". */
   readonly opensAtMs: number | null;
+  readonly intake: Intake;
+  /** By Redis's clock; null while it is not suspended. */
+  readonly suspendedAtMs: number | null;
+  /** The last outbox id of all; null while the auction is not fenced. */
+  readonly fencedId: string | null;
+  readonly fencedAtMs: number | null;
   readonly epoch: number;
   /** Of what is written here: hex, as define-lots wrote it. */
   readonly rulesHash: string;
@@ -64,6 +71,7 @@ export function auctionOf(fields: Record<string, string>): StoredAuction {
       reserveDisclosure: field("reserveDisclosure") as Rules["reserveDisclosure"],
     },
     opensAtMs: numberOrNull(fields["opensAtMs"]),
+    ...haltOf(fields),
     epoch: Number(field("epoch")),
     rulesHash: field("rulesHash"),
     pendingBytes: Number(field("pendingBytes")),
@@ -72,6 +80,16 @@ export function auctionOf(fields: Record<string, string>): StoredAuction {
     trimmedId: fields["trimmedId"] ?? "0-0",
     confirmedServer: fields["confirmedServer"] ?? null,
     ahead: aheadOf(fields),
+  };
+}
+
+function haltOf(fields: Record<string, string>) {
+  const fencedId = fields["fencedId"] ?? null;
+  const isSuspended = fields["suspended"] === "1";
+  const intake: Intake = fencedId !== null ? "fenced" : isSuspended ? "suspended" : "taking";
+  return {
+    ...{ intake, fencedId, fencedAtMs: numberOrNull(fields["fencedAtMs"]) },
+    suspendedAtMs: isSuspended ? numberOrNull(fields["suspendedAtMs"]) : null,
   };
 }
 
@@ -100,18 +118,43 @@ export async function readLots(
   const replies = (await pipeline.exec()) ?? [];
   return replies.map(([error, fields]) => {
     if (error) throw error;
-    return lotOf(fields as Record<string, string>, auction.rules);
+    return lotOf(fields as Record<string, string>, auction);
+  });
+}
+
+/** What each lot's hash keeps of its events; null for each lot that the store does not know. */
+export async function readDigests(
+  store: Store,
+  keys: Keys,
+  lotIds: readonly string[],
+): Promise<(Digest | null)[]> {
+  if (lotIds.length === 0) return [];
+  const names = ["bidCount", "sumMinor", "chain"];
+  const pipeline = store.pipeline();
+  for (const lotId of lotIds) pipeline.hmget(keys.lot(lotId).lot, ...names);
+  const replies = (await pipeline.exec()) ?? [];
+  return replies.map(([error, values]) => {
+    if (error) throw error;
+    const given = values as (string | null)[];
+    if (given[0] === null) return null;
+    return digestOf(
+      Object.fromEntries(names.flatMap((name, i) => (given[i] ? [[name, given[i]]] : []))),
+    );
   });
 }
 
 /** Null for an empty hash. */
-export function lotOf(fields: Record<string, string>, rules: Rules): Lot | null {
+export function lotOf(
+  fields: Record<string, string>,
+  { rules, intake }: Pick<StoredAuction, "rules" | "intake">,
+): Lot | null {
   if (fields["status"] === undefined) return null;
   const number = (name: string) => Number(fields[name]);
   return {
     lotId: fields["lotId"] ?? "",
     title: fields["title"] ?? "",
     status: fields["status"] as LotStatus,
+    intake,
     startMinor: number("startMinor"),
     reserveMinor: numberOrNull(fields["reserveMinor"]),
     rules,

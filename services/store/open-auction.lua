@@ -6,10 +6,13 @@ lots is open-lots.lua's.
 KEYS[1] auction  KEYS[2] due, then the hash of each lot
 ARGV    the lotId of each lot
 Reply   {"undefined"}: no auction here, or this server is not confirmed | {"opens", opensAtMs}
+        {"fenced"}: it was never opened, and never will be
 --]]
 local stamped = redis.call("HGET", KEYS[1], "opensAtMs")
 if not stamped or not is_confirmed(KEYS[1]) then return {"undefined"} end
 if stamped ~= "" then return {"opens", tonumber(stamped)} end
+
+if redis.call("HEXISTS", KEYS[1], "fencedId") == 1 then return {"fenced"} end
 
 -- Between the caller's look at the list and now it may have been defined anew: nothing is stamped then.
 if redis.call("HGET", KEYS[1], "lotIds") ~= cjson.encode(ARGV) then return {"undefined"} end

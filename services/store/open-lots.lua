@@ -4,12 +4,12 @@ nothing. A bid opens its lot in the same way (place-bids.lua), so a late clock c
 
 KEYS[1] auction  KEYS[2] outbox  KEYS[3] due, then for each lot: lot hash, events stream, closing
 ARGV    the lotId of each lot
-Reply   {nowMs} where this server is not confirmed: nothing was done
+Reply   {nowMs} where this server is not confirmed, or the auction halted: nothing was done
         {nowMs, lotId of each lot that was opened ...}
 --]]
 local clock = now_ms()
 local reply = {clock}
-if not is_confirmed(KEYS[1]) then return reply end
+if not is_confirmed(KEYS[1]) or not takes_events(KEYS[1]) then return reply end
 local increments = cjson.decode(redis.call("HGET", KEYS[1], "increments"))
 for i, lot_id in ipairs(ARGV) do
   local at = 1 + 3 * i

@@ -9,10 +9,17 @@
  * `MAX_TRIES` races. A bidder never sees a race.
  */
 import { decide } from "../lot/decide.ts";
-import { type BidAccepted, encodeEvents, type LotEvent } from "../lot/events.ts";
+import { type BidAccepted, encodeEvent, encodeEvents, type LotEvent } from "../lot/events.ts";
 import type { Bid, Lot } from "../lot/lot.ts";
 import type { Strategy } from "./batcher.ts";
-import { connectStore, startConnecting, type Store, storeClockMs } from "./connect.ts";
+import {
+  connectStore,
+  startConnecting,
+  type Store,
+  storeClockMs,
+  type StoreUrl,
+} from "./connect.ts";
+import { type Digest, digestAfter, digestOf } from "./digest.ts";
 import type { Keys } from "./keys.ts";
 import { auctionOf, lotOf } from "./lots.ts";
 import {
@@ -48,7 +55,7 @@ export interface OptimisticOptions {
 }
 
 export function optimisticStrategy(
-  url: string,
+  url: StoreUrl,
   keys: Keys,
   { onConflict, onScript, onError = () => {} }: OptimisticOptions = {},
 ): OptimisticStrategy {
@@ -82,8 +89,10 @@ export function optimisticStrategy(
         onScript?.();
         return await placeBids(store, keys, ...batch);
       } catch (error) {
-        // A WATCH may be left behind, or an answer still to come: start from a fresh connection.
-        if ((error as Error).name !== "ReplyError") store.disconnect(true);
+        // A WATCH may be left behind, or an answer still to come: start from a fresh connection. One that is
+        // on its way up is fresh; broken off at each bid that comes meanwhile it would never get there.
+        const isOpen = store.status === "ready";
+        if ((error as Error).name !== "ReplyError" && isOpen) store.disconnect(true);
         throw error;
       } finally {
         giveBack(store);
@@ -104,7 +113,7 @@ async function attemptBatch(
   const names = bids.map(
     ({ bidderId, key }) => `${lotId}:${JSON.stringify(bidderId)}:${JSON.stringify(key)}`,
   );
-  const { auction, lot, recent, older, nowMs } = await read(store, keys, lotId, names);
+  const { auction, lot, digest, recent, older, nowMs } = await read(store, keys, lotId, names);
   const bucket = Math.floor(nowMs / KEYS_WINDOW_MS);
   if (
     auction === null ||
@@ -122,7 +131,7 @@ async function attemptBatch(
 
   const judged = judge(lot, bids, names, recent, older, nowMs);
   if (judged.events.length === 0) await store.unwatch();
-  else if (!(await write(store, keys, lot, judged, auction.keysBucket))) return "conflict";
+  else if (!(await write(store, keys, lot, digest, judged, auction.keysBucket))) return "conflict";
   const { epoch, seq } = judged.lot;
   return { placements: judged.placements, seen: { epoch, seq }, nowMs };
 }
@@ -152,7 +161,8 @@ async function read(store: Store, keys: Keys, lotId: string, names: string[]) {
   const [recent, older] = keysBucket % 2 === 0 ? [even, odd] : [odd, even];
   return {
     auction: known && { ...known, keysBucket },
-    lot: known && lotOf(lotFields, known.rules),
+    lot: known && lotOf(lotFields, known),
+    digest: digestOf(lotFields),
     recent,
     older,
     nowMs: Number(time[0]) * 1000 + Math.floor(Number(time[1]) / 1000),
@@ -227,12 +237,17 @@ async function write(
   store: Store,
   keys: Keys,
   before: Lot,
+  had: Digest,
   { lot, events, toKeep }: Judged,
   keysBucket: number,
 ): Promise<boolean> {
   const { lot: lotKey, events: eventsKey, closing } = keys.lot(lot.lotId);
   const { bidId, bidderId, amountMinor } = lot.leadingBid!;
   const text = encodeEvents(events);
+  const { sumMinor, chain } = events.reduce(
+    (digest, event) => digestAfter(digest, event, encodeEvent(event)),
+    had,
+  );
   const entry = ["events", text];
   const id = `${lot.epoch}-${lot.seq}`;
   const multi = store
@@ -242,7 +257,7 @@ async function write(
     .hincrby(keys.auction, "pendingBytes", Buffer.byteLength(text))
     .hset(lotKey, {
       ...{ seq: lot.seq, atMs: lot.atMs, extensions: lot.extensions, bidCount: lot.bidCount },
-      ...{ bidId, bidder: JSON.stringify(bidderId), amountMinor },
+      ...{ bidId, bidder: JSON.stringify(bidderId), amountMinor, sumMinor, chain },
     })
     .hset(keys.answers[keysBucket % 2]!, ...toKeep);
   if (lot.closesAtMs !== before.closesAtMs) {

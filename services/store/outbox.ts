@@ -40,6 +40,17 @@ export async function outboxTail(store: Store, keys: Keys): Promise<string> {
   return newest?.[0] ?? "0-0";
 }
 
+/** The id of the last entry that ever was, trimmed or not. Null where there is no outbox (yet). */
+export async function lastOutboxId(store: Store, keys: Keys): Promise<string | null> {
+  try {
+    const info = (await store.xinfo("STREAM", keys.outbox)) as unknown[];
+    return String(info[info.indexOf("last-generated-id") + 1]);
+  } catch (error) {
+    if ((error as Error).message.includes("no such key")) return null;
+    throw error;
+  }
+}
+
 /**
  * Tells the store what Postgres has committed, and drops entries below `minId` (never above it).
  * @returns bytes of events still to be archived

@@ -6,7 +6,8 @@ The rules are decide() of lot/decide.ts, in the same order; place-bids.live.test
 equal. The clock is Redis's own: gateways disagree about the time, and one that runs late would go on
 selling after the close. The first bid after opensAtMs opens the lot.
 
-KEYS[1] auction  hash    the rules, keysBucket, pendingBytes, confirmedServer; ahead:<lotId>: the event
+KEYS[1] auction  hash    the rules, keysBucket, pendingBytes, confirmedServer, suspended, fencedId: no
+                         bid is accepted any more; ahead:<lotId>: the event
                          that a caller knew of and this store does not have, for archival to see
 KEYS[2] outbox   stream  every event, for the relay and the viewers
 KEYS[3] due      zset    lots by their next opening or close
@@ -27,7 +28,8 @@ Reply   {"undefined"}           no auction here (yet)            nothing was dec
         {"unknown_lot", nowMs}
         {"decided", nowMs, epoch, seq, closesAtMs or "", answer of each bid ...}
 Answer  "accepted <amountMinor> <bidId> <epoch> <seq> <placedAtMs> <closesAtMs> <minimumMinor>"
-        "<rejection> <minimumMinor> <seq>": withdrawn closed not_open too_high too_low, judged at seq
+        "<rejection> <minimumMinor> <seq>": withdrawn closed suspended not_open too_high
+        too_low, judged at seq
         "key_reused": the same key came before with another amount
 --]]
 local KEYS_WINDOW_MS = 10 * 60 * 1000
@@ -37,7 +39,8 @@ local lot_id, seen_epoch, seen_seq = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3
 local clock = now_ms()
 
 local rules = redis.call("HMGET", KEYS[1], "increments", "windowMs", "extensionMs", "maxExtensions",
-  "maxAmountMinor", "reserveDisclosure", "pendingBytes", "maxPendingBytes", "keysBucket", "confirmedServer")
+  "maxAmountMinor", "reserveDisclosure", "pendingBytes", "maxPendingBytes", "keysBucket", "confirmedServer",
+  "suspended", "fencedId")
 if not rules[1] then return {"undefined"} end
 if clock > tonumber(ARGV[4]) then return {"expired", clock} end
 
@@ -59,6 +62,7 @@ local increments = cjson.decode(rules[1])
 local window, extension = tonumber(rules[2]), tonumber(rules[3])
 local max_extensions, max_amount = tonumber(rules[4]), tonumber(rules[5])
 local hidden = rules[6] == "Hidden"
+local suspended, fenced = rules[11] == "1", rules[12]
 
 local bucket, kept = math.floor(clock / KEYS_WINDOW_MS), tonumber(rules[9])
 if bucket > kept then
@@ -83,7 +87,8 @@ local answered, to_keep = {}, {}
 local function decide(bid_id, bidder, key, amount)
   local rejection
   if lot.status == "withdrawn" then rejection = "withdrawn"
-  elseif lot.status == "closed" then rejection = "closed"
+  elseif lot.status == "closed" or fenced then rejection = "closed"
+  elseif suspended then rejection = "suspended"
   elseif not lot.opens or not lot.closes or lot.at < lot.opens then rejection = "not_open"
   elseif lot.at >= lot.closes then rejection = "closed"
   elseif amount > max_amount then rejection = "too_high"
@@ -98,6 +103,7 @@ local function decide(bid_id, bidder, key, amount)
   end
   lot.bid_id, lot.bidder, lot.amount, lot.bids = bid_id, bidder, amount, lot.bids + 1
   minimum = minimum_after(increments, amount)
+  lot.sum = sum_after(lot.sum, amount)
   local reserve_met = "null"
   if lot.reserve and not hidden then reserve_met = tostring(amount >= lot.reserve) end
   event(lot, "bid_accepted", string.format(

@@ -152,6 +152,7 @@ export function readAnswer(lotId: string, lotEpoch: number, answer: string): Pla
     }
     case "withdrawn":
     case "closed":
+    case "suspended":
     case "not_open":
     case "too_high":
     case "too_low": {

@@ -7,7 +7,7 @@
  */
 import Type from "typebox";
 import type { Strategy } from "./batcher.ts";
-import { connectStore, startConnecting, type Store } from "./connect.ts";
+import { connectStore, startConnecting, type Store, type StoreUrl } from "./connect.ts";
 import type { Keys } from "./keys.ts";
 
 export const DurabilityEnv = {
@@ -48,7 +48,7 @@ export class Replication {
   readonly #replicas: number;
   readonly #waitMs: number;
 
-  constructor(url: string, keys: Keys, replicas: number, waitMs: number) {
+  constructor(url: StoreUrl, keys: Keys, replicas: number, waitMs: number) {
     this.#store = connectStore(url, "gavel-replication", waitMs + ANSWER_MS);
     startConnecting(this.#store, () => {}); // Its rounds fail with it.
     this.#keys = keys;
@@ -109,7 +109,7 @@ export function replicatedStrategy(strategy: Strategy, replication: Replication)
 export function durableStrategy(
   strategy: Strategy,
   { BID_DURABILITY, WAIT_REPLICAS, WAIT_MS }: Durability,
-  url: string,
+  url: StoreUrl,
   keys: Keys,
   onStop: (stop: () => void) => void,
 ): Strategy {

@@ -51,5 +51,10 @@ for _, name in ipairs(redis.call("HKEYS", KEYS[1])) do
 end
 redis.call("HSET", KEYS[1], "epoch", ARGV[1], "archivedId", archived, "pendingBytes", whole(pending),
   "confirmedServer", server_name(), unpack(fields))
+-- What was fenced stays so. What the lost store had beyond the entries that are here is gone: these are all.
+if redis.call("HEXISTS", KEYS[1], "fencedId") == 1 then
+  redis.call("HSET", KEYS[1], "fencedId", last_id(KEYS[3]))
+  redis.call("DEL", KEYS[4])
+end
 redis.call("DEL", KEYS[2], KEYS[5])
 return 1

@@ -4,6 +4,7 @@
  */
 import type { LeadingBid, LotStatus } from "../lot/lot.ts";
 import type { Store } from "./connect.ts";
+import type { Digest } from "./digest.ts";
 import type { Keys } from "./keys.ts";
 import type { Accepted } from "./place-bids.ts";
 import { writeAnswer } from "./place-bids.ts";
@@ -59,6 +60,7 @@ export async function forgetAhead(
 /**
  * @param defined what its hash keeps of its definition; null where the hash is there
  * @param state null where the store's own is the latest known; only the epoch is raised then
+ * @param digest of all its events; null keeps the one that is there
  * @param entries of its stream, oldest first; they replace what is there
  * @throws RestoreSuperseded
  */
@@ -69,10 +71,15 @@ export async function restoreLot(
   lotId: string,
   defined: Readonly<Record<string, string>> | null,
   state: LotState | null,
+  digest: Digest | null,
   entries: readonly StreamEntry[],
 ): Promise<void> {
   const { lot, events, closing } = keys.lot(lotId);
-  const fields = { ...defined, ...(state === null ? {} : stateFields(state)) };
+  const fields = {
+    ...defined,
+    ...(state === null ? null : stateFields(state)),
+    ...(digest === null ? null : { sumMinor: String(digest.sumMinor), chain: digest.chain }),
+  };
   const done = await store.restoreLot(
     ...[keys.auction, keys.restoring, lot, events, closing, epoch, JSON.stringify(fields)],
     ...entries.flatMap(({ id, events: text }) => [id, text]),
@@ -146,8 +153,8 @@ export interface RestoredAuction {
   readonly floorId: string;
   /** What Postgres has committed. */
   readonly archivedId: string;
-  /** Its hash; null where that is there. */
-  readonly fields: Readonly<Record<string, string>> | null;
+  /** Of its hash; those that are there and not named are kept. */
+  readonly fields: Readonly<Record<string, string>>;
   /** Entries that nothing but a claim has: they go into the outbox again. */
   readonly claimed: readonly (readonly [lotId: string, events: string])[];
   readonly lotIds: readonly string[];
@@ -163,7 +170,7 @@ export async function restoreAuction(
     ...[keys.auction, keys.restoring, keys.outbox, keys.due, keys.claims],
     ...lotIds.map((lotId) => keys.lot(lotId).lot),
   ];
-  const args = [epoch, floorId, archivedId, JSON.stringify(fields ?? {}), JSON.stringify(claimed)];
+  const args = [epoch, floorId, archivedId, JSON.stringify(fields), JSON.stringify(claimed)];
   const done = await store.restoreAuction(all.length, ...all, ...args, ...lotIds);
   if (done !== 1) throw new RestoreSuperseded(`epoch ${epoch}`);
 }

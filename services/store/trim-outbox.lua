@@ -5,8 +5,9 @@ watermark may move back, when Postgres was restored from a backup: then more is 
 KEYS[1] auction  hash    archivedId, trimmedId, pendingBytes
 KEYS[2] outbox   stream
 ARGV    archivedId, minId: the oldest entry to keep, never above archivedId
-Reply   {pendingBytes, entries dropped}
+Reply   {pendingBytes, entries dropped}; zeros where there is no auction (any more)
 --]]
+if redis.call("HEXISTS", KEYS[1], "uid") == 0 then return {0, 0} end
 local archived, was = ARGV[1], redis.call("HGET", KEYS[1], "archivedId") or "0-0"
 
 -- Sums the entries after one id and up to another; {} where the first is not below the second.

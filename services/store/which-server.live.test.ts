@@ -101,10 +101,10 @@ test("of two restores the one with the higher epoch ends, and a store that decid
   const { definition, keys } = await defineAndOpen(store);
   const auction = (await readAuction(store, keys))!;
   const [lot] = await readLots(store, keys, auction, ["lot-1"]);
-  const write = (epoch: number) => restoreLot(store, keys, epoch, "lot-1", null, lot!, []);
+  const write = (epoch: number) => restoreLot(store, keys, epoch, "lot-1", null, lot!, null, []);
   const end = (epoch: number) =>
     restoreAuction(store, keys, {
-      ...{ epoch, floorId: "9-9", archivedId: "9-9", fields: null, claimed: [] },
+      ...{ epoch, floorId: "9-9", archivedId: "9-9", fields: {}, claimed: [] },
       lotIds: definition.lots.map(({ lotId }) => lotId),
     });
   await write(2);

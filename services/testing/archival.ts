@@ -30,6 +30,7 @@ export const IMPATIENT: Timing = {
   stallMs: 1_500,
   retainMs: 15 * 60_000,
   backoffMs: 500,
+  rulesEveryMs: 200,
 };
 
 export interface Servers {
@@ -91,6 +92,7 @@ export class AuctionUnderTest {
         maxAmountMinor: 1_000_000_000_000,
         reserveDisclosure: "MetOnly",
       },
+      suspended: false,
       lots: this.lotIds.map((lotId) => ({
         ...{ lotId, title: lotId, startMinor: 1, reserveMinor: null },
         ...{ closesAtMs: null, lastsMs: 3_600_000, withdrawn: false },

@@ -40,6 +40,7 @@ export function auctionDefinition(changes: Partial<AuctionDefinition> = {}): Auc
     minorUnitDigits: 2,
     opensAtMs: null,
     rules: RULES,
+    suspended: false,
     lots: [lotDefinition("lot-1")],
     ...changes,
   };
@@ -94,6 +95,7 @@ export function lot(changes: Partial<Lot> = {}): Lot {
     lotId: "lot-1",
     title: "Lot 1",
     status: "open",
+    intake: "taking",
     startMinor: 1_000,
     reserveMinor: null,
     rules: RULES,

@@ -172,6 +172,8 @@ function refusal({ code, minimumMinor, detail, title }) {
       return "Too late: the lot is closed.";
     case "withdrawn":
       return "The lot was withdrawn.";
+    case "suspended":
+      return "Bidding is suspended for now; the lot will close later by as long.";
     case "unauthenticated":
       return "Your token is not valid (any more). Paste a new one above.";
     case "forbidden":

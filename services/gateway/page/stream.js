@@ -1,13 +1,15 @@
 // The live events: one WebSocket that comes back by itself and asks for what it missed.
 
-/** A message may have 4,096 bytes: 30 lots with the longest names and places (PROTOCOL.md). */
-const LOTS_PER_MESSAGE = 30;
+/** PROTOCOL.md allows so many, with the longest names and places. */
+const LOTS_PER_MESSAGE = 100;
 /** As many as a socket may watch. */
 const LOTS_MAX = 200;
 const PING_EVERY_MS = 15_000;
 const SILENCE_MAX_MS = 40_000;
 const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 20_000;
+/** A lot that a process cannot show yet is asked for again after so long, and up to twice that. */
+const ASK_AGAIN_MS = 2_000;
 /** Closes that mean that we, not the line, are at fault: coming back at once would not help. */
 const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
 
@@ -55,6 +57,10 @@ export function openStream(url, lotIds, seenOf, onMessage, onState) {
       // Live is a line that talks, not one that opened: a server that only accepts is backed off from.
       if (attempts > 0 || message.type !== "error") onState("live");
       attempts = 0;
+      if (message.type === "error" && message.problem.code === "unavailable" && message.lotId) {
+        const again = () => socket === mine && subscribe([message.lotId]);
+        setTimeout(again, ASK_AGAIN_MS * (1 + Math.random()));
+      }
       onMessage(message);
     };
     mine.onclose = ({ code }) => {

@@ -11,6 +11,8 @@ export interface AnswerOptions {
   readonly complete: boolean;
   readonly clock: Clock | null;
   readonly steadyClock: boolean;
+  /** When all intake ended for good, by Redis's clock; null: it did not, or nobody says so. */
+  readonly fencedAtMs: number | null;
   /** For how long a key is remembered, at least. */
   readonly keyWindowMs: number;
 }

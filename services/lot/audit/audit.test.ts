@@ -576,6 +576,14 @@ const MUTANTS: [VerdictName, how: string, (mutant: Mutant) => void][] = [
     },
   ],
   [
+    "after_fence",
+    "decide something after the fence",
+    (m) => {
+      const last = m.log.reduce((a, b) => (a.atMs > b.atMs ? a : b));
+      m.options = { ...m.options, fencedAtMs: last.atMs - 1 };
+    },
+  ],
+  [
     "viewer_behind",
     "let a viewer miss the end",
     (m) => {
@@ -602,4 +610,38 @@ describe("each mutant of a right history is caught by its own verdict:", () => {
     const covered = new Set<string>([...MUTANTS.map(([verdict]) => verdict), ...ofRows]);
     expect(Object.keys(VERDICTS).filter((verdict) => !covered.has(verdict))).toEqual([]);
   });
+});
+
+/** A right history of one open lot, with one more bid after it, rejected with a code. */
+function withRejection(code: "closed" | "suspended", afterMs: number) {
+  const sample = randomHistory(seededRandom(3), {
+    ...{ ...SHAPE, lots: 1, steps: 60, lastsMs: 60_000, finish: false },
+    weights: { withdraw: 0, pass: 0, move: 0 },
+  });
+  const lastMs = Math.max(...sample.log.map(({ atMs }) => atMs)) - CLOCK_OFFSET_MS + 1_000;
+  const rejected: BidRecord = {
+    ...{ op: "bid", process: 99, lotId: "lot-1", bidderId: "late", key: "late" },
+    ...{ amountMinor: 900_000, invMs: lastMs + afterMs, retMs: lastMs + afterMs + 5 },
+    ...{ outcome: "rejected", code },
+  };
+  const options: AuditOptions = {
+    terms: sample.terms,
+    clock: { offsetMs: CLOCK_OFFSET_MS, errorMs: 0 },
+  };
+  const judge = (more: AuditOptions) =>
+    audit([...sample.history, rejected], sample.log, { ...options, ...more }).verdicts.map(
+      ({ verdict }) => verdict,
+    );
+  return { judge, fencedAtMs: lastMs + CLOCK_OFFSET_MS };
+}
+
+test("a fence closes a lot before its close, and nothing but a fence does", () => {
+  const { judge, fencedAtMs } = withRejection("closed", 10);
+  expect(judge({ fencedAtMs })).toEqual([]);
+  expect(judge({})).toEqual(["wrong_rejection"]);
+  expect(withRejection("closed", -50).judge({ fencedAtMs })).toEqual(["wrong_rejection"]);
+});
+
+test("a bid may be told that the auction is suspended as long as its lot is not over", () => {
+  expect(withRejection("suspended", 10).judge({})).toEqual([]);
 });

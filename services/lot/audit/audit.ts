@@ -25,6 +25,8 @@ export interface AuditOptions {
   readonly clock?: Clock | null;
   /** False: Redis's clock was moved on purpose, so "not yet" and "over" may have been said in turns. */
   readonly steadyClock?: boolean;
+  /** When the auction was fenced, by Redis's clock: nothing may be decided after it. */
+  readonly fencedAtMs?: number | null;
   /** For how long a key is remembered, at least. */
   readonly keyWindowMs?: number;
   /** The archive's tables, to be compared with the log. */
@@ -110,6 +112,7 @@ export function audit(
   for (const answers of lots.values()) answers.finish();
   viewers.finish(options.settled ?? false);
   if (options.ended) expectResults(lots, verdicts);
+  if (options.fencedAtMs != null) expectNothingAfter(options.fencedAtMs, options, lots, verdicts);
   if (options.archive) {
     const timelines = new Map([...lots].map(([lotId, { timeline }]) => [lotId, timeline]));
     auditRows(options.archive, timelines, verdicts);
@@ -117,11 +120,13 @@ export function audit(
   return { verdicts: verdicts.listed, counts: { ...tally, ...count(lots, viewers, verdicts) } };
 }
 
-function answerOptions({ complete, clock, steadyClock, keyWindowMs }: AuditOptions) {
+function answerOptions(options: AuditOptions) {
+  const { complete, clock, steadyClock, fencedAtMs, keyWindowMs } = options;
   return {
     complete: complete ?? true,
     clock: clock ?? null,
     steadyClock: steadyClock ?? true,
+    fencedAtMs: fencedAtMs ?? null,
     keyWindowMs: keyWindowMs ?? KEY_WINDOW_MS,
   };
 }
@@ -142,6 +147,22 @@ function expectResults(lots: ReadonlyMap<string, Answers>, verdicts: Verdicts): 
     if (status === "closed" || status === "withdrawn") continue;
     const last = timeline.events.at(-1);
     verdicts.add("no_result", lotId, `the lot is ${status}`, last ? [last] : []);
+  }
+}
+
+/** A clock that was moved on purpose tells no before and after. */
+function expectNothingAfter(
+  fencedAtMs: number,
+  { steadyClock = true }: AuditOptions,
+  lots: ReadonlyMap<string, Answers>,
+  verdicts: Verdicts,
+): void {
+  if (!steadyClock) return;
+  for (const [lotId, { timeline }] of lots) {
+    const late = timeline.events.find(({ atMs }) => atMs > fencedAtMs);
+    if (late === undefined) continue;
+    const detail = `${late.type} ${late.atMs - fencedAtMs} ms after the fence`;
+    verdicts.add("after_fence", lotId, detail, [late]);
   }
 }
 

@@ -6,7 +6,7 @@
 import { isMinor } from "../money.ts";
 
 export type RejectionCode =
-  "too_low" | "closed" | "not_open" | "withdrawn" | "too_high" | "key_reused";
+  "too_low" | "closed" | "not_open" | "withdrawn" | "suspended" | "too_high" | "key_reused";
 
 interface Placed {
   readonly op: "bid";
@@ -137,7 +137,9 @@ const FIELDS: Record<string, Record<string, Check>> = {
   rejected: {
     ...PLACED,
     retMs: ms,
-    code: oneOf("too_low", "closed", "not_open", "withdrawn", "too_high", "key_reused"),
+    code: oneOf(
+      ...["too_low", "closed", "not_open", "withdrawn", "suspended", "too_high", "key_reused"],
+    ),
     minimumMinor: optional(count),
     epoch: optional(isMinor),
     seq: optional(isMinor),

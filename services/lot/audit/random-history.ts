@@ -298,6 +298,7 @@ function lotAt(at: number, lastsMs: number): Lot {
   return {
     ...TERMS,
     ...{ lotId: `lot-${at + 1}`, title: `Lot ${at + 1}`, status: "scheduled" },
+    intake: "taking",
     ...{ opensAtMs, closesAtMs: opensAtMs + lastsMs, extensions: 0 },
     ...{ epoch: 1, seq: 0, atMs: 0, leadingBid: null, bidCount: 0 },
   };

@@ -17,6 +17,8 @@ export interface Judged {
   readonly clock: Clock | null;
   /** Redis's clock never jumped: what it had passed stays passed. */
   readonly steadyClock: boolean;
+  /** When all intake ended for good, by Redis's clock. */
+  readonly fencedAtMs: number | null;
 }
 
 /** Whether a rejection's code may be given while the lot has a status. */
@@ -26,6 +28,7 @@ const MAY_BE: Record<RejectionCode, readonly LotStatus[]> = {
   not_open: ["scheduled"],
   closed: ["scheduled", "open", "closed"],
   withdrawn: ["withdrawn"],
+  suspended: ["scheduled", "open"],
   key_reused: ["scheduled", "open", "closed", "withdrawn"],
 };
 
@@ -62,6 +65,8 @@ function judgeCode(judged: Judged, bid: RejectedBid, position: number | null): s
       return closed(judged, bid, position);
     case "withdrawn":
       return withdrawn(judged, bid);
+    case "suspended":
+      return suspended(judged, bid);
     case "key_reused":
       return 0;
   }
@@ -143,7 +148,7 @@ function notOpen(
 }
 
 function closed(
-  { timeline, order, clock, steadyClock }: Judged,
+  { timeline, order, clock, steadyClock, fencedAtMs }: Judged,
   bid: RejectedBid,
   position: number | null,
 ): string | number {
@@ -151,14 +156,17 @@ function closed(
   if (timeline.status[end] === "withdrawn") {
     order.notBefore(endedAt, bid.invMs, "seen", bid);
   }
-  // No bid can follow, unless the seller moved the close.
+  // No bid can follow, unless the close was moved otherwise than by a bid.
   const from = leading[sellerMovedAt === 0 ? end : sellerMovedAt - 1]!;
+  const closesAtMs = Math.min(closes[from]!, fencedAtMs ?? Infinity);
   if (steadyClock) {
     if (position !== null && position < from) return "bids were accepted after it";
-    if (sellerMovedAt === 0) order.notAfter(order.over, bid.retMs, "seen", bid);
+    // The fence ends all bidding before a lot's close has come.
+    const isOver = sellerMovedAt === 0 && fencedAtMs === null;
+    if (isOver) order.notAfter(order.over, bid.retMs, "seen", bid);
     else if (from > 0) order.notAfter(from, bid.retMs, "seen", bid);
   }
-  return clock && bid.retMs + clock.offsetMs + clock.errorMs < closes[from]!
+  return clock && bid.retMs + clock.offsetMs + clock.errorMs < closesAtMs
     ? "the close had not come by the clock"
     : steadyClock
       ? from
@@ -170,4 +178,11 @@ function withdrawn({ timeline, order }: Judged, bid: RejectedBid): string | numb
   if (status[end] !== "withdrawn") return "the lot was never withdrawn";
   order.notAfter(endedAt, bid.retMs, "seen", bid);
   return endedAt;
+}
+
+/** When an auction is suspended stands in no log: only that the lot was not over by then. */
+function suspended({ timeline, order }: Judged, bid: RejectedBid): number {
+  const { endedAt } = timeline;
+  if (endedAt > 0) order.notBefore(endedAt, bid.invMs, "seen", bid);
+  return 0;
 }

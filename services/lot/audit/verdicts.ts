@@ -13,6 +13,7 @@ export const VERDICTS = {
   early_bid: "a bid was accepted before the lot was open",
   late_bid: "a bid was accepted at or after the close in force",
   after_end: "something happened to a lot that was closed or withdrawn",
+  after_fence: "something happened to a lot after its auction was fenced",
   below_minimum: "a bid was accepted below the minimum in force",
   above_maximum: "a bid was accepted above the most that the rules allow",
   wrong_minimum: "an event states another minimum than the rules give",

@@ -23,7 +23,9 @@ const STEP_MINOR = 10;
 const LOW_ONE_IN = 40;
 const ODD_MAX = 20;
 
-const REJECTIONS: readonly string[] = ["too_low", "closed", "not_open", "withdrawn", "key_reused"];
+const REJECTIONS: readonly string[] = [
+  ...["too_low", "closed", "not_open", "withdrawn", "suspended", "key_reused"],
+];
 
 type Counts = { -readonly [K in keyof LoadCounts]: LoadCounts[K] };
 

@@ -70,7 +70,7 @@ export function definitionOf(durationMs: number): AuctionDefinition {
   });
   return {
     ...{ uid: randomUUID(), name: "faults", title: "Faults", currency: "EUR" },
-    ...{ minorUnitDigits: 2, opensAtMs: null },
+    ...{ minorUnitDigits: 2, opensAtMs: null, suspended: false },
     rules: {
       increments: [{ fromMinor: 0, stepMinor: STEP_MINOR }],
       antiSniping: { windowMs: 1_500, extensionMs: 700, maxExtensions: 20 },

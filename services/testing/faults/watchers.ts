@@ -72,7 +72,8 @@ class Viewer {
     socket.on("open", () => this.#subscribe(socket, connection));
     socket.on("message", (data) => {
       heardMs = nowMs();
-      if (open) this.#take(String(data), connection, heardMs);
+      // Refused a lot (the process is behind): resumes at whichever answers next.
+      if (open && !this.#take(String(data), connection, heardMs)) open = false;
     });
     socket.on("error", () => {});
     socket.on("close", () => (open = false));
@@ -102,16 +103,18 @@ class Viewer {
     }
   }
 
-  #take(text: string, connection: number, atMs: number): void {
+  /** @returns false for a message that says that something was refused */
+  #take(text: string, connection: number, atMs: number): boolean {
     this.#counts.frames++;
     this.#recorder.line(
       `{"op":"frame","viewer":${this.#n},"connection":${connection},"atMs":${atMs},"frame":${text}}`,
     );
     const frame = JSON.parse(text) as Record<string, any>;
-    if (!("seq" in frame)) return;
+    if (!("seq" in frame)) return frame["type"] !== "error";
     const lotId = frame["lotId"] as string;
     this.#at.set(lotId, { epoch: frame["epoch"], seq: frame["seq"] });
     if (frame["type"] === "lot_closed" || frame["status"] === "closed") this.#closed.add(lotId);
+    return true;
   }
 }
 

@@ -1,0 +1,126 @@
+/** What is desired, against a real API server: strict fields, its own validation, and Pod Security. */
+import fc from "fast-check";
+import { beforeAll, describe, expect, test } from "vitest";
+import { connectCluster, type Cluster } from "../cluster.ts";
+import { isApiError } from "../api-error.ts";
+import { type AnyObject, KINDS } from "../kubernetes-object.ts";
+import { startApiServer } from "../testing/api-server.ts";
+import { canRunApiServer } from "../testing/kubernetes-binaries.ts";
+import type { KubeObject } from "./context.ts";
+import { desired } from "./desired.ts";
+import { anySample, type Sample, SAMPLES } from "./samples.ts";
+
+const NAMESPACE = "sales";
+const START_TIMEOUT_MS = 180_000;
+/** Kinds that come with somebody else's CRD. */
+const ADDED = ["HTTPRoute", "PodMonitor"];
+
+let cluster: Cluster;
+
+/** Sends it for real but for the writing. @throws ApiError where the server would not have it */
+function dryRun(object: KubeObject): Promise<AnyObject> {
+  const sent = JSON.parse(JSON.stringify(object)) as AnyObject;
+  return cluster.apply(sent, { manager: "test", force: true, dryRun: true });
+}
+
+const objectsOf = ({ auction, context }: Sample) =>
+  desired(auction, context).filter(({ kind }) => !ADDED.includes(kind));
+
+async function refusals(objects: readonly KubeObject[]): Promise<string[]> {
+  const refused: string[] = [];
+  for (const object of objects) {
+    await dryRun(object).catch((error: unknown) => {
+      if (!isApiError(error, "invalid", "forbidden", "unexpected")) throw error;
+      refused.push(`${object.kind} ${object.metadata.name}: ${error.message}`);
+    });
+  }
+  return refused;
+}
+
+interface PodSpec {
+  readonly priorityClassName?: string;
+  readonly volumes: readonly object[];
+  readonly [field: string]: unknown;
+}
+
+/** The pods that its controllers would make. A controller's own pods are refused out of sight. */
+function podsOf(sample: Sample): KubeObject[] {
+  return desired(sample.auction, sample.context)
+    .filter(({ kind }) => kind === "Deployment" || kind === "StatefulSet")
+    .map((object) => {
+      const { template } = object["spec"] as { template: { metadata: object; spec: PodSpec } };
+      const { priorityClassName: _, ...spec } = template.spec; // No such class is here.
+      const claim = { name: "data", persistentVolumeClaim: { claimName: "data" } };
+      const claims = object.kind === "StatefulSet" ? [claim] : [];
+      return {
+        apiVersion: "v1",
+        kind: "Pod",
+        metadata: {
+          ...template.metadata,
+          name: object.metadata.name,
+          namespace: NAMESPACE,
+          labels: object.metadata.labels,
+        },
+        spec: { ...spec, volumes: [...spec.volumes, ...claims] },
+      };
+    });
+}
+
+describe.skipIf(!canRunApiServer())("a real API server", () => {
+  beforeAll(async () => {
+    const server = await startApiServer();
+    cluster = connectCluster({ kubeconfigFile: server.kubeconfigFile });
+    const level = (mode: string) => [`pod-security.kubernetes.io/${mode}`, "restricted"];
+    await cluster.apply(
+      {
+        ...{ apiVersion: KINDS.Namespace.apiVersion, kind: KINDS.Namespace.kind },
+        metadata: {
+          name: NAMESPACE,
+          labels: Object.fromEntries(["enforce", "warn", "audit"].map(level)) as object,
+        },
+      } as AnyObject,
+      { manager: "test", force: true },
+    );
+    return () => cluster.close();
+  }, START_TIMEOUT_MS);
+
+  test.each(Object.keys(SAMPLES))("has nothing against the objects of %s", async (name) => {
+    expect(await refusals(objectsOf(SAMPLES[name]!))).toEqual([]);
+  });
+
+  test.each(Object.keys(SAMPLES))(
+    "admits the pods of %s where only restricted ones may be",
+    async (name) => {
+      expect(await refusals(podsOf(SAMPLES[name]!))).toEqual([]);
+    },
+  );
+
+  test("has nothing against the objects and pods of any Auction", async () => {
+    await fc.assert(
+      fc.asyncProperty(anySample, async (sample) => {
+        expect(await refusals([...objectsOf(sample), ...podsOf(sample)])).toEqual([]);
+      }),
+      { numRuns: 15 },
+    );
+  });
+
+  test("would refuse a pod with a capability more, and a field that it does not know", async () => {
+    const [pod] = podsOf(SAMPLES["development"]!);
+    const spec = pod!["spec"] as { containers: { securityContext: object }[] };
+    const [container] = spec.containers;
+    const securityContext = {
+      ...container!.securityContext,
+      capabilities: { add: ["NET_ADMIN"] },
+    };
+    const loose = { ...pod!, spec: { ...spec, containers: [{ ...container!, securityContext }] } };
+    expect(await refusals([loose])).toEqual([expect.stringContaining("NET_ADMIN")]);
+    const odd = { ...pod!, spec: { ...spec, colour: "blue" } };
+    expect(await refusals([odd])).toEqual([expect.stringContaining("colour")]);
+  });
+
+  test("keeps each object as it was sent, so that a second look finds nothing to put back", async () => {
+    for (const object of objectsOf(SAMPLES["production"]!)) {
+      expect(await dryRun(object)).toMatchObject(JSON.parse(JSON.stringify(object)) as object);
+    }
+  });
+});

@@ -1,0 +1,386 @@
+import fc from "fast-check";
+import { format } from "prettier";
+import type Type from "typebox";
+import { expect, test } from "vitest";
+import { stringify } from "yaml";
+import { ArchivalEnv } from "../../services/archival/config.ts";
+import { BroadcastEnv } from "../../services/broadcast/config.ts";
+import { GatewayEnv } from "../../services/gateway/config.ts";
+import { readEnv } from "../../services/runtime/env.ts";
+import { type Context, type KubeObject, type TierName, TIERS } from "./context.ts";
+import { desired, endpointsOf, ownedByGc, podTemplateOf, replicasOf } from "./desired.ts";
+import { revisionOf, withPodTemplate } from "./desired.ts";
+import { drainOf } from "./environment.ts";
+import type { PodTemplate } from "./pod-template.ts";
+import { type JudgedPod, notRestricted } from "./restricted-profile.ts";
+import { anySample, contextOf, RESERVE_MINOR, type Sample, SAMPLES, stored } from "./samples.ts";
+
+const ENVIRONMENTS: Record<TierName, Type.TObject> = {
+  gateway: GatewayEnv,
+  broadcast: BroadcastEnv,
+  archival: ArchivalEnv,
+};
+
+interface Container {
+  readonly name: string;
+  readonly env?: readonly { readonly name: string; readonly value: string }[];
+  readonly volumeMounts: readonly { readonly mountPath: string; readonly subPath?: string }[];
+}
+
+/** As it is sent: what is undefined is not. */
+const sent = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
+
+const objectsOf = ({ auction, context }: Sample) => desired(auction, context);
+const ofKind = (objects: readonly KubeObject[], ...kinds: string[]) =>
+  objects.filter(({ kind }) => kinds.includes(kind));
+const templateOf = (object: KubeObject) => (object["spec"] as { template: PodTemplate }).template;
+const workloads = (objects: readonly KubeObject[]) =>
+  ofKind(objects, "Deployment", "StatefulSet").map((object) => {
+    const template = templateOf(object);
+    return { object, template, pod: template.spec as JudgedPod & { containers: Container[] } };
+  });
+
+function named(objects: readonly KubeObject[], kind: string, name: string): KubeObject {
+  const found = objects.find((object) => object.kind === kind && object.metadata.name === name);
+  if (found === undefined) throw new Error(`no ${kind} ${name}`);
+  return found;
+}
+
+const decoded = (secret: KubeObject): string[] =>
+  Object.values(secret["data"] as Record<string, string>).map((text) =>
+    Buffer.from(text, "base64").toString(),
+  );
+
+/** One YAML document an object; what Secrets hold as text. */
+function printed(objects: readonly KubeObject[]): Promise<string> {
+  const readable = objects.map((object) => {
+    if (object.kind !== "Secret") return object;
+    const { data, ...rest } = object;
+    const texts = Object.entries(data as Record<string, string>).map(([key, text]) => [
+      key,
+      Buffer.from(text, "base64").toString(),
+    ]);
+    return { ...rest, stringData: Object.fromEntries(texts) as object };
+  });
+  const documents = readable.map((each) =>
+    stringify(sent(each), { lineWidth: 0, aliasDuplicateObjects: false }),
+  );
+  const head = "# Written by `npx vitest run operator/desired/desired.test.ts -u`.\n";
+  return format(head + documents.join("---\n"), { parser: "yaml", printWidth: 100 });
+}
+
+test.each(Object.keys(SAMPLES))("%s is as in its golden file", async (name) => {
+  const text = await printed(objectsOf(SAMPLES[name]!));
+  await expect(text).toMatchFileSnapshot(`golden/${name}.yaml`);
+});
+
+test("the same Auction and context give the same objects, and neither is changed", () => {
+  fc.assert(
+    fc.property(anySample, (sample) => {
+      const before = structuredClone(sample);
+      const first = objectsOf(sample);
+      expect(objectsOf(structuredClone(sample))).toEqual(first);
+      expect(sample).toEqual(before);
+      expect(sent(first)).toEqual(first);
+    }),
+    { numRuns: 25 },
+  );
+});
+
+test("every object is named, labelled and selected as it should be", () => {
+  fc.assert(
+    fc.property(anySample, (sample) => {
+      const { metadata } = sample.auction;
+      const objects = objectsOf(sample);
+      const keys = objects.map(({ kind, metadata: { name } }) => `${kind}/${name}`);
+      expect(new Set(keys).size).toBe(keys.length);
+      for (const object of objects) {
+        const { name, namespace, labels } = object.metadata;
+        expect(namespace).toBe(metadata.namespace);
+        expect(name.startsWith(`${metadata.name}-`)).toBe(true);
+        expect(name.length).toBeLessThanOrEqual(63);
+        expect(labels).toMatchObject({
+          "app.kubernetes.io/name": "gavel",
+          "app.kubernetes.io/instance": metadata.name,
+          "app.kubernetes.io/component": labels["gavel.dev/component"],
+          "app.kubernetes.io/part-of": "gavel",
+          "app.kubernetes.io/managed-by": "gavel-operator",
+          "gavel.dev/name": metadata.name,
+          "gavel.dev/uid": metadata.uid,
+        });
+        for (const label of Object.values(labels)) expect(label.length).toBeLessThanOrEqual(63);
+        for (const key of selectorKeysOf(object)) {
+          expect(["gavel.dev/name", "gavel.dev/component"]).toContain(key);
+        }
+      }
+      for (const { object, template } of workloads(objects)) {
+        const { selector } = object["spec"] as { selector: { matchLabels: object } };
+        expect(template.metadata.labels).toMatchObject(selector.matchLabels);
+      }
+    }),
+    { numRuns: 40 },
+  );
+});
+
+function selectorKeysOf({ kind, ...object }: KubeObject): string[] {
+  const spec = object["spec"] as { selector?: object; podSelector?: object } | undefined;
+  const selector = spec?.podSelector ?? spec?.selector ?? {};
+  const labels = kind === "Service" ? selector : (selector as { matchLabels?: object }).matchLabels;
+  return Object.keys(labels ?? {});
+}
+
+test("every pod is restricted, limits its memory, and is probed", () => {
+  fc.assert(
+    fc.property(anySample, (sample) => {
+      for (const { pod } of workloads(objectsOf(sample))) {
+        expect(notRestricted(pod)).toEqual([]);
+        for (const container of pod.containers) {
+          expect(container).toMatchObject({
+            resources: {
+              requests: { cpu: expect.any(String) },
+              limits: { memory: expect.stringMatching(/Mi|Gi/) as string },
+            },
+            startupProbe: expect.any(Object),
+            readinessProbe: expect.any(Object),
+            livenessProbe: expect.any(Object),
+          });
+          expect(container.volumeMounts.filter(({ subPath }) => subPath !== undefined)).toEqual([]);
+        }
+      }
+    }),
+    { numRuns: 25 },
+  );
+});
+
+test("what is secret is in Secrets and nowhere else, not even hashed into a connection's pods", () => {
+  fc.assert(
+    fc.property(anySample, (sample) => {
+      const { credentials } = sample.context;
+      const objects = objectsOf(sample);
+      const others = JSON.stringify(objects.filter(({ kind }) => kind !== "Secret"));
+      const secrets = [...Object.values(credentials), String(RESERVE_MINOR)];
+      const leaked = secrets.filter((secret) =>
+        [
+          JSON.stringify(secret).slice(1, -1),
+          encodeURIComponent(secret),
+          Buffer.from(secret).toString("base64"),
+        ].some((text) => others.includes(text)),
+      );
+      expect(leaked).toEqual([]);
+    }),
+    { numRuns: 25 },
+  );
+});
+
+test("each pod's environment is what its tier reads, and reads well", () => {
+  fc.assert(
+    fc.property(anySample, ({ auction, context }) => {
+      for (const tier of TIERS) {
+        const pod = podTemplateOf(tier, auction, context).spec as { containers: Container[] };
+        const env = pod.containers[0]!.env ?? [];
+        const known = Object.keys(ENVIRONMENTS[tier].properties);
+        expect(env.map(({ name }) => name).filter((name) => !known.includes(name))).toEqual([]);
+        expect(env.filter(({ value }) => typeof value !== "string")).toEqual([]);
+        const values = Object.fromEntries(env.map(({ name, value }) => [name, value]));
+        const read = readEnv(ENVIRONMENTS[tier], values) as Record<string, unknown>;
+        expect(read["AUCTION_UID"]).toBe(auction.metadata.uid);
+        const tokens = [read["TOKEN_SECRET_FILE"], read["TOKEN_JWKS_URL"]];
+        expect(tokens.filter((value) => value !== undefined)).toHaveLength(1);
+      }
+    }),
+    { numRuns: 25 },
+  );
+});
+
+test("each file that a tier reads is mounted, from a Secret that is there or is the user's own", () => {
+  fc.assert(
+    fc.property(anySample, (sample) => {
+      const { auction, context } = sample;
+      const objects = objectsOf(sample);
+      const spec = auction.spec.backing;
+      const theirs = [spec.redis, spec.nats, spec.postgres].flatMap(({ external }) =>
+        external === undefined ? [] : [external.secretRef.name],
+      );
+      const missing = context.definition === null ? [`${auction.metadata.name}-rules`] : [];
+      const ours = ofKind(objects, "Secret").map(({ metadata }) => metadata.name);
+      for (const { pod } of workloads(objects)) {
+        const mounts = pod.containers[0]!.volumeMounts.map(({ mountPath }) => mountPath);
+        for (const { name, value } of pod.containers[0]!.env ?? []) {
+          if (!name.endsWith("_FILE")) continue;
+          expect(mounts).toContain(value.slice(0, value.lastIndexOf("/")));
+        }
+        for (const volume of pod.volumes ?? []) {
+          const secret = volume["secret"] as { secretName: string; items: object[] } | undefined;
+          if (secret === undefined) continue;
+          expect([...ours, ...theirs, ...missing]).toContain(secret.secretName);
+          const found = objects.find(
+            ({ kind, metadata }) => kind === "Secret" && metadata.name === secret.secretName,
+          );
+          const keys = Object.keys((found?.["data"] as object | undefined) ?? {});
+          for (const { key } of secret.items as { key: string }[]) {
+            if (found !== undefined) expect(keys).toContain(key);
+          }
+        }
+      }
+    }),
+    { numRuns: 25 },
+  );
+});
+
+const { auction, context } = SAMPLES["development"]!;
+const with_ = (more: Partial<Context>) => contextOf(auction, more);
+
+test("rules, lots, passwords and counts restart no pod; an image and an environment do", () => {
+  const revisions = (of: typeof auction, given: Context) =>
+    workloads(desired(of, given)).map(({ template }) => revisionOf(template));
+  const before = revisions(auction, context);
+  const lots = [{ id: "vase", startMinor: 1 }];
+  expect(revisions(stored({ lots, withdrawnLots: ["vase"], suspended: true }), context)).toEqual(
+    before,
+  );
+  const credentials = {
+    ...context.credentials,
+    redisPassword: "another",
+    natsPassword: "another",
+    postgresPassword: "another",
+  };
+  expect(revisions(auction, with_({ credentials, scale: "over", definition: null }))).toEqual(
+    before,
+  );
+  const scaled = stored({ tiers: { gateway: { replicas: 9 } } });
+  expect(revisions(scaled, context)).toEqual(before);
+
+  const changed = (of: typeof auction, given: Context) =>
+    revisions(of, given).map((revision, i) => revision !== before[i]);
+  const stores = [false, false, false];
+  const images = { ...context.images, gavel: "gavel:2.0.0" };
+  expect(changed(auction, with_({ images }))).toEqual([...stores, true, true, true]);
+  const sockets = stored({ tiers: { broadcast: { maxConnectionsPerPod: 5 } } });
+  expect(changed(sockets, context)).toEqual([...stores, false, true, false]);
+  const tokenSecret = "another-secret-of-tokens-0123456789abcdef";
+  const tokens = { ...context.credentials, tokenSecret };
+  expect(changed(auction, with_({ credentials: tokens }))).toEqual([...stores, true, true, true]);
+});
+
+test("a revision does not depend on the order of fields, and is written on the pods", () => {
+  const template = podTemplateOf("gateway", auction, context);
+  const { annotations, labels } = template.metadata;
+  const turned: PodTemplate = {
+    spec: Object.fromEntries(Object.entries(template.spec).reverse()),
+    metadata: { annotations, labels },
+  };
+  expect(revisionOf(turned)).toBe(revisionOf(template));
+  expect(annotations["gavel.dev/config-hash"]).toBe(revisionOf(template));
+  expect(revisionOf(template)).toMatch(/^[0-9a-f]{12}$/);
+});
+
+test("a Deployment can be held at the pods of an earlier revision", () => {
+  const earlier = podTemplateOf("gateway", auction, with_({ images: { ...context.images } }));
+  const images = { ...context.images, gavel: "gavel:2.0.0" };
+  const wanted = named(desired(auction, with_({ images })), "Deployment", "spring-sale-gateway");
+  const held = withPodTemplate(wanted, earlier);
+  expect(held).toEqual(named(desired(auction, context), "Deployment", "spring-sale-gateway"));
+});
+
+test("a tier runs as many pods as its scale says", () => {
+  const scaled = stored({
+    tiers: { gateway: { replicas: 4 }, broadcast: { replicas: 3 }, archival: { replicas: 2 } },
+  });
+  const counts = (scale: Context["scale"], of = scaled) =>
+    TIERS.map((tier) => replicasOf(tier, of, { scale }));
+  expect(counts("full")).toEqual([4, 3, 2]);
+  expect(counts("waiting")).toEqual([0, 0, 2]);
+  expect(counts("over")).toEqual([1, 0, 2]);
+  expect(counts("no-viewers")).toEqual([4, 0, 2]);
+  expect(counts("no-intake")).toEqual([0, 0, 2]);
+  expect(counts("full", auction)).toEqual([1, 1, 1]);
+});
+
+test("an autoscaled tier has no count of its own while it runs, and no autoscaler while it does not", () => {
+  const { auction: scaled } = SAMPLES["production"]!;
+  const at = (scale: Context["scale"]) => {
+    const objects = desired(scaled, contextOf(scaled, { scale }));
+    const autoscalers = ofKind(objects, "HorizontalPodAutoscaler");
+    const counts = ofKind(objects, "Deployment").map(
+      (object) => (object["spec"] as { replicas?: number }).replicas,
+    );
+    return { autoscalers: autoscalers.map(({ metadata }) => metadata.name), counts };
+  };
+  const [gateway, broadcast] = ["evening-sale-gateway", "evening-sale-broadcast"];
+  expect(at("full")).toEqual({
+    autoscalers: [gateway, broadcast],
+    counts: [undefined, undefined, 2],
+  });
+  expect(at("waiting")).toEqual({ autoscalers: [], counts: [0, 0, 2] });
+  expect(at("over")).toEqual({ autoscalers: [], counts: [1, 0, 2] });
+  expect(at("no-viewers")).toEqual({ autoscalers: [gateway], counts: [undefined, 0, 2] });
+});
+
+test("the collector removes gateway and broadcast; archival, stores and secrets are the drain's", () => {
+  fc.assert(
+    fc.property(anySample, (sample) => {
+      for (const object of objectsOf(sample)) {
+        const component = object.metadata.labels["gavel.dev/component"]!;
+        const isDrains =
+          ["archival", "redis", "nats", "postgres"].includes(component) ||
+          object.kind === "Secret" ||
+          object.metadata.name.endsWith("-default-deny");
+        const { name } = object.metadata;
+        expect([object.kind, name, ownedByGc(object)]).toEqual([object.kind, name, !isDrains]);
+        for (const owner of object.metadata.ownerReferences ?? []) {
+          expect(owner).toEqual({
+            apiVersion: "gavel.dev/v1alpha1",
+            kind: "Auction",
+            name: sample.auction.metadata.name,
+            uid: sample.auction.metadata.uid,
+            controller: true,
+            blockOwnerDeletion: false,
+          });
+        }
+      }
+    }),
+    { numRuns: 25 },
+  );
+});
+
+test("without a definition there are no rules, and the rest is as ever", () => {
+  const rest = desired(auction, with_({ definition: null }));
+  const all = desired(auction, context);
+  expect(all.filter(({ metadata }) => metadata.name !== "spring-sale-rules")).toEqual(rest);
+  expect(all).toHaveLength(rest.length + 1);
+});
+
+test("passwords reach Redis, NATS and their readers as they are, whatever is in them", () => {
+  const objects = desired(auction, context);
+  const { redisPassword, natsPassword, postgresPassword } = context.credentials;
+  const uriOf = (store: string) =>
+    new URL(decoded(named(objects, "Secret", `spring-sale-${store}`))[0]!);
+  expect(decodeURIComponent(uriOf("redis").password)).toBe(redisPassword);
+  expect(decodeURIComponent(uriOf("nats").password)).toBe(natsPassword);
+  expect(decodeURIComponent(uriOf("postgres").password)).toBe(postgresPassword);
+  expect(decoded(named(objects, "Secret", "spring-sale-redis"))[1]).toBe(
+    'requirepass "the-password\\"of\\\\redis"\n',
+  );
+});
+
+test("a pod's grace is a notice, a drain and a margin", () => {
+  expect(drainOf(30)).toEqual({ DRAIN_NOTICE_MS: 5_000, DRAIN_MS: 23_000 });
+  expect(drainOf(60)).toEqual({ DRAIN_NOTICE_MS: 5_000, DRAIN_MS: 53_000 });
+  expect(drainOf(5)).toEqual({ DRAIN_NOTICE_MS: 1_000, DRAIN_MS: 3_500 });
+  expect(drainOf(3600)).toEqual({ DRAIN_NOTICE_MS: 5_000, DRAIN_MS: 600_000 });
+});
+
+test("bidders and viewers are told where to go", () => {
+  expect(endpointsOf(auction)).toEqual({
+    bids: "http://spring-sale-gateway.sales:8080",
+    stream: "ws://spring-sale-broadcast.sales:8081/v1/stream",
+    page: "http://spring-sale-gateway.sales:8080/",
+  });
+  expect(endpointsOf(SAMPLES["production"]!.auction)).toEqual({
+    bids: "https://sale.example.com",
+    stream: "wss://sale.example.com/v1/stream",
+    page: "https://sale.example.com/",
+  });
+  const plain = stored({ exposure: { host: "a.example", gateway: { name: "public" } } });
+  expect(endpointsOf(plain).stream).toBe("ws://a.example/v1/stream");
+});

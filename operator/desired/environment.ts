@@ -1,0 +1,117 @@
+/** The environment of each tier's pods: the types belong to the processes that read it. */
+import type { ArchivalEnv } from "../../services/archival/config.ts";
+import type { BroadcastEnv } from "../../services/broadcast/config.ts";
+import type { GatewayEnv } from "../../services/gateway/config.ts";
+import type { StoredAuction, TierName } from "./context.ts";
+import { endpointsOf } from "./endpoints.ts";
+import { hostOf } from "./identity.ts";
+
+/** Folders of a pod that secrets are mounted at. Never as subPath: those are not brought up to date. */
+export const MOUNTS = {
+  redis: "/etc/gavel/redis",
+  nats: "/etc/gavel/nats",
+  postgres: "/etc/gavel/postgres",
+  access: "/etc/gavel/access",
+  operator: "/etc/gavel/operator",
+  rules: "/etc/gavel/rules",
+} as const;
+
+export const INTERNAL_PORTS = { gateway: 9080, broadcast: 9081, archival: 9082 } as const;
+export const PUBLIC_PORTS = { gateway: 8080, broadcast: 8081 } as const;
+
+type Value = string | number;
+
+/** In the order in which it is written; numbers as text. */
+export function environmentOf(
+  tier: TierName,
+  auction: StoredAuction,
+): { readonly name: string; readonly value: string }[] {
+  const values: Partial<Record<string, Value>> = {
+    gateway: gatewayEnv,
+    broadcast: broadcastEnv,
+    archival: archivalEnv,
+  }[tier](auction);
+  return Object.entries(values).map(([name, value]) => ({ name, value: String(value) }));
+}
+
+function gatewayEnv(auction: StoredAuction): Partial<GatewayEnv> {
+  const { access } = auction.spec;
+  return {
+    ...processEnv("gateway", auction),
+    PORT: PUBLIC_PORTS.gateway,
+    STREAM_URL: endpointsOf(auction).stream,
+    ARCHIVAL_URL: `http://${hostOf(auction, "archival-internal")}:${INTERNAL_PORTS.archival}`,
+    BID_DURABILITY: durabilityOf(auction),
+    ALLOWED_ORIGINS: (access.allowedOrigins ?? []).join(","),
+  };
+}
+
+function broadcastEnv(auction: StoredAuction): Partial<BroadcastEnv> {
+  return {
+    ...processEnv("broadcast", auction),
+    PORT: PUBLIC_PORTS.broadcast,
+    BID_DURABILITY: durabilityOf(auction),
+    ALLOWED_ORIGINS: streamOriginsOf(auction),
+    MAX_SOCKETS: auction.spec.tiers.broadcast.maxConnectionsPerPod,
+  };
+}
+
+function archivalEnv(auction: StoredAuction): Partial<ArchivalEnv> {
+  return {
+    ...processEnv("archival", auction),
+    NATS_URL_FILE: `${MOUNTS.nats}/url`,
+    POSTGRES_URL_FILE: `${MOUNTS.postgres}/url`,
+    RULES_FILE: `${MOUNTS.rules}/rules.json`,
+    OPERATOR_TOKEN_FILE: `${MOUNTS.operator}/token`,
+    OUTBOX_MAX_BYTES: auction.spec.tiers.archival.outboxMaxBytes,
+  };
+}
+
+type InEveryTier = Partial<GatewayEnv & BroadcastEnv & ArchivalEnv>;
+
+function processEnv(tier: TierName, auction: StoredAuction) {
+  const { metadata, spec } = auction;
+  const { issuer, audience, jwksUrl } = spec.access;
+  return {
+    AUCTION_UID: metadata.uid,
+    REDIS_URL_FILE: `${MOUNTS.redis}/url`,
+    ...(jwksUrl === undefined
+      ? { TOKEN_SECRET_FILE: `${MOUNTS.access}/secret` }
+      : { TOKEN_JWKS_URL: jwksUrl }),
+    TOKEN_ISSUER: issuer,
+    TOKEN_AUDIENCE: audience,
+    INTERNAL_PORT: INTERNAL_PORTS[tier],
+    ...drainOf(spec.tiers[tier].terminationGracePeriodSeconds),
+  } satisfies InEveryTier;
+}
+
+const NOTICE_MAX_MS = 5_000;
+const MARGIN_MAX_MS = 2_000;
+/** The limit of DRAIN_MS itself. */
+const DRAIN_MAX_MS = 600_000;
+
+/**
+ * How a pod spends its grace period. DRAIN_NOTICE_MS is what a sleep in preStop is used for: the process
+ * goes on taking work while endpoints and proxies forget it, and then has DRAIN_MS. A fifth of the
+ * period, and a tenth for what lies between our clock and the kubelet's, each with a limit.
+ */
+export function drainOf(graceSeconds: number) {
+  const graceMs = graceSeconds * 1_000;
+  const noticeMs = Math.min(graceMs / 5, NOTICE_MAX_MS);
+  const marginMs = Math.min(graceMs / 10, MARGIN_MAX_MS);
+  return {
+    DRAIN_NOTICE_MS: noticeMs,
+    DRAIN_MS: Math.min(graceMs - noticeMs - marginMs, DRAIN_MAX_MS),
+  };
+}
+
+function durabilityOf({ spec }: StoredAuction): GatewayEnv["BID_DURABILITY"] {
+  return spec.backing.redis.durability === "Replica" ? "replica" : "local";
+}
+
+/** Unlike the gateway, broadcast never serves the page itself: to it the page's own site is another. */
+function streamOriginsOf(auction: StoredAuction): string {
+  const { allowedOrigins } = auction.spec.access;
+  if (allowedOrigins === undefined) return "*";
+  return [...new Set([new URL(endpointsOf(auction).page).origin, ...allowedOrigins])].join(",");
+}

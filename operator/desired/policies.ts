@@ -1,0 +1,183 @@
+/** NetworkPolicies: nothing may connect, but for the arrows that are written here. */
+import type {
+  Address,
+  Component,
+  Context,
+  KubeObject,
+  StoreName,
+  StoredAuction,
+} from "./context.ts";
+import { TIERS } from "./context.ts";
+import { INTERNAL_PORTS, PUBLIC_PORTS } from "./environment.ts";
+import { keptMetadata, metadataOf, NAME_LABEL, selectorOf } from "./identity.ts";
+import { isManaged, STORE_PORTS } from "./secrets.ts";
+import { managedStoresOf } from "./stores.ts";
+
+export interface Peer {
+  readonly podSelector?: { readonly matchLabels?: Readonly<Record<string, string>> };
+  readonly namespaceSelector?: { readonly matchLabels?: Readonly<Record<string, string>> };
+}
+
+interface Port {
+  readonly port: number;
+  readonly protocol: "TCP" | "UDP";
+}
+
+/** Without `from` or `to`: anywhere. Without `ports`: any. */
+export interface Ingress {
+  readonly from?: readonly Peer[];
+  readonly ports?: readonly Port[];
+}
+export interface Egress {
+  readonly to?: readonly Peer[];
+  readonly ports?: readonly Port[];
+}
+
+const NAMESPACE_NAME = "kubernetes.io/metadata.name";
+
+/**
+ * Who asks the internal ports, besides gateways and the operator. By the labels that their own charts
+ * give them, in whichever namespace they run. The kubelet's probes need no arrow.
+ */
+const PROMETHEUS: Peer = {
+  namespaceSelector: {},
+  podSelector: { matchLabels: { "app.kubernetes.io/name": "prometheus" } },
+};
+const CHAOS_MESH: Peer = {
+  namespaceSelector: {},
+  podSelector: { matchLabels: { "app.kubernetes.io/part-of": "chaos-mesh" } },
+};
+
+/** Anywhere: a cache on the node, as many clusters have it, is no pod that could be selected. */
+const DNS: Egress = {
+  ports: [
+    { port: 53, protocol: "UDP" },
+    { port: 53, protocol: "TCP" },
+  ],
+};
+
+const tcp = (port: number): Port => ({ port, protocol: "TCP" });
+
+export function policiesOf(auction: StoredAuction, context: Context): KubeObject[] {
+  return [
+    {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "NetworkPolicy",
+      metadata: keptMetadata(auction, "default-deny", "auction"),
+      spec: {
+        podSelector: { matchLabels: { [NAME_LABEL]: auction.metadata.name } },
+        policyTypes: ["Ingress", "Egress"],
+      },
+    },
+    ...TIERS.map((tier) => {
+      const stores: readonly StoreName[] =
+        tier === "archival" ? ["redis", "nats", "postgres"] : ["redis"];
+      return policy(auction, tier, {
+        ingress: [
+          ...(tier === "archival" ? [] : [{ ports: [tcp(PUBLIC_PORTS[tier])] }]),
+          { from: watchersOf(tier, auction, context), ports: [tcp(INTERNAL_PORTS[tier])] },
+        ],
+        egress: [
+          DNS,
+          ...stores.flatMap((store) => toStore(store, auction, context)),
+          ...(tier === "gateway"
+            ? [{ to: [podsOf(auction, "archival")], ports: [tcp(INTERNAL_PORTS.archival)] }]
+            : []),
+          ...toUrl(auction.spec.access.jwksUrl, auction),
+          ...toUrl(context.otlpEndpoint ?? undefined, auction),
+        ],
+      });
+    }),
+    ...managedStoresOf(auction).map((store) => {
+      const readers = store === "redis" ? TIERS : (["archival"] as const);
+      return policy(auction, store, {
+        ingress: [
+          {
+            from: readers.map((tier) => podsOf(auction, tier)),
+            ports: [tcp(STORE_PORTS[store])],
+          },
+        ],
+        egress: [], // They answer; they ask nobody.
+      });
+    }),
+  ];
+}
+
+function policy(
+  auction: StoredAuction,
+  component: Component,
+  rules: { readonly ingress: readonly Ingress[]; readonly egress: readonly Egress[] },
+): KubeObject {
+  return {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: metadataOf(auction, component, component),
+    spec: {
+      podSelector: { matchLabels: selectorOf(auction, component) },
+      policyTypes: ["Ingress", "Egress"],
+      ...rules,
+    },
+  };
+}
+
+function podsOf(auction: StoredAuction, component: Component): Peer {
+  return { podSelector: { matchLabels: selectorOf(auction, component) } };
+}
+
+function watchersOf(tier: Component, auction: StoredAuction, { operator }: Context): Peer[] {
+  return [
+    {
+      namespaceSelector: { matchLabels: { [NAMESPACE_NAME]: operator.namespace } },
+      podSelector: { matchLabels: operator.podLabels },
+    },
+    PROMETHEUS,
+    CHAOS_MESH,
+    ...(tier === "archival" ? [podsOf(auction, "gateway")] : []),
+  ];
+}
+
+function toStore(store: StoreName, auction: StoredAuction, { external }: Context): Egress[] {
+  const port = STORE_PORTS[store];
+  if (isManaged(store, auction)) return [{ to: [podsOf(auction, store)], ports: [tcp(port)] }];
+  const address = external?.[store];
+  return address === undefined ? [{ ports: [tcp(port)] }] : toAddress(address, auction);
+}
+
+function toUrl(url: string | undefined, auction: StoredAuction): Egress[] {
+  const address = url === undefined ? null : addressOf(url, null);
+  return address === null ? [] : toAddress(address, auction);
+}
+
+/** The host and port of a store's URL; null where it is none. For `Context.external`. */
+export function storeAddressOf(store: StoreName, url: string): Address | null {
+  return addressOf(url, STORE_PORTS[store]);
+}
+
+function addressOf(url: string, usualPort: number | null): Address | null {
+  if (!URL.canParse(url)) return null;
+  const { hostname, port, protocol } = new URL(url);
+  const otherwise = usualPort ?? (protocol === "https:" ? 443 : 80);
+  return hostname === "" ? null : { host: hostname, port: port === "" ? otherwise : Number(port) };
+}
+
+/**
+ * A policy knows no names: outside the cluster the port alone is said. A Service is known to policies
+ * by its pods, and their port may be another than its own: to its namespace, every port.
+ */
+function toAddress({ host, port }: Address, auction: StoredAuction): Egress[] {
+  const namespace = namespaceOf(host, auction);
+  return [
+    { ports: [tcp(port)] },
+    ...(namespace === null
+      ? []
+      : [{ to: [{ namespaceSelector: { matchLabels: { [NAMESPACE_NAME]: namespace } } }] }]),
+  ];
+}
+
+/** Where a host could be a Service: `name`, `name.namespace`, `name.namespace.svc` and below. */
+function namespaceOf(host: string, auction: StoredAuction): string | null {
+  const [name, namespace, svc] = host.split(".");
+  if (name === "localhost" || /^[\d.]+$|:/.test(host)) return null;
+  if (namespace === undefined) return auction.metadata.namespace;
+  return svc === undefined || svc === "svc" ? namespace : null;
+}

@@ -1,0 +1,226 @@
+/**
+ * Managed stores: one replica each, for development and tests. What is said here works with the official
+ * images and with any other that has the same programs on its PATH. Passwords come from mounted files.
+ */
+import type {
+  V1Container,
+  V1Probe,
+  V1ResourceRequirements,
+  V1Volume,
+} from "@kubernetes/client-node";
+import type { Context, KubeObject, StoreName, StoredAuction } from "./context.ts";
+import { STORES } from "./context.ts";
+import { childName, keptMetadata, labelsOf, selectorOf } from "./identity.ts";
+import { placementOf, resourcesOr, withRevision } from "./pod-template.ts";
+import { RESTRICTED_CONTAINER, restrictedPod, SECRET_MODE } from "./restricted.ts";
+import { DATABASE, isManaged, STORE_PORTS } from "./secrets.ts";
+
+export const managedStoresOf = (auction: StoredAuction): readonly StoreName[] =>
+  STORES.filter((store) => isManaged(store, auction));
+
+export function storeServicesOf(auction: StoredAuction): KubeObject[] {
+  return managedStoresOf(auction).map((store) => ({
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: keptMetadata(auction, store, store),
+    spec: {
+      type: "ClusterIP",
+      selector: selectorOf(auction, store),
+      ports: [{ name: store, protocol: "TCP", port: STORE_PORTS[store], targetPort: store }],
+    },
+  }));
+}
+
+const DATA = "/data";
+const SECRET = "/etc/gavel/store";
+
+/** What differs from store to store. */
+interface Recipe {
+  /** Keys of the store's Secret that its pod sees. */
+  readonly secretKeys: readonly string[];
+  readonly container: Partial<V1Container>;
+  /** Folders that it writes to and nobody keeps. */
+  readonly scratch: readonly string[];
+  readonly resources: V1ResourceRequirements;
+  readonly graceSeconds: number;
+}
+
+export function statefulSetsOf(auction: StoredAuction, context: Context): KubeObject[] {
+  return managedStoresOf(auction).map((store) => statefulSetOf(store, auction, context));
+}
+
+function statefulSetOf(store: StoreName, auction: StoredAuction, context: Context): KubeObject {
+  const { managed } = auction.spec.backing[store];
+  const recipe = RECIPES[store](auction);
+  const { container, scratch, graceSeconds } = recipe;
+  const template = withRevision({
+    metadata: { labels: labelsOf(auction, store), annotations: {} },
+    spec: {
+      serviceAccountName: childName(auction, store),
+      ...restrictedPod(context.storeUsers[store]),
+      ...placementOf(auction),
+      terminationGracePeriodSeconds: graceSeconds,
+      containers: [
+        {
+          name: store,
+          image: managed?.image ?? context.images[store],
+          imagePullPolicy: context.imagePullPolicy,
+          ports: [{ name: store, containerPort: STORE_PORTS[store], protocol: "TCP" }],
+          ...container,
+          resources: resourcesOr(managed?.resources, recipe.resources),
+          securityContext: RESTRICTED_CONTAINER,
+          volumeMounts: [
+            { name: "data", mountPath: DATA },
+            { name: "secret", mountPath: SECRET, readOnly: true },
+            ...scratch.map((mountPath, i) => ({ name: `scratch-${i}`, mountPath })),
+          ],
+        },
+      ],
+      volumes: volumesOf(store, auction, recipe),
+    },
+  });
+  return {
+    apiVersion: "apps/v1",
+    kind: "StatefulSet",
+    metadata: keptMetadata(auction, store, store),
+    spec: {
+      replicas: 1,
+      serviceName: childName(auction, store),
+      selector: { matchLabels: selectorOf(auction, store) },
+      template,
+      volumeClaimTemplates: [claimOf(store, auction)],
+      // Volumes outlive whatever happens to this object; only the finalizer removes them.
+      persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain", whenScaled: "Retain" },
+    },
+  };
+}
+
+function claimOf(store: StoreName, auction: StoredAuction) {
+  const storage = auction.spec.backing[store].managed?.storage;
+  const storageClassName = storage?.storageClassName;
+  return {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: { name: "data", labels: labelsOf(auction, store) },
+    spec: {
+      // Not ReadWriteOncePod: only CSI drivers know it, and one replica has no second pod to keep off.
+      accessModes: ["ReadWriteOnce"],
+      resources: { requests: { storage: storage?.size ?? "1Gi" } },
+      ...(storageClassName === undefined ? {} : { storageClassName }),
+    },
+  };
+}
+
+function volumesOf(store: StoreName, auction: StoredAuction, recipe: Recipe): V1Volume[] {
+  const items = recipe.secretKeys.map((key) => ({ key, path: key }));
+  const secretName = childName(auction, store);
+  return [
+    { name: "secret", secret: { secretName, items, defaultMode: SECRET_MODE } },
+    ...recipe.scratch.map((_, i) => ({
+      name: `scratch-${i}`,
+      emptyDir: { sizeLimit: "64Mi" },
+    })),
+  ];
+}
+
+const RECIPES: Readonly<Record<StoreName, (auction: StoredAuction) => Recipe>> = {
+  redis: redisRecipe,
+  nats: natsRecipe,
+  postgres: postgresRecipe,
+};
+
+/** Loading what is on disk may take long, and a restart would begin it anew. */
+const STARTS_WITHIN = { periodSeconds: 2, failureThreshold: 150 };
+const HEALTHY = { periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 };
+const READY = { periodSeconds: 3, timeoutSeconds: 3, failureThreshold: 2 };
+
+function probes(alive: V1Probe, ready: V1Probe) {
+  return {
+    startupProbe: { ...ready, timeoutSeconds: 3, ...STARTS_WITHIN },
+    livenessProbe: { ...alive, ...HEALTHY },
+    readinessProbe: { ...ready, ...READY },
+  };
+}
+
+const shell = (script: string) => ["sh", "-c", script];
+const MEBI = 1024 ** 2;
+
+/** Every write is on disk before its answer, and nothing is ever evicted. */
+function redisRecipe({ spec }: StoredAuction): Recipe {
+  const ping = `REDISCLI_AUTH="$(cat ${SECRET}/password)" redis-cli ping | grep -q PONG`;
+  // What waits for the archive, twice over while the log is rewritten, and the lots.
+  const limit = 256 + Math.ceil((2 * spec.tiers.archival.outboxMaxBytes) / MEBI);
+  return {
+    secretKeys: ["redis.conf", "password"],
+    container: {
+      command: ["redis-server", `${SECRET}/redis.conf`],
+      args: [
+        ...["--dir", DATA, "--port", String(STORE_PORTS.redis)],
+        ...["--appendonly", "yes", "--appendfsync", "always", "--save", ""],
+        ...["--maxmemory-policy", "noeviction"],
+      ],
+      ...probes({ tcpSocket: { port: "redis" } }, { exec: { command: shell(ping) } }),
+    },
+    scratch: [],
+    resources: {
+      requests: { cpu: "50m", memory: "128Mi" },
+      limits: { memory: `${limit}Mi` },
+    },
+    graceSeconds: 30,
+  };
+}
+
+/** The image's entrypoint, whatever it is called, starts the server with these arguments. */
+function natsRecipe(): Recipe {
+  const healthy = (path: string) => ({ httpGet: { path, port: "monitoring" } });
+  return {
+    secretKeys: ["nats.conf"],
+    container: {
+      args: [
+        ...["--config", `${SECRET}/nats.conf`, "--jetstream", "--store_dir", DATA],
+        ...["--addr", "0.0.0.0", "--port", String(STORE_PORTS.nats), "--http_port", "8222"],
+      ],
+      ports: [
+        { name: "nats", containerPort: STORE_PORTS.nats, protocol: "TCP" },
+        { name: "monitoring", containerPort: 8222, protocol: "TCP" },
+      ],
+      ...probes(healthy("/healthz?js-enabled-only=true"), healthy("/healthz?js-server-only=true")),
+    },
+    scratch: [],
+    resources: { requests: { cpu: "50m", memory: "128Mi" }, limits: { memory: "512Mi" } },
+    graceSeconds: 30,
+  };
+}
+
+/**
+ * The image's entrypoint makes the database. The password reaches it in the environment of the process
+ * alone: not all images read POSTGRES_PASSWORD_FILE. The data folder belongs to Postgres only, as it
+ * demands, whatever the volume's group made of it.
+ */
+function postgresRecipe(): Recipe {
+  const start =
+    `POSTGRES_PASSWORD="$(cat ${SECRET}/password)" && export POSTGRES_PASSWORD && ` +
+    'mkdir -p "$PGDATA" && chmod 700 "$PGDATA" && exec docker-entrypoint.sh postgres "$@"';
+  const ready = `pg_isready -q -h 127.0.0.1 -U ${DATABASE} -d ${DATABASE}`;
+  return {
+    secretKeys: ["password"],
+    container: {
+      command: [...shell(start), "docker-entrypoint.sh"],
+      args: ["-c", "max_connections=50"],
+      env: [
+        { name: "POSTGRES_USER", value: DATABASE },
+        { name: "POSTGRES_DB", value: DATABASE },
+        { name: "PGDATA", value: `${DATA}/pgdata` },
+      ],
+      // To SIGTERM alone it would wait for every session to end by itself.
+      lifecycle: {
+        preStop: { exec: { command: shell('pg_ctl stop -m fast -t 45 -D "$PGDATA"') } },
+      },
+      ...probes({ tcpSocket: { port: "postgres" } }, { exec: { command: shell(ready) } }),
+    },
+    // Where images put the socket and its lock.
+    scratch: ["/tmp", "/var/run/postgresql"],
+    resources: { requests: { cpu: "50m", memory: "128Mi" }, limits: { memory: "512Mi" } },
+    graceSeconds: 60,
+  };
+}

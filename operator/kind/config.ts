@@ -1,0 +1,50 @@
+/** What `make image`, `make kind-up` and `make kind-down` can be told by variables. */
+import Type from "typebox";
+import { OperatorEnv } from "../config.ts";
+
+const { REDIS_IMAGE, NATS_IMAGE, POSTGRES_IMAGE, REDIS_UID, NATS_UID, POSTGRES_UID } =
+  OperatorEnv.properties;
+
+export const KindEnv = Type.Object({
+  KIND_CLUSTER: Type.String({
+    description: "The kind cluster: used where it is there, made where it is not.",
+    pattern: "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+    maxLength: 40,
+    default: "gavel",
+  }),
+  IMAGE: Type.String({
+    description: "What the image that is built is called.",
+    pattern: "^[a-z0-9][a-z0-9./_:-]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$",
+    default: "gavel:dev",
+  }),
+  BASE: Type.String({
+    description: "The image with Node 24 that it is built on.",
+    minLength: 1,
+    default: "node:24-bookworm-slim",
+  }),
+  NODE_IMAGE: Type.Optional(
+    Type.String({
+      description: "Image of the cluster's node; without it kind's own.",
+      minLength: 1,
+    }),
+  ),
+  REDIS_IMAGE,
+  NATS_IMAGE,
+  POSTGRES_IMAGE,
+  REDIS_UID,
+  NATS_UID,
+  POSTGRES_UID,
+  FILE: Type.String({
+    description: "`make kind-up`: the Auction that is applied.",
+    minLength: 1,
+    default: "manifests/samples/spring-sale.yaml",
+  }),
+  NAMESPACE: Type.String({
+    description: "`make kind-up`: where it is applied.",
+    pattern: "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+    maxLength: 63,
+    default: "default",
+  }),
+});
+
+export type KindEnv = Type.Static<typeof KindEnv>;

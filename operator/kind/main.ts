@@ -1,0 +1,84 @@
+/** `make image`, `make kind-up`, `make kind-down`: node operator/kind/main.ts image|up|down. */
+import { readEnv } from "../../services/runtime/env.ts";
+import { readAuctionFile } from "../local/auction-file.ts";
+import { KindEnv } from "./config.ts";
+import { type BuiltImage, buildImage, sizeOf } from "./image.ts";
+import { installOperator } from "./install.ts";
+import { deleteCluster, ensureCluster, loadImages, localImages } from "./kind-cluster.ts";
+import { hasProgram } from "./run-program.ts";
+import { applyAuction, waitUntilReady } from "./sample-auction.ts";
+import { summaryOn } from "./summary.ts";
+
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+/** Says how long each step took. */
+async function step<T>(what: string, does: () => Promise<T>): Promise<T> {
+  const startedAtMs = Date.now();
+  process.stdout.write(`${what} … `);
+  try {
+    const result = await does();
+    say(`${((Date.now() - startedAtMs) / 1_000).toFixed(1)} s`);
+    return result;
+  } catch (error) {
+    say("failed");
+    throw error;
+  }
+}
+
+function need(...programs: string[]): void {
+  const missing = programs.filter((program) => !hasProgram(program));
+  if (missing.length > 0) throw new Error(`not on PATH: ${missing.join(", ")}`);
+}
+
+async function image(env: KindEnv): Promise<BuiltImage> {
+  need("docker", "npm");
+  const built = await step(`Building ${env.IMAGE} on ${env.BASE}`, () =>
+    buildImage(env.IMAGE, env.BASE),
+  );
+  say(`  ${env.IMAGE} = ${built.name}: ${sizeOf(built, env.BASE)}`);
+  return built;
+}
+
+async function up(env: KindEnv): Promise<void> {
+  need("docker", "kind", "kubectl");
+  const file = readAuctionFile(env.FILE);
+  if (!file.ok) {
+    const [problem] = file.problems;
+    throw new Error(`${env.FILE}: ${problem?.path} ${problem?.message}`);
+  }
+  const { auction } = file;
+  const { name } = auction.metadata;
+  const built = await image(env);
+  const cluster = await step(`Cluster ${env.KIND_CLUSTER}`, () =>
+    ensureCluster(env.KIND_CLUSTER, env.NODE_IMAGE),
+  );
+  const stores = await localImages([env.REDIS_IMAGE, env.NATS_IMAGE, env.POSTGRES_IMAGE]);
+  await step(`Loading ${[env.IMAGE, ...stores].join(", ")}`, () =>
+    loadImages(cluster.name, [built.name, ...stores]),
+  );
+  await step("Installing the operator", () => installOperator(cluster, built.name, env));
+  await applyAuction(cluster, env.FILE, env.NAMESPACE);
+  say(`Auction ${name}, from ${env.FILE}:`);
+  const ready = await waitUntilReady(cluster, name, env.NAMESPACE, say);
+  say(await summaryOn(cluster, auction, env.NAMESPACE, ready.status?.phase ?? "Pending"));
+}
+
+async function down(env: KindEnv): Promise<void> {
+  need("kind");
+  const existed = await deleteCluster(env.KIND_CLUSTER);
+  say(existed ? `cluster ${env.KIND_CLUSTER} deleted` : `there is no cluster ${env.KIND_CLUSTER}`);
+}
+
+const COMMANDS: Readonly<Record<string, (env: KindEnv) => Promise<unknown>>> = { image, up, down };
+
+const command = COMMANDS[process.argv[2] ?? ""];
+if (command === undefined) {
+  process.stderr.write("usage: node operator/kind/main.ts image|up|down\n");
+  process.exit(2);
+}
+try {
+  await command(readEnv(KindEnv));
+} catch (error) {
+  process.stderr.write(`${(error as Error).message}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,54 @@
+/** Other people's programs: docker, kind, kubectl, helm, npm. */
+import { spawn } from "node:child_process";
+import { findProgram } from "../local/store-servers.ts";
+
+export interface RunOptions {
+  readonly cwd?: string;
+  /** Its standard input. */
+  readonly input?: string;
+  readonly timeoutMs?: number;
+}
+
+const TIMEOUT_MS = 10 * 60_000;
+
+/**
+ * Runs a program to its end.
+ * @returns what it wrote to standard output
+ * @throws Error with what it wrote to standard error, where it fails or takes longer than 10 min
+ */
+export async function runProgram(
+  program: string,
+  args: readonly string[],
+  { cwd, input = "", timeoutMs = TIMEOUT_MS }: RunOptions = {},
+): Promise<string> {
+  const path = findProgram(program);
+  if (path === null) throw new Error(`${program} is not on PATH`);
+  const child = spawn(path, args, {
+    ...(cwd === undefined ? {} : { cwd }),
+    signal: AbortSignal.timeout(timeoutMs),
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+  let out = "";
+  let err = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (out += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (err += text));
+  child.stdin.on("error", () => {}); // It ended without reading all: its exit code tells.
+  child.stdin.end(input);
+  const code = await new Promise<number | string | null>((resolve, reject) => {
+    child.once("error", (error) =>
+      reject(
+        error.name === "AbortError"
+          ? new Error(`${program} ${args[0]} took longer than ${timeoutMs / 1_000} s`)
+          : error,
+      ),
+    );
+    child.once("close", (exitCode, signal) => resolve(exitCode ?? signal));
+  });
+  if (code !== 0) {
+    throw new Error(`${program} ${args.join(" ")} ended with ${code}:\n${(err || out).trim()}`);
+  }
+  return out;
+}
+
+/** Whether it can be run at all. */
+export const hasProgram = (program: string): boolean => findProgram(program) !== null;

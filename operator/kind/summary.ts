@@ -1,0 +1,79 @@
+/** What is printed when an Auction runs on the cluster: commands to paste. */
+import { signToken } from "../../services/access/tokens.ts";
+import { printMajor } from "../../services/lot/money.ts";
+import type { AuctionResource } from "../auction-resource.ts";
+import type { KindCluster } from "./kind-cluster.ts";
+
+const TOKEN_LIFETIME_SECONDS = 24 * 3600;
+
+/**
+ * A development token, signed with the Secret `<auction>-access` as its owner could do.
+ * @throws Error where the Auction takes tokens of an identity provider
+ */
+export async function tokenOn(
+  { kubectl }: KindCluster,
+  { metadata, spec }: AuctionResource,
+  namespace: string,
+  sub: string,
+): Promise<string> {
+  if (spec.access.jwksUrl !== undefined) {
+    throw new Error("its tokens come from an identity provider (spec.access.jwksUrl)");
+  }
+  const name = `${metadata.name}-access`;
+  const data = await kubectl([
+    ...["get", "secret", name, "-n", namespace, "-o", "jsonpath={.data.secret}"],
+  ]);
+  const { issuer, audience } = spec.access;
+  const lifetimeSeconds = TOKEN_LIFETIME_SECONDS;
+  const secret = Buffer.from(data, "base64").toString();
+  return signToken(secret, { sub, issuer, audience, lifetimeSeconds });
+}
+
+export async function summaryOn(
+  cluster: KindCluster,
+  auction: AuctionResource,
+  namespace: string,
+  phase: string,
+): Promise<string> {
+  const { name } = auction.metadata;
+  const { spec } = auction;
+  const at = `kubectl --context ${cluster.context} -n ${namespace}`;
+  const lot = spec.lots[0]!;
+  const token =
+    spec.access.jwksUrl === undefined
+      ? await tokenOn(cluster, auction, namespace, "alice")
+      : "<a token of your identity provider>";
+  const archive =
+    spec.backing.postgres.mode === "Managed"
+      ? `
+Ask the archive:
+
+  ${at} exec ${name}-postgres-0 -- sh -c 'PGPASSWORD=$(cat /etc/gavel/store/password) \\
+    psql -h 127.0.0.1 -U gavel gavel -c "select lot_id, seq, bidder_id, amount_minor from bids order by 1, 2"'
+`
+      : "";
+  return `
+${spec.title ?? name}: ${spec.lots.length} lots, ${phase}.
+
+Reach it (leave each running, in a terminal of its own):
+
+  ${at} port-forward service/${name}-gateway 8080
+  ${at} port-forward service/${name}-broadcast 8081
+
+Its page, with the token of a bidder (alice, for a day; signed with Secret ${name}-access):
+
+  http://localhost:8080/#token=${token}
+
+Place a bid of ${printMajor(lot.startMinor, spec.minorUnitDigits)} ${spec.currency} on ${lot.id}:
+
+  curl -sS http://localhost:8080/v1/lots/${lot.id}/bids -d '{"amountMinor": ${lot.startMinor}}' \\
+    -H "Content-Type: application/json" -H "Idempotency-Key: $(date +%s%N)" \\
+    -H "Authorization: Bearer ${token}"
+
+Watch it:
+
+  ${at} get auc -w
+${archive}
+End it (the drain proves the archive first):   ${at} delete auction ${name}
+Delete the cluster:                            make kind-down${cluster.name === "gavel" ? "" : ` KIND_CLUSTER=${cluster.name}`}`;
+}

@@ -1,0 +1,97 @@
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { readEnv } from "../services/runtime/env.ts";
+import { createInternalServer, createRegistry } from "../services/runtime/internal.ts";
+import { runProcess } from "../services/runtime/lifecycle.ts";
+import { createLog } from "../services/runtime/log.ts";
+import { archivalAt } from "./archival-client.ts";
+import { connectCluster } from "./cluster.ts";
+import { OperatorEnv, readLabels, readNamespaces } from "./config.ts";
+import { lead } from "./leader.ts";
+import { createOperatorMetrics } from "./metrics.ts";
+import { AuctionOperator } from "./run.ts";
+
+const LEASE = "gavel-operator";
+/** A watch that heard nothing for so long, bookmarks included, is not well. */
+const SILENT_MAX_MS = 5 * 60_000;
+
+const env = readEnv(OperatorEnv);
+const log = createLog("operator", env.LOG_LEVEL);
+const { version } = JSON.parse(
+  readFileSync(new URL("../package.json", import.meta.url), "utf8"),
+) as { version: string };
+
+await runProcess(log, env.DRAIN_NOTICE_MS + env.DRAIN_MS, async (lifecycle) => {
+  const registry = createRegistry("operator");
+  const metrics = createOperatorMetrics(registry);
+  const cluster = connectCluster({ kubeconfigFile: env.KUBECONFIG, metrics, log });
+  const instance = env.POD_NAME;
+  const operator = new AuctionOperator({
+    cluster,
+    settings: {
+      images: {
+        gavel: env.IMAGE,
+        redis: env.REDIS_IMAGE,
+        nats: env.NATS_IMAGE,
+        postgres: env.POSTGRES_IMAGE,
+      },
+      storeUsers: { redis: env.REDIS_UID, nats: env.NATS_UID, postgres: env.POSTGRES_UID },
+      imagePullPolicy: env.IMAGE_PULL_POLICY,
+      operator: { namespace: env.POD_NAMESPACE, podLabels: readLabels(env.POD_LABELS) },
+      otlpEndpoint: env.OTLP_ENDPOINT ?? null,
+    },
+    version,
+    instance,
+    namespaces: readNamespaces(env.WATCH_NAMESPACES),
+    workers: env.WORKERS,
+    metrics,
+    log,
+    archivalOf: ({ metadata: { name, namespace } }, token) =>
+      archivalAt(`http://${name}-archival-internal.${namespace}:9082`, token),
+  });
+
+  const well = () => operator.silentMs < SILENT_MAX_MS;
+  const ready = async () => ({
+    ready: operator.synced && well(),
+    why: operator.synced ? "a watch is silent" : "the caches are being filled",
+  });
+  const internal = createInternalServer({ ready, alive: well }, registry);
+  lifecycle.onStop("internal server", () => internal.close());
+  await internal.listen({ host: env.HOST, port: env.INTERNAL_PORT });
+
+  const stopping = new AbortController();
+  operator.start();
+  lifecycle.onStop("API client", () => cluster.close());
+  lifecycle.onStop("watches", () => operator.stop());
+  const work = (signal: AbortSignal) => operator.work(signal);
+  const led = env.LEADER_ELECT
+    ? lead(
+        {
+          cluster,
+          namespace: env.POD_NAMESPACE,
+          name: LEASE,
+          identity: `${instance}_${randomUUID()}`,
+          log,
+          metrics,
+        },
+        work,
+        stopping.signal,
+      )
+    : work(stopping.signal).then(() => "stopped" as const);
+  lifecycle.onStop("leading", async () => {
+    stopping.abort();
+    await led;
+  });
+  led.then(
+    (ended) => {
+      if (ended === "stopped") return;
+      log.fatal("the Lease was lost: another may lead already");
+      process.exit(1);
+    },
+    (error: unknown) => {
+      log.fatal({ err: error }, "stopped by an error");
+      process.exit(1);
+    },
+  );
+  log.info({ version, internalPort: env.INTERNAL_PORT }, "watching");
+});

@@ -1,0 +1,135 @@
+/**
+ * Where a test's etcd and kube-apiserver come from: $KUBEBUILDER_ASSETS, the folders that earlier runs
+ * left, or Go, which builds them once from its module proxy (some minutes on two cores).
+ */
+import { execFile, spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+const KUBERNETES = "v1.34.4";
+const ETCD = "v3.6.16";
+const BUILD_TIMEOUT_MS = 30 * 60_000;
+
+const OURS = join(homedir(), ".cache/gavel/kubebuilder");
+
+export interface Binaries {
+  readonly etcd: string;
+  readonly apiServer: string;
+  /** Not everywhere: without it nothing is collected, no Deployment gets pods. */
+  readonly controllerManager: string | null;
+}
+
+/** What is there now; null where something is missing. */
+export function findBinaries(): Binaries | null {
+  const folders = [
+    process.env["KUBEBUILDER_ASSETS"],
+    OURS,
+    join(homedir(), ".cache/kind-tools/bin"),
+  ].filter((folder) => folder !== undefined && folder !== "");
+  const find = (name: string) =>
+    folders.map((folder) => join(folder!, name)).find((path) => existsSync(path)) ?? null;
+  const etcd = find("etcd");
+  const apiServer = find("kube-apiserver");
+  if (etcd === null || apiServer === null) return null;
+  return { etcd, apiServer, controllerManager: find("kube-controller-manager") };
+}
+
+/** Whether tests that need an API server can run here, and if not, says so where nobody overlooks it. In CI it is an error. */
+export function canRunApiServer(): boolean {
+  if (findBinaries() !== null || hasGo()) return true;
+  const what = "neither etcd and kube-apiserver (KUBEBUILDER_ASSETS) nor go to build them";
+  if (process.env["CI"]) throw new Error(`${what}: tests against an API server must run in CI`);
+  process.stderr.write(`\n*** SKIPPED: tests against a real API server: ${what} ***\n\n`);
+  return false;
+}
+
+const hasGo = () => spawnSync("go", ["version"], { stdio: "ignore" }).status === 0;
+
+/** Finds them, else builds etcd and kube-apiserver into ~/.cache/gavel/kubebuilder. @throws Error where neither works */
+export async function provideBinaries(): Promise<Binaries> {
+  const found = findBinaries();
+  if (found) return found;
+  process.stderr.write(`building etcd ${ETCD} and kube-apiserver ${KUBERNETES} into ${OURS}\n`);
+  await buildEtcd(OURS);
+  await buildKubernetes("kube-apiserver", OURS);
+  return findBinaries()!;
+}
+
+/** @param folder gets the binary; made if missing */
+export function buildEtcd(folder: string): Promise<void> {
+  const module = "go.etcd.io/etcd/server/v3";
+  return build({ name: "etcd", program: module, folder, flags: "-s -w" }, () =>
+    Promise.resolve(`require ${module} ${ETCD}\n`),
+  );
+}
+
+/**
+ * Its module cannot be installed by itself: it replaces its libraries by folders that its archive has
+ * not. They are published under v0 of the same version, so a module of ours replaces them by those.
+ * @param name e.g. "kube-apiserver"
+ */
+export function buildKubernetes(name: string, folder: string): Promise<void> {
+  const module = "k8s.io/kubernetes";
+  const [major, minor] = KUBERNETES.slice(1).split(".");
+  const version = "k8s.io/component-base/version";
+  const flags =
+    `-s -w -X ${version}.gitVersion=${KUBERNETES} -X ${version}.gitMajor=${major} ` +
+    `-X ${version}.gitMinor=${minor} -X ${version}.gitTreeState=clean`;
+  return build({ name, program: `${module}/cmd/${name}`, folder, flags }, async (go) => {
+    const { GoMod } = JSON.parse(
+      await go("mod", "download", "-json", `${module}@${KUBERNETES}`),
+    ) as {
+      GoMod: string;
+    };
+    const lines = readFileSync(GoMod, "utf8").split("\n");
+    const libraries = lines.flatMap(
+      (line) => /^\s+(k8s\.io\/\S+) v0\.0\.0(\s|$)/.exec(line)?.[1] ?? [],
+    );
+    const published = KUBERNETES.replace(/^v1/, "v0");
+    const replaced = libraries.map((library) => `replace ${library} => ${library} ${published}\n`);
+    return `require ${module} ${KUBERNETES}\n${replaced.join("")}`;
+  });
+}
+
+interface Target {
+  readonly name: string;
+  readonly program: string;
+  readonly folder: string;
+  /** For the linker. */
+  readonly flags: string;
+}
+
+async function build(
+  { name, program, folder, flags }: Target,
+  requirements: (go: (...args: string[]) => Promise<string>) => Promise<string>,
+): Promise<void> {
+  const cwd = mkdtempSync(join(tmpdir(), "gavel-go-"));
+  const go = async (...args: string[]) => {
+    const env = { ...process.env, GOFLAGS: "-mod=mod", GOWORK: "off" };
+    const limits = { timeout: BUILD_TIMEOUT_MS, maxBuffer: 64 * 1024 * 1024 };
+    return (await run("go", args, { cwd, env, ...limits })).stdout;
+  };
+  try {
+    writeFileSync(join(cwd, "go.mod"), "module binaries\n");
+    writeFileSync(join(cwd, "go.mod"), `module binaries\n\n${await requirements(go)}`);
+    mkdirSync(folder, { recursive: true });
+    // Whole or not at all: two test files may build at the same time.
+    const unfinished = join(folder, `.${name}.${process.pid}`);
+    await go("build", "-ldflags", flags, "-o", unfinished, program);
+    renameSync(unfinished, join(folder, name));
+  } finally {
+    rmSync(cwd, { recursive: true, force: true });
+  }
+}

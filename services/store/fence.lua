@@ -1,0 +1,44 @@
+--[[
+fence: end all intake of the auction for good. Lots whose time is over get their results in the same step;
+after it no event is recorded any more, so the id that it returns is the last one of the outbox. Repeating
+it changes nothing and replies the same.
+
+Every lot is written, unchanged: a transaction of the optimistic strategy that has read it fails then.
+
+KEYS[1] auction  KEYS[2] outbox  KEYS[3] due, then for each lot: lot hash, events stream, closing
+ARGV    the lotId of each lot
+Reply   {"undefined"}: no auction here, or not these lots | {"unconfirmed"}: nothing was done
+        {"fenced", fencedId, fencedAtMs}
+--]]
+local known = redis.call("HMGET", KEYS[1], "lotIds", "fencedId", "fencedAtMs", "suspended", "suspendedAtMs",
+  "increments")
+if not known[1] then return {"undefined"} end
+if known[2] then return {"fenced", known[2], tonumber(known[3])} end
+if not is_confirmed(KEYS[1]) then return {"unconfirmed"} end
+if known[1] ~= cjson.encode(ARGV) then return {"undefined"} end
+
+local clock = now_ms()
+-- For a suspended auction the time has stood still.
+local passed = known[4] == "1" and math.min(clock, tonumber(known[5]) or clock) or clock
+local increments = cjson.decode(known[6])
+local fenced_at = clock
+for i, lot_id in ipairs(ARGV) do
+  local at = 1 + 3 * i
+  local lot = read_lot(KEYS[at], lot_id)
+  if lot then
+    if (lot.status == "open" or lot.status == "scheduled") and lot.closes and lot.opens
+      and passed >= lot.closes then
+      lot.at = math.max(lot.at, clock)
+      close(lot, increments)
+      append(lot, {auction = KEYS[1], outbox = KEYS[2], due = KEYS[3],
+        events = KEYS[at + 1], closing = KEYS[at + 2]})
+    end
+    fenced_at = math.max(fenced_at, lot.at)
+    redis.call("HSET", KEYS[at], "status", lot.status)
+    redis.call("DEL", KEYS[at + 2])
+  end
+end
+redis.call("DEL", KEYS[3])
+local fenced_id = last_id(KEYS[2])
+redis.call("HSET", KEYS[1], "fencedId", fenced_id, "fencedAtMs", whole(fenced_at))
+return {"fenced", fenced_id, fenced_at}
