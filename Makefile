@@ -7,7 +7,7 @@ INSTALLED := node_modules/.gavel-installed
 FILE ?= manifests/samples/spring-sale.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status token sql logs reset test check coverage bench faults generate install image kind-up kind-down
+.PHONY: help up down status token sql logs reset test check coverage bench faults generate install image kind-up kind-down chaos chaos-all chaos-knee chaos-clean scale
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,6 +61,25 @@ kind-up: $(INSTALLED) ## an Auction on a kind cluster: FILE=auction.yaml, KIND_C
 
 kind-down: $(INSTALLED) ## delete the kind cluster
 	@$(NODE) operator/kind/main.ts down
+
+KIND_CLUSTER ?= gavel
+CHAOS = $(NODE) chaos/run.ts --context kind-$(KIND_CLUSTER) --duration "$(DURATION)" --rounds "$(ROUNDS)" \
+  --rate "$(RATE)" --seed "$(SEED)" --image "$(LOAD_IMAGE)"
+
+chaos: $(INSTALLED) ## one experiment on the kind cluster: SCENARIO=postgres-killed, DURATION=seconds
+	@exec $(CHAOS) $(SCENARIO)
+
+chaos-all: $(INSTALLED) ## all of them but random-hour, with their reports
+	@exec $(CHAOS) --all
+
+chaos-knee: $(INSTALLED) ## how many bids a second this cluster bears: chaos/knee.json
+	@exec $(CHAOS) --knee
+
+chaos-clean: $(INSTALLED) ## remove what an interrupted experiment left
+	@exec $(CHAOS) --clean
+
+scale: $(INSTALLED) ## 1, 2 and 4 gateways and broadcasts under mixed load: what each does a core
+	@$(NODE) load/scale.ts
 
 generate: $(INSTALLED) ## write what is generated: services/CONFIGURATION.md
 	@$(NODE) cli/generate.ts

@@ -81,7 +81,9 @@ function tableOf(schema: Type.TObject): string {
 function valuesOf({ type, minimum, maximum, pattern, ...property }: Property): string {
   const words = property.enum ?? property.anyOf?.map((option) => option.const);
   if (words !== undefined) return words.map((word) => code(String(word))).join(", ");
-  if (type === "integer") return `integer, ${minimum ?? "−∞"} … ${maximum ?? "∞"}`;
+  if (type === "integer" || type === "number") {
+    return `${type}, ${minimum ?? "−∞"} … ${maximum ?? "∞"}`;
+  }
   if (type === "boolean") return "`true` (or `1`), `false`";
   return pattern === undefined ? "text" : `text, ${code(pattern)}`;
 }

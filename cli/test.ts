@@ -10,10 +10,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { installPackages, SERVERS } from "../operator/local/find-servers.ts";
 import { LocalEnv } from "../operator/local/config.ts";
+import { PROMETHEUS_PACKAGE } from "../operator/local/prometheus.ts";
 import { findProgram } from "../operator/local/store-servers.ts";
 import { createTerminal } from "../operator/local/terminal.ts";
 import { readEnv } from "../services/runtime/env.ts";
 import { closingLines, type VitestReport } from "./test-counts.ts";
+
+/** It brings promtool, which judges metrics and alerts. */
+const PROMETHEUS = { programs: ["prometheus", "promtool"], packages: [PROMETHEUS_PACKAGE] };
 
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -25,6 +29,10 @@ async function prepareMachine(): Promise<void> {
   if (!BROWSERS.some(findProgram)) {
     packages.push("chromium");
     what.push("a browser");
+  }
+  if (!PROMETHEUS.programs.every(findProgram)) {
+    packages.push(...PROMETHEUS.packages);
+    what.push("prometheus");
   }
   if (packages.length === 0) return;
   if (findProgram("apt-get") === null) {

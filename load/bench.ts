@@ -8,7 +8,6 @@
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
 import { findProgram } from "../operator/local/store-servers.ts";
-import { freePort } from "../operator/local/server-process.ts";
 import { BATCHER_DEFAULTS, Batcher, scriptStrategy } from "../services/store/batcher.ts";
 import { keysOf } from "../services/store/keys.ts";
 import { type BenchSale, LOT_ID, startBenchSale } from "./bench-sale.ts";
@@ -21,6 +20,7 @@ import {
   runPinned,
   SERVER_CORE,
 } from "./pinned.ts";
+import { startTier } from "./start-tier.ts";
 
 const CONNECTIONS = 100;
 
@@ -211,26 +211,6 @@ async function runK6(sale: BenchSale): Promise<void> {
   }
   await gateway.tier.stop();
   await broadcast.tier.stop();
-}
-
-async function startTier(
-  { env }: BenchSale,
-  tier: "gateway" | "broadcast",
-  changes: NodeJS.ProcessEnv,
-): Promise<{ tier: Pinned; port: number }> {
-  const [port, internalPort] = [await freePort(), await freePort()];
-  const ports = { PORT: String(port), INTERNAL_PORT: String(internalPort) };
-  const process = runPinned(SERVER_CORE, `services/${tier}/main.ts`, [], {
-    ...env,
-    ...ports,
-    ...changes,
-  });
-  for (let tries = 0; tries < 200; tries++) {
-    const ready = await fetch(`http://127.0.0.1:${internalPort}/readyz`).catch(() => null);
-    if (ready?.ok) return { tier: process, port };
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`the ${tier} did not get ready`);
 }
 
 function quantile(all: readonly number[], q: number): number {

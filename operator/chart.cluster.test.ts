@@ -21,8 +21,11 @@ const GROUPS = ["apps/v1", "policy/v1", "batch/v1", "networking.k8s.io/v1"].conc
   "rbac.authorization.k8s.io/v1",
   "apiextensions.k8s.io/v1",
 ]);
-/** Every optional object at once. The PodMonitor's CRD is somebody else's. */
-const EVERYTHING = ["--set", "networkPolicy.enabled=true,tiers.otlpEndpoint=http://otlp:4318"];
+/** Every optional object at once. The CRDs of PodMonitor and PrometheusRule are somebody else's. */
+const EVERYTHING = [
+  ...["--set", "networkPolicy.enabled=true,tiers.otlpEndpoint=http://otlp:4318"],
+  ...["--set", "metrics.dashboards.enabled=true"],
+];
 
 const schemas = mkdtempSync(join(tmpdir(), "gavel-schemas-"));
 let cluster: Cluster;

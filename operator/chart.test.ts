@@ -3,6 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { beforeAll, describe, expect, test } from "vitest";
+import { DASHBOARDS, dashboardText } from "../dashboards/all.ts";
+import { GROUPS } from "../dashboards/rule-files.ts";
 import { readEnv } from "../services/runtime/env.ts";
 import { OperatorEnv } from "./config.ts";
 import { installManifest, KUBERNETES, renderChart } from "./install-manifest.ts";
@@ -245,6 +247,33 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
         .sort(),
     ).toEqual(["ClusterRole", "ClusterRoleBinding", "Job", "ServiceAccount"]);
     expect(guards(await render(...set("uninstallGuard=false")))).toEqual([]);
+  });
+
+  test("dashboards and rules are made when asked for, and are those of dashboards/", async () => {
+    const kinds = ["ConfigMap", "PrometheusRule", "PodMonitor"];
+    expect(kinds.flatMap((kind) => ofKind(objects, kind))).toEqual([]);
+    const all = await render(
+      ...set("metrics.podMonitor=true,metrics.rules.enabled=true,metrics.dashboards.enabled=true"),
+      ...set("metrics.labels.release=monitoring,metrics.rules.runbook=https://wiki/runbook"),
+    );
+    const maps = ofKind(all, "ConfigMap");
+    const written = maps.flatMap(({ data }) => Object.entries(data as Record<string, string>));
+    expect(written.map(([name]) => name).sort()).toEqual(
+      Object.keys(DASHBOARDS)
+        .map((name) => `${name}.json`)
+        .sort(),
+    );
+    for (const [file, text] of written) {
+      expect(`${text.trim()}\n`).toBe(dashboardText(file.replace(".json", "")));
+    }
+    for (const { metadata } of maps) expect(metadata.labels?.["grafana_dashboard"]).toBe("1");
+
+    const [rule] = ofKind(all, "PrometheusRule");
+    const text = JSON.stringify(GROUPS).replaceAll("RUNBOOK.md#", "https://wiki/runbook#");
+    expect(rule?.["spec"]).toEqual({ groups: JSON.parse(text) });
+    for (const kind of ["PrometheusRule", "PodMonitor"]) {
+      expect(ofKind(all, kind)[0]?.metadata.labels?.["release"]).toBe("monitoring");
+    }
   });
 
   test("the CRD can be left out, and is kept unless told otherwise", async () => {

@@ -187,12 +187,6 @@ describe.skipIf(!canRunApiServer())("a cluster's verbs", () => {
     expect(await cluster.serves("monitoring.coreos.com/v1", "PodMonitor")).toBe(false);
   });
 
-  test("a service that nobody answers for is unavailable, not an answer", async () => {
-    const to = { namespace: "default", service: "nobody", port: 9080 };
-    expect(await kindOf(cluster.proxyGet(to, "/internal/v1/state"))).toBe("not_found");
-    expect(await kindOf(cluster.proxyPost(to, "/internal/v1/fence", {}))).toBe("not_found");
-  });
-
   test("a wrong token is unauthorized, and a server that is not there is unavailable", async () => {
     const dir = dirname(server.kubeconfigFile);
     const connectAs = (name: string, as: Parameters<typeof kubeconfig>[0]) => {

@@ -8,12 +8,6 @@ import { KubeConfig } from "@kubernetes/client-node";
 import type { Logger } from "../services/runtime/log.ts";
 import { ApiConnection, type ApiRequest, type Credentials, type Lane } from "./api-connection.ts";
 import {
-  askThroughProxy,
-  type ProxyAnswer,
-  type ProxyOptions,
-  type ProxyTarget,
-} from "./api-proxy.ts";
-import {
   ApiError,
   classifyAnswer,
   type FieldConflict,
@@ -326,23 +320,6 @@ export class Cluster {
   /** Whether the API server knows a kind, as of some minutes ago: five where it does, one where it does not. */
   serves(apiVersion: string, kind: string): Promise<boolean> {
     return this.#discovery.serves({ apiVersion, kind });
-  }
-
-  /** Asks a pod through the API server, from outside the cluster. @throws ApiError where the API server did not reach it */
-  proxyGet(to: ProxyTarget, path: string, options: ProxyOptions = {}): Promise<ProxyAnswer> {
-    const request: ApiRequest = { method: "GET", path, ...options };
-    return askThroughProxy(this.#connection, this.#lane, to, request);
-  }
-
-  /** Likewise; `undefined` sends no body. What it does there must bear being done twice. */
-  proxyPost(
-    to: ProxyTarget,
-    path: string,
-    body: unknown,
-    options: ProxyOptions = {},
-  ): Promise<ProxyAnswer> {
-    const request: ApiRequest = { method: "POST", path, body, ...options };
-    return askThroughProxy(this.#connection, this.#lane, to, request);
   }
 
   /** Ends every connection of all lanes. */

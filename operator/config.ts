@@ -60,12 +60,6 @@ export const OperatorEnv = Type.Object({
       minLength: 1,
     }),
   ),
-  ACCESS: Type.Enum(["auto", "cluster", "proxy"], {
-    type: "string",
-    description:
-      "How archival is asked: cluster: by the DNS name of its Service; proxy: through the API server; auto: cluster in a pod, else proxy.",
-    default: "auto",
-  }),
   HOST: Type.String({ description: "Address to listen on.", default: "0.0.0.0" }),
   INTERNAL_PORT: Type.Integer({
     description: "Port for health and metrics; 0 takes a free one.",

@@ -1,7 +1,7 @@
 /** The CRD on a real API server: what it refuses, fills in and prints is what is said here. */
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import fc from "fast-check";
@@ -347,7 +347,7 @@ function remove(from: Record<string, unknown>, [first, ...rest]: Path): void {
 
 function kubectl(): string | null {
   const folders = [
-    ...[process.env["KUBEBUILDER_ASSETS"] ?? "", join(homedir(), ".cache/kind-tools/bin")],
+    process.env["KUBEBUILDER_ASSETS"] ?? "",
     ...(process.env["PATH"] ?? "").split(delimiter),
   ];
   const paths = folders.filter((folder) => folder !== "").map((folder) => join(folder, "kubectl"));

@@ -6,7 +6,7 @@ import { runProcess } from "../services/runtime/lifecycle.ts";
 import { createLog } from "../services/runtime/log.ts";
 import { archivalAt } from "./archival-client.ts";
 import { connectCluster } from "./cluster.ts";
-import { OperatorEnv, readLabels, readNamespaces } from "./config.ts";
+import { OperatorEnv, readNamespaces, settingsOf } from "./config.ts";
 import { lead } from "./leader.ts";
 import { createOperatorMetrics } from "./metrics.ts";
 import { AuctionOperator } from "./run.ts";
@@ -28,18 +28,7 @@ await runProcess(log, env.DRAIN_NOTICE_MS + env.DRAIN_MS, async (lifecycle) => {
   const instance = env.POD_NAME;
   const operator = new AuctionOperator({
     cluster,
-    settings: {
-      images: {
-        gavel: env.IMAGE,
-        redis: env.REDIS_IMAGE,
-        nats: env.NATS_IMAGE,
-        postgres: env.POSTGRES_IMAGE,
-      },
-      storeUsers: { redis: env.REDIS_UID, nats: env.NATS_UID, postgres: env.POSTGRES_UID },
-      imagePullPolicy: env.IMAGE_PULL_POLICY,
-      operator: { namespace: env.POD_NAMESPACE, podLabels: readLabels(env.POD_LABELS) },
-      otlpEndpoint: env.OTLP_ENDPOINT ?? null,
-    },
+    settings: settingsOf(env),
     version,
     instance,
     namespaces: readNamespaces(env.WATCH_NAMESPACES),

@@ -2,7 +2,7 @@
 import type { ArchivalEnv } from "../../services/archival/config.ts";
 import type { BroadcastEnv } from "../../services/broadcast/config.ts";
 import type { GatewayEnv } from "../../services/gateway/config.ts";
-import type { StoredAuction, TierName } from "./context.ts";
+import type { Context, StoredAuction, TierName } from "./context.ts";
 import { endpointsOf } from "./endpoints.ts";
 import { hostOf } from "./identity.ts";
 
@@ -25,13 +25,17 @@ type Value = string | number;
 export function environmentOf(
   tier: TierName,
   auction: StoredAuction,
+  { otlpEndpoint }: Pick<Context, "otlpEndpoint">,
 ): { readonly name: string; readonly value: string }[] {
   const values: Partial<Record<string, Value>> = {
     gateway: gatewayEnv,
     broadcast: broadcastEnv,
     archival: archivalEnv,
   }[tier](auction);
-  return Object.entries(values).map(([name, value]) => ({ name, value: String(value) }));
+  const telemetry: Partial<InEveryTier> =
+    otlpEndpoint === null ? {} : { OTEL_EXPORTER_OTLP_ENDPOINT: otlpEndpoint };
+  const all = { ...values, ...telemetry };
+  return Object.entries(all).map(([name, value]) => ({ name, value: String(value) }));
 }
 
 function gatewayEnv(auction: StoredAuction): Partial<GatewayEnv> {

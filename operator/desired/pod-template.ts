@@ -13,7 +13,6 @@ import { RESTRICTED_CONTAINER, restrictedPod, SECRET_MODE } from "./restricted.t
 import { urlSecretOf } from "./secrets.ts";
 
 export const REVISION_ANNOTATION = "gavel.dev/config-hash";
-const ACCESS_ANNOTATION = "gavel.dev/access-hash";
 
 /** The user of our image. */
 const TIER_USER = 1000;
@@ -42,7 +41,7 @@ export function podTemplateOf(
   return withRevision({
     metadata: {
       labels: labelsOf(auction, tier),
-      annotations: accessAnnotations(auction, context),
+      annotations: {},
     },
     spec: {
       serviceAccountName: childName(auction, tier),
@@ -58,7 +57,7 @@ export function podTemplateOf(
           // One program, no shell and no npm between it and its signals.
           command: ["node", `services/${tier}/main.ts`],
           workingDir: "/app",
-          env: environmentOf(tier, auction),
+          env: environmentOf(tier, auction, context),
           ports: portsOf(tier),
           ...probesOf(),
           resources: resourcesOr(resources, defaultResourcesOf(tier, auction)),
@@ -102,16 +101,6 @@ function hash(value: unknown): string {
       : part,
   );
   return createHash("sha256").update(text).digest("hex").slice(0, 12);
-}
-
-/**
- * The token secret is read once, at a process's start: another one must restart it. It is random and
- * long, so that nothing can be learned from its hash.
- */
-function accessAnnotations({ spec }: StoredAuction, { credentials }: Context) {
-  return spec.access.jwksUrl === undefined
-    ? { [ACCESS_ANNOTATION]: hash({ tokenSecret: credentials.tokenSecret }) }
-    : ({} as Record<string, string>);
 }
 
 function portsOf(tier: TierName) {
@@ -192,11 +181,11 @@ const BYTES_A_SOCKET = 80 * KIBI;
 function defaultResourcesOf(tier: TierName, { spec }: StoredAuction): V1ResourceRequirements {
   switch (tier) {
     case "gateway":
-      return { requests: { cpu: "100m", memory: "128Mi" }, limits: { memory: "512Mi" } };
+      return { requests: { cpu: "50m", memory: "128Mi" }, limits: { memory: "512Mi" } };
     case "broadcast": {
       const sockets = spec.tiers.broadcast.maxConnectionsPerPod * BYTES_A_SOCKET;
       const limit = `${256 + Math.ceil(sockets / MEBI)}Mi`;
-      return { requests: { cpu: "100m", memory: "128Mi" }, limits: { memory: limit } };
+      return { requests: { cpu: "50m", memory: "128Mi" }, limits: { memory: limit } };
     }
     case "archival":
       return { requests: { cpu: "50m", memory: "128Mi" }, limits: { memory: "512Mi" } };

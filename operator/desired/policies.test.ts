@@ -17,7 +17,7 @@ import { anySample, contextOf, type Sample, SAMPLES, stored } from "./samples.ts
 
 /** Variables that say where a tier connects to; the last is only told to browsers. */
 const CONNECTS = ["REDIS_URL_FILE", "NATS_URL_FILE", "POSTGRES_URL_FILE"];
-const CONNECTS_TO = ["ARCHIVAL_URL", "TOKEN_JWKS_URL"];
+const CONNECTS_TO = ["ARCHIVAL_URL", "TOKEN_JWKS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const TOLD = ["STREAM_URL"];
 
 /** What an External store's Secret would say. */

@@ -163,7 +163,7 @@ function redisRecipe({ spec }: StoredAuction): Recipe {
     },
     scratch: [],
     resources: {
-      requests: { cpu: "50m", memory: "128Mi" },
+      requests: { cpu: "25m", memory: "128Mi" },
       limits: { memory: `${limit}Mi` },
     },
     graceSeconds: 30,
@@ -187,7 +187,7 @@ function natsRecipe(): Recipe {
       ...probes(healthy("/healthz?js-enabled-only=true"), healthy("/healthz?js-server-only=true")),
     },
     scratch: [],
-    resources: { requests: { cpu: "50m", memory: "128Mi" }, limits: { memory: "512Mi" } },
+    resources: { requests: { cpu: "25m", memory: "128Mi" }, limits: { memory: "512Mi" } },
     graceSeconds: 30,
   };
 }
@@ -220,7 +220,7 @@ function postgresRecipe(): Recipe {
     },
     // Where images put the socket and its lock.
     scratch: ["/tmp", "/var/run/postgresql"],
-    resources: { requests: { cpu: "50m", memory: "128Mi" }, limits: { memory: "512Mi" } },
+    resources: { requests: { cpu: "25m", memory: "128Mi" }, limits: { memory: "512Mi" } },
     graceSeconds: 60,
   };
 }

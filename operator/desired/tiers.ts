@@ -153,6 +153,10 @@ export function autoscalersOf(auction: StoredAuction, context: Context): KubeObj
   });
 }
 
+/** As Prometheus calls a pod's label while it looks for targets. */
+const metaLabelOf = (label: string): string =>
+  `__meta_kubernetes_pod_label_${label.replaceAll(/[^a-zA-Z0-9_]/g, "_")}`;
+
 /** Each tier answers /metrics at its internal port. */
 export function podMonitorOf(auction: StoredAuction, { serves }: Context): KubeObject[] {
   if (!serves.podMonitor) return [];
@@ -166,7 +170,19 @@ export function podMonitorOf(auction: StoredAuction, { serves }: Context): KubeO
           matchLabels: { [NAME_LABEL]: auction.metadata.name },
           matchExpressions: [{ key: COMPONENT_LABEL, operator: "In", values: TIERS }],
         },
-        podMetricsEndpoints: [{ port: "internal", path: "/metrics", interval: "15s" }],
+        podMetricsEndpoints: [
+          {
+            ...{ port: "internal", path: "/metrics", interval: "15s" },
+            // The processes do not know what their Auction is called; dashboards choose by it.
+            relabelings: [
+              {
+                sourceLabels: [metaLabelOf(NAME_LABEL)],
+                targetLabel: "auction",
+                action: "replace",
+              },
+            ],
+          },
+        ],
       },
     },
   ];

@@ -34,6 +34,7 @@ export const LocalEnv = Type.Object({
   REDIS_PORT: Port("Our own redis-server.", 16379),
   NATS_PORT: Port("Our own nats-server.", 14222),
   POSTGRES_PORT: Port("Our own postgres.", 15432),
+  PROMETHEUS_PORT: Port("Our own Prometheus, with OBSERVE=1.", 9090),
   REDIS_IMAGE: Image("Used where redis-server is run by Docker.", "redis:7"),
   NATS_IMAGE: Image("Used where nats-server is run by Docker.", "nats:2.10"),
   POSTGRES_IMAGE: Image("Used where postgres is run by Docker.", "postgres:16"),
@@ -43,6 +44,9 @@ export const LocalEnv = Type.Object({
     default: "script",
   }),
   YES: Flag("Go ahead without asking: before an installation, before deleting data."),
+  OBSERVE: Flag(
+    "Start Prometheus, too, where it is installed: it scrapes the tiers, with the alerts of dashboards/.",
+  ),
   DETACH: Flag("`make up` returns when all is ready, and all goes on in the background."),
 });
 

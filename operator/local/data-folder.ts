@@ -46,7 +46,11 @@ export class DataFolder {
   storeDir(store: StoreName): string {
     return join(this.path, store);
   }
-  logFile(part: StoreName | TierName | "up"): string {
+  /** Configuration and data of Prometheus, where it runs. */
+  get prometheusDir(): string {
+    return join(this.path, "prometheus");
+  }
+  logFile(part: StoreName | TierName | "up" | "prometheus"): string {
     const isStore = (STORES as readonly string[]).includes(part);
     return join(this.path, isStore ? part : "logs", `${part}.log`);
   }

@@ -4,7 +4,7 @@ import type { LotView } from "../../services/lot/view.ts";
 import type { AuctionResource } from "../auction-resource.ts";
 import { tokenFor } from "./archival.ts";
 import type { LocalEnv } from "./config.ts";
-import type { DataFolder } from "./data-folder.ts";
+import { type DataFolder, TIERS } from "./data-folder.ts";
 import { endpointsOf } from "./tiers.ts";
 
 const TOKEN_LIFETIME_SECONDS = 24 * 3600;
@@ -15,8 +15,11 @@ export async function summaryOf(
   { metadata, spec }: AuctionResource,
   folder: DataFolder,
   env: LocalEnv,
+  observed: boolean,
 ): Promise<string> {
-  const { gateway, stream } = endpointsOf(env);
+  const { gateway, stream, internal } = endpointsOf(env);
+  const metrics = TIERS.map((tier) => `${internal[tier]}/metrics`);
+  if (observed) metrics.push(`Prometheus: http://localhost:${env.PROMETHEUS_PORT}/alerts`);
   const token = await tokenFor(folder, SAMPLE_BIDDER, "bid", TOKEN_LIFETIME_SECONDS);
   const lots = await readLots(env);
   const lot = lots.find(({ status }) => status === "open") ?? lots[0]!;
@@ -27,6 +30,7 @@ ${spec.title ?? metadata.name}: ${lots.length} lots, ${whenOf(lots)}.
   page      ${gateway}/#token=${token}
   gateway   ${gateway}   (its API: ${gateway}/docs)
   stream    ${stream}
+  metrics   ${metrics.join("\n            ")}
 
 The token of a bidder (${SAMPLE_BIDDER}, for a day; another one: make token BIDDER=bob):
 

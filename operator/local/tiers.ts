@@ -132,6 +132,7 @@ export function portsOf(env: LocalEnv): { variable: keyof LocalEnv; port: number
     ...["GATEWAY_PORT", "BROADCAST_PORT"],
     ...TIERS.map((tier) => `${tier.toUpperCase()}_INTERNAL_PORT`),
     ...["REDIS_PORT", "NATS_PORT", "POSTGRES_PORT"],
+    ...(env.OBSERVE ? ["PROMETHEUS_PORT"] : []),
   ] as (keyof LocalEnv)[];
   return variables.map((variable) => ({ variable, port: env[variable] as number }));
 }

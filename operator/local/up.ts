@@ -21,13 +21,15 @@ import { settle, standingOf } from "./earlier-auction.ts";
 import { findServers } from "./find-servers.ts";
 import { holderOf } from "./port-holder.ts";
 import { stopLeftovers } from "./leftovers.ts";
+import { PROMETHEUS_PACKAGE, startPrometheus } from "./prometheus.ts";
 import { beginRun, endRun, readRun, runIsReady } from "./run-record.ts";
 import { isTaken } from "./server-process.ts";
+import { findProgram } from "./store-servers.ts";
 import { containerName, startStore } from "./stores.ts";
 import { summaryOf } from "./summary.ts";
 import { Supervisor } from "./supervisor.ts";
 import type { Terminal } from "./terminal.ts";
-import { endpointsOf, portsOf, readinessOf, startTier } from "./tiers.ts";
+import { endpointsOf, internalPort, portsOf, readinessOf, startTier } from "./tiers.ts";
 
 type Reserves = ReadonlyMap<string, number>;
 
@@ -82,8 +84,9 @@ export async function up(
     }
     const run = { env, folder, terminal, supervisor, file, auction, reserves };
     const recorded = await start(run);
+    const observed = env.OBSERVE && (await observe(run));
     runIsReady(folder, env, recorded);
-    say(await summaryOf(auction, folder, env));
+    say(await summaryOf(auction, folder, env, observed));
     await new Promise((resolve) => supervisor.stopping.addEventListener("abort", resolve));
     return 0;
   } catch (error) {
@@ -144,6 +147,39 @@ async function start(run: Run): Promise<RecordedAuction> {
   await warnIfRefused(run, recorded.uid);
   folder.record(auction.metadata.name, file, recorded.uid);
   return recorded;
+}
+
+const SCRAPE_SECONDS = 5;
+
+/** @returns whether Prometheus runs. Without it an auction is as good. */
+async function observe({ env, folder, terminal, supervisor, auction }: Run): Promise<boolean> {
+  if (findProgram("prometheus") === null) {
+    terminal.say(
+      `  OBSERVE=1: prometheus is not on PATH; going on without (apt-get install ${PROMETHEUS_PACKAGE})`,
+    );
+    return false;
+  }
+  const targets = TIERS.map((tier) => {
+    return {
+      address: `127.0.0.1:${internalPort(tier, env)}`,
+      labels: { auction: auction.metadata.name },
+    };
+  });
+  await supervisor.start({
+    name: "prometheus",
+    stopSignal: "SIGTERM",
+    container: null,
+    launch: async (onSpawn) => {
+      const started = await startPrometheus({
+        ...{ targets, onSpawn, everySeconds: SCRAPE_SECONDS, port: env.PROMETHEUS_PORT },
+        ...{ dir: folder.prometheusDir, logFile: folder.logFile("prometheus") },
+      });
+      if (started === null) throw new Error("prometheus is not on PATH any more");
+      return started;
+    },
+  });
+  terminal.say("  prometheus is up");
+  return true;
 }
 
 /** The one that this folder ran before, or a new one where there is none or that one is over. */

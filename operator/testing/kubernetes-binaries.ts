@@ -33,13 +33,9 @@ export interface Binaries {
 
 /** What is there now; null where something is missing. */
 export function findBinaries(): Binaries | null {
-  const folders = [
-    process.env["KUBEBUILDER_ASSETS"],
-    OURS,
-    join(homedir(), ".cache/kind-tools/bin"),
-  ].filter((folder) => folder !== undefined && folder !== "");
+  const folders = [process.env["KUBEBUILDER_ASSETS"] ?? "", OURS].filter(Boolean);
   const find = (name: string) =>
-    folders.map((folder) => join(folder!, name)).find((path) => existsSync(path)) ?? null;
+    folders.map((folder) => join(folder, name)).find((path) => existsSync(path)) ?? null;
   const etcd = find("etcd");
   const apiServer = find("kube-apiserver");
   if (etcd === null || apiServer === null) return null;

@@ -7,11 +7,13 @@ import { createInternalServer, createRegistry } from "../runtime/internal.ts";
 import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
+import { startTelemetry } from "../runtime/telemetry.ts";
 import { connectStore, startConnecting, type Store } from "../store/connect.ts";
 import { keysOf } from "../store/keys.ts";
+import { Audited, createAuditMetrics } from "./audited.ts";
 import type { ArchivalEnv } from "./config.ts";
 import { watchDependencies } from "./dependencies.ts";
-import { createMetrics, showReading } from "./metrics.ts";
+import { createMetrics, type Dependency, showReading } from "./metrics.ts";
 import { connectArchive } from "./postgres.ts";
 import { Relayed } from "./relayed.ts";
 import { addRoutes } from "./routes.ts";
@@ -20,6 +22,7 @@ import { Rules } from "./rules.ts";
 import { checkOf, serve, type Standing } from "./serve.ts";
 import { readGauges, type StateOf } from "./state.ts";
 import { TIMING, type Timing } from "./timing.ts";
+import { createWellBeing, keepLooking } from "./well-being.ts";
 
 const GAUGES_MS = 1_000;
 
@@ -40,6 +43,8 @@ export async function startArchival(
   timing: Timing = TIMING,
 ): Promise<Archival> {
   const definition = readRulesFile(env.RULES_FILE, env.AUCTION_UID);
+  const resource = { "gavel.auction.uid": env.AUCTION_UID };
+  const telemetry = await startTelemetry(env, "gavel-archival", resource, log);
   const readStoreUrl = () => readSecretFile(env.REDIS_URL_FILE);
   const keys = keysOf(env.AUCTION_UID);
   const store = connectStore(readStoreUrl, "archival");
@@ -68,7 +73,9 @@ export async function startArchival(
   };
   const rules = new Rules(env.RULES_FILE, () => checkOf(checked, standing), log);
   const stateOf: StateOf = { of, store, keys, archive, bus: () => bus, standing, rules };
-  const dependencies = watchDependencies(stateOf, log, ending.signal);
+  const onAnswer = (name: Dependency, seconds: number) =>
+    metrics.answerSeconds[name].observe(seconds);
+  const dependencies = watchDependencies(stateOf, log, ending.signal, onAnswer);
   showBreakers(registry, "gavel_archival_", dependencies);
   const app = createInternalServer(
     { ready: () => (ending.signal.aborted ? notReady("stopping") : answersInTime(store)) },
@@ -93,9 +100,11 @@ export async function startArchival(
       () => {}, // Redis is away: the last figures stand, and readiness says why.
     );
   }, GAUGES_MS);
+  void keepLooking(stateOf, createWellBeing(registry), ending.signal);
   serving = serve(
     {
       ...{ ...checked, definition, rules, timing },
+      ...{ audited: new Audited(createAuditMetrics(registry), log), tracing: telemetry.tracing },
       ...{ relayed: new Relayed(), holder: `${hostname()}-${process.pid}-${randomUUID()}` },
     },
     standing,
@@ -124,6 +133,7 @@ export async function startArchival(
       await archive.end();
       void connecting.then((connected) => connected.connection.close());
       store.disconnect();
+      await telemetry.stop();
     },
   };
 }

@@ -3,7 +3,9 @@ import type { Delivery } from "../bus/entry.ts";
 import { type BatchLimits, Puller } from "../bus/pull.ts";
 import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
+import type { Tracing } from "../runtime/tracing.ts";
 import { compareIds } from "../store/outbox.ts";
+import type { Audited } from "./audited.ts";
 import { type DeadLetter, readEntry } from "./dead-letters.ts";
 import type { ArchivalMetrics } from "./metrics.ts";
 import { failing, PairFailure } from "./pair-failure.ts";
@@ -12,6 +14,7 @@ import type { Progress } from "./progress.ts";
 import { type Batch, type Entry, type Partition, record, type Recorded } from "./record.ts";
 import type { Retention } from "./retention.ts";
 import { backoffMs, type Timing } from "./timing.ts";
+import { traceBatch } from "./trace-archive.ts";
 import { follows, type Tail, type Tails } from "./watermark.ts";
 
 const BATCH: BatchLimits = { messages: 500, bytes: 4 * 1024 * 1024, lingerMs: 50 };
@@ -24,6 +27,8 @@ export interface ArchiveTo {
   readonly retention: Retention;
   readonly timing: Timing;
   readonly metrics: ArchivalMetrics;
+  readonly audited: Audited;
+  readonly tracing: Tracing | null;
   readonly log: Logger;
 }
 
@@ -57,12 +62,21 @@ async function archiveBatch(
   deliveries: readonly Delivery[],
   signal: AbortSignal,
 ): Promise<void> {
-  const { tails, retention, metrics, log } = to;
-  const { batch, moved } = sort(deliveries, progress.archivedId, tails);
+  const { of, tails, retention, metrics, audited, tracing, log } = to;
+  const { batch, moved } = sortAudited(deliveries, progress.archivedId, tails, audited);
   if (batch.entries.length + batch.letters.length > 0) {
     const startedMs = performance.now();
-    const { inserted, repeated, letters } = await recordInTime(to, progress, batch, signal);
+    const endTrace = traceBatch(tracing, of, deliveries, batch);
+    const recorded = await recordInTime(to, progress, batch, signal).catch((error: Error) => {
+      endTrace?.(error);
+      throw error;
+    });
+    endTrace?.(null);
+    const { inserted, repeated, letters } = recorded;
+    audited.took(batch, recorded);
     metrics.batchSeconds.observe((performance.now() - startedMs) / 1000);
+    metrics.batchEvents.observe(inserted + repeated);
+    for (const { outboxId } of batch.entries) metrics.archiveDelay.observe(outboxId);
     metrics.events.inc(inserted);
     metrics.repeatedEvents.inc(repeated);
     for (const { reason, lotId, outboxId, detail } of letters) {
@@ -81,6 +95,20 @@ async function archiveBatch(
     if (outboxId !== null) retention.archived(outboxId, streamSeq, body.length);
   }
   if (batch.toId !== batch.fromId) progress.archived(batch.toId);
+}
+
+function sortAudited(
+  deliveries: readonly Delivery[],
+  fromId: string,
+  tails: Tails,
+  audited: Audited,
+): ReturnType<typeof sort> {
+  try {
+    return sort(deliveries, fromId, tails);
+  } catch (error) {
+    if (error instanceof EventGap) audited.gap(error.lotId, error.epoch, error.seq, error.message);
+    throw error;
+  }
 }
 
 /** Tries until Postgres takes it. @throws PairFailure, "archive" only once the signal aborted */
@@ -141,13 +169,25 @@ export function sort(
   return { batch: { entries, letters, fromId, toId }, moved };
 }
 
+/** No entry is missing, but an event is: it never was in the outbox. */
+class EventGap extends PairFailure {
+  readonly lotId: string;
+  readonly epoch: number;
+  readonly seq: number;
+
+  constructor(lotId: string, { epoch, seq }: { epoch: number; seq: number }, tail: Tail) {
+    super("gap", `${lotId} ${epoch}.${seq} comes after ${tail.epoch}.${tail.seq}`);
+    this.lotId = lotId;
+    this.epoch = epoch;
+    this.seq = seq;
+  }
+}
+
 function tailAfter({ lotId, events }: Entry, before: Tail): Tail {
   let tail = before;
   for (const { event } of events) {
     if (!follows(tail, event)) {
-      const { epoch, seq } = event;
-      const missing = `${lotId} ${epoch}.${seq} comes after ${tail.epoch}.${tail.seq}`;
-      throw new PairFailure("gap", missing);
+      throw new EventGap(lotId, event, tail);
     }
     const { epoch, seq } = event;
     const ahead = tail.bridged || epoch > tail.epoch || (epoch === tail.epoch && seq > tail.seq);

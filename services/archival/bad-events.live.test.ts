@@ -184,7 +184,8 @@ test("the outbox is never trimmed beyond what Postgres committed", async () => {
 test("a relay that was stalled while another took over is refused by the stream", async () => {
   const { auction } = await atWork();
   const bus = await connectBus(() => servers.nats.url, "stalled");
-  const entry = { outboxId: "9-0", afterId: "8-0", lotId: "lot-1", events: "x" };
+  const ids = { outboxId: "9-0", afterId: "8-0", traceparent: null };
+  const entry = { ...ids, lotId: "lot-1", events: "x" };
   await expect(publishEntry(bus, auction.uid, 0, entry, 5)).rejects.toThrow(/wrong last sequence/);
   await bus.connection.close();
 });

@@ -1,10 +1,12 @@
 import Type from "typebox";
 import { TokenEnv } from "../access/config.ts";
 import { ProcessEnv } from "../runtime/env.ts";
+import { TelemetryEnv } from "../runtime/telemetry.ts";
 
 /** What the archival tier reads from its environment. */
 export const ArchivalEnv = Type.Object({
   ...ProcessEnv,
+  ...TelemetryEnv,
   ...TokenEnv,
   AUCTION_UID: Type.String({
     description: "The auction that this process serves.",

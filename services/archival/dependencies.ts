@@ -7,9 +7,10 @@ import { Breaker, type BreakerState, logChanges } from "../runtime/breaker.ts";
 import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { Store } from "../store/connect.ts";
+import type { Dependency } from "./metrics.ts";
 import { type Archive, answers as archiveAnswers } from "./postgres.ts";
 
-export type Dependencies = Readonly<Record<"redis" | "nats" | "postgres", Breaker>>;
+export type Dependencies = Readonly<Record<Dependency, Breaker>>;
 
 const ASK_EVERY_MS = 1_000;
 const ANSWER_MS = 1_000;
@@ -22,11 +23,12 @@ export interface Asked {
   readonly bus: () => Bus | null;
 }
 
-/** Asks until the signal aborts, one question to each at a time. */
+/** Asks until the signal aborts, one question to each at a time; `onAnswer` is told of those that are answered. */
 export function watchDependencies(
   { store, archive, bus }: Asked,
   log: Logger,
   signal: AbortSignal,
+  onAnswer: (dependency: Dependency, seconds: number) => void,
 ): Dependencies {
   const breakerOf = (dependency: string, onOpen: () => void = () => {}): Breaker => {
     const tell = logChanges(log, dependency);
@@ -48,17 +50,19 @@ export function watchDependencies(
     ),
     postgres: breakerOf("postgres"),
   };
-  void keepAsking(dependencies.redis, () => store.ping(), signal);
-  void keepAsking(
-    dependencies.nats,
-    async () => mustAnswer(bus() !== null && (await busAnswers(bus()!, ANSWER_MS))),
-    signal,
-  );
-  void keepAsking(
-    dependencies.postgres,
-    async () => mustAnswer(await archiveAnswers(archive, ANSWER_MS)),
-    signal,
-  );
+  const ask: Record<Dependency, () => Promise<unknown>> = {
+    redis: () => store.ping(),
+    nats: async () => mustAnswer(bus() !== null && (await busAnswers(bus()!, ANSWER_MS))),
+    postgres: async () => mustAnswer(await archiveAnswers(archive, ANSWER_MS)),
+  };
+  for (const name of ["redis", "nats", "postgres"] as const) {
+    const timed = async () => {
+      const startedMs = performance.now();
+      await ask[name]();
+      onAnswer(name, (performance.now() - startedMs) / 1000);
+    };
+    void keepAsking(dependencies[name], timed, signal);
+  }
   return dependencies;
 }
 

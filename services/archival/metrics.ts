@@ -1,17 +1,26 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import { DELAY_SECONDS, LATENCY_SECONDS, seriesOf } from "../runtime/series.ts";
 import { DEAD_LETTER_REASONS } from "./dead-letters.ts";
 import { RESTART_REASONS } from "./pair-failure.ts";
 
-/** What the gauges are read from when somebody asks. */
+/** What most gauges show: read from Redis every second. */
 export interface Reading {
+  /** Redis's clock. */
+  readonly nowMs: number;
   readonly pendingBytes: number;
+  readonly maxPendingBytes: number;
   readonly outboxEntries: number;
   readonly unarchivedMs: number;
   readonly unrelayedMs: number;
   readonly unrelayedEvents: number;
   readonly betweenEntries: number;
   readonly watermarkAgeMs: number | null;
+  /** How long the next lot to be opened or closed has been due; 0 where none is. */
+  readonly overdueMs: number;
 }
+
+const DEPENDENCIES = ["redis", "nats", "postgres"] as const;
+export type Dependency = (typeof DEPENDENCIES)[number];
 
 export type ArchivalMetrics = ReturnType<typeof createMetrics>;
 
@@ -21,6 +30,16 @@ export function createMetrics(registry: Registry) {
     new Counter({ name: `gavel_archival_${name}`, help, registers });
   const gauge = (name: string, help: string) =>
     new Gauge({ name: `gavel_archival_${name}`, help, registers });
+  const histogram = (name: string, help: string, buckets: readonly number[]) =>
+    new Histogram({ name: `gavel_archival_${name}`, help, buckets: [...buckets], registers });
+  const clock = { offsetMs: null as number | null };
+  const answers = new Histogram({
+    name: "gavel_archival_dependency_answer_seconds",
+    help: "How long a store took to answer our question whether it is there, one a second.",
+    labelNames: ["dependency"] as const,
+    buckets: [...LATENCY_SECONDS],
+    registers,
+  });
 
   const metrics = {
     relayedEntries: counter("relayed_entries_total", "Outbox entries that JetStream took."),
@@ -49,18 +68,45 @@ export function createMetrics(registry: Registry) {
       labelNames: ["reason"] as const,
       registers,
     }),
-    batchSeconds: new Histogram({
-      name: "gavel_archival_batch_seconds",
-      help: "One batch's transaction.",
-      buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
-      registers,
-    }),
+    publishSeconds: histogram(
+      "publish_duration_seconds",
+      "One outbox entry, from its publish until JetStream has it on disk.",
+      LATENCY_SECONDS,
+    ),
+    batchSeconds: histogram("batch_seconds", "One batch's transaction.", DELAY_SECONDS),
+    batchEvents: histogram(
+      "batch_events",
+      "Events in one batch's transaction.",
+      [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000],
+    ),
+    relayDelay: delayFrom(
+      clock,
+      histogram(
+        "relay_delay_seconds",
+        "From an event, by Redis's clock, until JetStream has it.",
+        DELAY_SECONDS,
+      ),
+    ),
+    archiveDelay: delayFrom(
+      clock,
+      histogram(
+        "archive_delay_seconds",
+        "From an event, by Redis's clock, until Postgres has committed it.",
+        DELAY_SECONDS,
+      ),
+    ),
+    answerSeconds: seriesOf(answers, "dependency", DEPENDENCIES),
+    clock,
     leaseHeld: gauge("lease_held", "1 where this process relays and archives."),
     storeLost: gauge(
       "store_lost",
       "1 while Redis lacks an auction that the archive has events of.",
     ),
     pendingBytes: gauge("outbox_pending_bytes", "Events in the outbox that are not archived."),
+    maxPendingBytes: gauge(
+      "outbox_max_bytes",
+      "How much of that there may be: from then on bids are refused.",
+    ),
     outboxEntries: gauge("outbox_entries", "Entries in the outbox, archived ones included."),
     archiveLagSeconds: gauge("archive_lag_seconds", "Age of the oldest event not archived."),
     relayLagSeconds: gauge(
@@ -73,6 +119,10 @@ export function createMetrics(registry: Registry) {
     ),
     archiveLagEntries: gauge("archive_lag_entries", "Entries relayed and not archived."),
     watermarkAgeSeconds: gauge("watermark_age_seconds", "Age of the newest archived event."),
+    overdueSeconds: gauge(
+      "clock_overdue_seconds",
+      "How long the next lot to be opened or closed has been due.",
+    ),
   };
   // Series exist from the start: a rate over a counter that appears with its first 1 misses it.
   for (const reason of DEAD_LETTER_REASONS) metrics.deadLetters.inc({ reason }, 0);
@@ -80,8 +130,22 @@ export function createMetrics(registry: Registry) {
   return metrics;
 }
 
+/** Observes how old an outbox entry is, as its id tells; not before Redis's clock was read once. */
+function delayFrom(clock: { readonly offsetMs: number | null }, ages: Histogram) {
+  return {
+    observe(outboxId: string): void {
+      if (clock.offsetMs === null) return;
+      const atMs = Number(outboxId.split("-", 1)[0]);
+      ages.observe(Math.max(0, performance.now() + clock.offsetMs - atMs) / 1000);
+    },
+  };
+}
+
 export function showReading(metrics: ArchivalMetrics, reading: Reading): void {
+  metrics.clock.offsetMs = reading.nowMs - performance.now();
   metrics.pendingBytes.set(reading.pendingBytes);
+  metrics.maxPendingBytes.set(reading.maxPendingBytes);
+  metrics.overdueSeconds.set(reading.overdueMs / 1000);
   metrics.outboxEntries.set(reading.outboxEntries);
   metrics.archiveLagSeconds.set(reading.unarchivedMs / 1000);
   metrics.relayLagSeconds.set(reading.unrelayedMs / 1000);

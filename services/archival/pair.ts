@@ -6,12 +6,14 @@ import type { Bus } from "../bus/connect.ts";
 import { ensureStream, purgeBefore, replaceConsumer } from "../bus/stream.ts";
 import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
+import type { Tracing } from "../runtime/tracing.ts";
 import { connectStore, type Store, storeClockMs } from "../store/connect.ts";
 import type { Keys } from "../store/keys.ts";
 import { readAuction } from "../store/lots.ts";
 import { compareIds, trimOutbox } from "../store/outbox.ts";
 import { serverOf } from "../store/which-server.ts";
 import { archiveEntries } from "./archive.ts";
+import type { Audited } from "./audited.ts";
 import { insertLoss } from "./dead-letters.ts";
 import type { ArchivalMetrics } from "./metrics.ts";
 import { failing, PairFailure } from "./pair-failure.ts";
@@ -48,6 +50,8 @@ export interface PairOf {
   readonly timing: Timing;
   readonly relayed: Relayed;
   readonly metrics: ArchivalMetrics;
+  readonly audited: Audited;
+  readonly tracing: Tracing | null;
   readonly log: Logger;
 }
 
@@ -111,6 +115,7 @@ async function begin({
   archive,
   maxBytes,
   metrics,
+  audited,
   log,
 }: PairOf): Promise<{ watermark: string; tails: Tails; lastSeq: number }> {
   const auction = await failing("store", readAuction(store, keys));
@@ -126,6 +131,7 @@ async function begin({
     await failing("archive", insertLoss(archive, of, watermark, trimmedId));
   }
   const tails = await failing("archive", readTails(archive, of));
+  await failing("archive", audited.begin(archive, of, tails, watermark));
 
   // What was kept before, what is kept now and what is on its way come to `maxBytes` at most; the rest is
   // for the names and ids that JetStream counts with each message.

@@ -33,6 +33,8 @@ export interface Batch {
 
 export interface Recorded {
   readonly inserted: number;
+  /** Those inserted, in their order. */
+  readonly fresh: readonly ArchivedEvent[];
   /** Were there already, with the same contents. */
   readonly repeated: number;
   readonly letters: readonly DeadLetter[];
@@ -53,10 +55,10 @@ export async function record(archive: Archive, of: Partition, batch: Batch): Pro
   const write = (insert: typeof insertTogether) =>
     inTransaction(archive, async (session) => {
       await moveWatermark(session, of, batch.fromId, batch.toId);
-      const { inserted, repeated, letters } = await insert(session, of.auctionUid, batch.entries);
+      const { letters, ...recorded } = await insert(session, of.auctionUid, batch.entries);
       const all = [...batch.letters, ...letters];
       await insertDeadLetters(session, of, all);
-      return { inserted, repeated, letters: all };
+      return { ...recorded, letters: all };
     });
   try {
     return await write(insertTogether);
@@ -80,7 +82,7 @@ export async function insertTogether(
     const detail = `another event is archived as ${lotId} ${epoch}.${seq}`;
     return { reason: "conflict", lotId, outboxId, detail, body: Buffer.from(body) };
   });
-  return { inserted: fresh.length, repeated, letters };
+  return { inserted: fresh.length, fresh, repeated, letters };
 }
 
 /** @throws the refusal itself when several were to be written and Postgres took none: that is no poison */
@@ -89,13 +91,14 @@ async function insertOneByOne(
   auctionUid: string,
   entries: readonly Entry[],
 ): Promise<Recorded> {
-  let [inserted, repeated, refused] = [0, 0, 0];
+  let [repeated, refused] = [0, 0];
+  const fresh: ArchivedEvent[] = [];
   const letters: DeadLetter[] = [];
   for (const entry of entries) {
     await session.query("savepoint entry");
     try {
       const recorded = await insertTogether(session, auctionUid, [entry]);
-      inserted += recorded.inserted;
+      fresh.push(...recorded.fresh);
       repeated += recorded.repeated;
       letters.push(...recorded.letters);
     } catch (error) {
@@ -109,7 +112,7 @@ async function insertOneByOne(
     }
     await session.query("release savepoint entry");
   }
-  return { inserted, repeated, letters };
+  return { inserted: fresh.length, fresh, repeated, letters };
 }
 
 interface Inserted {

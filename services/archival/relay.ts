@@ -1,6 +1,9 @@
 import { publishEntry } from "../bus/entry.ts";
 import type { Bus } from "../bus/connect.ts";
 import { isRefusedForSpace } from "../bus/stream.ts";
+import { SUBJECT_TEMPLATE } from "../bus/subjects.ts";
+import { traceparentOf } from "../runtime/log.ts";
+import type { Span, Tracing } from "../runtime/tracing.ts";
 import type { Store } from "../store/connect.ts";
 import type { Keys } from "../store/keys.ts";
 import { type OutboxEntry, readOutbox } from "../store/outbox.ts";
@@ -9,6 +12,7 @@ import type { ArchivalMetrics } from "./metrics.ts";
 import type { Progress } from "./progress.ts";
 import type { Partition } from "./record.ts";
 import type { Relayed } from "./relayed.ts";
+import { messageAttributes } from "./trace-archive.ts";
 
 const READ_ENTRIES = 250;
 export const READ_BLOCK_MS = 1_000;
@@ -24,6 +28,7 @@ export interface RelayTo {
   readonly bus: Bus;
   readonly relayed: Relayed;
   readonly metrics: ArchivalMetrics;
+  readonly tracing: Tracing | null;
   /** The stream's newest message: the next entry goes right behind it. */
   readonly lastSeq: number;
   /** How far it may run ahead of the archive. */
@@ -37,7 +42,7 @@ export interface RelayTo {
  * @param fail takes what went wrong; the signal aborts then
  */
 export async function relay(
-  { of, reader, keys, bus, relayed, metrics, lastSeq, maxAheadBytes }: RelayTo,
+  { of, reader, keys, bus, relayed, metrics, tracing, lastSeq, maxAheadBytes }: RelayTo,
   progress: Progress,
   fail: (error: unknown) => void,
   signal: AbortSignal,
@@ -48,15 +53,23 @@ export async function relay(
 
   const publish = async (entry: OutboxEntry, behind: number, after: string): Promise<void> => {
     const { id: outboxId, lotId, events } = entry;
+    const startedMs = performance.now();
+    const span = traced(tracing, of, entry);
+    const traceparent = span ? traceparentOf(span) : entry.traceparent;
+    let failure: Error | null = null;
     try {
-      const message = { outboxId, afterId: after, lotId, events };
+      const message = { outboxId, afterId: after, lotId, events, traceparent };
       await publishEntry(bus, of.auctionUid, of.partition, message, behind);
       progress.relayed(outboxId);
       metrics.relayedEntries.inc();
+      metrics.publishSeconds.observe((performance.now() - startedMs) / 1000);
+      metrics.relayDelay.observe(outboxId);
     } catch (error) {
+      failure = error as Error;
       if (isRefusedForSpace(error)) metrics.streamFull.inc();
       fail(new PairFailure("publish", (error as Error).message, error));
     } finally {
+      if (span) tracing!.finish(span, {}, failure);
       inFlight--;
       landed();
     }
@@ -76,4 +89,14 @@ export async function relay(
       afterId = entry.id;
     }
   }
+}
+
+/** Null for most: where the call that recorded the entry was not traced. */
+function traced(tracing: Tracing | null, of: Partition, entry: OutboxEntry): Span | null {
+  if (tracing === null || entry.traceparent === null) return null;
+  return tracing.follow(entry.traceparent, `send ${SUBJECT_TEMPLATE}`, "producer", {
+    ...messageAttributes(of, entry.lotId, entry.id),
+    "messaging.operation.type": "send",
+    "messaging.operation.name": "publish",
+  });
 }

@@ -19,7 +19,7 @@ function delivery(n: number, events: LotEvent[], after = n - 1): Delivery {
   const body = new TextEncoder().encode(encodeEvents(events));
   const lotId = events[0]!.lotId;
   const ids = { outboxId: `${n}-0`, afterId: `${after}-0` };
-  return { streamSeq: n, lotId, ...ids, body, ack: () => {} };
+  return { streamSeq: n, lotId, ...ids, traceparent: null, body, ack: () => {} };
 }
 
 function tails(lots: Record<string, Tail> = {}, lost = false): Tails {

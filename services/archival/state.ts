@@ -194,21 +194,29 @@ function msOf(id: string): number {
 export async function readGauges(of: StateOf): Promise<Reading> {
   const { store, keys, standing } = of;
   const { progress } = standing;
-  const [pendingBytes, outboxEntries, unarchivedMs, unrelayed, nowMs] = await Promise.all([
-    store.hget(keys.auction, "pendingBytes"),
+  const fields = ["pendingBytes", "maxPendingBytes", "suspended", "fencedId"];
+  const [auction, outboxEntries, unarchivedMs, unrelayed, [, dueMs], nowMs] = await Promise.all([
+    store.hmget(keys.auction, ...fields),
     store.xlen(keys.outbox),
     readOutboxAge(of, null),
     readUnrelayed(of),
+    store.zrange(keys.due, "0", "0", "WITHSCORES"),
     storeClockMs(store),
   ]);
+  const [pendingBytes, maxPendingBytes, suspended, fencedId] = auction;
   const watermark = progress === null ? "0-0" : progress.archivedId;
+  // A suspended auction's lots wait, and a fenced one's are closed by the fence.
+  const isDue = dueMs !== undefined && suspended !== "1" && !fencedId;
   return {
+    nowMs,
     pendingBytes: Number(pendingBytes ?? 0),
+    maxPendingBytes: Number(maxPendingBytes ?? 0),
     outboxEntries,
     unarchivedMs,
     unrelayedMs: unrelayed[0] === undefined ? 0 : Math.max(0, nowMs - msOf(unrelayed[0].id)),
     unrelayedEvents: unrelayed.reduce((sum, { events }) => sum + events, 0),
     betweenEntries: progress?.betweenEntries ?? 0,
     watermarkAgeMs: watermark === "0-0" ? null : nowMs - Number(watermark.split("-", 1)[0]),
+    overdueMs: isDue ? Math.max(0, nowMs - Number(dueMs)) : 0,
   };
 }

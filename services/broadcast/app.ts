@@ -1,12 +1,14 @@
 /** The broadcast tier in one process: what its parts are, and in which order they start and stop. */
 import { randomUUID } from "node:crypto";
+import { TellBids } from "../access/tell-bid.ts";
 import { createVerifier } from "../access/tokens.ts";
 import { problemOf } from "../access/problems.ts";
 import { Breaker, keepProbing, logChanges, showBreakers } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry, type Health } from "../runtime/internal.ts";
 import { Lifecycle, pause } from "../runtime/lifecycle.ts";
-import type { Logger } from "../runtime/log.ts";
+import { type Logger, SampledLog } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
+import { startTelemetry } from "../runtime/telemetry.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "../store/batcher.ts";
 import { connectStore, startConnecting, type Store, type StoreUrl } from "../store/connect.ts";
 import { guardStrategy, STORE_BREAKER } from "../store/guard.ts";
@@ -42,12 +44,16 @@ export interface Broadcast {
 /** Starts without waiting for Redis: it is reached when it is there, and told of by /readyz. */
 export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Broadcast> {
   const lifecycle = new Lifecycle(log);
+  const resource = { "gavel.auction.uid": env.AUCTION_UID };
+  const telemetry = await startTelemetry(env, "gavel-broadcast", resource, log);
+  const { tracing } = telemetry;
+  lifecycle.onStop("telemetry", () => telemetry.stop());
   const keys = keysOf(env.AUCTION_UID);
   const url = () => readSecretFile(env.REDIS_URL_FILE);
   const { store, bids, blocking } = connectAll(url, lifecycle, log);
 
   const hub = new Hub();
-  const fanOut = new FanOut(hub);
+  const fanOut = new FanOut(hub, (seconds) => metrics.fanOut.observe(seconds));
   const clock = new StoreClock();
   const traffic = { frames: 0, bytes: 0, conflated: 0 };
   const registry = createRegistry("broadcast");
@@ -56,7 +62,9 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     sockets: () => server.count,
     behind: () => server.behind,
     subscriptions: () => hub.subscriptions,
+    waitingBids: () => batcher.waiting,
   });
+  bids.on("ready", () => metrics.storeUp.set(1)).on("close", () => metrics.storeUp.set(0));
   const refill = new Refill({ store, keys, hub, fanOut, clock }, (result) =>
     metrics.refills.inc({ result }),
   );
@@ -67,7 +75,7 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     onChanged: () => void fanOut.run(),
   });
   const feed = new Feed({
-    ...{ blocking, store, keys, hub, fanOut, refill, positions, kept, clock, log },
+    ...{ blocking, store, keys, hub, fanOut, refill, positions, kept, clock, log, tracing },
     onLag: (seconds) => metrics.lag.observe(seconds),
   });
   const redis = new Breaker({ ...STORE_BREAKER, onChange: logChanges(log, "redis") });
@@ -76,12 +84,20 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
   const strategy = durableStrategy(chosen, env, url, keys, (stop) =>
     lifecycle.onStop("replication", stop),
   );
+  const lost = new SampledLog(log, 1);
   const batcher = new Batcher(guardStrategy(strategy, redis), {
     ...BATCHER_DEFAULTS,
-    onError: (error) => log.warn({ err: error }, "bids were not answered by the store"),
+    onBatch: (size, tookMs, waitedMs) => {
+      metrics.batchBids.observe(size);
+      metrics.batchWait.observe(waitedMs / 1000);
+      metrics.storeCall.observe(tookMs / 1000);
+    },
+    onError: (error) => lost.warn({ err: error }, "bids were not answered by the store"),
+    tracing,
   });
   const answers = new Answers({
     ...{ hub, batcher, clock, log },
+    tell: new TellBids(tracing, log),
     resume: new Resume(store, keys, hub, refill),
     verify: createVerifier(env),
     maxLotsPerSocket: env.MAX_LOTS_PER_SOCKET,
@@ -89,6 +105,8 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     onBid: (outcome) => metrics.bids.inc({ outcome }),
     onResume: (result) => metrics.resumes.inc({ result }),
     onRejected: (reason) => metrics.rejected.inc({ reason }),
+    onUnavailable: (why) => metrics.unavailable.inc({ why }),
+    onMessage: (type, outcome, seconds) => metrics.messages.observe({ type, outcome }, seconds),
   });
   const server: StreamServer = new StreamServer({
     ...{ answers, metrics, traffic },

@@ -1,10 +1,13 @@
 import Type from "typebox";
 import { TokenEnv } from "../access/config.ts";
 import { ProcessEnv } from "../runtime/env.ts";
+import { SamplingEnv, TelemetryEnv } from "../runtime/telemetry.ts";
 import { DurabilityEnv } from "../store/replication.ts";
 
 export const BroadcastEnv = Type.Object({
   ...ProcessEnv,
+  ...TelemetryEnv,
+  ...SamplingEnv,
   ...TokenEnv,
   AUCTION_UID: Type.String({
     description: "Which auction this process shows: its uid, part of every key in the store.",

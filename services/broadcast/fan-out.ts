@@ -1,4 +1,5 @@
 /** Runs the hub's sweeps, in chunks between which the process answers everybody else. */
+import { performance } from "node:perf_hooks";
 import { setImmediate } from "node:timers/promises";
 import type { Hub } from "./hub.ts";
 
@@ -9,9 +10,12 @@ export class FanOut {
   #sweeping = false;
   #swept = Promise.resolve();
   readonly #hub: Hub;
+  readonly #onSwept: (seconds: number) => void;
 
-  constructor(hub: Hub) {
+  /** @param onSwept how long it took to write what was published, each time that there was something */
+  constructor(hub: Hub, onSwept: (seconds: number) => void = () => {}) {
     this.#hub = hub;
+    this.#onSwept = onSwept;
   }
 
   /** Settles when everything published has been written. The first chunk is written at once. */
@@ -21,8 +25,11 @@ export class FanOut {
   }
 
   async #sweep(): Promise<void> {
+    if (!this.#hub.unswept) return;
     this.#sweeping = true;
+    const startedMs = performance.now();
     while (this.#hub.sweep(CHUNK)) await setImmediate();
     this.#sweeping = false;
+    this.#onSwept((performance.now() - startedMs) / 1000);
   }
 }

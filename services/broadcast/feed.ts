@@ -7,7 +7,8 @@
  */
 import { decodeEvents, type LotEvent } from "../lot/events.ts";
 import { pause } from "../runtime/lifecycle.ts";
-import type { Logger } from "../runtime/log.ts";
+import { type Logger, SampledLog } from "../runtime/log.ts";
+import type { Span, Tracing } from "../runtime/tracing.ts";
 import type { Store } from "../store/connect.ts";
 import type { Keys } from "../store/keys.ts";
 import { compareIds, type OutboxEntry, outboxTail, readOutbox } from "../store/outbox.ts";
@@ -44,6 +45,7 @@ export interface FeedParts {
   readonly kept: KeptEntries;
   readonly clock: StoreClock;
   readonly log: Logger;
+  readonly tracing: Tracing | null;
   /** How long ago what was just taken had happened, by Redis's clock. */
   readonly onLag: (seconds: number) => void;
 }
@@ -53,9 +55,11 @@ export class Feed {
   #cursor: string | null = null;
   #failures = 0;
   readonly #parts: FeedParts;
+  readonly #gaps: SampledLog;
 
   constructor(parts: FeedParts) {
     this.#parts = parts;
+    this.#gaps = new SampledLog(parts.log);
   }
 
   /** Feeds the hub until the signal aborts, whatever becomes of the store. */
@@ -91,12 +95,31 @@ export class Feed {
     }
     const options = { count: READ_ENTRIES, blockMs: BLOCK_MS };
     const entries = await readOutbox(blocking, keys, this.#cursor, options);
+    const spans: Span[] = [];
     for (const entry of entries) {
+      const span = entry.traceparent === null ? null : this.#trace(entry);
+      if (span) spans.push(span);
       await this.#take(entry);
       this.#cursor = entry.id;
     }
     await fanOut.run();
+    for (const span of spans) this.#parts.tracing!.finish(span, {}, null);
     if (entries.length === 0) await this.#rewind(this.#cursor);
+  }
+
+  /** From an entry's arrival until its frames are written to every socket that watches the lot. */
+  #trace({ id, lotId, traceparent }: OutboxEntry): Span | null {
+    const { tracing, hub } = this.#parts;
+    if (tracing === null) return null;
+    return tracing.follow(traceparent, "process outbox", "consumer", {
+      "messaging.system": "redis",
+      "messaging.operation.type": "process",
+      "messaging.operation.name": "deliver",
+      "messaging.destination.name": "outbox",
+      "messaging.message.id": id,
+      "gavel.lot.id": lotId,
+      "gavel.viewers": hub.readersOf(lotId),
+    });
   }
 
   /** An outbox that ends before our cursor is another one: it was restored, or trimmed to nothing. */
@@ -107,14 +130,14 @@ export class Feed {
   }
 
   async #take({ id, lotId, events: text }: OutboxEntry): Promise<void> {
-    const { hub, refill, kept, clock, log, onLag } = this.#parts;
+    const { hub, refill, kept, clock, onLag } = this.#parts;
     const events = readEvents(text);
     if (events !== null) kept.keep(lotId, text, events);
-    if (events === null) log.error({ id, lotId }, "an outbox entry cannot be read");
+    if (events === null) this.#gaps.error({ id, lotId }, "an outbox entry cannot be read");
     else onLag(Math.max(0, clock.nowMs() - events.at(-1)!.atMs) / 1000);
     if (events !== null && hub.publish(lotId, events) === "published") return;
     const result = await refill.lot(lotId);
-    log.info({ id, lotId, result }, "refilled a lot");
+    this.#gaps.info({ id, lotId, result }, "refilled a lot");
     // A refill that others had begun may have read before this entry was written.
     if (events !== null && hub.publish(lotId, events) !== "published") await refill.lot(lotId);
   }

@@ -163,8 +163,18 @@ export class Hub {
     return this.#subscriptions;
   }
 
+  /** Whether something published is not written to all yet. */
+  get unswept(): boolean {
+    return this.#unswept.size > 0;
+  }
+
   get lotIds(): IterableIterator<string> {
     return this.#channels.keys();
+  }
+
+  /** How many watch a lot. */
+  readersOf(lotId: string): number {
+    return this.#channels.get(lotId)?.subscriptions.length ?? 0;
   }
 
   /** The lot's latest event here; null for a lot that the hub does not have. */

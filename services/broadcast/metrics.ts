@@ -1,4 +1,9 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import type { ProblemCode } from "../access/problems.ts";
+import { DELAY_SECONDS, LATENCY_SECONDS, seriesOf } from "../runtime/series.ts";
+import { OUTCOMES, REFUSALS } from "../store/outcomes.ts";
+import { CLIENT_MESSAGE_TYPES, CLOSE_CODES, type CloseReason } from "./protocol.ts";
+import type { Refilled } from "./refill.ts";
 import type { Traffic } from "./viewer.ts";
 
 /** What this process tells Prometheus. No label names a lot or a bidder. */
@@ -10,11 +15,30 @@ export interface Observed {
   readonly sockets: () => number;
   readonly behind: () => number;
   readonly subscriptions: () => number;
+  /** Bids in the batcher. */
+  readonly waitingBids: () => number;
 }
+
+/** What became of a viewer's message; failed: it was our fault. */
+export const MESSAGE_OUTCOMES = ["ok", "refused", "failed"] as const;
+export type MessageOutcome = (typeof MESSAGE_OUTCOMES)[number];
+
+/** Those that are answered before the batcher, besides its own. */
+const REFUSED_BIDS = ["invalid", "unauthenticated", "forbidden"] as const satisfies ProblemCode[];
+
+const REFUSED_SOCKETS = ["origin", "full", "draining"] as const;
+export type RefusedSocket = (typeof REFUSED_SOCKETS)[number];
+
+const CLOSES = [...(Object.keys(CLOSE_CODES) as CloseReason[]), "connection_lost"] as const;
+const RESUMES = ["recovered", "snapshot", "behind"] as const;
+const REJECTIONS = ["invalid", "unauthenticated", "too_many_lots"] as const;
+const REFILLS: readonly Refilled[] = [
+  ...(["events", "added", "reset", "refreshed", "kept", "unknown_lot"] as const),
+];
 
 export function createMetrics(
   registry: Registry,
-  { traffic, sockets, behind, subscriptions }: Observed,
+  { traffic, sockets, behind, subscriptions, waitingBids }: Observed,
 ) {
   const registers = [registry];
   const gauge = (name: string, help: string, read: () => number) =>
@@ -38,10 +62,30 @@ export function createMetrics(
     });
   const counter = <T extends string = never>(name: string, help: string, ...labelNames: T[]) =>
     new Counter({ name: `gavel_broadcast_${name}`, help, labelNames, registers });
+  /** With all its series from the start. */
+  const counterOf = <T extends string>(
+    name: string,
+    help: string,
+    label: T,
+    values: readonly string[],
+  ) => {
+    const all = counter(name, help, label);
+    seriesOf(all, label, values);
+    return all;
+  };
+  const latency = <T extends string = never>(name: string, help: string, ...labelNames: T[]) =>
+    new Histogram({
+      name: `gavel_broadcast_${name}`,
+      help,
+      labelNames,
+      buckets: [...LATENCY_SECONDS],
+      registers,
+    });
 
-  gauge("sockets", "Sockets held.", sockets);
+  gauge("sockets", "Sockets held: the viewers of this process.", sockets);
   gauge("behind", "Sockets that get no events until their viewers have read what waits.", behind);
   gauge("subscriptions", "Lots watched, over all sockets.", subscriptions);
+  gauge("bids_waiting", "Bids that wait for their batch to be sent.", waitingBids);
   total("frames_written_total", "Text frames written to sockets.", () => traffic.frames);
   total("written_bytes_total", "Bytes of text frames written to sockets.", () => traffic.bytes);
   total(
@@ -49,24 +93,76 @@ export function createMetrics(
     "Snapshots written in place of events that a slow reader did not get.",
     () => traffic.conflated,
   );
+  const messages = latency(
+    "message_duration_seconds",
+    "Viewers' messages, from their arrival to the last answer.",
+    ...(["type", "outcome"] as const),
+  );
+  for (const type of [...CLIENT_MESSAGE_TYPES, "invalid"]) {
+    for (const outcome of MESSAGE_OUTCOMES) messages.zero({ type, outcome });
+  }
   return {
-    closes: counter("closes_total", "Sockets closed by us, by reason.", "reason"),
+    messages,
+    closes: counterOf("closes_total", "Sockets closed by us, by reason.", "reason", CLOSES),
     dead: counter("dead_total", "Sockets removed because nothing was heard of their viewer."),
-    refused: counter("refused_total", "Sockets refused, by reason.", "reason"),
-    resumes: counter(
+    refused: counterOf("refused_total", "Sockets refused, by reason.", "reason", REFUSED_SOCKETS),
+    resumes: counterOf(
       "resumes_total",
       "Resumed lots: recovered is every missed event, snapshot is not; behind is no answer but to ask again.",
       "result",
+      RESUMES,
     ),
-    refills: counter("refills_total", "Lots brought forward from the store, by result.", "result"),
-    bids: counter("bids_total", "Bids placed over sockets, by outcome.", "outcome"),
-    rejected: counter("rejected_messages_total", "Messages rejected, by reason.", "reason"),
+    refills: counterOf(
+      "refills_total",
+      "Lots brought forward from the store, by result.",
+      "result",
+      REFILLS,
+    ),
+    bids: counterOf("bids_total", "Bids placed over sockets, by outcome.", "outcome", [
+      ...OUTCOMES,
+      ...REFUSED_BIDS,
+    ]),
+    unavailable: counterOf(
+      "bids_unavailable_total",
+      "Bids of which nothing was decided (outcome unavailable), by why.",
+      "why",
+      REFUSALS,
+    ),
+    rejected: counterOf(
+      "rejected_messages_total",
+      "Messages rejected, by reason.",
+      "reason",
+      REJECTIONS,
+    ),
     conflicts: counter("bid_conflicts_total", "Optimistic transactions that lost a race."),
+    storeUp: new Gauge({
+      name: "gavel_broadcast_store_up",
+      help: "1 while there is a connection to the store.",
+      registers,
+    }),
+    batchBids: new Histogram({
+      name: "gavel_broadcast_batch_bids",
+      help: "Bids in one call to the store.",
+      buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256],
+      registers,
+    }),
+    batchWait: latency(
+      "batch_wait_seconds",
+      "How long the first bid of a batch waited for its call to the store.",
+    ),
+    storeCall: latency(
+      "store_call_duration_seconds",
+      "One call to the store that decides bids, answered or given up.",
+    ),
     lag: new Histogram({
       name: "gavel_broadcast_feed_lag_seconds",
       help: "From an event, by the store's clock, to its arrival here.",
-      buckets: [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+      buckets: [...DELAY_SECONDS],
       registers,
     }),
+    fanOut: latency(
+      "fan_out_duration_seconds",
+      "From an event's arrival here until it is written to every socket that watches its lot.",
+    ),
   };
 }

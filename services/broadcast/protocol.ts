@@ -49,6 +49,7 @@ export const CLIENT_MESSAGES = {
       lotId: LotId,
       amountMinor: Type.Integer({ minimum: 1, maximum: MAX_MINOR }),
       key: Type.String({ pattern: KEY_PATTERN }),
+      traceparent: Type.Optional(Type.String({ maxLength: 128 })),
     },
     closed,
   ),
@@ -58,6 +59,7 @@ export const CLIENT_MESSAGES = {
 type Messages = typeof CLIENT_MESSAGES;
 export type ClientMessage = { [K in keyof Messages]: Type.Static<Messages[K]> }[keyof Messages];
 export type ClientMessageType = keyof Messages;
+export const CLIENT_MESSAGE_TYPES = Object.keys(CLIENT_MESSAGES) as readonly ClientMessageType[];
 
 /** What the server says, besides a lot's events and snapshots, which the hub builds. */
 export type ServerMessage =

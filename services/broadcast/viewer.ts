@@ -35,7 +35,7 @@ export class Viewer implements Reader {
   readonly watched = new Map<string, Subscription | Resuming>();
   identity: Identity | null = null;
   /** Settles when the token that came last is judged; bids wait for it. */
-  authenticating: Promise<void> = Promise.resolve();
+  authenticating: Promise<unknown> = Promise.resolve();
   bidsInFlight = 0;
   behindSinceMs: number | null = null;
   /** Since the last ping. */

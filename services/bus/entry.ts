@@ -8,12 +8,16 @@ import { streamNameOf, subjectOf } from "./subjects.ts";
 const OUTBOX_ID = "Gavel-Outbox-Id";
 /** The id of the entry before it: a reader sees by it that nothing is missing in between. */
 const AFTER_ID = "Gavel-After-Id";
+/** W3C's name, which NATS keeps as it is written. */
+const TRACEPARENT = "traceparent";
 
 export interface RelayedEntry {
   readonly outboxId: string;
   readonly afterId: string;
   readonly lotId: string;
   readonly events: string;
+  /** Null where what it is about was not traced. */
+  readonly traceparent: string | null;
 }
 
 /** A message of the stream: an entry, or whatever else somebody put there. */
@@ -24,6 +28,7 @@ export interface Delivery {
   /** Null for a message that the relay did not write. */
   readonly outboxId: string | null;
   readonly afterId: string | null;
+  readonly traceparent: string | null;
   readonly body: Uint8Array;
   /** Tells JetStream that it is done with. */
   ack(): void;
@@ -44,6 +49,7 @@ export async function publishEntry(
   const head = headers();
   head.set(OUTBOX_ID, entry.outboxId);
   head.set(AFTER_ID, entry.afterId);
+  if (entry.traceparent !== null) head.set(TRACEPARENT, entry.traceparent);
   await bus.stream.publish(subjectOf(auctionUid, partition, entry.lotId), entry.events, {
     headers: head,
     expect: { streamName: streamNameOf(auctionUid), lastSequence: lastSeq },
@@ -62,6 +68,7 @@ export function deliveryOf(message: JsMsg): Delivery {
     lotId: message.subject.split(".").at(-1) ?? "",
     outboxId: id(OUTBOX_ID),
     afterId: id(AFTER_ID),
+    traceparent: message.headers?.get(TRACEPARENT) || null,
     body: message.data,
     ack: () => message.ack(),
   };

@@ -10,6 +10,7 @@ import {
   JetStreamApiError,
   RetentionPolicy,
   StorageType,
+  type StreamInfo,
 } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/transport-node";
 import type { Bus } from "./connect.ts";
@@ -19,6 +20,9 @@ export interface StreamState {
   /** Of the newest message that it ever held; 0 for a new stream. */
   readonly lastSeq: number;
   readonly bytes: number;
+  /** More than so many are refused. */
+  readonly maxBytes: number;
+  readonly messages: number;
 }
 
 /** Stated because a server would choose one itself. We set no Nats-Msg-Id: nothing is a duplicate. */
@@ -50,18 +54,22 @@ export async function ensureStream(
     known === null
       ? await streams.add({ ...fixed, ...settings })
       : await streams.update(name, settings);
-  return { lastSeq: info.state.last_seq, bytes: info.state.bytes };
+  return stateOf(info);
 }
 
 /** Null where there is no such stream. */
 export async function streamState(bus: Bus, auctionUid: string): Promise<StreamState | null> {
   try {
-    const { state } = await bus.manager.streams.info(streamNameOf(auctionUid));
-    return { lastSeq: state.last_seq, bytes: state.bytes };
+    return stateOf(await bus.manager.streams.info(streamNameOf(auctionUid)));
   } catch (error) {
     if (isNotFound(error, JetStreamApiCodes.StreamNotFound)) return null;
     throw error;
   }
+}
+
+function stateOf({ state, config }: StreamInfo): StreamState {
+  const { last_seq: lastSeq, bytes, messages } = state;
+  return { lastSeq, bytes, messages, maxBytes: config.max_bytes };
 }
 
 /** Removes it with all that it holds. One that is not there is no error. */

@@ -14,6 +14,9 @@ export function subjectOf(auctionUid: string, partition: number, lotId: string):
   return `gavel.${named(auctionUid)}.events.${partition}.${named(lotId)}`;
 }
 
+/** How those subjects are made: what traces call all of them. */
+export const SUBJECT_TEMPLATE = "gavel.{auction}.events.{partition}.{lot}";
+
 /** All lots of one partition, or of all of them. */
 export function subjectsOf(auctionUid: string, partition?: number): string {
   return `gavel.${named(auctionUid)}.events.${partition ?? "*"}.*`;

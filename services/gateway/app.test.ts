@@ -3,6 +3,7 @@ import { PROBLEMS } from "../access/problems.ts";
 import { Breaker } from "../runtime/breaker.ts";
 import { createRegistry } from "../runtime/internal.ts";
 import { createLog } from "../runtime/log.ts";
+import { TellBids } from "../access/tell-bid.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy } from "../store/batcher.ts";
 import { connectStore } from "../store/connect.ts";
 import { keysOf } from "../store/keys.ts";
@@ -19,9 +20,13 @@ const app = await createApp({
   ...{ store, keys, streamUrl: "ws://localhost:8081/v1/stream", archivalUrl: "http://localhost" },
   archival: new Breaker(ARCHIVAL_BREAKER),
   log: createLog("app-test", "silent"),
-  metrics: createMetrics(createRegistry("gateway"), () => 0),
+  metrics: createMetrics(createRegistry("gateway"), {
+    waitingBids: () => 0,
+    connections: async () => 0,
+  }),
   batcher: new Batcher(scriptStrategy(store, keys), BATCHER_DEFAULTS),
   verify: async () => null,
+  tell: new TellBids(null, createLog("app-test", "silent")),
   allowedOrigins: new Set(),
 });
 await app.ready();

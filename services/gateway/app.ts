@@ -1,12 +1,14 @@
 /** Puts a gateway together. */
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Server as NetServer } from "node:net";
 import type { FastifyInstance } from "fastify";
+import { TellBids } from "../access/tell-bid.ts";
 import { createVerifier } from "../access/tokens.ts";
 import { Breaker, keepProbing, logChanges, showBreakers } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry } from "../runtime/internal.ts";
 import { Lifecycle, pause } from "../runtime/lifecycle.ts";
-import type { Logger } from "../runtime/log.ts";
+import { type Logger, SampledLog } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
+import { startTelemetry } from "../runtime/telemetry.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "../store/batcher.ts";
 import {
   connectStore,
@@ -53,11 +55,18 @@ export async function startGateway(env: GatewayEnv, log: Logger): Promise<Gatewa
 }
 
 async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promise<Gateway> {
+  const resource = { "gavel.auction.uid": env.AUCTION_UID };
+  const telemetry = await startTelemetry(env, "gavel-gateway", resource, log);
+  const { tracing } = telemetry;
+  lifecycle.onStop("telemetry", () => telemetry.stop());
   const verify = createVerifier(env);
   const redisUrl = () => readSecretFile(env.REDIS_URL_FILE);
   const keys = keysOf(env.AUCTION_UID);
   const registry = createRegistry("gateway");
-  const metrics = createMetrics(registry, () => batcher.waiting);
+  const metrics = createMetrics(registry, {
+    waitingBids: () => batcher.waiting,
+    connections: () => connectionsOf(app.server),
+  });
 
   // Bids have a connection to themselves: nothing that is read may stand before them.
   const bids = openStore(redisUrl, "gavel-gateway-bids", log, lifecycle);
@@ -75,13 +84,16 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
   const strategy = durableStrategy(chosen, env, redisUrl, keys, (stop) =>
     lifecycle.onStop("replication", stop),
   );
+  const lost = new SampledLog(log, 1);
   const batcher = new Batcher(guardStrategy(strategy, redis), {
     ...BATCHER_DEFAULTS,
-    onBatch: (size, tookMs) => {
+    onBatch: (size, tookMs, waitedMs) => {
       metrics.batchBids.observe(size);
+      metrics.batchWait.observe(waitedMs / 1000);
       metrics.storeCall.observe(tookMs / 1000);
     },
-    onError: (error) => log.debug({ err: error }, "a batch was not answered"),
+    onError: (error) => lost.warn({ err: error }, "bids were not answered by the store"),
+    tracing,
   });
 
   const ready = async () => {
@@ -99,6 +111,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
 
   const app = await createApp({
     ...{ log, metrics, batcher, verify, store, keys, archival },
+    tell: new TellBids(tracing, log),
     allowedOrigins: new Set(env.ALLOWED_ORIGINS.split(/[\s,]+/).filter(Boolean)),
     streamUrl: env.STREAM_URL,
     archivalUrl: env.ARCHIVAL_URL,
@@ -168,6 +181,10 @@ function chooseStrategy({ BID_STRATEGY }: GatewayEnv, parts: StrategyParts): Str
   });
   lifecycle.onStop("optimistic strategy", () => strategy.close());
   return strategy;
+}
+
+function connectionsOf(server: NetServer): Promise<number> {
+  return new Promise((resolve) => server.getConnections((_, count) => resolve(count ?? 0)));
 }
 
 async function listen(app: FastifyInstance, host: string, port: number): Promise<string> {

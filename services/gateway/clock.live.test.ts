@@ -19,7 +19,10 @@ const log = createLog("clock", "silent");
 
 function clockOf(keys: Keys) {
   const registry = createRegistry("gateway");
-  const metrics = createMetrics(registry, () => 0);
+  const metrics = createMetrics(registry, {
+    waitingBids: () => 0,
+    connections: async () => 0,
+  });
   const stop = startClock({ store, keys, log, metrics });
   const value = async (line: string) => {
     const text = await registry.metrics();

@@ -1,11 +1,14 @@
 import Type from "typebox";
 import { TokenEnv } from "../access/config.ts";
 import { ProcessEnv } from "../runtime/env.ts";
+import { SamplingEnv, TelemetryEnv } from "../runtime/telemetry.ts";
 import { DurabilityEnv } from "../store/replication.ts";
 
 /** What a gateway reads from its environment. */
 export const GatewayEnv = Type.Object({
   ...ProcessEnv,
+  ...TelemetryEnv,
+  ...SamplingEnv,
   ...TokenEnv,
   AUCTION_UID: Type.String({
     description: "Which auction this gateway takes bids for.",

@@ -1,40 +1,56 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
-import type { Placement } from "../store/place-bids.ts";
+import type { ProblemCode } from "../access/problems.ts";
+import { LATENCY_SECONDS, seriesOf } from "../runtime/series.ts";
+import { OUTCOMES, REFUSALS } from "../store/outcomes.ts";
 
-/** Every outcome has its series from the start, so that a rate can be taken of the first one. */
-const OUTCOMES: Record<Placement["outcome"], true> = {
-  accepted: true,
-  too_low: true,
-  too_high: true,
-  not_open: true,
-  closed: true,
-  withdrawn: true,
-  suspended: true,
-  unknown_lot: true,
-  key_reused: true,
-  unavailable: true,
-  unknown: true,
-};
+/** What is answered before there is a request: see `refuseConnection`. */
+const UNREADABLE = ["invalid", "timeout", "headers_too_large"] as const satisfies ProblemCode[];
 
-const LATENCY_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+/** The methods of our routes; whatever else somebody sends is one series. */
+const METHODS = new Set(["GET", "HEAD", "POST", "OPTIONS"]);
+
+/** The route that the product exists for; the first bid that fails is to be seen in a rate. */
+export const BID_ROUTE = "/v1/lots/:lotId/bids";
+const BID_STATUSES = ["201", "409", "500", "503"];
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
-export function createMetrics(registry: Registry, waitingBids: () => number) {
+/** What is read when somebody asks. */
+export interface Observed {
+  readonly waitingBids: () => number;
+  /** Open connections of the public port. */
+  readonly connections: () => Promise<number>;
+}
+
+/** No label names a lot or a bidder. */
+export function createMetrics(registry: Registry, { waitingBids, connections }: Observed) {
   const registers = [registry];
   const bids = new Counter({
     name: "gavel_gateway_bids_total",
     help: "Bids that reached the batcher, by what became of them.",
-    labelNames: ["outcome"],
+    labelNames: ["outcome"] as const,
+    registers,
+  });
+  const unavailable = new Counter({
+    name: "gavel_gateway_bids_unavailable_total",
+    help: "Bids of which nothing was decided (outcome unavailable), by why.",
+    labelNames: ["why"] as const,
+    registers,
+  });
+  const unreadable = new Counter({
+    name: "gavel_gateway_unreadable_requests_total",
+    help: "What came in on a connection and was no HTTP request, by how it was answered.",
+    labelNames: ["code"] as const,
     registers,
   });
   const requests = new Histogram({
     name: "gavel_gateway_request_duration_seconds",
     help: "HTTP requests, from their headers to the end of the answer.",
-    labelNames: ["method", "route", "status"],
-    buckets: LATENCY_SECONDS,
+    labelNames: ["method", "route", "status"] as const,
+    buckets: [...LATENCY_SECONDS],
     registers,
   });
+  for (const status of BID_STATUSES) requests.zero({ method: "POST", route: BID_ROUTE, status });
   new Gauge({
     name: "gavel_gateway_bids_waiting",
     help: "Bids that wait for their batch to be sent.",
@@ -43,21 +59,31 @@ export function createMetrics(registry: Registry, waitingBids: () => number) {
       this.set(waitingBids());
     },
   });
+  new Gauge({
+    name: "gavel_gateway_connections",
+    help: "Open HTTP connections.",
+    registers,
+    async collect() {
+      this.set(await connections());
+    },
+  });
   const clockLateness = new Histogram({
     name: "gavel_gateway_clock_lateness_seconds",
     help: "How long after its time, by Redis's clock, a lot was opened or closed by this clock.",
-    labelNames: ["change"],
+    labelNames: ["change"] as const,
     buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
     registers,
   });
   const strategyEvents = new Counter({
     name: "gavel_gateway_optimistic_batches_total",
     help: "Optimistic batches that lost a race (conflict) or were left to the script (script).",
-    labelNames: ["event"],
+    labelNames: ["event"] as const,
     registers,
   });
   return {
-    bid: childrenOf(OUTCOMES, (outcome) => bids.labels({ outcome })),
+    bid: seriesOf(bids, "outcome", OUTCOMES),
+    unavailable: seriesOf(unavailable, "why", REFUSALS),
+    unreadable: seriesOf(unreadable, "code", UNREADABLE),
     requests: requestTimers(requests),
     batchBids: new Histogram({
       name: "gavel_gateway_batch_bids",
@@ -65,10 +91,16 @@ export function createMetrics(registry: Registry, waitingBids: () => number) {
       buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256],
       registers,
     }),
+    batchWait: new Histogram({
+      name: "gavel_gateway_batch_wait_seconds",
+      help: "How long the first bid of a batch waited for its call to the store.",
+      buckets: [...LATENCY_SECONDS],
+      registers,
+    }),
     storeCall: new Histogram({
       name: "gavel_gateway_store_call_duration_seconds",
       help: "One call to the store that decides bids, answered or given up.",
-      buckets: LATENCY_SECONDS,
+      buckets: [...LATENCY_SECONDS],
       registers,
     }),
     storeUp: new Gauge({
@@ -81,34 +113,29 @@ export function createMetrics(registry: Registry, waitingBids: () => number) {
       help: "1 while this gateway is the one that opens and closes lots.",
       registers,
     }),
-    clockLateness: {
-      open: clockLateness.labels({ change: "open" }),
-      close: clockLateness.labels({ change: "close" }),
-    },
-    optimistic: {
-      conflict: strategyEvents.labels({ event: "conflict" }),
-      script: strategyEvents.labels({ event: "script" }),
-    },
+    clockLateness: seriesOf(clockLateness, "change", ["open", "close"]),
+    optimistic: seriesOf(strategyEvents, "event", ["conflict", "script"]),
   };
 }
 
-function childrenOf<Name extends string, Child>(
-  names: Record<Name, true>,
-  child: (name: Name) => Child,
-): Record<Name, Child> {
-  const all = (Object.keys(names) as Name[]).map((name) => [name, child(name)]);
-  return Object.fromEntries(all) as Record<Name, Child>;
+/** Counts a request that could not be read, by the problem it was answered with. */
+export function countUnreadable({ unreadable }: Metrics, code: ProblemCode): void {
+  const known = UNREADABLE.find((name) => name === code);
+  if (known === undefined) throw new Error(`not a code of refuseConnection: ${code}`);
+  unreadable[known].inc();
 }
 
 /** Looks a series up by three nested keys instead of building a label object for every request. */
 function requestTimers(histogram: Histogram<"method" | "route" | "status">) {
   const series = new Map<string, Map<string, Map<number, Histogram.Internal<string>>>>();
   return {
+    /** @param route as it was registered, never the URL of a request */
     observe(method: string, route: string, status: number, seconds: number): void {
-      const byRoute = getOrMake(series, method, () => new Map());
+      const known = METHODS.has(method) ? method : "other";
+      const byRoute = getOrMake(series, known, () => new Map());
       const byStatus = getOrMake(byRoute, route, () => new Map());
       getOrMake(byStatus, status, () =>
-        histogram.labels({ method, route, status: String(status) }),
+        histogram.labels({ method: known, route, status: String(status) }),
       ).observe(seconds);
     },
   };

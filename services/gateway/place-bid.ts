@@ -1,18 +1,21 @@
 /** The route that the product exists for. */
 import { randomUUID } from "node:crypto";
 import { problemOf } from "../access/problems.ts";
+import type { TellBids } from "../access/tell-bid.ts";
 import type { Verify } from "../access/tokens.ts";
 import type { Batcher } from "../store/batcher.ts";
 import { authenticate } from "./authenticate.ts";
-import type { Metrics } from "./metrics.ts";
+import { BID_ROUTE, type Metrics } from "./metrics.ts";
 import { sendProblem } from "./refuse.ts";
 import { BidAnswer, BidBody, BidHeaders, LotParams, problemAnswers } from "./schemas.ts";
 import type { Server } from "./server.ts";
+import { traceBid } from "./trace-bid.ts";
 
 export interface PlaceBidOptions {
   readonly batcher: Batcher;
   readonly verify: Verify;
   readonly metrics: Metrics;
+  readonly tell: TellBids;
 }
 
 const schema = {
@@ -34,16 +37,29 @@ const schema = {
   },
 };
 
-export function placeBidRoute(app: Server, { batcher, verify, metrics }: PlaceBidOptions): void {
-  const onRequest = authenticate(verify, "bid");
-  app.post("/v1/lots/:lotId/bids", { schema, onRequest }, async (request, reply) => {
-    const placement = await batcher.place(request.params.lotId, {
+export function placeBidRoute(app: Server, options: PlaceBidOptions): void {
+  const { batcher, verify, metrics, tell } = options;
+  const admit = authenticate(verify, "bid");
+  const traced = traceBid(tell, "POST", BID_ROUTE);
+  const hooks = tell.traces
+    ? { onRequest: [traced.begin, admit], onResponse: traced.end }
+    : { onRequest: admit };
+  app.post(BID_ROUTE, { schema, ...hooks }, async (request, reply) => {
+    const { lotId } = request.params;
+    const bid = {
       bidId: randomUUID(),
       bidderId: request.bidderId,
       amountMinor: request.body.amountMinor,
       key: request.headers["idempotency-key"],
-    });
+    };
+    const placement = await batcher.place(lotId, bid, request.span);
+    // A key that came before is answered with the bid that it came with then.
+    const { bidId } = placement.outcome === "accepted" ? placement : bid;
+    request.bidId = bidId;
+    request.outcome = placement.outcome;
+    tell.line(bidId, lotId, placement, request.span);
     metrics.bid[placement.outcome].inc();
+    if (placement.outcome === "unavailable") metrics.unavailable[placement.why].inc();
     if (placement.outcome !== "accepted") return sendProblem(reply, problemOf(placement));
     return reply.code(201).send(placement);
   });

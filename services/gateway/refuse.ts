@@ -2,7 +2,7 @@
 import type { Socket } from "node:net";
 import { STATUS_CODES } from "node:http";
 import type { FastifyError, FastifyReply } from "fastify";
-import { type Problem, problem, retryAfterSeconds } from "../access/problems.ts";
+import { type Problem, problem, type ProblemCode, retryAfterSeconds } from "../access/problems.ts";
 import { KeysUnavailable } from "../access/tokens.ts";
 
 /** Thrown where a request cannot go on, and answered by the error handler. */
@@ -85,11 +85,17 @@ function problemOfSchema(error: SchemaError, context: string): Problem {
   }
 }
 
-/** For what is not HTTP enough to become a request: answers on the bare socket and closes it. */
-export function refuseConnection(error: Error & { code?: string }, socket: Socket): void {
+/**
+ * For what is not HTTP enough to become a request: answers on the bare socket and closes it.
+ * @returns the problem it was answered with; null where nobody is there to be answered
+ */
+export function refuseConnection(
+  error: Error & { code?: string },
+  socket: Socket,
+): ProblemCode | null {
   if (error.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();
-    return;
+    return null;
   }
   const refusal = problemOfParser(error.code ?? "");
   const body = JSON.stringify(refusal);
@@ -100,6 +106,7 @@ export function refuseConnection(error: Error & { code?: string }, socket: Socke
   );
   // Whoever does not read the answer does not keep the socket either.
   socket.setTimeout(1_000, () => socket.destroy());
+  return refusal.code;
 }
 
 function problemOfParser(errorCode: string): Problem {

@@ -11,10 +11,10 @@ import {
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { MESSAGE_MAX_BYTES } from "../access/limits.ts";
 import { problem } from "../access/problems.ts";
-import type { Logger } from "../runtime/log.ts";
+import { type Logger, SampledLog, traceIds } from "../runtime/log.ts";
 import { allowOrigins } from "./allow-origins.ts";
 import { readJsonStrictly } from "./json.ts";
-import type { Metrics } from "./metrics.ts";
+import { countUnreadable, type Metrics } from "./metrics.ts";
 import { problemOfError, refuseConnection, Refused, sendProblem } from "./refuse.ts";
 
 export type Server = FastifyInstance<
@@ -74,17 +74,27 @@ export async function createServer({
         verbose: true,
       },
     },
-    clientErrorHandler: refuseConnection,
+    clientErrorHandler: (error, socket) => {
+      const code = refuseConnection(error, socket);
+      if (code !== null) countUnreadable(metrics, code);
+    },
     frameworkErrors: (error, _request, reply) => void sendProblem(reply, problemOfError(error)),
   }).withTypeProvider<TypeBoxTypeProvider>();
 
   readJsonStrictly(app);
   app.decorateRequest("bidderId", "");
+  app.decorateRequest("span", null);
+  app.decorateRequest("bidId", "");
+  app.decorateRequest("outcome", "");
 
+  const failures = new SampledLog(log);
   app.setErrorHandler((error: Error, request, reply) => {
     const refusal = problemOfError(error);
-    if (refusal.code === "internal") {
-      log.error({ err: error, route: request.routeOptions.url }, "request failed");
+    if (refusal.status >= 500) {
+      const route = request.routeOptions.url;
+      const fields = { err: error, route, code: refusal.code, ...traceIds(request.span) };
+      if (refusal.code === "internal") failures.error(fields, "request failed");
+      else failures.warn(fields, "request not served");
     }
     // Unread bytes of a body that is too large must not be taken for the next request.
     if (refusal.code === "too_large") reply.header("connection", "close");

@@ -2,10 +2,15 @@
 import { fastify, type FastifyInstance } from "fastify";
 import { Registry, collectDefaultMetrics } from "prom-client";
 
+/** Gauges that prom-client gives names which only a counter may have; their parts by type stay. */
+const MISNAMED = ["handles", "requests", "resources"].map((what) => `nodejs_active_${what}_total`);
+
+/** With what any process of Node tells: CPU, memory, event loop, garbage collection. */
 export function createRegistry(tier: string): Registry {
   const registry = new Registry();
   registry.setDefaultLabels({ tier });
   collectDefaultMetrics({ register: registry });
+  for (const name of MISNAMED) registry.removeSingleMetric(name);
   return registry;
 }
 

@@ -107,8 +107,9 @@ local function close(lot, increments)
   event(lot, "lot_closed", ',"outcome":"' .. outcome .. '",' .. winner)
 end
 
--- Records what happened to a lot: its stream, the outbox, its hash, and when it is due next.
-local function append(lot, keys)
+-- Records what happened to a lot: its stream, the outbox, its hash, and when it is due next. The trace of
+-- the call, if it has one, lies beside the events and is no part of them.
+local function append(lot, keys, traceparent)
   if #lot.lines == 0 then return end
   local text = table.concat(lot.lines, "\n")
   -- The proof that the archive has every event: digest.ts makes the same of its rows.
@@ -116,7 +117,11 @@ local function append(lot, keys)
   for i = 1, #lot.lines do chain = redis.sha1hex(chain .. lot.lines[i]) end
   redis.call("XADD", keys.events, "MAXLEN", "~", LOT_STREAM_ENTRIES,
     whole(lot.epoch) .. "-" .. whole(lot.seq), "events", text)
-  redis.call("XADD", keys.outbox, "*", "lotId", lot.id, "events", text)
+  if traceparent and traceparent ~= "" then
+    redis.call("XADD", keys.outbox, "*", "lotId", lot.id, "events", text, "traceparent", traceparent)
+  else
+    redis.call("XADD", keys.outbox, "*", "lotId", lot.id, "events", text)
+  end
   redis.call("HINCRBY", keys.auction, "pendingBytes", #text)
   redis.call("HSET", lot.key, "status", lot.status, "seq", whole(lot.seq), "atMs", whole(lot.at),
     "extensions", lot.extensions, "bidCount", whole(lot.bids), "sumMinor", whole(lot.sum),

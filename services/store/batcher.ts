@@ -3,6 +3,7 @@
  * the next batch grows by itself: short waits when it is quiet, few calls when it is not.
  */
 import { performance } from "node:perf_hooks";
+import type { Attributes, Span } from "@opentelemetry/api";
 import type { Bid } from "../lot/lot.ts";
 import { type Store, storeClockMs } from "./connect.ts";
 import type { Keys } from "./keys.ts";
@@ -18,11 +19,30 @@ import {
 
 /** How bids are decided: by the script, or by an optimistic transaction. */
 export interface Strategy {
-  decide(lotId: string, bids: readonly Bid[], seen: Seen, deadlineMs: number): Promise<Batch>;
+  /** @param traceparent goes with the events into the outbox, where any of the bids is traced */
+  decide(
+    lotId: string,
+    bids: readonly Bid[],
+    seen: Seen,
+    deadlineMs: number,
+    traceparent?: string | null,
+  ): Promise<Batch>;
   /** Redis's clock. */
   nowMs(): Promise<number>;
+  /** The command of Redis that decides. */
+  readonly operation: "EVALSHA" | "EXEC";
   /** Calls in flight a lot that make sense for it. */
   readonly maxInFlight: number;
+}
+
+/** Traces the calls that several traced bids share (runtime/tracing.ts). */
+export interface CallTracing {
+  shared(name: string, served: readonly Span[], attributes: Attributes): TracedCall;
+}
+
+export interface TracedCall {
+  readonly traceparent: string;
+  end(failure: Error | null): void;
 }
 
 export interface BatcherOptions {
@@ -30,9 +50,11 @@ export interface BatcherOptions {
   readonly maxWaiting: number;
   /** From arrival to decision: a bid not sent within it is refused, one sent is not decided after it. */
   readonly deadlineMs: number;
-  /** For each batch answered or lost, for metrics. */
-  readonly onBatch?: (bids: number, tookMs: number) => void;
+  /** For each batch answered or lost, for metrics; `waitedMs` is its first bid's, before the call. */
+  readonly onBatch?: (bids: number, tookMs: number, waitedMs: number) => void;
   readonly onError?: (error: Error) => void;
+  /** Null or absent: no call is traced. */
+  readonly tracing?: CallTracing | null;
 }
 
 export const BATCHER_DEFAULTS = { maxWaiting: 20_000, deadlineMs: 800 } as const;
@@ -42,6 +64,7 @@ const GRACE_MS = 50;
 
 interface Waiting {
   readonly bid: Bid;
+  readonly span: Span | null;
   readonly arrivedMs: number;
   readonly settle: (placement: Placement) => void;
 }
@@ -79,15 +102,18 @@ export class Batcher {
     return this.#lanes.size;
   }
 
-  /** Never rejects: every fate of a bid is a Placement. Settles soon after `deadlineMs` at the latest. */
-  place(lotId: string, bid: Bid): Promise<Placement> {
+  /**
+   * Never rejects: every fate of a bid is a Placement. Settles soon after `deadlineMs` at the latest.
+   * @param span of the bid, where it is traced
+   */
+  place(lotId: string, bid: Bid, span: Span | null = null): Promise<Placement> {
     if (this.#waiting >= this.#options.maxWaiting) {
       return Promise.resolve({ outcome: "unavailable", why: "busy" });
     }
     return new Promise((settle) => {
       this.#waiting++;
       const lane = this.#lane(lotId);
-      lane.waiting.push({ bid, arrivedMs: performance.now(), settle });
+      lane.waiting.push({ bid, span, arrivedMs: performance.now(), settle });
       this.#schedule(lotId, lane);
     });
   }
@@ -155,7 +181,7 @@ export class Batcher {
     const placements = await this.#decide(lotId, lane, inTime, sentMs);
     lane.inFlight--;
     clearTimeout(giveUp);
-    onBatch?.(inTime.length, performance.now() - sentMs);
+    onBatch?.(inTime.length, performance.now() - sentMs, sentMs - inTime[0]!.arrivedMs);
     for (const [i, { settle }] of inTime.entries()) settle(placements[i]!);
     if (lane.waiting.length > 0) this.#schedule(lotId, lane);
     // A lot that the store does not know leaves nothing behind.
@@ -164,21 +190,41 @@ export class Batcher {
 
   async #decide(lotId: string, lane: Lane, sent: Waiting[], sentMs: number): Promise<Placement[]> {
     const bids = sent.map(({ bid }) => bid);
+    const call = this.#trace(lotId, sent);
+    let failure: Error | null = null;
     try {
       this.#clockOffsetMs ??= (await this.#strategy.nowMs()) - sentMs;
       const deadlineMs = Math.ceil(sentMs + this.#clockOffsetMs + this.#options.deadlineMs);
-      const decided = await this.#strategy.decide(lotId, bids, lane.seen, deadlineMs);
+      const traceparent = call?.traceparent ?? null;
+      const decided = await this.#strategy.decide(lotId, bids, lane.seen, deadlineMs, traceparent);
       const { placements, seen, nowMs } = decided;
       if (seen && isBehind(lane.seen, seen)) lane.seen = seen;
       if (nowMs !== null) this.#clockOffsetMs = nowMs - sentMs;
       return placements;
     } catch (error) {
+      failure = error as Error;
       this.#options.onError?.(error as Error);
       const placement: Placement = wasNotDecided(error as Error)
         ? { outcome: "unavailable", why: "store" }
         : { outcome: "unknown" };
       return sent.map(() => placement);
+    } finally {
+      call?.end(failure);
     }
+  }
+
+  #trace(lotId: string, sent: readonly Waiting[]): TracedCall | null {
+    const { tracing } = this.#options;
+    if (!tracing) return null;
+    const spans = sent.flatMap(({ span }) => span ?? []);
+    if (spans.length === 0) return null;
+    const { operation } = this.#strategy;
+    return tracing.shared(`${operation} place-bids`, spans, {
+      "db.system.name": "redis",
+      "db.operation.name": operation,
+      "db.operation.batch.size": sent.length,
+      "gavel.lot.id": lotId,
+    });
   }
 }
 
@@ -199,6 +245,7 @@ export function scriptStrategy(store: Store, keys: Keys): Strategy {
   return {
     decide: (...batch) => placeBids(store, keys, ...batch),
     nowMs: () => storeClockMs(store),
+    operation: "EVALSHA",
     maxInFlight: 2,
   };
 }

@@ -26,6 +26,7 @@ export function guardStrategy(strategy: Strategy, guard: Guard): Strategy {
     }
   };
   return {
+    operation: strategy.operation,
     maxInFlight: strategy.maxInFlight,
     decide: (...batch) => ask(() => strategy.decide(...batch)),
     nowMs: () => ask(() => strategy.nowMs()),

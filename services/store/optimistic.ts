@@ -75,6 +75,7 @@ export function optimisticStrategy(
   };
 
   return {
+    operation: "EXEC",
     maxInFlight: 1,
     nowMs: () => storeClockMs(connections[0]!),
     async decide(...batch) {
@@ -109,6 +110,7 @@ async function attemptBatch(
   bids: readonly Bid[],
   seen: Seen,
   deadlineMs: number,
+  traceparent: string | null = null,
 ): Promise<Batch | "conflict" | "script"> {
   const names = bids.map(
     ({ bidderId, key }) => `${lotId}:${JSON.stringify(bidderId)}:${JSON.stringify(key)}`,
@@ -131,7 +133,9 @@ async function attemptBatch(
 
   const judged = judge(lot, bids, names, recent, older, nowMs);
   if (judged.events.length === 0) await store.unwatch();
-  else if (!(await write(store, keys, lot, digest, judged, auction.keysBucket))) return "conflict";
+  else if (!(await write(store, keys, lot, digest, judged, auction.keysBucket, traceparent))) {
+    return "conflict";
+  }
   const { epoch, seq } = judged.lot;
   return { placements: judged.placements, seen: { epoch, seq }, nowMs };
 }
@@ -240,6 +244,7 @@ async function write(
   had: Digest,
   { lot, events, toKeep }: Judged,
   keysBucket: number,
+  traceparent: string | null,
 ): Promise<boolean> {
   const { lot: lotKey, events: eventsKey, closing } = keys.lot(lot.lotId);
   const { bidId, bidderId, amountMinor } = lot.leadingBid!;
@@ -249,11 +254,12 @@ async function write(
     had,
   );
   const entry = ["events", text];
+  const beside = traceparent === null ? [] : ["traceparent", traceparent];
   const id = `${lot.epoch}-${lot.seq}`;
   const multi = store
     .multi()
     .xadd(eventsKey, "MAXLEN", "~", LOT_STREAM_ENTRIES, id, ...entry)
-    .xadd(keys.outbox, "*", "lotId", lot.lotId, ...entry)
+    .xadd(keys.outbox, "*", "lotId", lot.lotId, ...entry, ...beside)
     .hincrby(keys.auction, "pendingBytes", Buffer.byteLength(text))
     .hset(lotKey, {
       ...{ seq: lot.seq, atMs: lot.atMs, extensions: lot.extensions, bidCount: lot.bidCount },

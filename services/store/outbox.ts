@@ -8,6 +8,8 @@ export interface OutboxEntry {
   readonly lotId: string;
   /** As lot/events.ts `decodeEvents` reads it; passed on as it is. */
   readonly events: string;
+  /** Of the call that recorded them, where it was traced. */
+  readonly traceparent: string | null;
 }
 
 type StreamEntry = [id: string, fields: string[]];
@@ -29,8 +31,8 @@ export async function readOutbox(
     "XREAD",
     ...["COUNT", count, "BLOCK", blockMs, "STREAMS", keys.outbox, afterId],
   )) as [key: string, entries: StreamEntry[]][] | null;
-  return (streams?.[0]?.[1] ?? []).map(([id, [, lotId, , events]]) => {
-    return { id, lotId: lotId!, events: events! };
+  return (streams?.[0]?.[1] ?? []).map(([id, [, lotId, , events, , traceparent]]) => {
+    return { id, lotId: lotId!, events: events!, traceparent: traceparent ?? null };
   });
 }
 

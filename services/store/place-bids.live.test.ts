@@ -53,6 +53,26 @@ function strategyOf(name: Name, keys: Keys): Strategy {
 const ready = (strategy: Strategy) => until("it is connected", () => strategy.nowMs());
 
 describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
+  test("the trace of a call lies beside its events in the outbox, and is nowhere else", async () => {
+    const { keys } = await defineAndOpen(store);
+    const strategy = strategyOf(name, keys);
+    await ready(strategy);
+    const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
+    await strategy.decide("lot-1", [bid(1_000)], NOBODY, FOREVER);
+    await strategy.decide("lot-1", [bid(1_500)], NOBODY, FOREVER, traceparent);
+    const entries = await store.xrange(keys.outbox, "-", "+");
+    expect(entries.map(([, fields]) => fields.slice(4))).toEqual([
+      [],
+      ["traceparent", traceparent],
+    ]);
+    const { lot, events } = keys.lot("lot-1");
+    const elsewhere = [await store.xrange(events, "-", "+"), await store.hgetall(lot)];
+    expect(JSON.stringify(elsewhere)).not.toContain(traceparent);
+    expect(await outboxEvents(keys)).toEqual(await lotEvents(keys));
+    const bytes = entries.reduce((sum, [, fields]) => sum + Buffer.byteLength(fields[3]!), 0);
+    expect((await readAuction(store, keys))!.pendingBytes).toBe(bytes);
+  });
+
   test("bids are decided as lot/decide.ts decides them, and recorded as it records them", async () => {
     const rules = {
       ...RULES,

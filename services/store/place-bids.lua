@@ -17,7 +17,8 @@ KEYS[6] lot      hash
 KEYS[7] events   stream  the lot's own events, ids <epoch>-<seq>
 KEYS[8] closing  string  expires at the lot's close; the optimistic strategy watches it
 ARGV    lotId, seenEpoch, seenSeq: the lot's latest event that the caller knows of, deadlineMs: by
-        Redis's clock, server: whom the caller is connected to (which-server.ts), then for each bid:
+        Redis's clock, server: whom the caller is connected to (which-server.ts), traceparent: of the
+        call, "" where it is not traced, then for each bid:
         bidId, bidder (JSON string), key (JSON string), amountMinor
 
 Reply   {"undefined"}           no auction here (yet)            nothing was decided
@@ -76,7 +77,7 @@ local current, previous = KEYS[4 + bucket % 2], KEYS[4 + (bucket + 1) % 2]
 if redis.call("HLEN", current) >= KEYS_MAX then return {"full", clock} end
 
 local names = {}
-for i = 6, #ARGV, 4 do names[#names + 1] = lot_id .. ":" .. ARGV[i + 1] .. ":" .. ARGV[i + 2] end
+for i = 7, #ARGV, 4 do names[#names + 1] = lot_id .. ":" .. ARGV[i + 1] .. ":" .. ARGV[i + 2] end
 local recent = redis.call("HMGET", current, unpack(names))
 local older = redis.call("HMGET", previous, unpack(names))
 
@@ -121,7 +122,7 @@ end
 
 local reply = {"decided", clock, 0, 0, ""}
 for i = 1, #names do
-  local at, name = 4 * i + 2, names[i]
+  local at, name = 4 * i + 3, names[i]
   local earlier = answered[name] or recent[i] or older[i]
   local amount = tonumber(ARGV[at + 3])
   if not earlier then
@@ -139,7 +140,7 @@ for i = 1, #names do
   end
 end
 
-append(lot, {auction = KEYS[1], outbox = KEYS[2], due = KEYS[3], events = KEYS[7], closing = KEYS[8]})
+append(lot, {auction = KEYS[1], outbox = KEYS[2], due = KEYS[3], events = KEYS[7], closing = KEYS[8]}, ARGV[6])
 if #to_keep > 0 then redis.call("HSET", current, unpack(to_keep)) end
 reply[3], reply[4] = lot.epoch, lot.seq
 if lot.closes then reply[5] = whole(lot.closes) end

@@ -69,6 +69,7 @@ export const MAX_BATCH = 256;
 /**
  * Decides bids on one lot, in order, each at most once for its key.
  * @param deadlineMs by Redis's clock: decided before it or not at all
+ * @param traceparent lies beside the events in the outbox, for those who go on from there
  * @throws what ioredis throws when Redis did not answer; the bids' fate is then unknown
  */
 export async function placeBids(
@@ -78,13 +79,14 @@ export async function placeBids(
   bids: readonly Bid[],
   seen: Seen,
   deadlineMs: number,
+  traceparent: string | null = null,
 ): Promise<Batch> {
   if (!ID.test(lotId) || bids.length > MAX_BATCH) throw new Error("not a batch on one lot");
   const { lot, events, closing } = keys.lot(lotId);
   const server = knownServer(store) ?? (await askServer(store));
   const args: (string | number)[] = [
     ...[keys.auction, keys.outbox, keys.due, ...keys.answers, lot, events, closing],
-    ...[lotId, seen.epoch, seen.seq, deadlineMs, server],
+    ...[lotId, seen.epoch, seen.seq, deadlineMs, server, traceparent ?? ""],
   ];
   for (const { bidId, bidderId, key, amountMinor } of bids) {
     if (!ID.test(bidId)) throw new Error(`not a bid id: ${bidId}`);

@@ -26,6 +26,8 @@ export interface RunningAuction {
   readonly gatewayUrl: string;
   readonly streamUrl: string;
   readonly archivalUrl: string;
+  /** Of health and metrics. */
+  readonly internalUrls: Readonly<Record<Tier, string>>;
   readonly redisUrl: string;
   readonly natsUrl: string;
   readonly postgresUrl: string;
@@ -109,6 +111,11 @@ export async function startAuction(
     gatewayUrl: `http://127.0.0.1:${port}`,
     streamUrl: `ws://127.0.0.1:${streamPort}/v1/stream`,
     archivalUrl: `http://127.0.0.1:${internal.archival}`,
+    internalUrls: {
+      archival: `http://127.0.0.1:${internal.archival}`,
+      gateway: `http://127.0.0.1:${internal.gateway}`,
+      broadcast: `http://127.0.0.1:${internal.broadcast}`,
+    },
     redisUrl: redis.url,
     natsUrl: nats.url,
     postgresUrl: postgres.url,

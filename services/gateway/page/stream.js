@@ -6,6 +6,8 @@ const LOTS_PER_MESSAGE = 100;
 const LOTS_MAX = 200;
 const PING_EVERY_MS = 15_000;
 const SILENCE_MAX_MS = 40_000;
+/** A try that reached a pod which is gone is not answered at all. */
+const CONNECT_MAX_MS = 5_000;
 const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 20_000;
 /** A lot that a process cannot show yet is asked for again after so long, and up to twice that. */
@@ -46,6 +48,7 @@ export function openStream(url, lotIds, seenOf, onMessage, onState) {
     onState("connecting");
     const mine = (socket = new WebSocket(url));
     heardMs = performance.now();
+    setTimeout(() => mine.readyState === WebSocket.CONNECTING && mine.close(), CONNECT_MAX_MS);
     mine.onopen = () => {
       for (let at = 0; at < watched.length; at += LOTS_PER_MESSAGE) {
         subscribe(watched.slice(at, at + LOTS_PER_MESSAGE));

@@ -5,12 +5,12 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BidRecord, RejectionCode } from "../../lot/audit/history.ts";
-import { BidSocket } from "./bid-socket.ts";
-import { HttpConnection, NotSent } from "./http-connection.ts";
+import { BidSocket } from "../../../load/bid-socket.ts";
+import { HttpConnection, NotSent } from "../../../load/http-connection.ts";
 import type { FromLoad, LoadCounts, LoadPlan, ToLoad } from "./load-plan.ts";
 import { NO_COUNTS } from "./load-plan.ts";
-import { nowMs, Recorder } from "./recorder.ts";
-import { randomOf } from "./random.ts";
+import { nowMs, Recorder } from "../../../load/recorder.ts";
+import { randomOf } from "../../../load/random.ts";
 
 const ATTEMPT_TIMEOUT_MS = 2_000;
 const RETRY_MS = 100;

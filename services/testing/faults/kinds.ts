@@ -29,6 +29,8 @@ export class Skipped extends Error {}
 type Inject = (system: System, injection: Injection) => Promise<Fault>;
 
 const EVIDENCE_MS = 8_000;
+/** A Postgres of a million events that was just copied, with other faults on its way, takes its time. */
+const ARCHIVE_MS = 60_000;
 /** Long enough for more to be relayed than the archive has in its hands. */
 const FROZEN_MS = 2_000;
 /** SQLSTATE. */
@@ -182,7 +184,7 @@ export const KINDS: Record<KindName, Inject> = {
         const count = await countEvents(system);
         return count > copied ? count : null;
       },
-      2 * EVIDENCE_MS,
+      ARCHIVE_MS,
     );
     await part.kill();
     rmSync(data, { recursive: true });

@@ -12,7 +12,7 @@ import { connectStore } from "../../store/connect.ts";
 import type { AuctionDefinition } from "../../store/define-lots.ts";
 import { keysOf } from "../../store/keys.ts";
 import { encodeEvent } from "../../lot/events.ts";
-import { Recorder } from "./recorder.ts";
+import { Recorder } from "../../../load/recorder.ts";
 import { until } from "../until.ts";
 import { judge, type Judgement } from "./judge.ts";
 import { KINDS, Skipped } from "./kinds.ts";

@@ -3,7 +3,7 @@
  * stands between a bidder and the decision, one for what stands between the decision and the archive.
  * Within a lane one fault follows another; a quarter of the time both are calm.
  */
-import { randomOf, shuffled } from "./random.ts";
+import { randomOf, shuffled } from "../../../load/random.ts";
 import { LINKS, linkName, type PartName, STORES, type StoreName, TIERS } from "./system.ts";
 
 export const TOXIC_KINDS = [

@@ -7,8 +7,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import WebSocket from "ws";
 import type { FromLoad, LoadCounts, LoadPlan, ToLoad } from "./load-plan.ts";
 import { NO_COUNTS } from "./load-plan.ts";
-import { randomOf, shuffled } from "./random.ts";
-import { nowMs, Recorder } from "./recorder.ts";
+import { randomOf, shuffled } from "../../../load/random.ts";
+import { nowMs, Recorder } from "../../../load/recorder.ts";
 
 /** One watches everything; the others some lots each, and come and go more often. */
 const VIEWERS = 4;

@@ -6,13 +6,15 @@ export type BidResult = { readonly key: string; readonly accepted: boolean } & R
 
 export class BidSocket {
   readonly #port: number;
+  readonly #host: string;
   readonly #token: string;
   #socket: WebSocket | null = null;
   #waiting: { key: string; resolve: (r: BidResult) => void; reject: (e: Error) => void } | null =
     null;
 
-  constructor(port: number, token: string) {
+  constructor(port: number, token: string, host = "127.0.0.1") {
     this.#port = port;
+    this.#host = host;
     this.#token = token;
   }
 
@@ -44,7 +46,7 @@ export class BidSocket {
 
   #open(): Promise<WebSocket> {
     if (this.#socket?.readyState === WebSocket.OPEN) return Promise.resolve(this.#socket);
-    const socket = new WebSocket(`ws://127.0.0.1:${this.#port}/v1/stream`, {
+    const socket = new WebSocket(`ws://${this.#host}:${this.#port}/v1/stream`, {
       perMessageDeflate: false,
     });
     this.#socket = socket;

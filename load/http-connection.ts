@@ -13,13 +13,15 @@ const HEAD_END = Buffer.from("\r\n\r\n");
 
 export class HttpConnection {
   readonly #port: number;
+  readonly #host: string;
   #socket: Socket | null = null;
   #connected = false;
   #rest: Buffer = Buffer.alloc(0);
   #waiting: { resolve: (answer: HttpAnswer) => void; reject: (error: Error) => void } | null = null;
 
-  constructor(port: number) {
+  constructor(port: number, host = "127.0.0.1") {
     this.#port = port;
+    this.#host = host;
   }
 
   /**
@@ -53,7 +55,7 @@ export class HttpConnection {
 
   #open(): Promise<Socket> {
     if (this.#socket && this.#connected) return Promise.resolve(this.#socket);
-    const socket = connect({ port: this.#port, host: "127.0.0.1", noDelay: true });
+    const socket = connect({ port: this.#port, host: this.#host, noDelay: true });
     this.#socket = socket;
     return new Promise((resolve, reject) => {
       socket.once("connect", () => {

@@ -1,0 +1,88 @@
+/**
+ * Experiments on a real cluster with the real Chaos Mesh, short: that the faults happen, that what must hold
+ * holds bid by bid, and that nothing is left behind. `make chaos-all` runs all of them at length.
+ */
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { stringify } from "yaml";
+import { onKind, kindEnv, operatorOnKind } from "../operator/testing/kind.ts";
+import { afterFile } from "../services/testing/after-file.ts";
+import { until } from "../services/testing/until.ts";
+import { experiment, type Settings } from "./experiment.ts";
+import { writeReport } from "./report.ts";
+import { NAMESPACE, readScenario, scenarioNames } from "./scenario.ts";
+import { removeAll } from "./surroundings.ts";
+import { Target } from "./target.ts";
+
+const MINUTE_MS = 60_000;
+/** What two cores bear beside everything else that a test machine does. */
+const RATE = 40;
+const VIEWERS = 500;
+
+const target = new Target(`kind-${kindEnv.KIND_CLUSTER}`);
+let image: string;
+
+const settings = (): Settings => ({
+  ...{ loadImage: image, tierImage: undefined, bidsPerSecond: RATE, viewers: VIEWERS, seed: 7 },
+  ...{ durationSeconds: undefined, rounds: 1, keep: false },
+  say: (line) => void process.stdout.write(`${line}\n`),
+});
+
+/** Everything but p99: one round on a busy machine says nothing of that. */
+async function broken(name: string) {
+  const report = await experiment(target, readScenario(name), settings());
+  const folder = mkdtempSync(join(tmpdir(), "gavel-chaos-report-"));
+  afterFile(() => rmSync(folder, { recursive: true, force: true }));
+  writeReport(report, folder);
+  expect(readdirSync(folder).sort()).toEqual([`${name}.json`, `${name}.md`, `${name}.svg`]);
+  expect(report.counts.acknowledged).toBeGreaterThan(RATE * 10);
+  return report.findings.filter(({ judged }) => judged === "broken");
+}
+
+onKind("chaos on a real cluster", () => {
+  test(
+    "Chaos Mesh takes every document of every scenario",
+    async () => {
+      ({ image } = await operatorOnKind());
+      await target.open();
+      afterFile(() => target.close());
+      await removeAll(target, () => {});
+      await target.kubectl(["create", "namespace", NAMESPACE]);
+      for (const name of scenarioNames()) {
+        const yaml = readScenario(name)
+          .objects.map((object) => stringify(object))
+          .join("---\n");
+        await target.kubectl(["apply", "--dry-run=server", "--validate=strict", "-f", "-"], yaml);
+      }
+      const misspelt = stringify({
+        ...readScenario("postgres-killed").objects[0]!,
+        spec: { ...readScenario("postgres-killed").objects[0]!.spec, actoin: "pod-kill" },
+      });
+      await expect(
+        target.kubectl(["apply", "--dry-run=server", "--validate=strict", "-f", "-"], misspelt),
+      ).rejects.toThrow(/actoin/);
+    },
+    6 * MINUTE_MS,
+  );
+
+  test(
+    "Postgres is killed, and no bid fails and none is lost",
+    async () => expect(await broken("postgres-killed")).toEqual([]),
+    6 * MINUTE_MS,
+  );
+
+  test(
+    "a broadcast is killed, and all its viewers come back and miss nothing",
+    async () => {
+      expect(await broken("broadcast-killed")).toEqual([]);
+      const left = async () => {
+        const text = await target.kubectl(["get", "namespaces", "-o", "name"]);
+        return !text.includes(`namespace/${NAMESPACE}\n`);
+      };
+      await until("nothing is left", left, MINUTE_MS);
+    },
+    6 * MINUTE_MS,
+  );
+});

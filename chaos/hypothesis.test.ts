@@ -1,0 +1,142 @@
+import { describe, expect, test } from "vitest";
+import { judge, type Observed, outcomeOf, type Verified } from "./hypothesis.ts";
+import type { Round, Window } from "./measure.ts";
+import type { Expect } from "./scenario.ts";
+
+const CALM: Expect = {
+  ...{ failedBids: "none", steadyP99: true, viewers: "undisturbed" },
+  ...{ podsWithinSeconds: 60, archiveWithinSeconds: 60, lost: "nothing" },
+};
+
+const WINDOW: Window = {
+  ...{
+    seconds: 15,
+    due: 1_500,
+    decided: 1_500,
+    refused: 0,
+    unknown: 0,
+    dropped: 0,
+    viewersBroken: 0,
+  },
+  ...{ decidedPerSecond: 100, framesPerSecond: 2_500, p50Ms: 3, p99Ms: 12 },
+};
+
+const ROUND: Round = {
+  ...{ calm: [WINDOW], faulty: [WINDOW], failed: { refused: 0, unknown: 0 } },
+  ...{ bidsBackMs: 0, podsBackMs: 9_000, archiveMs: 1_000, unrelayedEvents: 2, seen: [] },
+  ...{ viewersBroken: 0, viewersBackMs: [] },
+};
+
+const VERIFIED: Verified = {
+  counts: {
+    ...{ lots: 20, events: 9_020, bids: 9_000, records: 100_000, reads: 0, frames: 90_000 },
+    ...{ acknowledged: 9_000, rejected: 100, refused: 0, lost: 0, duplicated: 0, misordered: 0 },
+    ...{ unknown: { resolved: 4, unresolved: 0 }, viewers: 500, viewersComplete: 500 },
+    verdicts: {},
+  },
+  verdicts: [],
+};
+
+const GOOD: Observed = {
+  ...{ rounds: [ROUND, ROUND, ROUND], biddersAtOnce: 60, viewers: 500, watchingAtEnd: 500 },
+  ...{ notRecovered: 0, dropped: 0, odd: [], verified: VERIFIED },
+};
+
+const outcome = (expected: Partial<Expect>, observed: Partial<Observed>) =>
+  outcomeOf(judge({ ...CALM, ...expected }, { ...GOOD, ...observed }));
+const rounds = (change: Partial<Round>) => ({ rounds: [ROUND, { ...ROUND, ...change }, ROUND] });
+const counted = (change: Partial<Verified["counts"]>, verdicts: string[] = []): Verified => ({
+  counts: { ...VERIFIED.counts, ...change },
+  verdicts: verdicts.map((verdict) => ({ verdict, lotId: "lot-01", detail: "so it is" })),
+});
+
+test("a run in which all was well holds", () => {
+  expect(outcome({}, {})).toBe("held");
+});
+
+describe("a cluster that cannot bear the load", () => {
+  const overloaded = { ...ROUND, calm: [{ ...WINDOW, refused: 3 }] };
+  const failed = { ...overloaded, failed: { refused: 90, unknown: 5 }, podsBackMs: 90_000 };
+
+  test("is not judged by what fails, whatever that is", () => {
+    expect(outcome({}, { rounds: [failed, ROUND, ROUND] })).toBe("not judged");
+    const quiet = { ...ROUND, calm: [{ ...WINDOW, viewersBroken: 1 }] };
+    expect(outcome({}, { rounds: [quiet, ROUND, ROUND] })).toBe("not judged");
+  });
+
+  test("is judged by what was lost, and by what fails only after the first fault", () => {
+    const verified = counted({ lost: 1 }, ["lost"]);
+    expect(outcome({}, { rounds: [failed, ROUND, ROUND], verified })).toBe("broken");
+    expect(outcome({}, { rounds: [ROUND, failed, ROUND] })).toBe("broken");
+  });
+});
+
+describe("each point breaks by itself", () => {
+  test("one failed attempt where none may fail", () => {
+    expect(outcome({}, rounds({ failed: { refused: 1, unknown: 0 } }))).toBe("broken");
+    expect(outcome({}, rounds({ failed: { refused: 0, unknown: 1 } }))).toBe("broken");
+  });
+
+  test("more of unknown fate than can have been in flight", () => {
+    const some = rounds({ failed: { refused: 9, unknown: 40 } });
+    expect(outcome({ failedBids: "in-flight" }, some)).toBe("held");
+    const many = rounds({ failed: { refused: 0, unknown: 61 } });
+    expect(outcome({ failedBids: "in-flight" }, many)).toBe("broken");
+  });
+
+  test("bids, pods or the archive that come back too late", () => {
+    const until = { failedBids: "until-recovered", bidsWithinSeconds: 15 } as const;
+    expect(outcome(until, rounds({ bidsBackMs: 14_000 }))).toBe("held");
+    expect(outcome(until, rounds({ bidsBackMs: 16_000 }))).toBe("broken");
+    expect(outcome({}, rounds({ podsBackMs: 61_000 }))).toBe("broken");
+    expect(outcome({}, rounds({ archiveMs: 61_000 }))).toBe("broken");
+  });
+
+  test("a bid nobody knows the fate of, one never placed, and an answer nobody documented", () => {
+    const verified = counted({ unknown: { resolved: 1, unresolved: 1 } });
+    expect(outcome({}, { verified })).toBe("broken");
+    expect(outcome({}, { dropped: 1 })).toBe("broken");
+    expect(outcome({}, { odd: ["a bid was answered internal"] })).toBe("broken");
+  });
+
+  test("p99 that rose, and noise that hides whether it did", () => {
+    const slow = { ...ROUND, faulty: [{ ...WINDOW, p99Ms: 60 }] };
+    expect(outcome({}, { rounds: [slow, slow, slow] })).toBe("broken");
+    const noisy = [12, 50, 70].map((p99Ms) => ({ ...ROUND, calm: [{ ...WINDOW, p99Ms }] }));
+    expect(outcome({}, { rounds: noisy })).toBe("not judged");
+    expect(outcome({ steadyP99: false }, { rounds: noisy })).toBe("held");
+  });
+
+  test("viewers who are disturbed, missing at the end, late, or told that they missed something", () => {
+    expect(outcome({}, rounds({ viewersBroken: 1, viewersBackMs: [10] }))).toBe("broken");
+    expect(outcome({}, { watchingAtEnd: 499 })).toBe("broken");
+    const back = { steadyP99: false, viewers: "back" } as const;
+    const times = (slow: number, count: number) => [
+      ...Array.from({ length: 250 - count }, () => 900),
+      ...Array.from({ length: count }, () => slow),
+    ];
+    const broke = (ms: number[]) => rounds({ viewersBroken: 250, viewersBackMs: ms });
+    expect(outcome(back, broke(times(4_000, 5)))).toBe("held");
+    expect(outcome(back, broke(times(4_000, 20)))).toBe("broken");
+    expect(outcome(back, broke(times(6_000, 5)))).toBe("broken");
+    expect(outcome(back, broke(times(900, 5).slice(1)))).toBe("broken");
+    expect(outcome(back, {})).toBe("broken"); // Nobody's socket ended: nothing was tried.
+    expect(outcome(back, { ...broke(times(900, 5)), notRecovered: 1 })).toBe("broken");
+  });
+
+  test("any verdict of the checker, and a run without a single bid", () => {
+    expect(outcome({}, { verified: counted({ lost: 1 }, ["lost"]) })).toBe("broken");
+    expect(outcome({}, { verified: counted({}, ["viewer_gap"]) })).toBe("broken");
+    expect(outcome({}, { verified: counted({ acknowledged: 0 }) })).toBe("broken");
+  });
+
+  test("a wiped store may lose what the metric showed, and no more", () => {
+    const wiped = { failedBids: "until-recovered", steadyP99: false, lost: "window" } as const;
+    const lost = (n: number, ...more: string[]) => ({
+      verified: counted({ lost: n }, ["lost", ...more]),
+    });
+    expect(outcome(wiped, lost(6, "viewer_phantom"))).toBe("held");
+    expect(outcome(wiped, lost(7))).toBe("broken");
+    expect(outcome(wiped, lost(1, "below_minimum"))).toBe("broken");
+  });
+});

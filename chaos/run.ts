@@ -1,0 +1,171 @@
+/** `make chaos SCENARIO=…`, `make chaos-all`: experiments on a cluster, judged bid by bid. See README.md. */
+import { parseArgs } from "node:util";
+import { readKnee } from "./knee.ts";
+import { measureKnee } from "./measure-knee.ts";
+import { experiment, type Report, type Settings } from "./experiment.ts";
+import { outcomeOf } from "./hypothesis.ts";
+import { writeReport } from "./report.ts";
+import { readScenario, scenarioNames } from "./scenario.ts";
+import { needOperatorAndChaosMesh, removeAll } from "./surroundings.ts";
+import { operatorImage, Target } from "./target.ts";
+import { Stopped, stopWaiting, waitAgain } from "./wait-for.ts";
+
+const USAGE = `usage: node chaos/run.ts --context NAME (SCENARIO… | --all) [options]
+
+  --context NAME     the kubeconfig's context; no other is ever touched
+  --all              all scenarios that need no chaos daemon, but random-hour
+  --daemon           with --all: those, too, that need the full Chaos Mesh
+  --duration S       in place of a scenario's own duration
+  --rounds N         in place of a scenario's own rounds
+  --repeats N        of a run that is too noisy to be judged; without it 2
+  --rate N           bids due a second; without it 40 % of the knee (knee.json)
+  --viewers N        without it 500
+  --seed N           without it 7
+  --image NAME       of the load; without it the operator's own
+  --tier-image NAME  of the tiers; without it the operator's own
+  --keep             leave the auction and the load as they are
+  --knee             measure the knee of this cluster and keep it in knee.json
+  --clean            only remove what an earlier run left
+  --help
+
+It makes the namespace gavel-chaos with an Auction of its own, and removes both. Exit codes: 0 every hypothesis
+held; 1 one is broken; 3 one was not judged (too noisy, after two repeats); 2 usage; 4 it could not be run.
+
+scenarios: ${scenarioNames().join(", ")}
+`;
+
+const EXIT = { held: 0, broken: 1, "not judged": 3 } as const;
+/** A run too noisy to be judged is repeated so often, and then told as such. */
+const REPEATS_MAX = 2;
+
+const say = (line: string) => void process.stdout.write(`${line}\n`);
+
+function readWords() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      context: { type: "string" },
+      ...{ all: { type: "boolean" }, daemon: { type: "boolean" }, keep: { type: "boolean" } },
+      ...{ clean: { type: "boolean" }, knee: { type: "boolean" }, help: { type: "boolean" } },
+      ...{ duration: { type: "string" }, rounds: { type: "string" }, rate: { type: "string" } },
+      ...{ viewers: { type: "string" }, seed: { type: "string" }, repeats: { type: "string" } },
+      ...{ image: { type: "string" }, "tier-image": { type: "string" } },
+    },
+  });
+  const numberOf = (name: "duration" | "rounds" | "rate" | "viewers" | "seed") => {
+    const text = values[name];
+    if (text === undefined || text === "") return undefined;
+    const number = Number(text);
+    if (!(number > 0)) throw new Error(`--${name} must be a number above 0, not ${text}`);
+    return number;
+  };
+  const numbers = {
+    ...{ durationSeconds: numberOf("duration"), rounds: numberOf("rounds") },
+    ...{ rate: numberOf("rate"), viewers: numberOf("viewers"), seed: numberOf("seed") },
+  };
+  return { values, numbers, names: positionals };
+}
+
+async function run(): Promise<number> {
+  let words: ReturnType<typeof readWords>;
+  try {
+    words = readWords();
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n\n${USAGE}`);
+    return 2;
+  }
+  const { values, numbers } = words;
+  if (values.help) {
+    say(USAGE);
+    return 0;
+  }
+  const asked = values.all
+    ? scenarioNames().filter((name) => {
+        const { spec } = readScenario(name);
+        return spec.random === undefined && (values.daemon || spec.needs === "controller");
+      })
+    : words.names;
+  if (values.context === undefined || (asked.length === 0 && !values.clean && !values.knee)) {
+    process.stderr.write(`--context and a scenario are needed\n\n${USAGE}`);
+    return 2;
+  }
+  const scenarios = asked.map((name) => readScenario(name));
+  const target = new Target(values.context);
+  stopOnSignals(target);
+  await target.open();
+  try {
+    if (values.clean) {
+      await removeAll(target, say);
+      return 0;
+    }
+    await needOperatorAndChaosMesh(target);
+    const settings: Settings = {
+      loadImage: values.image || (await operatorImage(target)),
+      tierImage: values["tier-image"] || undefined,
+      bidsPerSecond: numbers.rate ?? readKnee().fixedRate,
+      viewers: numbers.viewers ?? 500,
+      seed: numbers.seed ?? 7,
+      durationSeconds: numbers.durationSeconds,
+      rounds: numbers.rounds,
+      keep: values.keep ?? false,
+      say,
+    };
+    if (values.knee) {
+      const knee = await measureKnee(target, settings);
+      say(`the knee is at ${knee.knee} bids/s; experiments run at ${knee.fixedRate}`);
+      return 0;
+    }
+    const repeats = values.repeats === undefined ? REPEATS_MAX : Number(values.repeats);
+    const reports: Report[] = [];
+    for (const scenario of scenarios) {
+      const report = await repeated(repeats, () => experiment(target, scenario, settings));
+      reports.push(report);
+    }
+    say("");
+    for (const { scenario, outcome } of reports) say(`${scenario.padEnd(20)} ${outcome}`);
+    return EXIT[outcomeOf(reports.map((r) => ({ what: "", why: "", judged: r.outcome })))];
+  } finally {
+    target.close();
+  }
+}
+
+/** Only noise is repeated: what is broken stays broken. */
+async function repeated(repeats: number, once: () => Promise<Report>): Promise<Report> {
+  for (let repeat = 0; ; repeat++) {
+    const report = await once();
+    tell(report, writeReport(report));
+    if (report.outcome !== "not judged" || repeat >= repeats) return report;
+    say("  again, as it was too noisy");
+  }
+}
+
+function tell({ scenario, outcome, findings }: Report, file: string): void {
+  say(`${scenario}: ${outcome}`);
+  for (const { what, judged, why } of findings) say(`  ${judged.padEnd(10)} ${what}: ${why}`);
+  say(`  ${file}`);
+}
+
+/** The first signal ends what is waited for, and what was made is removed; the second ends that, too. */
+function stopOnSignals(target: Target): void {
+  let told = 0;
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => {
+      if (++told === 1) {
+        say("stopping; a second Ctrl-C leaves what is there (--clean removes it)");
+        stopWaiting();
+      } else {
+        target.close();
+        process.exit(4);
+      }
+    });
+  }
+}
+
+try {
+  process.exitCode = await run();
+} catch (error) {
+  waitAgain();
+  const why = error instanceof Stopped ? "stopped" : (error as Error).stack;
+  process.stderr.write(`chaos: ${why}\n`);
+  process.exitCode = 4;
+}

@@ -1,0 +1,212 @@
+/** What an experiment needs around it: namespace, the auction, and a killer on each node. Made, and unmade. */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parse, stringify } from "yaml";
+import { readAuctionFile } from "../operator/local/auction-file.ts";
+import type { AuctionResource } from "../operator/auction-resource.ts";
+import { waitUntilReady } from "../operator/kind/sample-auction.ts";
+import { signToken } from "../services/access/tokens.ts";
+import { AUCTION, NAMESPACE } from "./scenario.ts";
+import type { Target } from "./target.ts";
+import { waitFor } from "./wait-for.ts";
+
+const FILE = fileURLToPath(new URL("auction.yaml", import.meta.url));
+const KILLER = "chaos-killer";
+const READY_WITHIN_MS = 300_000;
+const CHAOS_KINDS = [
+  ...["workflow", "schedule", "podchaos", "networkchaos", "iochaos", "stresschaos", "timechaos"],
+];
+
+export interface AuctionUnderTest {
+  readonly uid: string;
+  readonly resource: AuctionResource;
+  token(bidderId: string): Promise<string>;
+}
+
+/** What `waitUntilReady` knows of a cluster. */
+export const clusterOf = (target: Target) => ({
+  name: target.context,
+  context: target.context,
+  isNew: false,
+  kubectl: (args: readonly string[], options?: { input?: string; timeoutMs?: number }) =>
+    target.kubectl(args, options?.input, options?.timeoutMs),
+});
+
+/** @throws Error where the cluster has no operator or no Chaos Mesh */
+export async function needOperatorAndChaosMesh(target: Target): Promise<void> {
+  const names = await target.kubectl(["get", "crd", "-o", "name"]);
+  for (const crd of ["auctions.gavel.dev", "podchaos.chaos-mesh.org"]) {
+    if (!names.includes(crd)) throw new Error(`${target.context} has no ${crd}`);
+  }
+}
+
+/**
+ * SIGKILL where the processes are: to remove a pod is to ask it to stop, and stores stop cleanly within a
+ * second. One pod a node sees the node's processes, and has no right but to signal them.
+ */
+function killer(image: string): object {
+  const labels = { "app.kubernetes.io/name": KILLER };
+  return {
+    apiVersion: "apps/v1",
+    kind: "DaemonSet",
+    metadata: { name: KILLER, namespace: NAMESPACE },
+    spec: {
+      selector: { matchLabels: labels },
+      template: {
+        metadata: { labels },
+        spec: {
+          hostPID: true,
+          terminationGracePeriodSeconds: 0,
+          automountServiceAccountToken: false,
+          tolerations: [{ operator: "Exists" }],
+          containers: [
+            {
+              name: KILLER,
+              image,
+              command: ["sleep", "infinity"],
+              securityContext: {
+                runAsUser: 0,
+                capabilities: { drop: ["ALL"], add: ["KILL"] },
+                seccompProfile: { type: "RuntimeDefault" },
+              },
+              resources: { requests: { cpu: "10m", memory: "16Mi" } },
+            },
+          ],
+        },
+      },
+    },
+  };
+}
+
+/** Ends every process of a pod but the sandbox's own. @returns how many */
+export async function killProcesses(
+  target: Target,
+  { uid, node }: { readonly uid: string; readonly node: string },
+): Promise<number> {
+  const { items } = await target.json<{ items: { metadata: { name: string } }[] }>(
+    `/api/v1/namespaces/${NAMESPACE}/pods?labelSelector=${encodeURIComponent(`app.kubernetes.io/name=${KILLER}`)}&fieldSelector=spec.nodeName=${node}`,
+  );
+  const name = items[0]?.metadata.name;
+  if (name === undefined) throw new Error(`no ${KILLER} on ${node}`);
+  const pattern = uid.replaceAll("-", "[-_]");
+  const script =
+    `n=0; for f in $(grep -lsE '${pattern}' /proc/[0-9]*/cgroup); do d=\${f%/cgroup}; ` +
+    `read c < $d/comm || continue; [ "$c" = pause ] && continue; ` +
+    `kill -9 \${d#/proc/} && n=$((n+1)); done; echo $n`;
+  const said = await target.kubectl(["exec", "-n", NAMESPACE, name, "--", "sh", "-c", script]);
+  const killed = Number(said.trim());
+  if (!(killed > 0)) throw new Error(`no process of pod ${uid} was found on ${node}`);
+  return killed;
+}
+
+/**
+ * Applies the sample auction and waits until it is open.
+ * @param tierImage for the tiers, in place of the operator's own
+ * @param loadImage has a shell and this repository's programs
+ */
+export async function startAuction(
+  target: Target,
+  images: { readonly tierImage: string | undefined; readonly loadImage: string },
+  say: (line: string) => void,
+): Promise<AuctionUnderTest> {
+  await removeAll(target, say);
+  const namespace = {
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: {
+      name: NAMESPACE,
+      // The killer needs the node's processes, which a restricted namespace forbids.
+      labels: { "pod-security.kubernetes.io/enforce": "privileged" },
+    },
+  };
+  const auction = parse(readFileSync(FILE, "utf8")) as {
+    spec: { tiers: Record<string, Record<string, unknown>> };
+  };
+  if (images.tierImage !== undefined) {
+    for (const tier of ["gateway", "broadcast", "archival"]) {
+      auction.spec.tiers[tier]!["image"] = images.tierImage;
+    }
+  }
+  await target.kubectl(["apply", "-f", "-"], stringify(namespace));
+  await target.kubectl(["apply", "-f", "-"], stringify(killer(images.loadImage)));
+  await target.kubectl(["apply", "-n", NAMESPACE, "-f", "-"], stringify(auction));
+  await waitUntilReady(clusterOf(target), AUCTION, NAMESPACE, say, READY_WITHIN_MS);
+  const path = `/apis/gavel.dev/v1alpha1/namespaces/${NAMESPACE}/auctions/${AUCTION}`;
+  const seen = await waitFor(
+    "the auction is open",
+    async () => {
+      const it = await target.json<{ metadata: { uid: string }; status?: { phase?: string } }>(
+        path,
+      );
+      return it.status?.phase === "Open" && it;
+    },
+    READY_WITHIN_MS,
+  );
+  await target.kubectl([
+    ...["rollout", "status", `daemonset/${KILLER}`, "-n", NAMESPACE, "--timeout=120s"],
+  ]);
+  const file = readAuctionFile(FILE);
+  if (!file.ok) throw new Error(`${FILE}: ${file.problems[0]?.message}`);
+  const secret = await readSecret(target, `${AUCTION}-access`, "secret");
+  const { issuer, audience } = file.auction.spec.access;
+  return {
+    uid: seen.metadata.uid,
+    resource: file.auction,
+    token: (sub) => signToken(secret, { sub, issuer, audience, lifetimeSeconds: 24 * 3_600 }),
+  };
+}
+
+/** A value of a Secret of the experiment's namespace, as text. */
+export async function readSecret(target: Target, name: string, key: string): Promise<string> {
+  const path = `/api/v1/namespaces/${NAMESPACE}/secrets/${name}`;
+  const { data } = await target.json<{ data: Readonly<Record<string, string>> }>(path);
+  return Buffer.from(data[key] ?? "", "base64").toString();
+}
+
+/** Ends what is injected at present: its finalizers wait for the controller, and are taken off where it does not come. */
+export async function removeChaos(target: Target): Promise<void> {
+  for (const kind of CHAOS_KINDS) {
+    const resource = `${kind}.chaos-mesh.org`;
+    const names = await target
+      .kubectl(["get", resource, "-n", NAMESPACE, "-o", "name"])
+      .catch(() => "");
+    for (const name of names.split("\n").filter(Boolean)) {
+      const at = [name, "-n", NAMESPACE];
+      const removed = await target
+        .kubectl(["delete", ...at, "--timeout=20s"], "", 30_000)
+        .then(() => true)
+        .catch(() => false);
+      if (removed) continue;
+      const forced = "chaos-mesh.chaos-mesh.org/cleanFinalizer=forced";
+      await target.kubectl(["annotate", ...at, "--overwrite", forced]).catch(() => "");
+      const none = '{"metadata":{"finalizers":null}}';
+      await target.kubectl(["patch", ...at, "--type=merge", "-p", none]).catch(() => "");
+    }
+  }
+}
+
+/** Everything that an experiment made. The archive is proven by the operator's drain on the way. */
+export async function removeAll(target: Target, say: (line: string) => void): Promise<void> {
+  const there = await target.kubectl(["get", "namespace", NAMESPACE, "-o", "name"]).catch(() => "");
+  if (there === "") return;
+  await removeChaos(target);
+  const auction = ["auction", AUCTION, "-n", NAMESPACE];
+  // What is not even set up has nothing to prove, and would wait for its stores.
+  const ready = ["-o", 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'];
+  if ((await target.kubectl(["get", ...auction, ...ready]).catch(() => "")) !== "True") {
+    const abandon = '{"spec":{"deletion":{"policy":"Abandon"}}}';
+    await target.kubectl(["patch", ...auction, "--type=merge", "-p", abandon]).catch(() => "");
+  }
+  try {
+    await target.kubectl(
+      ["delete", ...auction, "--ignore-not-found", "--timeout=150s"],
+      "",
+      160_000,
+    );
+  } catch (error) {
+    say(`the auction does not go by itself: ${(error as Error).message}`);
+    const none = '{"metadata":{"finalizers":null}}';
+    await target.kubectl(["patch", ...auction, "--type=merge", "-p", none]).catch(() => "");
+  }
+  await target.kubectl(["delete", "namespace", NAMESPACE, "--timeout=120s"], "", 130_000);
+}

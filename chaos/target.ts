@@ -1,0 +1,159 @@
+/** The cluster that is experimented on: one named context, its API through one `kubectl proxy`, and kubectl. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createWriteStream } from "node:fs";
+import { pipeline } from "node:stream/promises";
+import { runProgram } from "../operator/kind/run-program.ts";
+import { findProgram } from "../operator/local/store-servers.ts";
+import { type Component, COMPONENTS, AUCTION, NAMESPACE, OPERATOR } from "./scenario.ts";
+
+const ASK_MS = 5_000;
+const PROXY_WITHIN_MS = 10_000;
+
+export interface Pod {
+  readonly name: string;
+  readonly namespace: string;
+  readonly uid: string;
+  readonly component: Component;
+  readonly node: string;
+  readonly image: string;
+  readonly ready: boolean;
+  readonly restarts: number;
+}
+
+export class Target {
+  readonly context: string;
+  #url = "";
+  readonly #children = new Set<ChildProcess>();
+
+  constructor(context: string) {
+    this.context = context;
+  }
+
+  /** @throws Error where the context is not there or does not answer */
+  async open(): Promise<void> {
+    const contexts = await runProgram("kubectl", ["config", "get-contexts", "-o", "name"]);
+    if (!contexts.split("\n").includes(this.context)) {
+      throw new Error(`the kubeconfig has no context ${this.context}`);
+    }
+    const child = this.spawn(["proxy", "--port=0"]);
+    const port = await new Promise<string>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error("kubectl proxy: silent")), PROXY_WITHIN_MS);
+      let said = "";
+      const hear = (chunk: Buffer) => {
+        const found = /:(\d+)\s*$/m.exec((said += chunk.toString()));
+        if (!found) return;
+        clearTimeout(timer);
+        resolve(found[1]!);
+      };
+      child.stdout!.on("data", hear);
+      child.once("exit", () => reject(new Error(`kubectl proxy: ${said}`)));
+    });
+    this.#url = `http://127.0.0.1:${port}`;
+    await this.text("/readyz");
+  }
+
+  close(): void {
+    for (const child of this.#children) child.kill();
+  }
+
+  kubectl(args: readonly string[], input = "", timeoutMs = 120_000): Promise<string> {
+    return runProgram("kubectl", ["--context", this.context, ...args], { input, timeoutMs });
+  }
+
+  /** A kubectl that goes on until it is killed, or this target is closed. */
+  spawn(args: readonly string[]): ChildProcess {
+    const child = spawn(findProgram("kubectl")!, ["--context", this.context, ...args], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    this.#children.add(child);
+    child.once("exit", () => this.#children.delete(child));
+    return child;
+  }
+
+  /** Writes what a kubectl prints to a file. @throws Error where it fails */
+  async fetchTo(file: string, args: readonly string[]): Promise<void> {
+    const child = this.spawn(args);
+    let complaint = "";
+    child.stderr!.on("data", (chunk: Buffer) => (complaint += chunk.toString()));
+    const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+    await pipeline(child.stdout!, createWriteStream(file));
+    const code = await ended;
+    if (code !== 0) throw new Error(`kubectl ${args.join(" ")} ended with ${code}: ${complaint}`);
+  }
+
+  /** @throws Error where it is not answered with 2xx */
+  async text(path: string): Promise<string> {
+    const answer = await fetch(`${this.#url}${path}`, { signal: AbortSignal.timeout(ASK_MS) });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${text.slice(0, 300)}`);
+    return text;
+  }
+
+  async json<T>(path: string): Promise<T> {
+    return JSON.parse(await this.text(path)) as T;
+  }
+
+  /** Of a Service's port, by the API server's proxy. */
+  service(name: string, port: number, path: string): Promise<string> {
+    return this.text(`/api/v1/namespaces/${NAMESPACE}/services/${name}:${port}/proxy${path}`);
+  }
+
+  /** All pods of the auction, and the operator's. Those that are on their way out are not among them. */
+  async pods(): Promise<Pod[]> {
+    const selector = encodeURIComponent(`gavel.dev/name=${AUCTION}`);
+    const operator = encodeURIComponent(`${OPERATOR.label}=gavel-operator`);
+    const lists = await Promise.all([
+      this.json<PodList>(`/api/v1/namespaces/${NAMESPACE}/pods?labelSelector=${selector}`),
+      this.json<PodList>(`/api/v1/namespaces/${OPERATOR.namespace}/pods?labelSelector=${operator}`),
+    ]);
+    return lists.flatMap(({ items }) => items.flatMap(podOf));
+  }
+}
+
+interface PodList {
+  readonly items: readonly {
+    readonly metadata: {
+      readonly name: string;
+      readonly namespace: string;
+      readonly uid: string;
+      readonly labels: Readonly<Record<string, string>>;
+      readonly deletionTimestamp?: string;
+    };
+    readonly spec: { readonly nodeName?: string; readonly containers: { image: string }[] };
+    readonly status: {
+      readonly conditions?: readonly { type: string; status: string }[];
+      readonly containerStatuses?: readonly { restartCount: number }[];
+    };
+  }[];
+}
+
+function podOf({ metadata, spec, status }: PodList["items"][number]): Pod[] {
+  if (metadata.deletionTimestamp !== undefined) return [];
+  const label = metadata.labels["gavel.dev/component"] as Component | undefined;
+  const component = metadata.namespace === OPERATOR.namespace ? "operator" : label;
+  if (component === undefined || !COMPONENTS.includes(component)) return [];
+  const { name, namespace, uid } = metadata;
+  return [
+    {
+      ...{ name, namespace, uid, component },
+      node: spec.nodeName ?? "",
+      image: spec.containers[0]!.image,
+      ready: status.conditions?.some((c) => c.type === "Ready" && c.status === "True") ?? false,
+      restarts: status.containerStatuses?.[0]?.restartCount ?? 0,
+    },
+  ];
+}
+
+/** One word of a metric's text: the sum over its series. NaN where there is none. */
+export function metricOf(text: string, name: string): number {
+  const values = [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)`, "gm"))];
+  return values.length === 0 ? NaN : values.reduce((sum, [, value]) => sum + Number(value), 0);
+}
+
+/** The image that the operator runs: it holds every program of ours. */
+export async function operatorImage(target: Target): Promise<string> {
+  const operator = (await target.pods()).find(({ component }) => component === "operator");
+  if (operator === undefined)
+    throw new Error(`${target.context}: no operator in ${OPERATOR.namespace}`);
+  return operator.image;
+}

@@ -1,0 +1,21 @@
+/** Every dashboard, by its file. */
+import type { Dashboard } from "@grafana/grafana-foundation-sdk/dashboard";
+import { auctionFloor } from "./auction-floor.ts";
+import { chaos } from "./chaos.ts";
+import { latency } from "./latency.ts";
+import { operator } from "./operator.ts";
+import { pipeline } from "./pipeline.ts";
+import { tiers } from "./tiers.ts";
+
+export const DASHBOARDS: Readonly<Record<string, Dashboard>> = {
+  "auction-floor": auctionFloor.build(),
+  latency: latency.build(),
+  pipeline: pipeline.build(),
+  tiers: tiers.build(),
+  operator: operator.build(),
+  chaos: chaos.build(),
+};
+
+export function dashboardText(name: string): string {
+  return `${JSON.stringify(DASHBOARDS[name], null, 2)}\n`;
+}

@@ -1,0 +1,134 @@
+/** Every query of every dashboard, asked of a real Prometheus that scrapes real tiers under traffic. */
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { describe, expect, test } from "vitest";
+import { findProgram } from "../operator/local/store-servers.ts";
+import { startObservedOperator } from "../operator/testing/observed-operator.ts";
+import { afterFile } from "../services/testing/after-file.ts";
+import { startTestPrometheus, type TestPrometheus } from "../services/testing/prometheus.ts";
+import { startAuction } from "../services/testing/running-auction.ts";
+import { lotsFor, startTraffic } from "../services/testing/traffic.ts";
+import { until } from "../services/testing/until.ts";
+import { DASHBOARDS } from "./all.ts";
+import { GROUPS } from "./rule-files.ts";
+
+const LOTS = lotsFor(20, 120); // one closes every second, so that the clock has something to do
+const NAME = "spring-fair";
+const WAIT_MS = 90_000;
+
+interface Asked {
+  readonly where: string;
+  readonly expression: string;
+}
+
+/** @param auction what is chosen above the dashboard; ".*" is "All" */
+function asked(auction: string): Asked[] {
+  return Object.entries(DASHBOARDS).flatMap(([name, { panels, annotations }]) => {
+    const graphs = (panels ?? []) as unknown as {
+      title: string;
+      targets?: readonly { expr: string; legendFormat?: string }[];
+    }[];
+    const lines = graphs.flatMap(({ title, targets = [] }) =>
+      targets.map(({ expr, legendFormat }) => ({ where: `${title}: ${legendFormat}`, expr })),
+    );
+    // A mark has a value only while it is to be drawn; what it compares has one always.
+    const marks = (annotations?.list ?? []).map(({ name: mark, expr = "" }) => {
+      return { where: `mark ${mark}`, expr: expr.replace(/ (>|==) \d+$/, "") };
+    });
+    return [...lines, ...marks].map(({ where, expr }) => ({
+      where: `${name}: ${where}`,
+      expression: expr
+        .replaceAll("$__rate_interval", "15s")
+        .replaceAll("$namespace", ".*")
+        .replaceAll("$auction", auction),
+    }));
+  });
+}
+
+/** Chaos Mesh is on clusters only: its metric as its controller shows it. */
+async function startChaosMesh(): Promise<string> {
+  const labels = `namespace="fairs",kind="PodChaos",phase="Running"`;
+  const server = createServer((_, response) => {
+    response.setHeader("content-type", "text/plain; version=0.0.4");
+    response.end(`chaos_controller_manager_chaos_experiments{${labels}} 1\n`);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  afterFile(() => void server.close());
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+async function without(prometheus: TestPrometheus, all: readonly Asked[]): Promise<Asked[]> {
+  const answers = await Promise.all(
+    all.map(async (one) => {
+      const samples = await prometheus.query(one.expression);
+      return samples.some(({ value }) => !Number.isNaN(value)) ? [] : [one];
+    }),
+  );
+  return answers.flat();
+}
+
+describe.skipIf(findProgram("prometheus") === null)("dashboards (needs prometheus)", async () => {
+  const auction = await startAuction({ lots: LOTS }, { MESSAGES_PER_SECOND: "1000" });
+  const tiers = Object.values(auction.internalUrls).map((url) => new URL(url).host);
+  const others = [await startObservedOperator(), await startChaosMesh()];
+  const bare = await startTestPrometheus(
+    [...tiers, ...others].map((address) => ({ address, labels: {} })),
+  );
+  const labelled = await startTestPrometheus(
+    [...tiers, ...others].map((address) => ({
+      address,
+      labels: { namespace: "fairs", auction: NAME },
+    })),
+  );
+  const names = Array.from({ length: 20 }, (_, n) => `bidder-${n}`);
+  const lotIds = LOTS.slice(0, 20).map(({ lotId }) => lotId);
+  const traffic = startTraffic(auction, lotIds, names);
+  afterFile(() => traffic.stop());
+
+  test.each([
+    ["All, on one machine without labels", bare, ".*"],
+    ["one auction, as on a cluster", labelled, NAME],
+  ])(
+    "no panel is empty: %s",
+    async (_what, prometheus, chosen) => {
+      let left = asked(chosen);
+      expect(left.length).toBeGreaterThan(120);
+      const isFull = async () => (left = await without(prometheus, left)).length === 0;
+      await until("every query has had a value", isFull, WAIT_MS).catch(() => {});
+      expect(left).toEqual([]);
+    },
+    WAIT_MS + 30_000,
+  );
+
+  test("an auction that is not chosen is not shown", async () => {
+    const all = asked("another").filter(({ expression }) => expression.includes("another"));
+    expect(all.length).toBeGreaterThan(100);
+    const shown = [];
+    for (const one of all) if ((await labelled.query(one.expression)).length > 0) shown.push(one);
+    expect(shown).toEqual([]);
+  });
+
+  test("every rule can be evaluated, has what it looks at, and a well auction fires none that pages", async () => {
+    const records = GROUPS.flatMap(({ rules }) => rules).flatMap((rule) =>
+      "record" in rule ? [rule.record] : [],
+    );
+    // The longest windows have a value as soon as there are two samples in them.
+    const all = records.map((expression) => ({ where: expression, expression }));
+    let left: Asked[] = all;
+    const isFull = async () => (left = await without(labelled, left)).length === 0;
+    await until("every recording has a value", isFull, WAIT_MS).catch(() => {});
+    expect(left).toEqual([]);
+    const answer = await fetch(`${labelled.url}/api/v1/rules`);
+    const { data } = (await answer.json()) as {
+      data: { groups: { rules: { name: string; health: string; lastError?: string }[] }[] };
+    };
+    const rules = data.groups.flatMap((group) => group.rules);
+    expect(rules).toHaveLength(GROUPS.flatMap((group) => group.rules).length);
+    expect(rules.filter(({ health }) => health !== "ok")).toEqual([]);
+    const firing = await labelled.query(`ALERTS{alertstate="firing",severity="page"}`);
+    const never = firing.filter(({ metric }) => !/Latency|Delivery/.test(metric["alertname"]!)); // a busy machine is slow
+    expect(never.map(({ metric }) => metric["alertname"])).toEqual([]);
+  }, 120_000);
+});

@@ -1,0 +1,34 @@
+/** Which metrics an expression asks for. */
+import { commonMetrics, metricsOf, PROCESSES } from "../cli/metrics-reference.ts";
+
+/** Of others: there only where they run. */
+export const FOREIGN = ["chaos_controller_manager_chaos_experiments"];
+
+const WORDS = new Set(
+  "sum max min by on and or unless bool rate increase changes time avg_over_time histogram_quantile".split(
+    " ",
+  ),
+);
+
+/** Names of metrics, without those of recording rules (which have colons). */
+export function metricsIn(expression: string): string[] {
+  const bare = expression
+    .replaceAll(/"[^"]*"/g, '""')
+    .replaceAll(/\{[^}]*\}/g, "")
+    .replaceAll(/\[[^\]]*\]/g, "")
+    .replaceAll(/\b(by|on) \([^)]*\)/g, "");
+  const names = bare.match(/[a-zA-Z_:][a-zA-Z0-9_:]*/g) ?? [];
+  return [...new Set(names.filter((name) => !WORDS.has(name) && !name.includes(":")))];
+}
+
+/** Every series that our processes show. */
+export function knownSeries(): Set<string> {
+  const all = [...commonMetrics(), ...Object.keys(PROCESSES).flatMap(metricsOf)];
+  return new Set(
+    all.flatMap(({ name, type }) =>
+      type === "histogram" || type === "summary"
+        ? ["_bucket", "_sum", "_count", ""].map((part) => name + part)
+        : [name],
+    ),
+  );
+}

@@ -1,0 +1,58 @@
+/** The kind cluster that tests of the whole use, with the operator of this tree on it. */
+import { spawn } from "node:child_process";
+import { describe } from "vitest";
+import { afterFile } from "../../services/testing/after-file.ts";
+import { until } from "../../services/testing/until.ts";
+import { readEnv } from "../../services/runtime/env.ts";
+import { KindEnv } from "../kind/config.ts";
+import { buildImage } from "../kind/image.ts";
+import { installOperator } from "../kind/install.ts";
+import { ensureCluster, type KindCluster, loadImages, localImages } from "../kind/kind-cluster.ts";
+import { findProgram } from "../local/store-servers.ts";
+import { freePort } from "../local/server-process.ts";
+
+export const kindEnv = readEnv(KindEnv);
+
+/** A cluster is used where one is named, and never one that a person only happens to have. */
+const isNamed = process.env["KIND_CLUSTER"] !== undefined;
+
+if (!isNamed) {
+  process.stdout.write("SKIPPED: no KIND_CLUSTER is named: nothing is tried on a real cluster\n");
+}
+
+export const onKind = describe.skipIf(!isNamed);
+
+/** Builds the image of this tree, loads it, and installs the operator. */
+export async function operatorOnKind(): Promise<{ cluster: KindCluster; image: string }> {
+  const cluster = await ensureCluster(kindEnv.KIND_CLUSTER, kindEnv.NODE_IMAGE);
+  const { name } = await buildImage(kindEnv.IMAGE, kindEnv.BASE);
+  const { REDIS_IMAGE, NATS_IMAGE, POSTGRES_IMAGE } = kindEnv;
+  const stores = await localImages([REDIS_IMAGE, NATS_IMAGE, POSTGRES_IMAGE]);
+  await loadImages(cluster.name, [name, ...stores]);
+  await installOperator(cluster, name, kindEnv);
+  return { cluster, image: name };
+}
+
+/** A port of this machine that leads to a Service's. It is held by one pod: it ends with that. */
+export async function forward(
+  cluster: KindCluster,
+  namespace: string,
+  target: string,
+  port: number,
+): Promise<number> {
+  const local = await freePort();
+  const child = spawn(
+    findProgram("kubectl")!,
+    ["--context", cluster.context, "-n", namespace, "port-forward", target, `${local}:${port}`],
+    { stdio: ["ignore", "pipe", "pipe"] },
+  );
+  afterFile(() => void child.kill());
+  let said = "";
+  child.stdout.on("data", (text: Buffer) => (said += text.toString()));
+  child.stderr.on("data", (text: Buffer) => (said += text.toString()));
+  await until(`${target} is forwarded`, () => {
+    if (child.exitCode !== null) throw new Error(said);
+    return said.includes("Forwarding from");
+  });
+  return local;
+}

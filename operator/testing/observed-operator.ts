@@ -1,0 +1,55 @@
+/** An operator's /metrics with something in it where there is no cluster: its real queue and watch at work. */
+import { pino } from "pino";
+import { createInternalServer, createRegistry } from "../../services/runtime/internal.ts";
+import { afterFile } from "../../services/testing/after-file.ts";
+import { connectCluster } from "../cluster.ts";
+import { type AnyObject, KINDS } from "../kubernetes-object.ts";
+import { createOperatorMetrics } from "../metrics.ts";
+import { PHASES } from "../phase.ts";
+import { Reflector } from "../watch.ts";
+import { WorkQueue } from "../work-queue.ts";
+import { configMap, line, listOf, startFakeApiServer } from "./fake-api-server.ts";
+
+const WORK_EVERY_MS = 100;
+
+/** @returns host:port of its internal server */
+export async function startObservedOperator(): Promise<string> {
+  const log = pino({ level: "silent" });
+  const registry = createRegistry("operator");
+  const metrics = createOperatorMetrics(registry);
+  const server = await startFakeApiServer();
+  server.onCall(listOf("1", [configMap("a", "1")]));
+  server.onWatch({ kind: "stream", chunks: [line("MODIFIED", configMap("a", "2"))], then: "end" });
+  const cluster = connectCluster({ kubeconfigFile: server.kubeconfigFile, metrics });
+  const queue = new WorkQueue({
+    ...{ name: "auction", workers: 1, log, metrics },
+    handle: async (key) => {
+      if (key === "fails") throw new Error("as the test wants it");
+    },
+  });
+  const reflector = new Reflector<AnyObject>({
+    ...{ cluster, of: KINDS.ConfigMap, indexLabels: [], log, metrics },
+    emit: (key) => queue.add(key),
+  });
+  reflector.start();
+  queue.start();
+  // What only a leader that reconciles auctions would tell.
+  metrics.isLeader.set({ name: "gavel-operator" }, 1);
+  for (const phase of PHASES) metrics.auctionPhase.set({ phase }, 1);
+  metrics.ssaConflicts.inc({ manager: "kubectl" }, 0);
+  const working = setInterval(() => {
+    queue.add("works");
+    queue.add("fails");
+    metrics.auctionDrainSeconds.observe(3);
+  }, WORK_EVERY_MS);
+  const app = createInternalServer({ ready: async () => ({ ready: true }) }, registry);
+  const url = await app.listen({ host: "127.0.0.1", port: 0 });
+  afterFile(async () => {
+    clearInterval(working);
+    await queue.stop(1_000);
+    await reflector.stop();
+    await cluster.close();
+    await app.close();
+  });
+  return new URL(url).host;
+}

@@ -1,0 +1,47 @@
+/** The span of a bid that comes over HTTP, from its headers to the end of the answer. */
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { BidSpan, TellBids } from "../access/tell-bid.ts";
+import type { Span } from "../runtime/tracing.ts";
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Null where it is not traced. */
+    span: Span | null;
+    /** Empty until the batcher has it. */
+    bidId: string;
+    /** What became of the bid; empty where it did not come to that. */
+    outcome: string;
+  }
+}
+
+type Done = () => void;
+
+/** Two hooks of the route, the first of all and the last. */
+export function traceBid(tell: TellBids, method: string, route: string) {
+  const name = `${method} ${route}`;
+  const attributes = { "http.request.method": method, "http.route": route, "url.scheme": "http" };
+  const begunOf = (request: FastifyRequest): BidSpan => {
+    const { traceparent } = request.headers;
+    return { name, attributes, traceparent: traceparent as string | undefined };
+  };
+  return {
+    begin(request: FastifyRequest, _reply: FastifyReply, done: Done): void {
+      request.span = tell.begin(begunOf(request));
+      done();
+    },
+    end(request: FastifyRequest, reply: FastifyReply, done: Done): void {
+      const { statusCode, elapsedTime: tookMs } = reply;
+      const failed = statusCode >= 500;
+      if (tell.tells(request.span, { tookMs, failed })) {
+        const { lotId = "" } = request.params as { lotId?: string };
+        const outcome = request.outcome || String(statusCode);
+        const bid = { bidId: request.bidId, lotId, outcome, tookMs, failed };
+        tell.end(request.span, begunOf(request), bid, {
+          "url.path": request.url.split("?", 1)[0],
+          "http.response.status_code": statusCode,
+        });
+      }
+      done();
+    },
+  };
+}

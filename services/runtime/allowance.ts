@@ -1,0 +1,26 @@
+/** So many a second: what comes beyond it in a second is refused. */
+export class Allowance {
+  #left: number;
+  #sinceMs: number;
+  readonly #perSecond: number;
+  readonly #nowMs: () => number;
+
+  /** @param nowMs a clock that never goes back */
+  constructor(perSecond: number, nowMs: () => number = () => performance.now()) {
+    this.#perSecond = perSecond;
+    this.#left = perSecond;
+    this.#nowMs = nowMs;
+    this.#sinceMs = nowMs();
+  }
+
+  take(): boolean {
+    const nowMs = this.#nowMs();
+    if (nowMs - this.#sinceMs >= 1_000) {
+      this.#sinceMs = nowMs;
+      this.#left = this.#perSecond;
+    }
+    if (this.#left <= 0) return false;
+    this.#left--;
+    return true;
+  }
+}

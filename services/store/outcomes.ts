@@ -1,0 +1,28 @@
+/** What can become of a bid, as lists: each outcome is a series of its own in the metrics from the start. */
+import type { Placement, Refusal } from "./place-bids.ts";
+
+/** All of them, or it does not compile. */
+export const OUTCOMES = Object.keys({
+  accepted: true,
+  too_low: true,
+  too_high: true,
+  not_open: true,
+  closed: true,
+  withdrawn: true,
+  suspended: true,
+  unknown_lot: true,
+  key_reused: true,
+  unavailable: true,
+  unknown: true,
+} satisfies Record<Placement["outcome"], true>) as readonly Placement["outcome"][];
+
+/** Why nothing was decided: of `unavailable`. */
+export const REFUSALS = Object.keys({
+  store: true,
+  busy: true,
+  undefined: true,
+  expired: true,
+  regressed: true,
+  unconfirmed: true,
+  full: true,
+} satisfies Record<Refusal, true>) as readonly Refusal[];

@@ -1,0 +1,93 @@
+/** Everything that bidders and viewers do, on many lots, under many names: for what is seen of an auction. */
+import { randomUUID } from "node:crypto";
+import { pause } from "../runtime/lifecycle.ts";
+import type { LotDefinition } from "../store/define-lots.ts";
+import { lotDefinition } from "./auction.ts";
+import type { RunningAuction } from "./running-auction.ts";
+import { connectViewer } from "./viewer.ts";
+
+/** So many lots for an hour, and one that closes every second. */
+export function lotsFor(lots: number, closing = 0): LotDefinition[] {
+  return [
+    ...Array.from({ length: lots }, (_, n) => lotDefinition(`lot-${n}`)),
+    ...Array.from({ length: closing }, (_, n) =>
+      lotDefinition(`short-${n}`, { lastsMs: (n + 1) * 1_000 }),
+    ),
+  ];
+}
+
+export interface Traffic {
+  /** Rounds done: each holds bids over HTTP and over a socket, good and bad, and reads. */
+  readonly rounds: number;
+  stop(): Promise<void>;
+}
+
+/** Goes on until stopped. @param names of bidders, and with them their tokens */
+export function startTraffic(
+  auction: RunningAuction,
+  lotIds: readonly string[],
+  names: readonly string[],
+): Traffic {
+  const ending = new AbortController();
+  const { signal } = ending;
+  let rounds = 0;
+  let amountMinor = 1_000;
+  const oneOf = <T>(all: readonly T[]): T => all[rounds % all.length]!;
+  const ask = async (path: string, init: RequestInit = {}): Promise<void> => {
+    const answer = await fetch(`${auction.gatewayUrl}${path}`, init).catch(() => null);
+    await answer?.text().catch(() => "");
+  };
+  const post = (lotId: string, token: string, body: object, key: string = randomUUID()) =>
+    ask(`/v1/lots/${lotId}/bids`, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        "idempotency-key": key,
+        authorization: `Bearer ${token}`,
+      },
+      body: JSON.stringify(body),
+    });
+
+  const run = async (): Promise<void> => {
+    const viewers = await Promise.all(
+      lotIds.slice(0, 5).map(() => connectViewer(auction.streamUrl)),
+    );
+    for (const viewer of viewers) viewer.send({ type: "subscribe", lots: lotIds.slice(0, 20) });
+    while (!signal.aborted) {
+      const [lotId, name] = [oneOf(lotIds), oneOf(names)];
+      const token = await auction.token(name);
+      const next = () => (amountMinor += 500);
+      await Promise.all([
+        post(lotId, token, { amountMinor: next() }),
+        post(lotId, token, { amountMinor: 1 }),
+        post(lotId, "no token", { amountMinor: next() }),
+        post(lotId, token, { amountMinor: "much" }),
+        post(`unknown-${rounds}`, token, { amountMinor: next() }),
+        ask(`/v1/lots/${lotId}`),
+        ask(`/v1/lots?limit=5`),
+        ask(`/nowhere/${rounds}`),
+        ask(`/v1/lots/${lotId}`, { method: "DELETE" }),
+      ]);
+      const viewer = oneOf(viewers);
+      viewer.send({ type: "authenticate", token });
+      viewer.send({ type: "place_bid", lotId, amountMinor: next(), key: randomUUID() });
+      viewer.send({ type: "place_bid", lotId, amountMinor: 1, key: randomUUID() });
+      viewer.send({ type: "subscribe", lots: [lotId], since: { [lotId]: { epoch: 1, seq: 1 } } });
+      viewer.send({ type: "subscribe", lots: [`unknown-${rounds}`] });
+      viewer.send({ type: "ping" });
+      rounds++;
+      await pause(20, signal);
+    }
+    for (const viewer of viewers) viewer.close();
+  };
+  const running = run();
+  return {
+    get rounds() {
+      return rounds;
+    },
+    async stop() {
+      ending.abort();
+      await running;
+    },
+  };
+}
