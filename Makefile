@@ -10,7 +10,7 @@ FILE ?= manifests/samples/spring-sale.yaml
 .PHONY: help up down status token sql logs reset test check coverage bench faults generate install image kind-up kind-down chaos chaos-all chaos-knee chaos-clean scale
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(INSTALLED): package-lock.json
 	@sh operator/local/install.sh
@@ -78,8 +78,8 @@ chaos-knee: $(INSTALLED) ## how many bids a second this cluster bears: chaos/kne
 chaos-clean: $(INSTALLED) ## remove what an interrupted experiment left
 	@exec $(CHAOS) --clean
 
-scale: $(INSTALLED) ## 1, 2 and 4 gateways and broadcasts under mixed load: what each does a core
-	@$(NODE) load/scale.ts
+scale: $(INSTALLED) ## 1, 2 and 4 gateways and broadcasts and what each does a core; KIND=1 on the cluster
+	@$(if $(KIND),$(CHAOS) --scale,$(NODE) load/scale.ts)
 
-generate: $(INSTALLED) ## write what is generated: services/CONFIGURATION.md
+generate: $(INSTALLED) ## write what is generated: CRD, chart parts, dashboards, alerts, references
 	@$(NODE) cli/generate.ts

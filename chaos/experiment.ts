@@ -13,12 +13,12 @@ import { bidsBackMs, type Judged, type Round, type Window, windowOf } from "./me
 import { AUCTION, type Scenario, type Step } from "./scenario.ts";
 import { type AuctionUnderTest, removeAll, removeChaos, startAuction } from "./surroundings.ts";
 import { metricOf, type Target } from "./target.ts";
-import { passTime, waitAgain, waitFor } from "./wait-for.ts";
+import { passTime, Stopped, waitAgain, waitFor } from "./wait-for.ts";
 
 const WARM_UP_MS = 8_000;
 const SETTLE_MS = 4_000;
 const RECOVERED_WITHIN_MS = 330_000;
-const ARCHIVED_WITHIN_MS = 180_000;
+const ARCHIVED_WITHIN_MS = 90_000;
 const BIDDERS_AT_FIRST = 60;
 
 export interface Settings {
@@ -87,7 +87,7 @@ export async function experiment(
     }
     say("  no more bids; waiting for the last answers and the archive");
     await load.finish();
-    await archived(target, await lastId(target));
+    await elapsedMs(archived(target, await lastId(target)), say);
     const histories = await load.fetch(folder);
     say("  judging every bid");
     const verified = await judgeBids(target, auction.uid, histories, folder);
@@ -194,12 +194,10 @@ async function runRound(
     ...(of.steps === null ? {} : { steps: of.steps }),
   });
   const { atMs, endedMs } = injected;
-  await podsAreReady(target, injected.gone);
+  await elapsedMs(podsAreReady(target, injected.gone), settings.say);
   const podsBackMs = Math.max(0, Date.now() - endedMs);
   of.marks.push({ fromMs: atMs, toMs: Date.now() });
-  const archiveFromMs = Date.now();
-  await archived(target, await lastId(target));
-  const archiveMs = Date.now() - archiveFromMs;
+  const archiveMs = await elapsedMs(archived(target, await lastId(target)), settings.say);
   await passTime(Math.max(SETTLE_MS, atMs + windowMs + 1_500 - Date.now()));
   await removeChaos(target);
   const since = load.between(atMs, Date.now());
@@ -236,6 +234,18 @@ function summaryOf({ calm, faulty, failed, bidsBackMs, podsBackMs, archiveMs, ..
     `pods after ${podsBackMs} ms, archive ${archiveMs} ms later`,
     `${round.viewersBackMs.length} of ${round.viewersBroken} viewers back`,
   ].join("; ");
+}
+
+/** How long a wait took; one that was in vain is a finding, and the rest is judged all the same. */
+async function elapsedMs(wait: Promise<void>, say: (line: string) => void): Promise<number> {
+  const fromMs = Date.now();
+  try {
+    await wait;
+  } catch (error) {
+    if (error instanceof Stopped) throw error;
+    say(`    ${(error as Error).message}`);
+  }
+  return Date.now() - fromMs;
 }
 
 /** What the sample auction runs, and one operator at least. */

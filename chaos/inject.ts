@@ -1,6 +1,5 @@
 /** Does a scenario's steps once, and proves that they happened: a fault that was not there proves nothing. */
 import type { ChildProcess } from "node:child_process";
-import { stringify } from "yaml";
 import {
   type ChaosObject,
   type Component,
@@ -99,7 +98,7 @@ export async function inject(
       const suffix = `-${settings.n}`;
       const narrowed = withDuration(narrow(object, hits), settings.durationSeconds);
       const metadata = { ...narrowed.metadata, name: `${narrowed.metadata.name}${suffix}` };
-      await target.kubectl(["apply", "-f", "-"], stringify({ ...narrowed, metadata }));
+      await target.create(collectionOf(object), { ...narrowed, metadata });
       applied.push({ ...narrowed, metadata });
     }
   }
@@ -168,15 +167,21 @@ function withDuration(object: ChaosObject, seconds: number): ChaosObject {
   return { ...object, spec: { ...object.spec, duration: `${seconds}s` } };
 }
 
+/** Kinds of chaos are their own plurals. */
+function collectionOf({ kind }: Pick<ChaosObject, "kind">): string {
+  const plural = kind.endsWith("Chaos") ? kind.toLowerCase() : `${kind.toLowerCase()}s`;
+  return `/apis/chaos-mesh.org/v1alpha1/namespaces/${NAMESPACE}/${plural}`;
+}
+
 /** The experiments that an object is or makes. */
 async function experimentsOf(target: Target, object: ChaosObject): Promise<PodChaosStatus[]> {
   const { name } = object.metadata;
-  const plural = object.kind.toLowerCase();
-  const path = `/apis/chaos-mesh.org/v1alpha1/namespaces/${NAMESPACE}`;
   if (object.kind !== "Workflow" && object.kind !== "Schedule") {
-    return [await target.json<PodChaosStatus>(`${path}/${plural}/${name}`)];
+    return [await target.json<PodChaosStatus>(`${collectionOf(object)}/${name}`)];
   }
-  const { items } = await target.json<{ items: PodChaosStatus[] }>(`${path}/podchaos`);
+  const { items } = await target.json<{ items: PodChaosStatus[] }>(
+    collectionOf({ kind: "PodChaos" }),
+  );
   const label = object.kind === "Workflow" ? "workflow" : "managed-by";
   return items.filter(({ metadata }) => metadata.labels?.[`chaos-mesh.org/${label}`] === name);
 }

@@ -1,5 +1,5 @@
 /** A report as people read it, and its files. */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -57,19 +57,4 @@ export function markdownOf(report: Report): string {
 function p99sOf(windows: readonly Window[]): string {
   const all = windows.map(({ p99Ms }) => p99Ms);
   return all.length > 1 ? `${Math.min(...all)} to ${Math.max(...all)}` : `${all[0]}`;
-}
-
-/** Of all reports that are there, a line each: what `make chaos-all` ends with. */
-export function summaryOfAll(folder = FOLDER): string {
-  const reports = readdirSync(folder)
-    .filter((file) => file.endsWith(".json"))
-    .map((file) => JSON.parse(readFileSync(join(folder, file), "utf8")) as Report)
-    .filter(({ scenario }) => scenario !== undefined);
-  return reports
-    .map(({ scenario, outcome, counts }) => {
-      const { acknowledged, lost, duplicated, misordered } = counts;
-      const record = `${acknowledged} acknowledged, lost ${lost}, duplicated ${duplicated}, misordered ${misordered}`;
-      return `${scenario.padEnd(20)} ${outcome.padEnd(11)} ${record}`;
-    })
-    .join("\n");
 }

@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { readKnee } from "./knee.ts";
 import { measureKnee } from "./measure-knee.ts";
+import { measureScale } from "./measure-scale.ts";
 import { experiment, type Report, type Settings } from "./experiment.ts";
 import { outcomeOf } from "./hypothesis.ts";
 import { writeReport } from "./report.ts";
@@ -25,6 +26,7 @@ const USAGE = `usage: node chaos/run.ts --context NAME (SCENARIO… | --all) [op
   --tier-image NAME  of the tiers; without it the operator's own
   --keep             leave the auction and the load as they are
   --knee             measure the knee of this cluster and keep it in knee.json
+  --scale            1, 2 and 4 gateways and broadcasts at that rate, and what each does a core
   --clean            only remove what an earlier run left
   --help
 
@@ -46,7 +48,12 @@ function readWords() {
     options: {
       context: { type: "string" },
       ...{ all: { type: "boolean" }, daemon: { type: "boolean" }, keep: { type: "boolean" } },
-      ...{ clean: { type: "boolean" }, knee: { type: "boolean" }, help: { type: "boolean" } },
+      ...{
+        clean: { type: "boolean" },
+        knee: { type: "boolean" },
+        scale: { type: "boolean" },
+        help: { type: "boolean" },
+      },
       ...{ duration: { type: "string" }, rounds: { type: "string" }, rate: { type: "string" } },
       ...{ viewers: { type: "string" }, seed: { type: "string" }, repeats: { type: "string" } },
       ...{ image: { type: "string" }, "tier-image": { type: "string" } },
@@ -85,7 +92,10 @@ async function run(): Promise<number> {
         return spec.random === undefined && (values.daemon || spec.needs === "controller");
       })
     : words.names;
-  if (values.context === undefined || (asked.length === 0 && !values.clean && !values.knee)) {
+  if (
+    values.context === undefined ||
+    (asked.length === 0 && !values.clean && !values.knee && !values.scale)
+  ) {
     process.stderr.write(`--context and a scenario are needed\n\n${USAGE}`);
     return 2;
   }
@@ -115,14 +125,27 @@ async function run(): Promise<number> {
       say(`the knee is at ${knee.knee} bids/s; experiments run at ${knee.fixedRate}`);
       return 0;
     }
+    if (values.scale) {
+      await measureScale(target, settings);
+      return 0;
+    }
     const repeats = values.repeats === undefined ? REPEATS_MAX : Number(values.repeats);
     const reports: Report[] = [];
+    const notRun: string[] = [];
     for (const scenario of scenarios) {
-      const report = await repeated(repeats, () => experiment(target, scenario, settings));
-      reports.push(report);
+      try {
+        reports.push(await repeated(repeats, () => experiment(target, scenario, settings)));
+      } catch (error) {
+        if (error instanceof Stopped) throw error;
+        // A fault that could not be injected proves nothing, and the next one may go well.
+        say(`${scenario.name}: not run: ${(error as Error).message}`);
+        notRun.push(scenario.name);
+      }
     }
     say("");
     for (const { scenario, outcome } of reports) say(`${scenario.padEnd(20)} ${outcome}`);
+    for (const name of notRun) say(`${name.padEnd(20)} not run`);
+    if (notRun.length > 0) return 4;
     return EXIT[outcomeOf(reports.map((r) => ({ what: "", why: "", judged: r.outcome })))];
   } finally {
     target.close();

@@ -106,7 +106,12 @@ export async function killProcesses(
  */
 export async function startAuction(
   target: Target,
-  images: { readonly tierImage: string | undefined; readonly loadImage: string },
+  images: {
+    readonly tierImage: string | undefined;
+    readonly loadImage: string;
+    /** Of gateway and broadcast, in place of two each. */
+    readonly replicas?: number;
+  },
   say: (line: string) => void,
 ): Promise<AuctionUnderTest> {
   await removeAll(target, say);
@@ -125,6 +130,11 @@ export async function startAuction(
   if (images.tierImage !== undefined) {
     for (const tier of ["gateway", "broadcast", "archival"]) {
       auction.spec.tiers[tier]!["image"] = images.tierImage;
+    }
+  }
+  if (images.replicas !== undefined) {
+    for (const tier of ["gateway", "broadcast"]) {
+      auction.spec.tiers[tier]!["replicas"] = images.replicas;
     }
   }
   await target.kubectl(["apply", "-f", "-"], stringify(namespace));

@@ -89,6 +89,17 @@ export class Target {
     return text;
   }
 
+  /** At once: to start kubectl takes longer than some faults last. @throws Error where it is refused */
+  async create(path: string, object: object): Promise<void> {
+    const answer = await fetch(`${this.#url}${path}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(object),
+      signal: AbortSignal.timeout(ASK_MS),
+    });
+    if (!answer.ok) throw new Error(`POST ${path}: ${answer.status} ${await answer.text()}`);
+  }
+
   async json<T>(path: string): Promise<T> {
     return JSON.parse(await this.text(path)) as T;
   }

@@ -37,7 +37,8 @@ export function runPinned(
     stdio: ["ignore", "ignore", "inherit", "ipc"],
     env: { ...process.env, ...env },
   });
-  process.once("exit", () => child.kill("SIGKILL"));
+  const end = () => child.kill("SIGKILL");
+  process.once("exit", end);
   const messages: unknown[] = [];
   const waiting: ((message: never) => void)[] = [];
   child.on("message", (message) => {
@@ -46,6 +47,7 @@ export function runPinned(
     else messages.push(message);
   });
   const ended = once(child, "exit").then(([code]) => {
+    process.off("exit", end);
     if (waiting.length > 0) throw new Error(`${program} ended with code ${code}`);
   });
   ended.catch((error: Error) => {

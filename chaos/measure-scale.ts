@@ -1,0 +1,89 @@
+/**
+ * `make scale KIND=1`: 1, 2 and 4 gateways and broadcasts on the cluster, under mixed load at one rate. All pods
+ * may share few cores: what is compared is what the tier decides and delivers for each second of CPU it uses.
+ */
+import type { Settings } from "./experiment.ts";
+import { LoadJob, planOf } from "./load-job.ts";
+import { windowOf } from "./measure.ts";
+import { NAMESPACE } from "./scenario.ts";
+import { removeAll, startAuction } from "./surroundings.ts";
+import { metricOf, type Target } from "./target.ts";
+import { passTime } from "./wait-for.ts";
+
+const REPLICAS = [1, 2, 4];
+const WARM_UP_MS = 10_000;
+const MEASURED_MS = 30_000;
+const INTERNAL_PORTS = { gateway: 9080, broadcast: 9081 } as const;
+type Tier = keyof typeof INTERNAL_PORTS;
+
+export interface ScaleStep {
+  readonly replicas: number;
+  readonly decidedPerSecond: number;
+  readonly framesPerSecond: number;
+  readonly p99Ms: number;
+  /** Cores that the tier's pods used, all together. */
+  readonly cores: Readonly<Record<Tier, number>>;
+}
+
+export async function measureScale(target: Target, settings: Settings): Promise<ScaleStep[]> {
+  const { say, viewers, seed, bidsPerSecond } = settings;
+  const steps: ScaleStep[] = [];
+  try {
+    for (const replicas of REPLICAS) {
+      say(`${replicas} gateways and ${replicas} broadcasts`);
+      const auction = await startAuction(target, { ...settings, replicas }, (line) =>
+        say(`  ${line}`),
+      );
+      const load = new LoadJob(target);
+      const rates = [bidsPerSecond];
+      const plan = await planOf(auction, { rates, stepSeconds: 1, viewers, seed });
+      await load.start(plan, settings.loadImage);
+      await passTime(WARM_UP_MS);
+      const [before, fromMs] = [await cpuSeconds(target), Date.now()];
+      await passTime(MEASURED_MS);
+      const [after, toMs] = [await cpuSeconds(target), Date.now()];
+      const { decidedPerSecond, framesPerSecond, p99Ms } = windowOf(load.between(fromMs, toMs));
+      const cores = (tier: Tier) => (after[tier] - before[tier]) / ((toMs - fromMs) / 1_000);
+      const step = {
+        ...{ replicas, decidedPerSecond, framesPerSecond, p99Ms },
+        cores: { gateway: cores("gateway"), broadcast: cores("broadcast") },
+      };
+      steps.push(step);
+      say(`  ${lineOf(step, steps[0]!)}`);
+    }
+    return steps;
+  } finally {
+    say("removing what was made");
+    await removeAll(target, say);
+  }
+}
+
+/** Of all pods of each tier, since they began. */
+async function cpuSeconds(target: Target): Promise<Record<Tier, number>> {
+  const pods = await target.pods();
+  const of = async (tier: Tier) => {
+    const own = pods.filter(({ component }) => component === tier);
+    const all = await Promise.all(
+      own.map(async ({ name }) => {
+        const at = `/api/v1/namespaces/${NAMESPACE}/pods/${name}:${INTERNAL_PORTS[tier]}`;
+        return metricOf(await target.text(`${at}/proxy/metrics`), "process_cpu_seconds_total");
+      }),
+    );
+    return all.reduce((sum, seconds) => sum + seconds, 0);
+  };
+  return { gateway: await of("gateway"), broadcast: await of("broadcast") };
+}
+
+/** Efficiency is what a core does, of what it does with one replica. Pure. */
+export function lineOf(step: ScaleStep, first: ScaleStep): string {
+  const perCore = ({ decidedPerSecond, framesPerSecond, cores }: ScaleStep) => ({
+    bids: decidedPerSecond / cores.gateway,
+    frames: framesPerSecond / cores.broadcast,
+  });
+  const [own, one] = [perCore(step), perCore(first)];
+  return [
+    `${step.decidedPerSecond} bids/s decided, ${step.framesPerSecond} frames/s delivered, p99 ${step.p99Ms} ms`,
+    `gateways used ${step.cores.gateway.toFixed(2)} cores: ${Math.round(own.bids)} bids a core second, efficiency ${(own.bids / one.bids).toFixed(2)}`,
+    `broadcasts ${step.cores.broadcast.toFixed(2)}: ${Math.round(own.frames)} frames, ${(own.frames / one.frames).toFixed(2)}`,
+  ].join("; ");
+}
