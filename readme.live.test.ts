@@ -57,7 +57,9 @@ test("the three examples work as they are printed", async () => {
 });
 
 test("every make target that the README names exists, and every target is named there", () => {
-  const named = new Set([...readme.matchAll(/\bmake ([a-z]+(?:-[a-z]+)*)/g)].map(([, target]) => target!));
+  const named = new Set(
+    [...readme.matchAll(/\bmake ([a-z]+(?:-[a-z]+)*)/g)].map(([, target]) => target!),
+  );
   const targets = new Set([...makefile.matchAll(/^([a-z-]+):.*##/gm)].map(([, target]) => target!));
   const missing = [...named].filter((target) => !targets.has(target));
   expect(missing).toEqual([]);
