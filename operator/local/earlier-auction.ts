@@ -27,17 +27,19 @@ async function withStore<T>(redisUrl: string, work: (store: Store) => Promise<T>
 
 /** An auction that the store does not know goes on: archival will create or restore it. */
 export function standingOf(redisUrl: string, uid: string): Promise<Standing> {
-  return withStore(redisUrl, async (store) => {
-    const keys = keysOf(uid);
-    const auction = await readAuction(store, keys);
-    if (auction === null) return "goes on";
-    const nowMs = await storeClockMs(store);
-    const lots = await readLots(store, keys, auction, auction.lotIds);
-    const done = lots.map((lot) => lot?.status === "closed" || lot?.status === "withdrawn");
-    const past = lots.map((lot, i) => done[i] || (lot?.closesAtMs ?? Infinity) <= nowMs);
-    if (!past.every(Boolean)) return "goes on";
-    return done.every(Boolean) && auction.pendingBytes === 0 ? "over" : "unsettled";
-  });
+  return withStore(redisUrl, (store) => standingIn(store, uid));
+}
+
+async function standingIn(store: Store, uid: string): Promise<Standing> {
+  const keys = keysOf(uid);
+  const auction = await readAuction(store, keys);
+  if (auction === null) return "goes on";
+  const nowMs = await storeClockMs(store);
+  const lots = await readLots(store, keys, auction, auction.lotIds);
+  const done = lots.map((lot) => lot?.status === "closed" || lot?.status === "withdrawn");
+  const past = lots.map((lot, i) => done[i] || (lot?.closesAtMs ?? Infinity) <= nowMs);
+  if (!past.every(Boolean)) return "goes on";
+  return done.every(Boolean) && auction.pendingBytes === 0 ? "over" : "unsettled";
 }
 
 const SETTLE_TIMEOUT_MS = 60_000;
@@ -48,13 +50,10 @@ const SETTLE_TIMEOUT_MS = 60_000;
  */
 export function settle(redisUrl: string, uid: string, signal: AbortSignal): Promise<boolean> {
   return withStore(redisUrl, async (store) => {
-    const keys = keysOf(uid);
     const deadline = Date.now() + SETTLE_TIMEOUT_MS;
     while (Date.now() < deadline && !signal.aborted) {
-      const { nextMs, nowMs } = await passTime(store, keys);
-      const auction = await readAuction(store, keys);
-      const allClosed = nextMs === null || nextMs > nowMs;
-      if (allClosed && auction?.pendingBytes === 0) return true;
+      await passTime(store, keysOf(uid)); // Does nothing until archival has confirmed the store.
+      if ((await standingIn(store, uid)) === "over") return true;
       await pause(100, signal);
     }
     return false;

@@ -112,11 +112,18 @@ export function isTaken(port: number): Promise<boolean> {
 
 /** A port that nobody listens on now. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
+  for (;;) {
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const address = server.address();
+    server.close();
+    await once(server, "close");
+    if (address === null || typeof address === "string") throw new Error("no port");
+    if (given.has(address.port)) continue;
+    given.add(address.port);
+    return address.port;
+  }
 }
+
+/** What is given is used a little later: the kernel may offer it again before that. */
+const given = new Set<number>();
