@@ -39,6 +39,8 @@ let count = 0;
 let archivals: Map<string, StandInArchival>;
 let running: { stop(): Promise<void> }[] = [];
 let podsRunning: NodeJS.Timeout;
+/** Pods neither come nor go meanwhile. */
+let arePodsHeld = false;
 
 describe.skipIf(!canRunApiServer())("the operator", () => {
   beforeAll(async () => {
@@ -57,7 +59,7 @@ describe.skipIf(!canRunApiServer())("the operator", () => {
     let isBusy = false;
     const at = namespace;
     podsRunning = setInterval(() => {
-      if (isBusy) return;
+      if (isBusy || arePodsHeld) return;
       isBusy = true;
       bePods(cluster, at)
         .catch(() => {})
@@ -302,6 +304,7 @@ describe.skipIf(!canRunApiServer())("the operator", () => {
     await bringToOpen();
     const stub = archival("n1");
     stub.now = { ...stub.now, lastId: "2000-0", relayedId: "1000-0", archivedId: "1000-0" };
+    stub.stuck.add("fence").add("verify").add("clean");
     await cluster.remove({ ...AUCTION, namespace, name: "n1" });
     const restartAt = async (step: string) => {
       const at = async () => (await readAuction())?.status?.drain?.step === step;
@@ -309,6 +312,8 @@ describe.skipIf(!canRunApiServer())("the operator", () => {
       await operator.stop();
       operator = startOperator();
     };
+    await restartAt("StopIntake");
+    stub.stuck.delete("fence");
     await restartAt("FlushOutbox");
     expect(stub.now.fencedId).toBe("2000-0");
     stub.now = { ...stub.now, relayedId: "2000-0" };
@@ -322,6 +327,14 @@ describe.skipIf(!canRunApiServer())("the operator", () => {
       30_000,
     );
     stub.now = { ...stub.now, archivedId: "2000-0" };
+    await restartAt("Verify");
+    arePodsHeld = true;
+    stub.stuck.delete("verify");
+    await restartAt("CloseBroadcast");
+    expect(stub.calls).not.toContain("clean");
+    arePodsHeld = false;
+    await restartAt("Cleanup");
+    stub.stuck.delete("clean");
     await until("it is gone", async () => (await readAuction()) === null, 60_000);
     expect(stub.calls.slice(-3)).toEqual(["fence", "verify", "clean"]);
     for (const kind of [

@@ -13,6 +13,8 @@ import { state } from "./seen.ts";
 export class StandInArchival implements Archival {
   readonly calls: string[] = [];
   reachable = true;
+  /** What it does not come to do: the question has no answer. */
+  readonly stuck = new Set<"fence" | "verify" | "clean">();
   /** Answers to be given instead of doing it. */
   refuseRules: string | null = null;
   now: State = state({
@@ -52,6 +54,10 @@ export class StandInArchival implements Archival {
     if (this.calls.at(-1) !== call) this.calls.push(call);
   }
 
+  #come(to: "fence" | "verify" | "clean"): void {
+    if (this.stuck.has(to)) throw new ArchivalUnavailable("timed out");
+  }
+
   async state(): Promise<State> {
     if (!this.reachable) throw new ArchivalUnavailable("connection refused");
     return { ...this.now, nowMs: Date.now() };
@@ -71,11 +77,13 @@ export class StandInArchival implements Archival {
 
   async fence(): Promise<void> {
     this.#reach("fence");
+    this.#come("fence");
     this.now = { ...this.now, fencedId: this.now.lastId ?? "0-0" };
   }
 
   async verify() {
     this.#reach("verify");
+    this.#come("verify");
     const verified = { atMs: Date.now(), ok: true, lots: 1, events: 1, differences: [] };
     this.now = { ...this.now, verified };
     return verified;
@@ -83,6 +91,7 @@ export class StandInArchival implements Archival {
 
   async clean(force: boolean): Promise<void> {
     this.#reach(force ? "clean by force" : "clean");
+    this.#come("clean");
     this.now = { ...this.now, cleaned: true, rulesHash: null, lots: null };
   }
 }
