@@ -1,6 +1,7 @@
 /**
  * `make test`: sees that the machine has what the tests need, runs them, and ends on one line with
- * the counts. node cli/test.ts [--coverage] [path …]
+ * the counts. Where only a few files failed, all of them with real servers, those are run once more,
+ * alone, and each test that failed before is named. node cli/test.ts [--coverage] [path …]
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -14,7 +15,7 @@ import { PROMETHEUS_PACKAGE } from "../operator/local/prometheus.ts";
 import { findProgram } from "../operator/local/store-servers.ts";
 import { createTerminal } from "../operator/local/terminal.ts";
 import { readEnv } from "../services/runtime/env.ts";
-import { closingLines, type VitestReport } from "./test-counts.ts";
+import { type Closing, closingLines, filesToRunAgain, type VitestReport } from "./test-counts.ts";
 
 /** It brings promtool, which judges metrics and alerts. */
 const PROMETHEUS = { programs: ["prometheus", "promtool"], packages: [PROMETHEUS_PACKAGE] };
@@ -43,26 +44,40 @@ async function prepareMachine(): Promise<void> {
   await installPackages(packages, `The tests need ${what.join(", ")}`, createTerminal(YES));
 }
 
-async function runVitest(words: readonly string[]): Promise<number> {
+async function runTests(words: readonly string[]): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), "gavel-test-"));
-  const reportFile = join(folder, "report.json");
   try {
-    const vitest = fileURLToPath(new URL("../node_modules/vitest/vitest.mjs", import.meta.url));
-    const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${reportFile}`];
-    const child = spawn(process.execPath, [vitest, "run", ...reporters, ...words], {
-      stdio: "inherit",
-    });
-    // Ctrl-C reaches vitest from the terminal; we stay to say how far it came.
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      process.on(signal, () => child.kill(signal));
-    }
-    const [code] = (await once(child, "exit")) as [number | null];
-    const { lines, failed } = closingLines(readReport(reportFile), code ?? 1);
-    process.stdout.write(`${lines.join("\n")}\n`);
-    return failed ? 1 : 0;
+    const first = await runVitest(words, join(folder, "report.json"));
+    const files = words.includes("--coverage") ? [] : filesToRunAgain(first.report);
+    if (files.length === 0) return close(closingLines(first.report, first.code));
+    process.stdout.write(`Once more, alone: ${files.join(" ")}\n`);
+    const alone = await runVitest(["--no-file-parallelism", ...files], join(folder, "again.json"));
+    return close(closingLines(first.report, alone.code, alone.report));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function close({ lines, failed }: Closing): number {
+  process.stdout.write(`${lines.join("\n")}\n`);
+  return failed ? 1 : 0;
+}
+
+async function runVitest(
+  words: readonly string[],
+  reportFile: string,
+): Promise<{ code: number; report: VitestReport | null }> {
+  const vitest = fileURLToPath(new URL("../node_modules/vitest/vitest.mjs", import.meta.url));
+  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${reportFile}`];
+  const child = spawn(process.execPath, [vitest, "run", ...reporters, ...words], {
+    stdio: "inherit",
+  });
+  // Ctrl-C reaches vitest from the terminal; we stay to say how far it came.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => child.kill(signal));
+  }
+  const [code] = (await once(child, "exit")) as [number | null];
+  return { code: code ?? 1, report: readReport(reportFile) };
 }
 
 function readReport(path: string): VitestReport | null {
@@ -75,7 +90,7 @@ function readReport(path: string): VitestReport | null {
 
 try {
   await prepareMachine();
-  process.exitCode = await runVitest(process.argv.slice(2));
+  process.exitCode = await runTests(process.argv.slice(2));
 } catch (error) {
   process.stdout.write(`${(error as Error).message}\n0 passed, 1 failed, 0 skipped\n`);
   process.exitCode = 1;

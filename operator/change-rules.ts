@@ -7,6 +7,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { AuctionResource, Spec } from "./auction-resource.ts";
 import type { Phase } from "./auction-status.ts";
+import { STORES } from "./desired/context.ts";
 import { durationMs } from "./duration.ts";
 import type { Problem } from "./validate-auction.ts";
 
@@ -47,8 +48,6 @@ function isLater(now: number | null, before: number | null): boolean {
 }
 
 const lengthMs = (text: string | undefined) => (text === undefined ? null : durationMs(text));
-
-const STORES = ["redis", "nats", "postgres"] as const;
 
 export const CHANGE_RULES: readonly ChangeRule[] = [
   {

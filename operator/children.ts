@@ -3,6 +3,8 @@ import { createHash } from "node:crypto";
 import type { Logger } from "../services/runtime/log.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Component, KubeObject } from "./desired/context.ts";
+import { COMPONENT_LABEL, UID_LABEL } from "./desired/identity.ts";
+import { REVISION_ANNOTATION } from "./desired/pod-template.ts";
 import { isApiError } from "./api-error.ts";
 import { type AnyObject, keyOf, type Kind, KINDS, refOf } from "./kubernetes-object.ts";
 import type { Workload, Workloads } from "./seen.ts";
@@ -12,10 +14,6 @@ export const MANAGER = "gavel-operator";
 /** Who holds `replicas` while an autoscaler has not said it yet. */
 const HANDOVER_MANAGER = "gavel-operator-handover";
 
-export const UID_LABEL = "gavel.dev/uid";
-export const COMPONENT_LABEL = "gavel.dev/component";
-/** On pod templates and on the ControllerRevisions that keep them: the template's hash. */
-export const REVISION_ANNOTATION = "gavel.dev/config-hash";
 export const CHILDREN_SELECTOR = "app.kubernetes.io/managed-by=gavel-operator";
 
 /** What is watched. Secrets are not: the operator may not list them. */

@@ -1,10 +1,7 @@
 /** An Auction's conditions (operator.md 5.4): each computed anew from what was seen, in words kstatus knows. */
-import type { AuctionStatus } from "./auction-status.ts";
+import type { Condition, Phase } from "./auction-status.ts";
 import { durationMs } from "./duration.ts";
-import type { Phase } from "./phase.ts";
 import { believed, type Seen, type Workload } from "./seen.ts";
-
-export type Condition = NonNullable<AuctionStatus["conditions"]>[number];
 
 type Value = Pick<Condition, "status" | "reason" | "message">;
 

@@ -3,6 +3,7 @@
  * operator that is killed at any step goes on at the same one.
  */
 import type { State } from "../services/archival/state.ts";
+import { compareIds } from "../services/store/outbox.ts";
 import type { StoredAuction } from "./desired/context.ts";
 import { durationMs } from "./duration.ts";
 import type { Drain, Workloads } from "./seen.ts";
@@ -149,11 +150,8 @@ function ending(seen: DrainSeen): DrainStep {
   return { step: "Cleanup", action: "clean", message: "keys and stream are being deleted" };
 }
 
-/** Outbox ids are `<ms>-<n>`. An outbox that never had an entry has nothing left to do. */
+/** An outbox that never had an entry has nothing left to do. */
 export function isUpTo(reached: string | null, goal: string): boolean {
   if (goal === "0-0") return true;
-  if (reached === null) return false;
-  const [atMs, at] = reached.split("-").map(Number);
-  const [goalMs, goalAt] = goal.split("-").map(Number);
-  return atMs! > goalMs! || (atMs === goalMs && at! >= goalAt!);
+  return reached !== null && compareIds(reached, goal) >= 0;
 }

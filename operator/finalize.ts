@@ -2,10 +2,10 @@
 import { isApiError } from "./api-error.ts";
 import { type Archival, ArchivalUnavailable } from "./archival-client.ts";
 import { desired } from "./desired/desired.ts";
-import type { KubeObject, Scale, StoredAuction } from "./desired/context.ts";
+import { type KubeObject, type Scale, STORES, type StoredAuction } from "./desired/context.ts";
+import { COMPONENT_LABEL } from "./desired/identity.ts";
 import { type DrainSeen, type DrainStep, drainStep, isTimedOut } from "./drain.ts";
 import { type AnyObject, KINDS, refOf } from "./kubernetes-object.ts";
-import { COMPONENT_LABEL } from "./children.ts";
 import {
   baseOf,
   contextOf,
@@ -137,8 +137,6 @@ async function letGo(operator: Operator, auction: StoredAuction, keepData: boole
   children.forget(uid);
   operator.secrets.forget(uid);
 }
-
-const STORES = ["redis", "nats", "postgres"] as const;
 
 /** Names of a StatefulSet's claims: `<claim>-<statefulset>-<ordinal>`. */
 async function removeVolumes(

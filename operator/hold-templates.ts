@@ -6,7 +6,8 @@
 import type { Component, KubeObject } from "./desired/context.ts";
 import { revisionOf, withPodTemplate } from "./desired/desired.ts";
 import { type AnyObject, KINDS } from "./kubernetes-object.ts";
-import { COMPONENT_LABEL, REVISION_ANNOTATION } from "./children.ts";
+import { COMPONENT_LABEL } from "./desired/identity.ts";
+import { REVISION_ANNOTATION } from "./desired/pod-template.ts";
 
 type Template = Parameters<typeof withPodTemplate>[1];
 

@@ -1,18 +1,6 @@
 /** An Auction's phase: derived from what the data plane reports, never from the operator's clock. */
 import type { State } from "../services/archival/state.ts";
-import type { AuctionStatus } from "./auction-status.ts";
-
-export type Phase = NonNullable<AuctionStatus["phase"]>;
-
-/** In the order in which an Auction comes through them. */
-export const PHASES: readonly Phase[] = [
-  "Pending",
-  "Scheduled",
-  "Open",
-  "Closing",
-  "Closed",
-  "Settled",
-];
+import { type Phase, PHASES } from "./auction-status.ts";
 
 /**
  * The furthest of the phase before and of what is reported: it never goes back, and is held while

@@ -3,14 +3,15 @@ import { pause } from "../services/runtime/lifecycle.ts";
 import type { Logger } from "../services/runtime/log.ts";
 import { type Archival } from "./archival-client.ts";
 import { SecretReader } from "./auction-secrets.ts";
-import { type Cache, Children, CHILDREN_SELECTOR, UID_LABEL, WATCHED } from "./children.ts";
+import { type Cache, Children, CHILDREN_SELECTOR, WATCHED } from "./children.ts";
 import type { Cluster } from "./cluster.ts";
 import type { StoredAuction } from "./desired/context.ts";
+import { NAME_LABEL, UID_LABEL } from "./desired/identity.ts";
 import { EventRecorder } from "./events.ts";
 import { type AnyObject, keyOf, type Kind, KINDS } from "./kubernetes-object.ts";
 import type { Memory, Operator, Settings } from "./look.ts";
 import type { OperatorMetrics } from "./metrics.ts";
-import { PHASES } from "./phase.ts";
+import { PHASES } from "./auction-status.ts";
 import { reconcile } from "./reconcile.ts";
 import { sweepOrphans } from "./sweep-orphans.ts";
 import { Reflector } from "./watch.ts";
@@ -54,7 +55,7 @@ export class AuctionOperator {
     });
     this.#auctions = this.#watch(KINDS.Auction, undefined, (auction) => [keyOf(auction)]);
     const auctionOf = ({ metadata }: AnyObject) => [
-      `${metadata.namespace}/${metadata.labels?.["gavel.dev/name"]}`,
+      `${metadata.namespace}/${metadata.labels?.[NAME_LABEL]}`,
     ];
     const caches = new Map(
       WATCHED.map((kind) => [kind.kind, this.#watch(kind, CHILDREN_SELECTOR, auctionOf)]),
@@ -140,7 +141,7 @@ export class AuctionOperator {
     const { auctionPhase } = this.#options.metrics;
     while (!signal.aborted) {
       const phases = this.#auctions.all().map((auction) => auction["status"]?.phase ?? "Pending");
-      for (const phase of [...PHASES, "Terminating"]) {
+      for (const phase of PHASES) {
         auctionPhase.set({ phase }, phases.filter((one) => one === phase).length);
       }
       await pause(PHASES_MS, signal);

@@ -1,6 +1,6 @@
 /** Everything that a status is computed from. The reconciler gathers it; nothing here asks anybody. */
 import type { State } from "../services/archival/state.ts";
-import type { AuctionStatus } from "./auction-status.ts";
+import type { AuctionStatus, DrainStep } from "./auction-status.ts";
 import type { Component, Scale, StoredAuction } from "./desired/context.ts";
 
 /** What is left of a Deployment or StatefulSet once it is read. */
@@ -41,7 +41,7 @@ export interface Obstacle {
 export type SecretHashes = Readonly<Partial<Record<"redis" | "nats" | "postgres", string>>>;
 
 export interface Drain {
-  readonly step: NonNullable<NonNullable<AuctionStatus["drain"]>["step"]>;
+  readonly step: DrainStep;
   readonly startedAtMs: number;
   readonly message: string;
   /** Past the time that spec.deletion allows, and held. */

@@ -1,9 +1,8 @@
 import { expect, test } from "vitest";
 import type { State } from "../services/archival/state.ts";
-import type { AuctionStatus } from "./auction-status.ts";
-import { Status } from "./auction-status.ts";
+import { type AuctionStatus, type Phase, Status } from "./auction-status.ts";
 import { Value } from "typebox/value";
-import { phaseOf, type Phase } from "./phase.ts";
+import { phaseOf } from "./phase.ts";
 import type { Seen } from "./seen.ts";
 import { COUNTERS_MS, isWorthWriting, statusOf } from "./status.ts";
 import { NOW_MS, seen, state, storedAuction, workload } from "./testing/seen.ts";

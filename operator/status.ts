@@ -3,13 +3,10 @@ import { isDeepStrictEqual } from "node:util";
 import type { State } from "../services/archival/state.ts";
 import type { AuctionStatus } from "./auction-status.ts";
 import { conditionsOf, dated } from "./conditions.ts";
-import type { Component } from "./desired/context.ts";
+import { type Component, type StoreName, STORES, TIERS } from "./desired/context.ts";
 import { durationMs } from "./duration.ts";
 import { phaseOf } from "./phase.ts";
 import { believed, type Seen } from "./seen.ts";
-
-const TIERS = ["gateway", "broadcast", "archival"] as const;
-const STORES = ["redis", "nats", "postgres"] as const;
 
 /** RFC 3339 without fractions, as Kubernetes writes it. */
 export function instant(ms: number): string {
@@ -69,7 +66,7 @@ function tierOf({ workloads, held }: Seen, tier: Component) {
   return defined({ desired, ready, updated, image, revision, pendingRevision: held[tier] });
 }
 
-function storeOf(seen: Seen, store: (typeof STORES)[number], state: State | null) {
+function storeOf(seen: Seen, store: StoreName, state: State | null) {
   const { mode } = seen.auction.spec.backing[store];
   return defined({ mode, reachable: state?.[store], secretHash: seen.secretHashes[store] });
 }

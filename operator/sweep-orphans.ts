@@ -3,7 +3,8 @@
  * the finalizer away, or the operator's last act was cut. Volumes stay: they may hold the only copy.
  */
 import type { Logger } from "../services/runtime/log.ts";
-import { type Children, UID_LABEL } from "./children.ts";
+import type { Children } from "./children.ts";
+import { UID_LABEL } from "./desired/identity.ts";
 import { type AnyObject, keyOf } from "./kubernetes-object.ts";
 
 /** An Auction younger than the cache's last word must not be taken for gone. */

@@ -8,7 +8,7 @@ import { startApiServer } from "../testing/api-server.ts";
 import { canRunApiServer } from "../testing/kubernetes-binaries.ts";
 import type { KubeObject } from "./context.ts";
 import { desired } from "./desired.ts";
-import { anySample, type Sample, SAMPLES } from "./samples.ts";
+import { anySample, type Sample, SAMPLES } from "../testing/samples.ts";
 
 const NAMESPACE = "sales";
 const START_TIMEOUT_MS = 180_000;

@@ -12,8 +12,15 @@ import { desired, endpointsOf, ownedByGc, podTemplateOf, replicasOf } from "./de
 import { revisionOf, withPodTemplate } from "./desired.ts";
 import { drainOf } from "./environment.ts";
 import type { PodTemplate } from "./pod-template.ts";
-import { type JudgedPod, notRestricted } from "./restricted-profile.ts";
-import { anySample, contextOf, RESERVE_MINOR, type Sample, SAMPLES, stored } from "./samples.ts";
+import { type JudgedPod, notRestricted } from "../testing/restricted-profile.ts";
+import {
+  anySample,
+  contextOf,
+  RESERVE_MINOR,
+  type Sample,
+  SAMPLES,
+  stored,
+} from "../testing/samples.ts";
 
 const ENVIRONMENTS: Record<TierName, Type.TObject> = {
   gateway: GatewayEnv,

@@ -12,8 +12,8 @@ import {
   TIERS,
 } from "./context.ts";
 import { desired, podTemplateOf, storeAddressOf } from "./desired.ts";
-import { mayConnect, type Place, type Pod, resolve, templatesOf } from "./network.ts";
-import { anySample, contextOf, type Sample, SAMPLES, stored } from "./samples.ts";
+import { mayConnect, type Place, type Pod, resolve, templatesOf } from "../testing/network.ts";
+import { anySample, contextOf, type Sample, SAMPLES, stored } from "../testing/samples.ts";
 
 /** Variables that say where a tier connects to; the last is only told to browsers. */
 const CONNECTS = ["REDIS_URL_FILE", "NATS_URL_FILE", "POSTGRES_URL_FILE"];

@@ -5,7 +5,7 @@ import { afterFile } from "../../services/testing/after-file.ts";
 import { connectCluster } from "../cluster.ts";
 import { type AnyObject, KINDS } from "../kubernetes-object.ts";
 import { createOperatorMetrics } from "../metrics.ts";
-import { PHASES } from "../phase.ts";
+import { PHASES } from "../auction-status.ts";
 import { Reflector } from "../watch.ts";
 import { WorkQueue } from "../work-queue.ts";
 import { configMap, line, listOf, startFakeApiServer } from "./fake-api-server.ts";

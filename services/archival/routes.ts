@@ -1,10 +1,10 @@
 /** What the archival tier answers on its internal port, besides health and metrics. */
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import Type from "typebox";
+import { addInvariants } from "../access/invariants.ts";
 import { LOT_ID_PATTERN, PAGE_MAX } from "../access/limits.ts";
 import { KeysUnavailable, type Verify } from "../access/tokens.ts";
 import type { Logger } from "../runtime/log.ts";
-import { InvariantsQuery, readViolations } from "../store/invariants.ts";
 import type { Dependencies } from "./dependencies.ts";
 import { bidsBefore, resultOf } from "./history.ts";
 import { addLifecycleRoutes, type Ended } from "./lifecycle-routes.ts";
@@ -59,14 +59,7 @@ export function addRoutes(app: FastifyInstance, of: Routed, verify: Verify, log:
 
   app.get("/internal/v1/state", () => readState(of));
 
-  app.get<{ Querystring: Type.Static<typeof InvariantsQuery> }>(
-    "/internal/v1/invariants",
-    { schema: { querystring: InvariantsQuery } },
-    async ({ query }, reply) => {
-      const violations = await readViolations(store, keys, query.archive === "current");
-      return reply.code(violations.length === 0 ? 200 : 503).send({ violations });
-    },
-  );
+  addInvariants(app, store, keys);
 
   const admin = { preHandler: requireAdmin(verify, of.operatorTokenFile, log) };
   addLifecycleRoutes(app, of, admin, log);

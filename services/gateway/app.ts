@@ -25,7 +25,7 @@ import { startClock } from "./clock.ts";
 import type { GatewayEnv } from "./config.ts";
 import { collectDocument, documentRoutes } from "./documents.ts";
 import { ARCHIVAL_BREAKER } from "./history.ts";
-import { addInvariants } from "./invariants.ts";
+import { addInvariants } from "../access/invariants.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { refuseOtherMethods } from "./methods.ts";
 import { pageRoutes } from "./page.ts";

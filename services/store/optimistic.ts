@@ -77,7 +77,8 @@ export function optimisticStrategy(
   return {
     operation: "EXEC",
     maxInFlight: 1,
-    nowMs: () => storeClockMs(connections[0]!),
+    /** Of all connections: who waits for it to begin with bids must not meet one that is on its way up. */
+    nowMs: async () => Math.max(...(await Promise.all(connections.map(storeClockMs)))),
     async decide(...batch) {
       const store = await take();
       try {

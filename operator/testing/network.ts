@@ -2,8 +2,8 @@
  * What NetworkPolicies let through, as a cluster would judge it, and where a URL leads inside a set of
  * objects: for tests, since not every cluster's network obeys policies.
  */
-import type { KubeObject } from "./context.ts";
-import type { Egress, Ingress, Peer } from "./policies.ts";
+import type { KubeObject } from "../desired/context.ts";
+import type { Egress, Ingress, Peer } from "../desired/policies.ts";
 
 export interface Pod {
   readonly namespace: string;
