@@ -64,7 +64,8 @@ kind-down: $(INSTALLED) ## delete the kind cluster
 
 KIND_CLUSTER ?= gavel
 CHAOS = $(NODE) chaos/run.ts --context kind-$(KIND_CLUSTER) --duration "$(DURATION)" --rounds "$(ROUNDS)" \
-  --rate "$(RATE)" --seed "$(SEED)" --image "$(LOAD_IMAGE)"
+  --rate "$(RATE)" --seed "$(SEED)" --image "$(LOAD_IMAGE)" \
+  --prometheus "$(PROMETHEUS)" --grafana "$(GRAFANA)" --grafana-token-file "$(GRAFANA_TOKEN_FILE)"
 
 chaos: $(INSTALLED) ## one experiment on the kind cluster: SCENARIO=postgres-killed, DURATION=seconds
 	@exec $(CHAOS) $(SCENARIO)

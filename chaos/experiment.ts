@@ -47,7 +47,8 @@ export interface Report {
   readonly rounds: readonly Round[];
   readonly counts: Observed["verified"]["counts"];
   readonly verdicts: Observed["verified"]["verdicts"];
-  /** For the plot: seconds from the load's start. */
+  /** The load's start, from which the seconds below count. */
+  readonly seriesFrom: string;
   readonly series: readonly Point[];
   readonly marks: readonly { readonly fromSeconds: number; readonly toSeconds: number }[];
 }
@@ -108,6 +109,7 @@ export async function experiment(
       settings: pick(settings),
       counts: verified.counts,
       verdicts: verified.verdicts.slice(0, 20),
+      seriesFrom: new Date(firstMs).toISOString(),
       series: seconds.map((second) => pointOf(second, at(second.atMs - load.aheadMs))),
       marks: marks.map(({ fromMs, toMs }) => ({ fromSeconds: at(fromMs), toSeconds: at(toMs) })),
     };

@@ -14,7 +14,12 @@ const REPORT: Report = {
     hypothesis: "Hypothesis: it holds.\nAnd so on.",
     cluster: "kind-x",
   },
-  ...{ outcome: "broken", startedAt: "2026-01-01T00:00:00.000Z", verdicts: [] },
+  ...{
+    outcome: "broken",
+    seriesFrom: "2026-01-01T00:00:00.000Z",
+    startedAt: "2026-01-01T00:00:00.000Z",
+    verdicts: [],
+  },
   findings: [{ what: "no bid fails", judged: "broken", why: "at most 2 of unknown fate" }],
   settings: { bidsPerSecond: 30, viewers: 500, seed: 7, durationSeconds: undefined },
   rounds: [
@@ -46,9 +51,9 @@ test("a report says what was supposed, what was measured, and what proves the fa
   expect(text).not.toMatch(/undefined|NaN/);
 });
 
-test("a plot marks the fault, and leaves out seconds in which nothing was decided", () => {
+test("a plot marks the fault, and has a gap where nothing was decided", () => {
   const svg = plotOf(REPORT);
-  expect(svg.match(/<polyline/g)).toHaveLength(6);
+  expect(svg.match(/<polyline/g)).toHaveLength(7);
   expect(svg.match(/opacity="0.12"/g)).toHaveLength(3);
   expect(svg).not.toMatch(/undefined|NaN|Infinity/);
   expect(plotOf({ ...REPORT, series: [], marks: [] })).not.toMatch(/undefined|NaN|Infinity/);

@@ -7,7 +7,7 @@ import type { Report } from "./experiment.ts";
 import { percentile, type Window } from "./measure.ts";
 import { plotOf } from "./plot.ts";
 
-const FOLDER = fileURLToPath(new URL("reports", import.meta.url));
+export const FOLDER = fileURLToPath(new URL("reports", import.meta.url));
 const MARKS = { held: "held", broken: "**BROKEN**", "not judged": "_not judged_" } as const;
 
 /** @returns the Markdown's path */

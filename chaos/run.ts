@@ -7,6 +7,8 @@ import { experiment, type Report, type Settings } from "./experiment.ts";
 import { outcomeOf } from "./hypothesis.ts";
 import { writeReport } from "./report.ts";
 import { readScenario, scenarioNames } from "./scenario.ts";
+import { annotate, drawDashboards } from "./show.ts";
+import { readSecretFile } from "../services/runtime/secret-file.ts";
 import { needOperatorAndChaosMesh, removeAll } from "./surroundings.ts";
 import { operatorImage, Target } from "./target.ts";
 import { Stopped, stopWaiting, waitAgain } from "./wait-for.ts";
@@ -24,6 +26,8 @@ const USAGE = `usage: node chaos/run.ts --context NAME (SCENARIO… | --all) [op
   --seed N           without it 7
   --image NAME       of the load; without it the operator's own
   --tier-image NAME  of the tiers; without it the operator's own
+  --prometheus URL   draw the latency and pipeline dashboards of each run into reports/, too
+  --grafana URL      mark each fault there, with the token in --grafana-token-file
   --keep             leave the auction and the load as they are
   --knee             measure the knee of this cluster and keep it in knee.json
   --scale            1, 2 and 4 gateways and broadcasts at that rate, and what each does a core
@@ -57,6 +61,8 @@ function readWords() {
       ...{ duration: { type: "string" }, rounds: { type: "string" }, rate: { type: "string" } },
       ...{ viewers: { type: "string" }, seed: { type: "string" }, repeats: { type: "string" } },
       ...{ image: { type: "string" }, "tier-image": { type: "string" } },
+      ...{ prometheus: { type: "string" }, grafana: { type: "string" } },
+      "grafana-token-file": { type: "string" },
     },
   });
   const numberOf = (name: "duration" | "rounds" | "rate" | "viewers" | "seed") => {
@@ -134,7 +140,9 @@ async function run(): Promise<number> {
     const notRun: string[] = [];
     for (const scenario of scenarios) {
       try {
-        reports.push(await repeated(repeats, () => experiment(target, scenario, settings)));
+        const report = await repeated(repeats, () => experiment(target, scenario, settings));
+        reports.push(report);
+        await show(report, values);
       } catch (error) {
         if (error instanceof Stopped) throw error;
         // A fault that could not be injected proves nothing, and the next one may go well.
@@ -159,6 +167,22 @@ async function repeated(repeats: number, once: () => Promise<Report>): Promise<R
     tell(report, writeReport(report));
     if (report.outcome !== "not judged" || repeat >= repeats) return report;
     say("  again, as it was too noisy");
+  }
+}
+
+/** Screens that do not answer change nothing of what was found. */
+async function show(
+  report: Report,
+  { prometheus, grafana, ...words }: ReturnType<typeof readWords>["values"],
+): Promise<void> {
+  try {
+    if (prometheus) {
+      for (const file of await drawDashboards(report, prometheus)) say(`  ${file}`);
+    }
+    const tokenFile = words["grafana-token-file"];
+    if (grafana) await annotate(report, grafana, tokenFile ? readSecretFile(tokenFile) : "");
+  } catch (error) {
+    say(`  not shown: ${(error as Error).message}`);
   }
 }
 

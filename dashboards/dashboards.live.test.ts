@@ -6,45 +6,17 @@ import { describe, expect, test } from "vitest";
 import { findProgram } from "../operator/local/store-servers.ts";
 import { startObservedOperator } from "../operator/testing/observed-operator.ts";
 import { afterFile } from "../services/testing/after-file.ts";
-import { startTestPrometheus, type TestPrometheus } from "../services/testing/prometheus.ts";
+import { startTestPrometheus } from "../services/testing/prometheus.ts";
 import { startAuction } from "../services/testing/running-auction.ts";
 import { lotsFor, startTraffic } from "../services/testing/traffic.ts";
 import { until } from "../services/testing/until.ts";
-import { DASHBOARDS } from "./all.ts";
+import { type Asked, asked, without } from "./asked.ts";
+import { drawDashboard } from "./draw-dashboard.ts";
 import { GROUPS } from "./rule-files.ts";
 
 const LOTS = lotsFor(20, 120); // one closes every second, so that the clock has something to do
 const NAME = "spring-fair";
 const WAIT_MS = 90_000;
-
-interface Asked {
-  readonly where: string;
-  readonly expression: string;
-}
-
-/** @param auction what is chosen above the dashboard; ".*" is "All" */
-function asked(auction: string): Asked[] {
-  return Object.entries(DASHBOARDS).flatMap(([name, { panels, annotations }]) => {
-    const graphs = (panels ?? []) as unknown as {
-      title: string;
-      targets?: readonly { expr: string; legendFormat?: string }[];
-    }[];
-    const lines = graphs.flatMap(({ title, targets = [] }) =>
-      targets.map(({ expr, legendFormat }) => ({ where: `${title}: ${legendFormat}`, expr })),
-    );
-    // A mark has a value only while it is to be drawn; what it compares has one always.
-    const marks = (annotations?.list ?? []).map(({ name: mark, expr = "" }) => {
-      return { where: `mark ${mark}`, expr: expr.replace(/ (>|==) \d+$/, "") };
-    });
-    return [...lines, ...marks].map(({ where, expr }) => ({
-      where: `${name}: ${where}`,
-      expression: expr
-        .replaceAll("$__rate_interval", "15s")
-        .replaceAll("$namespace", ".*")
-        .replaceAll("$auction", auction),
-    }));
-  });
-}
 
 /** Chaos Mesh is on clusters only: its metric as its controller shows it. */
 async function startChaosMesh(): Promise<string> {
@@ -57,16 +29,6 @@ async function startChaosMesh(): Promise<string> {
   await once(server, "listening");
   afterFile(() => void server.close());
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
-async function without(prometheus: TestPrometheus, all: readonly Asked[]): Promise<Asked[]> {
-  const answers = await Promise.all(
-    all.map(async (one) => {
-      const samples = await prometheus.query(one.expression);
-      return samples.some(({ value }) => !Number.isNaN(value)) ? [] : [one];
-    }),
-  );
-  return answers.flat();
 }
 
 describe.skipIf(findProgram("prometheus") === null)("dashboards (needs prometheus)", async () => {
@@ -95,7 +57,7 @@ describe.skipIf(findProgram("prometheus") === null)("dashboards (needs prometheu
     async (_what, prometheus, chosen) => {
       let left = asked(chosen);
       expect(left.length).toBeGreaterThan(120);
-      const isFull = async () => (left = await without(prometheus, left)).length === 0;
+      const isFull = async () => (left = await without(prometheus.query, left)).length === 0;
       await until("every query has had a value", isFull, WAIT_MS).catch(() => {});
       expect(left).toEqual([]);
     },
@@ -110,6 +72,17 @@ describe.skipIf(findProgram("prometheus") === null)("dashboards (needs prometheu
     expect(shown).toEqual([]);
   });
 
+  test("a dashboard can be drawn", async () => {
+    const toSeconds = Math.floor(Date.now() / 1_000);
+    const picture = await drawDashboard("latency", {
+      ...{ url: labelled.url, fromSeconds: toSeconds - 60, toSeconds, marks: [] },
+      ...{ auction: NAME, namespace: "fairs" },
+    });
+    expect(picture).toContain("p99 of each step");
+    expect(picture.match(/<polyline/g)!.length).toBeGreaterThan(20);
+    expect(picture).not.toMatch(/NaN|undefined|\{\{/);
+  });
+
   test("every rule can be evaluated, has what it looks at, and a well auction fires none that pages", async () => {
     const records = GROUPS.flatMap(({ rules }) => rules).flatMap((rule) =>
       "record" in rule ? [rule.record] : [],
@@ -117,7 +90,7 @@ describe.skipIf(findProgram("prometheus") === null)("dashboards (needs prometheu
     // The longest windows have a value as soon as there are two samples in them.
     const all = records.map((expression) => ({ where: expression, expression }));
     let left: Asked[] = all;
-    const isFull = async () => (left = await without(labelled, left)).length === 0;
+    const isFull = async () => (left = await without(labelled.query, left)).length === 0;
     await until("every recording has a value", isFull, WAIT_MS).catch(() => {});
     expect(left).toEqual([]);
     const answer = await fetch(`${labelled.url}/api/v1/rules`);

@@ -60,6 +60,7 @@ export async function finalize(
     await letGo(operator, auction, next.action === "release" || namespaceEnds);
     if (next.action === "release") tellRelease(operator, auction, next);
     operator.memories.delete(auction.metadata.uid);
+    operator.metrics.auctionDrainSeconds.observe((Date.now() - startedAtMs) / 1000);
     return {};
   }
   if (!namespaceEnds) {

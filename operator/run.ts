@@ -3,7 +3,7 @@ import { pause } from "../services/runtime/lifecycle.ts";
 import type { Logger } from "../services/runtime/log.ts";
 import { type Archival } from "./archival-client.ts";
 import { SecretReader } from "./auction-secrets.ts";
-import { type Cache, Children, CHILDREN_SELECTOR, WATCHED } from "./children.ts";
+import { type Cache, Children, MANAGER, CHILDREN_SELECTOR, WATCHED } from "./children.ts";
 import type { Cluster } from "./cluster.ts";
 import type { StoredAuction } from "./desired/context.ts";
 import { NAME_LABEL, UID_LABEL } from "./desired/identity.ts";
@@ -57,6 +57,7 @@ export class AuctionOperator {
     const auctionOf = ({ metadata }: AnyObject) => [
       `${metadata.namespace}/${metadata.labels?.[NAME_LABEL]}`,
     ];
+    metrics.ssaConflicts.inc({ manager: MANAGER }, 0);
     const caches = new Map(
       WATCHED.map((kind) => [kind.kind, this.#watch(kind, CHILDREN_SELECTOR, auctionOf)]),
     );

@@ -5,8 +5,9 @@ import * as incubating from "@opentelemetry/semantic-conventions/incubating";
 import { Redis } from "ioredis";
 import { Client } from "pg";
 import { beforeAll, expect, test } from "vitest";
+import { type BidTrace, type Caller, caller, expectBidTrace } from "./testing/bid-trace.ts";
 import { COLLECTOR_TIMEOUT_MS, startCollector } from "./testing/otel-collector.ts";
-import { type ReceivedSpan, startOtlpReceiver } from "./testing/otlp-receiver.ts";
+import { startOtlpReceiver } from "./testing/otlp-receiver.ts";
 import { type RunningAuction, startAuction } from "./testing/running-auction.ts";
 import { until } from "./testing/until.ts";
 import { connectViewer } from "./testing/viewer.ts";
@@ -33,17 +34,6 @@ beforeAll(async () => {
   await until("a bid is taken", async () => (await bidOverHttp()).status === 201);
 }, COLLECTOR_TIMEOUT_MS);
 
-interface Caller {
-  readonly traceId: string;
-  readonly spanId: string;
-  readonly traceparent: string;
-}
-
-function caller(flags = "01"): Caller {
-  const [traceId, spanId] = [randomBytes(16).toString("hex"), randomBytes(8).toString("hex")];
-  return { traceId, spanId, traceparent: `00-${traceId}-${spanId}-${flags}` };
-}
-
 async function bidOverHttp(headers: Record<string, string> = {}, amount = (amountMinor += 500)) {
   const response = await fetch(`${auction.gatewayUrl}/v1/lots/lot-1/bids`, {
     method: "POST",
@@ -60,53 +50,9 @@ async function bidOverHttp(headers: Record<string, string> = {}, amount = (amoun
 
 const ofTrace = (traceId: string) => receiver.spans.filter((span) => span.traceId === traceId);
 
-/** All that one bid leaves, once it is all there. */
-async function treeOf(traceId: string): Promise<Record<string, ReceivedSpan>> {
-  await until(`the trace is whole`, () => ofTrace(traceId).length >= 6, 20_000);
-  const spans = ofTrace(traceId);
-  expect(spans.map(({ name }) => name).sort()).toEqual(
-    [...new Set(spans.map(({ name }) => name))].sort(),
-  );
-  return Object.fromEntries(spans.map((span) => [span.name, span]));
-}
-
-const TEMPLATE = "gavel.{auction}.events.{partition}.{lot}";
-
-async function expectTree({ traceId, spanId }: Caller, edge: string, bidId: string) {
-  const tree = await treeOf(traceId);
-  const server = tree[edge]!;
-  const call = tree["EVALSHA place-bids"]!;
-  const send = tree[`send ${TEMPLATE}`]!;
-  const take = tree[`process ${TEMPLATE}`]!;
-  const insert = tree["INSERT events"]!;
-  const deliver = tree["process outbox"]!;
-  const all = [server, call, send, take, insert, deliver];
-  expect(all.map((span) => [span?.name, span?.parentSpanId, span?.kind, span?.failed])).toEqual([
-    [edge, spanId, "server", false],
-    ["EVALSHA place-bids", server.spanId, "client", false],
-    [`send ${TEMPLATE}`, call.spanId, "producer", false],
-    [`process ${TEMPLATE}`, send.spanId, "consumer", false],
-    ["INSERT events", take.spanId, "client", false],
-    ["process outbox", call.spanId, "consumer", false],
-  ]);
-  expect(new Set(all.map(({ resource }) => resource["gavel.auction.uid"]))).toEqual(
-    new Set([auction.uid]),
-  );
-  for (const { startMs, endMs } of all) {
-    expect(endMs).toBeGreaterThanOrEqual(startMs);
-    expect(startMs).toBeGreaterThanOrEqual(server.startMs - 5);
-  }
-
-  // The ids that lead from the answer to the row: the bid's, and the outbox entry's.
-  expect(server.attributes).toMatchObject({
-    ...{ "gavel.bid.id": bidId, "gavel.lot.id": "lot-1", "gavel.bid.outcome": "accepted" },
-  });
-  expect(take.attributes["gavel.bid.ids"]).toEqual([bidId]);
-  const outboxId = take.attributes["messaging.message.id"];
-  expect([send, deliver].map(({ attributes }) => attributes["messaging.message.id"])).toEqual([
-    outboxId,
-    outboxId,
-  ]);
+async function expectTree(asks: Caller, edge: string, bidId: string): Promise<BidTrace> {
+  const { uid } = auction;
+  const tree = await expectBidTrace(receiver, asks, { edge, bidId, lotId: "lot-1", uid });
   const postgres = new Client(auction.postgresUrl);
   await postgres.connect();
   const { rows } = await postgres.query(
@@ -114,8 +60,8 @@ async function expectTree({ traceId, spanId }: Caller, edge: string, bidId: stri
     [bidId],
   );
   await postgres.end();
-  expect(rows).toEqual([{ outbox_id: outboxId }]);
-  return { server, call, send, take, insert, deliver };
+  expect(rows).toEqual([{ outbox_id: tree.outboxId }]);
+  return tree;
 }
 
 test("a bid over HTTP is one trace from its caller to its row and to the viewers", async () => {
@@ -139,8 +85,11 @@ test("a bid over HTTP is one trace from its caller to its row and to the viewers
   });
   expect(tree.send.attributes["messaging.system"]).toBe("nats");
   expect(tree.insert.attributes["db.system.name"]).toBe("postgresql");
-  expect(tree.deliver.attributes["gavel.viewers"]).toBe(1);
-  const services = Object.values(tree).map(({ resource }) => resource["service.name"]);
+  expect(tree.deliver[0]!.attributes["gavel.viewers"]).toBe(1);
+  const { outboxId: _, ...spans } = tree;
+  const services = Object.values(spans)
+    .flat()
+    .map(({ resource }) => resource["service.name"]);
   expect(new Set(services)).toEqual(
     new Set(["gavel-gateway", "gavel-archival", "gavel-broadcast"]),
   );

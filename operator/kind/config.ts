@@ -2,8 +2,15 @@
 import Type from "typebox";
 import { OperatorEnv } from "../config.ts";
 
-const { REDIS_IMAGE, NATS_IMAGE, POSTGRES_IMAGE, REDIS_UID, NATS_UID, POSTGRES_UID } =
-  OperatorEnv.properties;
+const {
+  REDIS_IMAGE,
+  NATS_IMAGE,
+  POSTGRES_IMAGE,
+  REDIS_UID,
+  NATS_UID,
+  POSTGRES_UID,
+  OTLP_ENDPOINT,
+} = OperatorEnv.properties;
 
 export const KindEnv = Type.Object({
   KIND_CLUSTER: Type.String({
@@ -34,6 +41,16 @@ export const KindEnv = Type.Object({
   REDIS_UID,
   NATS_UID,
   POSTGRES_UID,
+  OTLP_ENDPOINT,
+  OBSERVE: Type.Boolean({
+    description: "`make kind-up`: Prometheus in the cluster, too, with the alerts of dashboards/.",
+    default: false,
+  }),
+  PROMETHEUS_IMAGE: Type.String({
+    description: "Used with OBSERVE=1.",
+    minLength: 1,
+    default: "prom/prometheus:v3.5.0",
+  }),
   FILE: Type.String({
     description: "`make kind-up`: the Auction that is applied.",
     minLength: 1,

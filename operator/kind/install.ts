@@ -11,22 +11,29 @@ export const RELEASE = "gavel-operator";
 export const OPERATOR_NAMESPACE = "gavel-system";
 export const CHART = join(ROOT, "charts/gavel-operator");
 
-export type Images = Pick<
+export type Told = Pick<
   KindEnv,
-  "REDIS_IMAGE" | "NATS_IMAGE" | "POSTGRES_IMAGE" | "REDIS_UID" | "NATS_UID" | "POSTGRES_UID"
+  | "REDIS_IMAGE"
+  | "NATS_IMAGE"
+  | "POSTGRES_IMAGE"
+  | "REDIS_UID"
+  | "NATS_UID"
+  | "POSTGRES_UID"
+  | "OTLP_ENDPOINT"
 >;
 
 const WITHIN = "180s";
 
 /** Values of the chart. */
-export function valuesOf(image: string, images: Images): object {
+export function valuesOf(image: string, told: Told): object {
   const at = image.lastIndexOf(":");
   return {
     image: { repository: image.slice(0, at), tag: image.slice(at + 1) },
+    tiers: { otlpEndpoint: told.OTLP_ENDPOINT ?? "" },
     stores: {
-      redis: { image: images.REDIS_IMAGE, uid: images.REDIS_UID },
-      nats: { image: images.NATS_IMAGE, uid: images.NATS_UID },
-      postgres: { image: images.POSTGRES_IMAGE, uid: images.POSTGRES_UID },
+      redis: { image: told.REDIS_IMAGE, uid: told.REDIS_UID },
+      nats: { image: told.NATS_IMAGE, uid: told.NATS_UID },
+      postgres: { image: told.POSTGRES_IMAGE, uid: told.POSTGRES_UID },
     },
   };
 }
@@ -40,7 +47,7 @@ export function valuesOf(image: string, images: Images): object {
 export async function installOperator(
   { context, kubectl }: KindCluster,
   image: string,
-  images: Images,
+  told: Told,
 ): Promise<"helm" | "kubectl"> {
   const by = hasProgram("helm") ? "helm" : "kubectl";
   if (by === "helm") {
@@ -51,12 +58,12 @@ export async function installOperator(
         ...["--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--values", "-"],
         ...["--wait", "--timeout", WITHIN],
       ],
-      { input: stringify(valuesOf(image, images)) },
+      { input: stringify(valuesOf(image, told)) },
     );
   } else {
     const manifest = readFileSync(join(ROOT, "manifests/install.yaml"), "utf8");
     await kubectl(["apply", "--server-side", "--force-conflicts", "-f", "-"], {
-      input: withImages(manifest, image, images),
+      input: toldTo(manifest, image, told),
     });
   }
   const deployment = `deployment/${RELEASE}`;
@@ -75,9 +82,10 @@ interface Manifest {
   };
 }
 
-/** The manifest with these images in place of the published ones. Pure. */
-export function withImages(manifest: string, image: string, images: Images): string {
-  const told: Readonly<Record<string, unknown>> = { ...images, IMAGE: image };
+/** The manifest with these images in place of the published ones, and the collector. Pure. */
+export function toldTo(manifest: string, image: string, told: Told): string {
+  const { OTLP_ENDPOINT, ...images } = told;
+  const values: Readonly<Record<string, unknown>> = { ...images, IMAGE: image };
   return parseAllDocuments(manifest)
     .map((document) => {
       const object = document.toJS() as Manifest;
@@ -85,7 +93,10 @@ export function withImages(manifest: string, image: string, images: Images): str
         for (const container of object.spec.template.spec.containers) {
           container.image = image;
           for (const entry of container.env) {
-            if (entry.name in told) entry.value = String(told[entry.name]);
+            if (entry.name in values) entry.value = String(values[entry.name]);
+          }
+          if (OTLP_ENDPOINT !== undefined) {
+            container.env.push({ name: "OTLP_ENDPOINT", value: OTLP_ENDPOINT });
           }
         }
       }

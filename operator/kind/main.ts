@@ -5,6 +5,7 @@ import { KindEnv } from "./config.ts";
 import { type BuiltImage, buildImage, sizeOf } from "./image.ts";
 import { installOperator } from "./install.ts";
 import { deleteCluster, ensureCluster, loadImages, localImages } from "./kind-cluster.ts";
+import { installPrometheus } from "./prometheus.ts";
 import { hasProgram } from "./run-program.ts";
 import { applyAuction, waitUntilReady } from "./sample-auction.ts";
 import { summaryOn } from "./summary.ts";
@@ -52,15 +53,24 @@ async function up(env: KindEnv): Promise<void> {
   const cluster = await step(`Cluster ${env.KIND_CLUSTER}`, () =>
     ensureCluster(env.KIND_CLUSTER, env.NODE_IMAGE),
   );
-  const stores = await localImages([env.REDIS_IMAGE, env.NATS_IMAGE, env.POSTGRES_IMAGE]);
-  await step(`Loading ${[env.IMAGE, ...stores].join(", ")}`, () =>
-    loadImages(cluster.name, [built.name, ...stores]),
+  const others = [env.REDIS_IMAGE, env.NATS_IMAGE, env.POSTGRES_IMAGE];
+  if (env.OBSERVE) others.push(env.PROMETHEUS_IMAGE);
+  const local = await localImages(others);
+  await step(`Loading ${[env.IMAGE, ...local].join(", ")}`, () =>
+    loadImages(cluster.name, [built.name, ...local]),
   );
   await step("Installing the operator", () => installOperator(cluster, built.name, env));
+  if (env.OBSERVE) {
+    await step("Installing Prometheus", () =>
+      installPrometheus(cluster, { prometheus: env.PROMETHEUS_IMAGE, gavel: built.name }),
+    );
+  }
   await applyAuction(cluster, env.FILE, env.NAMESPACE);
   say(`Auction ${name}, from ${env.FILE}:`);
   const ready = await waitUntilReady(cluster, name, env.NAMESPACE, say);
-  say(await summaryOn(cluster, auction, env.NAMESPACE, ready.status?.phase ?? "Pending"));
+  say(
+    await summaryOn(cluster, auction, env.NAMESPACE, ready.status?.phase ?? "Pending", env.OBSERVE),
+  );
 }
 
 async function down(env: KindEnv): Promise<void> {

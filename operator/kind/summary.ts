@@ -3,6 +3,7 @@ import { signToken } from "../../services/access/tokens.ts";
 import { printMajor } from "../../services/lot/money.ts";
 import type { AuctionResource } from "../auction-resource.ts";
 import type { KindCluster } from "./kind-cluster.ts";
+import { PROMETHEUS_NAMESPACE, PROMETHEUS_PORT } from "./prometheus.ts";
 
 const TOKEN_LIFETIME_SECONDS = 24 * 3600;
 
@@ -34,6 +35,7 @@ export async function summaryOn(
   auction: AuctionResource,
   namespace: string,
   phase: string,
+  observed: boolean,
 ): Promise<string> {
   const { name } = auction.metadata;
   const { spec } = auction;
@@ -43,6 +45,13 @@ export async function summaryOn(
     spec.access.jwksUrl === undefined
       ? await tokenOn(cluster, auction, namespace, "alice")
       : "<a token of your identity provider>";
+  const prometheus = observed
+    ? `
+Prometheus, then http://localhost:${PROMETHEUS_PORT}/alerts:
+
+  kubectl --context ${cluster.context} -n ${PROMETHEUS_NAMESPACE} port-forward service/prometheus ${PROMETHEUS_PORT}
+`
+    : "";
   const archive =
     spec.backing.postgres.mode === "Managed"
       ? `
@@ -73,7 +82,7 @@ Place a bid of ${printMajor(lot.startMinor, spec.minorUnitDigits)} ${spec.curren
 Watch it:
 
   ${at} get auc -w
-${archive}
+${archive}${prometheus}
 End it (the drain proves the archive first):   ${at} delete auction ${name}
 Delete the cluster:                            make kind-down${cluster.name === "gavel" ? "" : ` KIND_CLUSTER=${cluster.name}`}`;
 }

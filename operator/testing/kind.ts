@@ -23,13 +23,15 @@ if (!isNamed) {
 export const onKind = describe.skipIf(!isNamed);
 
 /** Builds the image of this tree, loads it, and installs the operator. */
-export async function operatorOnKind(): Promise<{ cluster: KindCluster; image: string }> {
+export async function operatorOnKind(
+  env = kindEnv,
+): Promise<{ cluster: KindCluster; image: string }> {
   const cluster = await ensureCluster(kindEnv.KIND_CLUSTER, kindEnv.NODE_IMAGE);
   const { name } = await buildImage(kindEnv.IMAGE, kindEnv.BASE);
-  const { REDIS_IMAGE, NATS_IMAGE, POSTGRES_IMAGE } = kindEnv;
+  const { REDIS_IMAGE, NATS_IMAGE, POSTGRES_IMAGE } = env;
   const stores = await localImages([REDIS_IMAGE, NATS_IMAGE, POSTGRES_IMAGE]);
   await loadImages(cluster.name, [name, ...stores]);
-  await installOperator(cluster, name, kindEnv);
+  await installOperator(cluster, name, env);
   return { cluster, image: name };
 }
 

@@ -26,29 +26,30 @@ export const COLLECTOR_TIMEOUT_MS = BUILD_TIMEOUT_MS + 60_000;
 /**
  * Starts one that passes spans on as JSON; stopped after the file.
  * @param to base URL of the receiver
+ * @param host address of this machine to listen on
  * @returns base URL for OTEL_EXPORTER_OTLP_ENDPOINT; null where it cannot be built
  */
-export async function startCollector(to: string): Promise<string | null> {
+export async function startCollector(to: string, host = "127.0.0.1"): Promise<string | null> {
   const binary = await collectorBinary();
   if (binary === null) return null;
   const dir = mkdtempSync(join(tmpdir(), "gavel-otelcol-"));
   const port = await freePort();
   const config = join(dir, "config.json");
-  writeFileSync(config, JSON.stringify(configOf(port, to)));
+  writeFileSync(config, JSON.stringify(configOf(`${host}:${port}`, to)));
   const child = spawn(binary, ["--config", config], { stdio: "ignore" });
   process.once("exit", () => child.kill("SIGKILL"));
   afterFile(() => {
     child.kill("SIGKILL");
     rmSync(dir, { recursive: true, force: true });
   });
-  const url = `http://127.0.0.1:${port}`;
+  const url = `http://${host}:${port}`;
   await until("the collector listens", () => fetch(url), 20_000);
   return url;
 }
 
-function configOf(port: number, to: string): object {
+function configOf(endpoint: string, to: string): object {
   return {
-    receivers: { otlp: { protocols: { http: { endpoint: `127.0.0.1:${port}` } } } },
+    receivers: { otlp: { protocols: { http: { endpoint } } } },
     exporters: { otlphttp: { endpoint: to, encoding: "json", compression: "none" } },
     service: {
       telemetry: { metrics: { level: "none" }, logs: { level: "error" } },

@@ -3,13 +3,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startPrometheus, type Target } from "../../operator/local/prometheus.ts";
+import { queryNow, type Sample } from "../../dashboards/ask-prometheus.ts";
 import { freePort } from "../../operator/local/server-process.ts";
 import { afterFile } from "./after-file.ts";
-
-export interface Sample {
-  readonly metric: Readonly<Record<string, string>>;
-  readonly value: number;
-}
 
 export interface TestPrometheus {
   readonly url: string;
@@ -30,16 +26,6 @@ export async function startTestPrometheus(targets: readonly Target[]): Promise<T
   });
   return {
     url: server.url,
-    async query(expression) {
-      const body = new URLSearchParams({ query: expression });
-      const answer = await fetch(`${server.url}/api/v1/query`, { method: "POST", body });
-      const { status, error, data } = (await answer.json()) as {
-        status: string;
-        error?: string;
-        data: { resultType: string; result: { metric: {}; value: [number, string] }[] };
-      };
-      if (status !== "success") throw new Error(`${expression}: ${error}`);
-      return data.result.map(({ metric, value }) => ({ metric, value: Number(value[1]) }));
-    },
+    query: (expression) => queryNow(server.url, expression),
   };
 }

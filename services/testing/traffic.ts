@@ -24,7 +24,7 @@ export interface Traffic {
 
 /** Goes on until stopped. @param names of bidders, and with them their tokens */
 export function startTraffic(
-  auction: RunningAuction,
+  auction: Pick<RunningAuction, "gatewayUrl" | "streamUrl" | "token">,
   lotIds: readonly string[],
   names: readonly string[],
 ): Traffic {

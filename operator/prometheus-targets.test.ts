@@ -1,0 +1,47 @@
+import { expect, test } from "vitest";
+import { type Pod, targetsOf } from "./prometheus-targets.ts";
+
+function pod(labels: Record<string, string>): Pod {
+  const ports = [
+    { name: "http", containerPort: 8080 },
+    { name: "internal", containerPort: 9080 },
+  ];
+  return {
+    metadata: { name: "a-pod", namespace: "fairs", labels },
+    spec: { containers: [{ ports }] },
+    status: { phase: "Running", podIP: "10.0.0.1" },
+  };
+}
+
+const TIER = { "gavel.dev/component": "gateway", "gavel.dev/name": "spring" };
+const WHERE = { namespace: "fairs", pod: "a-pod" };
+
+test("tiers, operator and Chaos Mesh are scraped at their ports, each with what it does not tell itself", () => {
+  expect(targetsOf([pod(TIER)])).toEqual([
+    {
+      targets: ["10.0.0.1:9080"],
+      labels: { ...WHERE, job: "gavel-tiers", auction: "spring" },
+    },
+  ]);
+  expect(targetsOf([pod({ "app.kubernetes.io/name": "gavel-operator" })])).toEqual([
+    { targets: ["10.0.0.1:9080"], labels: { ...WHERE, job: "gavel-operator" } },
+  ]);
+  const chaosMesh = {
+    "app.kubernetes.io/part-of": "chaos-mesh",
+    "app.kubernetes.io/component": "controller-manager",
+  };
+  expect(targetsOf([pod(chaosMesh)])).toEqual([
+    { targets: ["10.0.0.1:10080"], labels: { job: "chaos-mesh" } },
+  ]);
+});
+
+test("stores, other people's pods and those that do not run are not", () => {
+  const ended = pod(TIER);
+  const all = [
+    pod({ ...TIER, "gavel.dev/component": "redis" }),
+    pod({}),
+    { ...ended, status: { ...ended.status, phase: "Succeeded" } },
+    { ...ended, status: { phase: "Running" } },
+  ];
+  expect(targetsOf(all)).toEqual([]);
+});
