@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Second } from "../load/in-cluster/plan.ts";
 import { randomOf, shuffled } from "../load/random.ts";
 import type { State } from "../services/archival/state.ts";
+import { killBystander, startBystander } from "./bystander.ts";
 import { type Finding, judge, type Observed, outcomeOf } from "./hypothesis.ts";
 import { inject } from "./inject.ts";
 import { judgeBids } from "./judge-bids.ts";
@@ -75,6 +76,7 @@ export async function experiment(
     say(`${scenario.name}: applying the auction`);
     const auction = await startAuction(target, settings, (line) => say(`  ${line}`));
     await podsAreReady(target, []);
+    if (scenario.spec.bystander) await startBystander(target, settings.loadImage);
     const load = await startLoad(target, auction, settings);
     const marks: { fromMs: number; toMs: number }[] = [];
     const rounds: Round[] = [];
@@ -186,7 +188,9 @@ async function runRound(
   const windowMs = spec.windowSeconds * 1_000;
   await podsAreReady(target, []);
   const calmFromMs = Date.now();
-  await passTime(windowMs * (spec.calmWindows ?? 1));
+  if (spec.bystander) await killBystander(target, n);
+  const calmMs = windowMs * (spec.calmWindows ?? 1);
+  await passTime(Math.max(0, calmFromMs + calmMs - Date.now()));
   const calm = windowsFrom(load, calmFromMs, Date.now(), windowMs);
   const unrelayedEvents = await unrelayed(target);
   const durationSeconds = settings.durationSeconds ?? spec.durationSeconds;

@@ -102,7 +102,7 @@ describe("each point breaks by itself", () => {
   test("p99 that rose, and noise that hides whether it did", () => {
     const slow = { ...ROUND, faulty: [{ ...WINDOW, p99Ms: 60 }] };
     expect(outcome({}, { rounds: [slow, slow, slow] })).toBe("broken");
-    const noisy = [12, 50, 70].map((p99Ms) => ({ ...ROUND, calm: [{ ...WINDOW, p99Ms }] }));
+    const noisy = [112, 150, 170].map((p99Ms) => ({ ...ROUND, calm: [{ ...WINDOW, p99Ms }] }));
     expect(outcome({}, { rounds: noisy })).toBe("not judged");
     expect(outcome({ steadyP99: false }, { rounds: noisy })).toBe("held");
   });

@@ -111,7 +111,10 @@ export async function inject(
   let endedMs = atMs;
   if (spec.durationSeconds > 0) {
     await passTime(Math.max(0, atMs + settings.durationSeconds * 1_000 - Date.now()));
-    for (const object of applied) await provenRecovered(target, object);
+    for (const object of applied) {
+      if (object.kind === "Schedule") seen.push(await endSchedule(target, object));
+      else await provenRecovered(target, object);
+    }
     endedMs = Date.now();
   }
   for (const [component, { pod, log }] of hits) {
@@ -227,6 +230,17 @@ async function provenInjected(
     for (const pod of ids.map(hit)) if (pod) pods.push(pod);
   }
   return { told, pods };
+}
+
+/** It would go on for ever. @returns what it did until now */
+async function endSchedule(target: Target, object: ChaosObject): Promise<string> {
+  const { name } = object.metadata;
+  const experiments = await experimentsOf(target, object);
+  const injected = experiments.filter(({ status }) =>
+    status?.experiment?.containerRecords?.some(({ injectedCount }) => injectedCount >= 1),
+  );
+  await target.kubectl(["delete", "schedule.chaos-mesh.org", name, "-n", NAMESPACE]);
+  return `${name}: ${injected.length} experiments injected by its end`;
 }
 
 async function provenRecovered(target: Target, object: ChaosObject): Promise<void> {

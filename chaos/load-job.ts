@@ -80,7 +80,7 @@ function objectsOf(plan: Plan, image: string): object[] {
                   allowPrivilegeEscalation: false,
                   capabilities: { drop: ["ALL"] },
                 },
-                resources: { requests: { cpu: "100m", memory: "256Mi" } },
+                resources: { requests: { cpu: "150m", memory: "256Mi" } },
                 volumeMounts: [
                   { name: "plan", mountPath: "/plan", readOnly: true },
                   { name: "histories", mountPath: FOLDER },

@@ -89,14 +89,19 @@ export function percentile(values: readonly number[], p: number): number {
 const P99_RATIO = 1.2;
 const P99_MS = 10;
 const WINDOWS_MIN = 3;
+/** As at the knee. */
+const CALM_MAX_MS = 100;
+const SHARE = 0.75;
 
 export const p99Limit = (calmMs: number): number => Math.max(calmMs * P99_RATIO, calmMs + P99_MS);
 
 export type Judged = "held" | "broken" | "not judged";
 
 /**
- * Whether p99 with the fault is that of the calm windows between. Where these differ so much among
- * themselves that they would not pass for each other, or there are fewer than three, nothing can be said.
+ * Whether p99 with the fault is that of the calm windows between: held where its median is within what is
+ * allowed, broken where it is not and, of all pairs of a calm and a faulty window, `SHARE` and more say so.
+ * In between, chance may have said it. Calm windows in which the cluster did not bear the load judge nothing,
+ * nor do fewer than three.
  */
 export function judgeP99(
   calmMs: readonly number[],
@@ -110,10 +115,17 @@ export function judgeP99(
       why: `only ${calm!.length} calm and ${faulty!.length} other windows have bids`,
     };
   }
-  const [usual, least, seen] = [median(calm!), Math.min(...calm!), median(faulty!)];
+  const [usual, seen] = [median(calm!), median(faulty!)];
   const told = `p99 ${ms(seen)} (median of ${faulty!.length}) against ${ms(usual)} in calm, at most ${ms(p99Limit(usual))}`;
-  if (usual > p99Limit(least)) {
-    return { judged: "not judged", why: `${told}; but the calm windows differ: from ${ms(least)}` };
+  if (usual > CALM_MAX_MS) {
+    return { judged: "not judged", why: `${told}; but calm is no calm above ${CALM_MAX_MS} ms` };
   }
-  return { judged: seen <= p99Limit(usual) ? "held" : "broken", why: told };
+  if (seen <= p99Limit(usual)) return { judged: "held", why: told };
+  const pairs = calm!.flatMap((one) => faulty!.map((other) => other > p99Limit(one)));
+  const over = pairs.filter(Boolean).length;
+  const share = `${over} of ${pairs.length} pairs of windows say so`;
+  return {
+    judged: over >= SHARE * pairs.length ? "broken" : "not judged",
+    why: `${told}; ${share}`,
+  };
 }

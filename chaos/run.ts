@@ -1,4 +1,5 @@
 /** `make chaos SCENARIO=…`, `make chaos-all`: experiments on a cluster, judged bid by bid. See README.md. */
+import { constants, setPriority } from "node:os";
 import { parseArgs } from "node:util";
 import { readKnee } from "./knee.ts";
 import { measureKnee } from "./measure-knee.ts";
@@ -208,6 +209,8 @@ function stopOnSignals(target: Target): void {
   }
 }
 
+// On a cluster of this very machine, what watches must not take the processor from what is watched.
+setPriority(constants.priority.PRIORITY_LOW);
 try {
   process.exitCode = await run();
 } catch (error) {

@@ -69,6 +69,8 @@ export const ScenarioDocument = Type.Object(
         windowSeconds: Type.Integer({ minimum: 5, maximum: 120 }),
         /** How many of them before each fault, where rounds are too long to be many; without it, one. */
         calmWindows: Type.Optional(Type.Integer({ minimum: 1, maximum: 10 })),
+        /** Whether a pod that is not the auction's is killed in each calm window: see bystander.ts. */
+        bystander: Type.Optional(Type.Boolean()),
         /** How long what is injected lasts; 0 for a kill. DURATION stands in for it. */
         durationSeconds: Seconds,
         steps: Type.Array(Step),

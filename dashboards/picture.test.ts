@@ -30,6 +30,13 @@ test("where nothing is known there is a gap, and a lone point is a dot", () => {
   expect(linesIn(svg).map((line) => line!.split(" ").length)).toEqual([2, 2]);
 });
 
+test("the highest value is written with its prefix", () => {
+  const of = (value: number) => /text-anchor="end"[^>]*>([^<]*)</.exec(picture([[0, value]]))![1];
+  expect([0.0435, 7, 1_234, 268_435_456, 5e10].map(of)).toEqual([
+    ...["0.0435", "7", "1.23 k", "268 M", "50 G"],
+  ]);
+});
+
 test("a picture of nothing is one, too", () => {
   expect(linesIn(picture([]))).toEqual([]);
   expect(picture([[5, 0]])).not.toContain("NaN");

@@ -107,7 +107,9 @@ const colorOf = (n: number): string => COLORS[n % COLORS.length]!;
 const fixed = (value: number): string => value.toFixed(1);
 const escaped = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-const written = (value: number): string =>
-  value >= 1_000
-    ? `${Number((value / 1_000).toPrecision(3))} k`
-    : `${Number(value.toPrecision(3))}`;
+/** With three digits, and a prefix from a thousand on. */
+function written(value: number): string {
+  const power = Math.max(0, Math.min(3, Math.floor(Math.log10(value || 1) / 3)));
+  const digits = Number((value / 1_000 ** power).toPrecision(3));
+  return [`${digits}`, `${digits} k`, `${digits} M`, `${digits} G`][power]!;
+}

@@ -22,9 +22,10 @@ const HANDSHAKE_MS = 1_000;
 const QUIET_MS = 1_500;
 /** and without an answer by then it gives the socket up. */
 const SILENT_MS = 3_500;
-/** At first, and doubled each time it is in vain. */
+/** As PROTOCOL.md asks: so long at most before the first tries, then doubled each time it is in vain. */
 const COME_BACK_MS = 1_000;
 const COME_BACK_MAX_MS = 30_000;
+const FIRST_TRIES = 3;
 /** At the end: so long without a frame means that all is told. */
 const SETTLED_MS = 4_000;
 const SETTLE_MAX_MS = 60_000;
@@ -110,8 +111,8 @@ class Viewer {
       this.#brokenMs = sinceMs;
       tally.broken++;
     }
-    const most = Math.min(COME_BACK_MS * 2 ** this.#tries, COME_BACK_MAX_MS);
-    this.#tries++;
+    const doubled = Math.max(0, ++this.#tries - FIRST_TRIES);
+    const most = Math.min(COME_BACK_MS * 2 ** doubled, COME_BACK_MAX_MS);
     setTimeout(() => !over && this.connect(), this.#random() * most);
   }
 

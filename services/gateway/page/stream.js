@@ -8,8 +8,10 @@ const PING_EVERY_MS = 15_000;
 const SILENCE_MAX_MS = 40_000;
 /** A try that reached a pod which is gone is not answered at all. */
 const CONNECT_MAX_MS = 5_000;
-const BACKOFF_MIN_MS = 500;
-const BACKOFF_MAX_MS = 20_000;
+const BACKOFF_MIN_MS = 1_000;
+/** Tries before the waits get longer. */
+const FIRST_TRIES = 3;
+const BACKOFF_MAX_MS = 30_000;
 /** A lot that a process cannot show yet is asked for again after so long, and up to twice that. */
 const ASK_AGAIN_MS = 2_000;
 /** Closes that mean that we, not the line, are at fault: coming back at once would not help. */
@@ -70,7 +72,8 @@ export function openStream(url, lotIds, seenOf, onMessage, onState) {
       if (socket !== mine) return;
       if (OUR_FAULT.includes(code)) return onState("ended");
       onState("waiting");
-      const mostMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** attempts++);
+      const doubled = Math.max(0, ++attempts - FIRST_TRIES);
+      const mostMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** doubled);
       clearTimeout(timer);
       timer = setTimeout(connect, Math.random() * mostMs);
     };

@@ -1,0 +1,84 @@
+/**
+ * A pod that has nothing to do with the auction, killed in the calm windows as the auction's own are in the
+ * others. Any pod's death and start take processor and disk from everything on its node: on a small cluster that
+ * alone is seen in the p99 of bids, and it is not what a scenario asks about.
+ */
+import { stringify } from "yaml";
+import { NAMESPACE } from "./scenario.ts";
+import { killProcesses } from "./surroundings.ts";
+import type { Target } from "./target.ts";
+import { waitFor } from "./wait-for.ts";
+
+const NAME = "chaos-bystander";
+const LABELS = { "app.kubernetes.io/name": NAME };
+const WITHIN_MS = 60_000;
+
+interface Bystander {
+  readonly metadata: { readonly uid: string; readonly deletionTimestamp?: string };
+  readonly spec: { readonly nodeName?: string };
+  readonly status: { readonly conditions?: readonly { type: string; status: string }[] };
+}
+
+export async function startBystander(target: Target, image: string): Promise<void> {
+  const deployment = {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: NAME, namespace: NAMESPACE },
+    spec: {
+      replicas: 1,
+      selector: { matchLabels: LABELS },
+      template: {
+        metadata: { labels: LABELS },
+        spec: {
+          terminationGracePeriodSeconds: 1,
+          automountServiceAccountToken: false,
+          containers: [
+            {
+              name: NAME,
+              image,
+              command: ["node", "-e", "setInterval(() => {}, 1000)"],
+              resources: { requests: { cpu: "10m", memory: "64Mi" } },
+            },
+          ],
+        },
+      },
+    },
+  };
+  await target.kubectl(["apply", "-f", "-"], stringify(deployment));
+  await readyBystander(target, "");
+}
+
+/** SIGKILL, and its pod removed by Chaos Mesh, as in the scenarios. @param n of the round */
+export async function killBystander(target: Target, n: number): Promise<void> {
+  const { metadata, spec } = await readyBystander(target, "");
+  await killProcesses(target, { uid: metadata.uid, node: spec.nodeName! });
+  await target.create(`/apis/chaos-mesh.org/v1alpha1/namespaces/${NAMESPACE}/podchaos`, {
+    apiVersion: "chaos-mesh.org/v1alpha1",
+    kind: "PodChaos",
+    metadata: { name: `bystander-${n}`, namespace: NAMESPACE },
+    spec: {
+      action: "pod-kill",
+      mode: "one",
+      selector: { namespaces: [NAMESPACE], labelSelectors: LABELS },
+    },
+  });
+  await readyBystander(target, metadata.uid);
+}
+
+const readyBystander = (target: Target, killedUid: string): Promise<Bystander> =>
+  waitFor(
+    "the bystander is ready",
+    async () => {
+      const selector = encodeURIComponent(`app.kubernetes.io/name=${NAME}`);
+      const { items } = await target.json<{ items: Bystander[] }>(
+        `/api/v1/namespaces/${NAMESPACE}/pods?labelSelector=${selector}`,
+      );
+      return items.find(
+        ({ metadata, status }) =>
+          metadata.deletionTimestamp === undefined &&
+          metadata.uid !== killedUid &&
+          status.conditions?.some(({ type, status }) => type === "Ready" && status === "True"),
+      );
+    },
+    WITHIN_MS,
+  );
