@@ -185,8 +185,8 @@ async function experimentsOf(target: Target, object: ChaosObject): Promise<PodCh
   const { items } = await target.json<{ items: PodChaosStatus[] }>(
     collectionOf({ kind: "PodChaos" }),
   );
-  const label = object.kind === "Workflow" ? "workflow" : "managed-by";
-  return items.filter(({ metadata }) => metadata.labels?.[`chaos-mesh.org/${label}`] === name);
+  const label = object.kind === "Workflow" ? "chaos-mesh.org/workflow" : "managed-by";
+  return items.filter(({ metadata }) => metadata.labels?.[label] === name);
 }
 
 /** How many experiments a Workflow comes to. */
