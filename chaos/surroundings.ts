@@ -135,6 +135,8 @@ export async function startAuction(
   if (images.replicas !== undefined) {
     for (const tier of ["gateway", "broadcast"]) {
       auction.spec.tiers[tier]!["replicas"] = images.replicas;
+      // As many as are asked for must fit on a small node.
+      auction.spec.tiers[tier]!["resources"] = { requests: { cpu: "10m", memory: "64Mi" } };
     }
   }
   await target.kubectl(["apply", "-f", "-"], stringify(namespace));
