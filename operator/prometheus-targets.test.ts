@@ -30,9 +30,11 @@ test("tiers, operator and Chaos Mesh are scraped at their ports, each with what 
     "app.kubernetes.io/part-of": "chaos-mesh",
     "app.kubernetes.io/component": "controller-manager",
   };
-  expect(targetsOf([pod(chaosMesh)])).toEqual([
-    { targets: ["10.0.0.1:10080"], labels: { job: "chaos-mesh" } },
-  ]);
+  for (const labels of [chaosMesh, { app: "chaos-controller-manager" }]) {
+    expect(targetsOf([pod(labels)])).toEqual([
+      { targets: ["10.0.0.1:10080"], labels: { job: "chaos-mesh" } },
+    ]);
+  }
 });
 
 test("stores, other people's pods and those that do not run are not", () => {

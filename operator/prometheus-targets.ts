@@ -51,9 +51,11 @@ export function targetsOf(pods: readonly Pod[]): TargetGroup[] {
       return at(internal, { ...where, job: "gavel-operator" });
     }
     // The namespace that Chaos Mesh tells is that of the experiment.
+    // By its chart's labels, or its plain name.
     const isChaosMesh =
-      labels["app.kubernetes.io/part-of"] === "chaos-mesh" &&
-      labels["app.kubernetes.io/component"] === "controller-manager";
+      labels["app"] === "chaos-controller-manager" ||
+      (labels["app.kubernetes.io/part-of"] === "chaos-mesh" &&
+        labels["app.kubernetes.io/component"] === "controller-manager");
     return isChaosMesh ? at(10_080, { job: "chaos-mesh" }) : [];
   });
 }
