@@ -4,6 +4,7 @@
  * alone is seen in the p99 of bids, and it is not what a scenario asks about.
  */
 import { stringify } from "yaml";
+import { collectionOf } from "./inject.ts";
 import { NAMESPACE } from "./scenario.ts";
 import { killProcesses } from "./surroundings.ts";
 import type { Target } from "./target.ts";
@@ -52,7 +53,7 @@ export async function startBystander(target: Target, image: string): Promise<voi
 export async function killBystander(target: Target, n: number): Promise<void> {
   const { metadata, spec } = await readyBystander(target, "");
   await killProcesses(target, { uid: metadata.uid, node: spec.nodeName! });
-  await target.create(`/apis/chaos-mesh.org/v1alpha1/namespaces/${NAMESPACE}/podchaos`, {
+  await target.create(collectionOf({ kind: "PodChaos" }), {
     apiVersion: "chaos-mesh.org/v1alpha1",
     kind: "PodChaos",
     metadata: { name: `bystander-${n}`, namespace: NAMESPACE },

@@ -170,8 +170,8 @@ function withDuration(object: ChaosObject, seconds: number): ChaosObject {
   return { ...object, spec: { ...object.spec, duration: `${seconds}s` } };
 }
 
-/** Kinds of chaos are their own plurals. */
-function collectionOf({ kind }: Pick<ChaosObject, "kind">): string {
+/** Where objects of a kind are. Kinds of chaos are their own plurals. */
+export function collectionOf({ kind }: Pick<ChaosObject, "kind">): string {
   const plural = kind.endsWith("Chaos") ? kind.toLowerCase() : `${kind.toLowerCase()}s`;
   return `/apis/chaos-mesh.org/v1alpha1/namespaces/${NAMESPACE}/${plural}`;
 }

@@ -16,6 +16,17 @@ export const DASHBOARDS: Readonly<Record<string, Dashboard>> = {
   chaos: chaos.build(),
 };
 
+/** A panel with queries. */
+export interface Graph {
+  readonly title: string;
+  readonly targets: readonly { readonly expr: string; readonly legendFormat?: string }[];
+}
+
+/** The panels of a dashboard, without its headings. */
+export function graphsOf({ panels }: Dashboard): Graph[] {
+  return ((panels ?? []) as unknown as Graph[]).filter(({ targets }) => targets !== undefined);
+}
+
 export function dashboardText(name: string): string {
   return `${JSON.stringify(DASHBOARDS[name], null, 2)}\n`;
 }

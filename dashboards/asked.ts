@@ -1,5 +1,6 @@
 /** What all dashboards ask of a Prometheus, for tests that look whether it has an answer. */
-import { DASHBOARDS } from "./all.ts";
+import { DASHBOARDS, graphsOf } from "./all.ts";
+import { filledIn } from "./queries.ts";
 
 export interface Asked {
   readonly where: string;
@@ -8,24 +9,17 @@ export interface Asked {
 
 /** @param auction what is chosen above the dashboard; ".*" is "All" */
 export function asked(auction: string): Asked[] {
-  return Object.entries(DASHBOARDS).flatMap(([name, { panels, annotations }]) => {
-    const graphs = (panels ?? []) as unknown as {
-      title: string;
-      targets?: readonly { expr: string; legendFormat?: string }[];
-    }[];
-    const lines = graphs.flatMap(({ title, targets = [] }) =>
+  return Object.entries(DASHBOARDS).flatMap(([name, dashboard]) => {
+    const lines = graphsOf(dashboard).flatMap(({ title, targets }) =>
       targets.map(({ expr, legendFormat }) => ({ where: `${title}: ${legendFormat}`, expr })),
     );
     // A mark has a value only while it is to be drawn; what it compares has one always.
-    const marks = (annotations?.list ?? []).map(({ name: mark, expr = "" }) => {
+    const marks = (dashboard.annotations?.list ?? []).map(({ name: mark, expr = "" }) => {
       return { where: `mark ${mark}`, expr: expr.replace(/ (>|==) \d+$/, "") };
     });
     return [...lines, ...marks].map(({ where, expr }) => ({
       where: `${name}: ${where}`,
-      expression: expr
-        .replaceAll("$__rate_interval", "15s")
-        .replaceAll("$namespace", ".*")
-        .replaceAll("$auction", auction),
+      expression: filledIn(expr, { interval: "15s", namespace: ".*", auction }),
     }));
   });
 }

@@ -1,6 +1,7 @@
 /** A dashboard of all.ts as a picture, from what a Prometheus knows. */
 import { queryRange, type Series } from "./ask-prometheus.ts";
-import { DASHBOARDS } from "./all.ts";
+import { DASHBOARDS, type Graph, graphsOf } from "./all.ts";
+import { filledIn } from "./queries.ts";
 import { type Line, type Panel, pictureOf, type Picture } from "./picture.ts";
 
 /** Points across; a rate looks back over four. */
@@ -19,19 +20,12 @@ export interface DrawOptions {
   readonly marks: Picture["marks"];
 }
 
-interface Graph {
-  readonly title: string;
-  readonly targets?: readonly { readonly expr: string; readonly legendFormat?: string }[];
-}
-
 /** @throws Error where Prometheus does not answer, or refuses an expression */
 export async function drawDashboard(name: string, options: DrawOptions): Promise<string> {
   const { fromSeconds, toSeconds, marks } = options;
   const dashboard = DASHBOARDS[name]!;
-  const graphs = (dashboard.panels ?? []) as unknown as Graph[];
   const panels: Panel[] = [];
-  for (const { title, targets } of graphs) {
-    if (targets === undefined) continue; // a row's heading
+  for (const { title, targets } of graphsOf(dashboard)) {
     const lines = await Promise.all(targets.map((target) => linesOf(target, options)));
     panels.push({ title, lines: lines.flat() });
   }
@@ -48,14 +42,11 @@ export async function drawDashboard(name: string, options: DrawOptions): Promise
 }
 
 async function linesOf(
-  { expr, legendFormat = "" }: NonNullable<Graph["targets"]>[number],
+  { expr, legendFormat = "" }: Graph["targets"][number],
   { url, fromSeconds, toSeconds, auction, namespace }: DrawOptions,
 ): Promise<Line[]> {
   const step = Math.max(STEP_MIN_SECONDS, Math.ceil((toSeconds - fromSeconds) / POINTS));
-  const query = expr
-    .replaceAll("$__rate_interval", `${4 * step}s`)
-    .replaceAll("$namespace", namespace)
-    .replaceAll("$auction", auction);
+  const query = filledIn(expr, { interval: `${4 * step}s`, namespace, auction });
   const series = await queryRange(url, query, fromSeconds, toSeconds, step);
   return series.map(({ metric, points }) => ({
     name: legendFormat.replaceAll(/\{\{(\w+)\}\}/g, (_, label: string) => metric[label] ?? ""),

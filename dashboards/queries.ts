@@ -3,6 +3,17 @@
 /** Of what is chosen above a dashboard. Where there is one machine and no such label, "All" fits it. */
 export const CHOSEN = `namespace=~"$namespace",auction=~"$auction"`;
 
+/** An expression with what Grafana fills in. @param interval Prometheus's, e.g. "20s". @param auction regular expression, as is namespace */
+export function filledIn(
+  expression: string,
+  { interval, namespace, auction }: Readonly<Record<"interval" | "namespace" | "auction", string>>,
+): string {
+  return expression
+    .replaceAll("$__rate_interval", interval)
+    .replaceAll("$namespace", namespace)
+    .replaceAll("$auction", auction);
+}
+
 /** The route of a bid, as the gateway's metrics name it. */
 export const BID = `method="POST",route="/v1/lots/:lotId/bids"`;
 

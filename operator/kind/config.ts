@@ -2,15 +2,13 @@
 import Type from "typebox";
 import { OperatorEnv } from "../config.ts";
 
-const {
-  REDIS_IMAGE,
-  NATS_IMAGE,
-  POSTGRES_IMAGE,
-  REDIS_UID,
-  NATS_UID,
-  POSTGRES_UID,
-  OTLP_ENDPOINT,
-} = OperatorEnv.properties;
+/** What the operator is told, too. */
+export const Told = Type.Pick(OperatorEnv, [
+  ...(["REDIS_IMAGE", "NATS_IMAGE", "POSTGRES_IMAGE"] as const),
+  ...(["REDIS_UID", "NATS_UID", "POSTGRES_UID", "OTLP_ENDPOINT"] as const),
+]);
+
+export type Told = Type.Static<typeof Told>;
 
 export const KindEnv = Type.Object({
   KIND_CLUSTER: Type.String({
@@ -35,13 +33,7 @@ export const KindEnv = Type.Object({
       minLength: 1,
     }),
   ),
-  REDIS_IMAGE,
-  NATS_IMAGE,
-  POSTGRES_IMAGE,
-  REDIS_UID,
-  NATS_UID,
-  POSTGRES_UID,
-  OTLP_ENDPOINT,
+  ...Told.properties,
   OBSERVE: Type.Boolean({
     description: "`make kind-up`: Prometheus in the cluster, too, with the alerts of dashboards/.",
     default: false,

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseAllDocuments, stringify } from "yaml";
-import type { KindEnv } from "./config.ts";
+import type { Told } from "./config.ts";
 import { ROOT } from "./image.ts";
 import type { KindCluster } from "./kind-cluster.ts";
 import { hasProgram, runProgram } from "./run-program.ts";
@@ -10,17 +10,6 @@ import { hasProgram, runProgram } from "./run-program.ts";
 export const RELEASE = "gavel-operator";
 export const OPERATOR_NAMESPACE = "gavel-system";
 export const CHART = join(ROOT, "charts/gavel-operator");
-
-export type Told = Pick<
-  KindEnv,
-  | "REDIS_IMAGE"
-  | "NATS_IMAGE"
-  | "POSTGRES_IMAGE"
-  | "REDIS_UID"
-  | "NATS_UID"
-  | "POSTGRES_UID"
-  | "OTLP_ENDPOINT"
->;
 
 const WITHIN = "180s";
 
