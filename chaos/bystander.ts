@@ -4,7 +4,7 @@
  * alone is seen in the p99 of bids, and it is not what a scenario asks about.
  */
 import { stringify } from "yaml";
-import { collectionOf } from "./inject.ts";
+import { collectionOf } from "./proof.ts";
 import { NAMESPACE } from "./scenario.ts";
 import { killProcesses } from "./surroundings.ts";
 import type { Target } from "./target.ts";

@@ -13,7 +13,7 @@ import { until } from "../services/testing/until.ts";
 import { experiment, type Settings } from "./experiment.ts";
 import { writeReport } from "./report.ts";
 import { NAMESPACE, readScenario, scenarioNames } from "./scenario.ts";
-import { removeAll } from "./surroundings.ts";
+import { createNamespace, needNoNamespace, removeAll } from "./surroundings.ts";
 import { Target } from "./target.ts";
 
 const MINUTE_MS = 60_000;
@@ -49,7 +49,7 @@ onKind("chaos on a real cluster", () => {
       await target.open();
       afterFile(() => target.close());
       await removeAll(target, () => {});
-      await target.kubectl(["create", "namespace", NAMESPACE]);
+      await createNamespace(target);
       for (const name of scenarioNames()) {
         const yaml = readScenario(name)
           .objects.map((object) => stringify(object))
@@ -63,8 +63,23 @@ onKind("chaos on a real cluster", () => {
       await expect(
         target.kubectl(["apply", "--dry-run=server", "--validate=strict", "-f", "-"], misspelt),
       ).rejects.toThrow(/actoin/);
+      await expect(needNoNamespace(target)).rejects.toThrow(/an experiment runs there/);
+      await removeAll(target, () => {});
     },
     6 * MINUTE_MS,
+  );
+
+  test(
+    "a namespace of that name that is somebody else's is left as it is",
+    async () => {
+      await target.kubectl(["create", "namespace", NAMESPACE]);
+      for (const what of [needNoNamespace(target), removeAll(target, () => {})]) {
+        await expect(what).rejects.toThrow(/is not ours/);
+      }
+      expect(await target.kubectl(["get", "namespace", NAMESPACE, "-o", "name"])).toBeTruthy();
+      await target.kubectl(["delete", "namespace", NAMESPACE]);
+    },
+    2 * MINUTE_MS,
   );
 
   test(

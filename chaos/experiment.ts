@@ -2,25 +2,29 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Second } from "../load/in-cluster/plan.ts";
+import { BIDDERS_AT_FIRST, type Second } from "../load/in-cluster/plan.ts";
 import { randomOf, shuffled } from "../load/random.ts";
-import type { State } from "../services/archival/state.ts";
 import { killBystander, startBystander } from "./bystander.ts";
 import { type Finding, judge, type Observed, outcomeOf } from "./hypothesis.ts";
 import { inject } from "./inject.ts";
 import { judgeBids } from "./judge-bids.ts";
 import { LoadJob, planOf } from "./load-job.ts";
-import { bidsBackMs, type Judged, type Round, type Window, windowOf } from "./measure.ts";
-import { AUCTION, type Scenario, type Step } from "./scenario.ts";
+import { bidsBackMs, failedIn, type Judged, type Round, type Window, windowOf } from "./measure.ts";
+import {
+  allIsArchived,
+  allIsQuiet,
+  elapsedMs,
+  epochNow,
+  podsAreReady,
+  restartedOf,
+  unrelayedEvents,
+} from "./recovery.ts";
+import { componentOf, type Scenario, type Step } from "./scenario.ts";
 import { type AuctionUnderTest, removeAll, removeChaos, startAuction } from "./surroundings.ts";
-import { metricOf, type Target } from "./target.ts";
-import { passTime, Stopped, waitAgain, waitFor } from "./wait-for.ts";
+import type { Target } from "./target.ts";
+import { passTime, waitAgain } from "./wait-for.ts";
 
 const WARM_UP_MS = 8_000;
-const SETTLE_MS = 4_000;
-const RECOVERED_WITHIN_MS = 330_000;
-const ARCHIVED_WITHIN_MS = 90_000;
-const BIDDERS_AT_FIRST = 60;
 
 export interface Settings {
   readonly loadImage: string;
@@ -44,7 +48,10 @@ export interface Report {
   readonly findings: readonly Finding[];
   readonly startedAt: string;
   readonly cluster: string;
+  readonly cores: number;
   readonly settings: Pick<Settings, "bidsPerSecond" | "viewers" | "seed" | "durationSeconds">;
+  /** p99 before anything was killed, where a bystander is killed in the calm windows. */
+  readonly undisturbedP99Ms: number | null;
   readonly rounds: readonly Round[];
   readonly counts: Observed["verified"]["counts"];
   readonly verdicts: Observed["verified"]["verdicts"];
@@ -72,12 +79,22 @@ export async function experiment(
   const { say } = settings;
   const folder = mkdtempSync(join(tmpdir(), "gavel-chaos-"));
   const startedAt = new Date().toISOString();
+  let isThere = true;
+  const remove = async (): Promise<string | null> => {
+    isThere = false;
+    say("  removing what was made");
+    return removeAll(target, (line) => say(`  ${line}`)).then(
+      () => null,
+      (error: Error) => error.message,
+    );
+  };
   try {
     say(`${scenario.name}: applying the auction`);
     const auction = await startAuction(target, settings, (line) => say(`  ${line}`));
-    await podsAreReady(target, []);
+    await podsAreReady(target, auction.resource, []);
     if (scenario.spec.bystander) await startBystander(target, settings.loadImage);
     const load = await startLoad(target, auction, settings);
+    const undisturbed = scenario.spec.bystander ? await calmWindow(scenario, load) : null;
     const marks: { fromMs: number; toMs: number }[] = [];
     const rounds: Round[] = [];
     const random = randomOf(settings.seed);
@@ -86,18 +103,26 @@ export async function experiment(
       say(
         `  round ${n}${steps ? `: ${steps.flatMap((s) => ("apply" in s ? s.apply : [])).join(", ")}` : ""}`,
       );
-      rounds.push(await runRound(target, scenario, settings, { load, marks, random, n, steps }));
+      rounds.push(await runRound(target, scenario, settings, { auction, load, marks, n, steps }));
     }
     say("  no more bids; waiting for the last answers and the archive");
-    await load.finish();
-    await elapsedMs(archived(target, await lastId(target)), say);
+    const isFinished = await load.finish().then(
+      () => true,
+      (error: Error) => (say(`    ${error.message}`), false),
+    );
+    await elapsedMs(allIsArchived(target), say);
     const histories = await load.fetch(folder);
     say("  judging every bid");
     const verified = await judgeBids(target, auction.uid, histories, folder);
     const { seconds } = load;
+    const sinceFirst = load.between(marks[0]?.fromMs ?? 0, Infinity);
     const observed: Observed = {
       ...{ rounds, biddersAtOnce: BIDDERS_AT_FIRST, viewers: settings.viewers, verified },
-      watchingAtEnd: seconds.findLast(({ watching }) => watching > 0)?.watching ?? 0,
+      isFinished,
+      failed: failedIn(sinceFirst),
+      viewersBroken: sinceFirst.reduce((sum, { broken }) => sum + broken, 0),
+      drain: settings.keep ? null : ((await remove()) ?? "proven"),
+      watchingAtEnd: seconds.at(-1)?.watching ?? 0,
       notRecovered: seconds.reduce((sum, second) => sum + second.notRecovered, 0),
       dropped: seconds.reduce((sum, second) => sum + second.dropped, 0),
       odd: seconds.flatMap(({ odd }) => odd),
@@ -108,6 +133,8 @@ export async function experiment(
     return {
       ...{ scenario: scenario.name, hypothesis: scenario.hypothesis, startedAt },
       ...{ outcome: outcomeOf(findings), findings, rounds, cluster: target.context },
+      cores: await target.cores(),
+      undisturbedP99Ms: undisturbed && undisturbed.p99Ms,
       settings: pick(settings),
       counts: verified.counts,
       verdicts: verified.verdicts.slice(0, 20),
@@ -117,10 +144,7 @@ export async function experiment(
     };
   } finally {
     waitAgain();
-    if (!settings.keep) {
-      say("  removing what was made");
-      await removeAll(target, say);
-    }
+    if (!settings.keep && isThere) await remove();
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -161,10 +185,8 @@ async function* turns(
       spec.steps.filter((s) => "apply" in s && s.apply === name),
     );
     const beganMs = Date.now();
-    const components = kills.map((step) =>
-      "apply" in step ? step.apply.replace(/-killed$/, "") : "",
-    );
-    yield [{ kill: components as never }, ...kills];
+    const components = some.map(({ spec: { selector } }) => componentOf(selector)!);
+    yield [{ kill: components }, ...kills];
     // A round begins with a calm window; what is missing to the share is waited for.
     const tookMs = Date.now() - beganMs;
     await passTime((tookMs * calmShare) / (1 - calmShare));
@@ -176,52 +198,59 @@ async function runRound(
   scenario: Scenario,
   settings: Settings,
   of: {
+    readonly auction: AuctionUnderTest;
     readonly load: LoadJob;
     readonly marks: { fromMs: number; toMs: number }[];
-    readonly random: () => number;
     readonly n: number;
     readonly steps: readonly Step[] | null;
   },
 ): Promise<Round> {
-  const { load, n } = of;
+  const { auction, load, n } = of;
   const { spec } = scenario;
   const windowMs = spec.windowSeconds * 1_000;
-  await podsAreReady(target, []);
+  await podsAreReady(target, auction.resource, []);
   const calmFromMs = Date.now();
   if (spec.bystander) await killBystander(target, n);
   const calmMs = windowMs * (spec.calmWindows ?? 1);
   await passTime(Math.max(0, calmFromMs + calmMs - Date.now()));
   const calm = windowsFrom(load, calmFromMs, Date.now(), windowMs);
-  const unrelayedEvents = await unrelayed(target);
+  const before = { epoch: await epochNow(target), unrelayed: await unrelayedEvents(target) };
   const durationSeconds = settings.durationSeconds ?? spec.durationSeconds;
-  const random = of.random;
   const injected = await inject(target, scenario, {
-    ...{ durationSeconds, random, n },
+    ...{ durationSeconds, n },
     ...(of.steps === null ? {} : { steps: of.steps }),
   });
   const { atMs, endedMs } = injected;
-  await elapsedMs(podsAreReady(target, injected.gone), settings.say);
+  await elapsedMs(podsAreReady(target, auction.resource, injected.gone), settings.say);
   const podsBackMs = Math.max(0, Date.now() - endedMs);
   of.marks.push({ fromMs: atMs, toMs: Date.now() });
-  const archiveMs = await elapsedMs(archived(target, await lastId(target)), settings.say);
-  await passTime(Math.max(SETTLE_MS, atMs + windowMs + 1_500 - Date.now()));
+  const archiveMs = await elapsedMs(allIsArchived(target), settings.say);
+  const seen = [...injected.seen, ...(await injected.provenAfterwards())];
+  await elapsedMs(allIsQuiet(load, settings.viewers), settings.say);
+  await passTime(Math.max(0, atMs + windowMs + 1_500 - Date.now()));
+  const checks = await injected.checks();
   await removeChaos(target);
   const since = load.between(atMs, Date.now());
   const round: Round = {
     calm,
     faulty: windowsFrom(load, atMs, Math.max(endedMs, atMs + windowMs), windowMs),
-    failed: {
-      refused: since.reduce((sum, { refused }) => sum + refused, 0),
-      unknown: since.reduce((sum, { unknown }) => sum + unknown, 0),
-    },
+    failed: failedIn(since),
     bidsBackMs: Math.round(bidsBackMs(since, endedMs, load.aheadMs)),
-    ...{ podsBackMs, archiveMs, unrelayedEvents, seen: injected.seen },
+    ...{ podsBackMs, archiveMs, checks, seen, unrelayedEvents: before.unrelayed },
+    epochs: [before.epoch, await epochNow(target)],
+    restarted: await restartedOf(target, injected.untouched),
     viewersBroken: since.reduce((sum, { broken }) => sum + broken, 0),
     viewersBackMs: since.flatMap(({ back }) => back),
   };
-  for (const line of injected.seen) settings.say(`    ${line}`);
+  for (const line of seen) settings.say(`    ${line}`);
   settings.say(`    ${summaryOf(round)}`);
   return round;
+}
+
+async function calmWindow({ spec }: Scenario, load: LoadJob): Promise<Window> {
+  const fromMs = Date.now();
+  await passTime(spec.windowSeconds * 1_000);
+  return windowOf(load.between(fromMs, Date.now()));
 }
 
 function windowsFrom(load: LoadJob, fromMs: number, toMs: number, windowMs: number): Window[] {
@@ -240,65 +269,6 @@ function summaryOf({ calm, faulty, failed, bidsBackMs, podsBackMs, archiveMs, ..
     `pods after ${podsBackMs} ms, archive ${archiveMs} ms later`,
     `${round.viewersBackMs.length} of ${round.viewersBroken} viewers back`,
   ].join("; ");
-}
-
-/** How long a wait took; one that was in vain is a finding, and the rest is judged all the same. */
-async function elapsedMs(wait: Promise<void>, say: (line: string) => void): Promise<number> {
-  const fromMs = Date.now();
-  try {
-    await wait;
-  } catch (error) {
-    if (error instanceof Stopped) throw error;
-    say(`    ${(error as Error).message}`);
-  }
-  return Date.now() - fromMs;
-}
-
-/** What the sample auction runs, and one operator at least. */
-const PODS = { redis: 1, nats: 1, postgres: 1, gateway: 2, broadcast: 2, archival: 1 } as const;
-
-/** As many of each part as there should be, all ready, and none of those that were killed. */
-async function podsAreReady(target: Target, gone: readonly { uid: string }[]): Promise<void> {
-  await waitFor(
-    "every pod is ready",
-    async () => {
-      const pods = await target.pods();
-      const left = pods.some(({ uid }) => gone.some((one) => one.uid === uid));
-      const of = (component: string) => pods.filter((pod) => pod.component === component);
-      const complete = Object.entries(PODS).every(([name, count]) => of(name).length === count);
-      return !left && complete && of("operator").length > 0 && pods.every(({ ready }) => ready);
-    },
-    RECOVERED_WITHIN_MS,
-  );
-}
-
-const stateOf = async (target: Target): Promise<State> =>
-  JSON.parse(
-    await target.service(`${AUCTION}-archival-internal`, 9082, "/internal/v1/state"),
-  ) as State;
-
-async function lastId(target: Target): Promise<string> {
-  return waitFor("the store is asked", async () => (await stateOf(target)).lastId, 60_000);
-}
-
-async function unrelayed(target: Target): Promise<number> {
-  const text = await target.service(`${AUCTION}-archival-internal`, 9082, "/metrics");
-  return metricOf(text, "gavel_archival_unrelayed_events");
-}
-
-/** Outbox ids are `<ms>-<n>`. */
-function isAtLeast(id: string, least: string): boolean {
-  const [ms, n] = id.split("-").map(Number) as [number, number];
-  const [leastMs, leastN] = least.split("-").map(Number) as [number, number];
-  return ms > leastMs || (ms === leastMs && n >= leastN);
-}
-
-async function archived(target: Target, id: string): Promise<void> {
-  await waitFor(
-    `the archive has ${id}`,
-    async () => isAtLeast((await stateOf(target)).archivedId ?? "0-0", id),
-    ARCHIVED_WITHIN_MS,
-  );
 }
 
 function pointOf(second: Second, atSeconds: number): Point {

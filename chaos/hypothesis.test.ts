@@ -22,7 +22,8 @@ const WINDOW: Window = {
 };
 
 const ROUND: Round = {
-  ...{ calm: [WINDOW], faulty: [WINDOW], failed: { refused: 0, unknown: 0 } },
+  ...{ calm: [WINDOW], faulty: [WINDOW], failed: { refused: 0, unknown: 0, overHttp: 0 } },
+  ...{ epochs: [1, 1], restarted: [], checks: [] },
   ...{ bidsBackMs: 0, podsBackMs: 9_000, archiveMs: 1_000, unrelayedEvents: 2, seen: [] },
   ...{ viewersBroken: 0, viewersBackMs: [] },
 };
@@ -39,12 +40,26 @@ const VERIFIED: Verified = {
 
 const GOOD: Observed = {
   ...{ rounds: [ROUND, ROUND, ROUND], biddersAtOnce: 60, viewers: 500, watchingAtEnd: 500 },
-  ...{ notRecovered: 0, dropped: 0, odd: [], verified: VERIFIED },
+  ...{ isFinished: true, failed: { refused: 0, unknown: 0, overHttp: 0 }, viewersBroken: 0 },
+  ...{ notRecovered: 0, dropped: 0, odd: [], verified: VERIFIED, drain: "proven" },
 };
 
 const outcome = (expected: Partial<Expect>, observed: Partial<Observed>) =>
   outcomeOf(judge({ ...CALM, ...expected }, { ...GOOD, ...observed }));
-const rounds = (change: Partial<Round>) => ({ rounds: [ROUND, { ...ROUND, ...change }, ROUND] });
+const rounds = (change: Partial<Round>): Partial<Observed> =>
+  summed([ROUND, { ...ROUND, ...change }, ROUND]);
+/** Where nothing failed between the rounds. */
+const summed = (all: readonly Round[]): Partial<Observed> => ({
+  rounds: all,
+  failed: {
+    refused: all.reduce((sum, { failed }) => sum + failed.refused, 0),
+    unknown: all.reduce((sum, { failed }) => sum + failed.unknown, 0),
+    overHttp: all.reduce((sum, { failed }) => sum + failed.overHttp, 0),
+  },
+  viewersBroken: all.reduce((sum, { viewersBroken }) => sum + viewersBroken, 0),
+});
+const failing = (refused: number, unknown: number, overHttp = 0) =>
+  rounds({ failed: { refused, unknown, overHttp } });
 const counted = (change: Partial<Verified["counts"]>, verdicts: string[] = []): Verified => ({
   counts: { ...VERIFIED.counts, ...change },
   verdicts: verdicts.map((verdict) => ({ verdict, lotId: "lot-01", detail: "so it is" })),
@@ -56,32 +71,57 @@ test("a run in which all was well holds", () => {
 
 describe("a cluster that cannot bear the load", () => {
   const overloaded = { ...ROUND, calm: [{ ...WINDOW, refused: 3 }] };
-  const failed = { ...overloaded, failed: { refused: 90, unknown: 5 }, podsBackMs: 90_000 };
+  const failed = {
+    ...overloaded,
+    failed: { refused: 90, unknown: 5, overHttp: 90 },
+    podsBackMs: 90_000,
+  };
 
   test("is not judged by what fails, whatever that is", () => {
-    expect(outcome({}, { rounds: [failed, ROUND, ROUND] })).toBe("not judged");
+    expect(outcome({}, { ...summed([failed, ROUND, ROUND]) })).toBe("not judged");
     const quiet = { ...ROUND, calm: [{ ...WINDOW, viewersBroken: 1 }] };
-    expect(outcome({}, { rounds: [quiet, ROUND, ROUND] })).toBe("not judged");
+    expect(outcome({}, { ...summed([quiet, ROUND, ROUND]) })).toBe("not judged");
   });
 
   test("is judged by what was lost, and by what fails only after the first fault", () => {
     const verified = counted({ lost: 1 }, ["lost"]);
-    expect(outcome({}, { rounds: [failed, ROUND, ROUND], verified })).toBe("broken");
-    expect(outcome({}, { rounds: [ROUND, failed, ROUND] })).toBe("broken");
+    expect(outcome({}, { ...summed([failed, ROUND, ROUND]), verified })).toBe("broken");
+    expect(outcome({}, { ...summed([ROUND, failed, ROUND]) })).toBe("broken");
   });
 });
 
 describe("each point breaks by itself", () => {
   test("one failed attempt where none may fail", () => {
-    expect(outcome({}, rounds({ failed: { refused: 1, unknown: 0 } }))).toBe("broken");
-    expect(outcome({}, rounds({ failed: { refused: 0, unknown: 1 } }))).toBe("broken");
+    expect(outcome({}, failing(1, 0))).toBe("broken");
+    expect(outcome({}, failing(0, 1))).toBe("broken");
   });
 
   test("more of unknown fate than can have been in flight", () => {
-    const some = rounds({ failed: { refused: 9, unknown: 40 } });
-    expect(outcome({ failedBids: "in-flight" }, some)).toBe("held");
-    const many = rounds({ failed: { refused: 0, unknown: 61 } });
-    expect(outcome({ failedBids: "in-flight" }, many)).toBe("broken");
+    expect(outcome({ failedBids: "in-flight" }, failing(9, 40, 49))).toBe("held");
+    expect(outcome({ failedBids: "in-flight" }, failing(0, 61))).toBe("broken");
+  });
+
+  test("a bid over HTTP where only sockets may notice", () => {
+    const sockets = { failedBids: "in-flight-sockets" } as const;
+    expect(outcome(sockets, failing(9, 40))).toBe("held");
+    expect(outcome(sockets, failing(9, 40, 1))).toBe("broken");
+  });
+
+  test("what fails between the rounds, when all should be well", () => {
+    const between = { failed: { refused: 1, unknown: 0, overHttp: 0 } };
+    expect(outcome({}, between)).toBe("broken");
+    const until = { failedBids: "until-recovered" } as const;
+    expect(outcome(until, { ...failing(9, 4), ...between })).toBe("broken");
+    expect(outcome({}, { viewersBroken: 1 })).toBe("broken");
+  });
+
+  test("a pod that was left alone and restarts, a check of Chaos Mesh, a drain that proves nothing", () => {
+    expect(outcome({}, rounds({ restarted: ["chaos-auction-redis-0"] }))).toBe("broken");
+    const check = { name: "settled", why: "FailureThresholdExceed" };
+    expect(outcome({}, rounds({ checks: [{ ...check, passed: true }] }))).toBe("held");
+    expect(outcome({}, rounds({ checks: [{ ...check, passed: false }] }))).toBe("broken");
+    expect(outcome({}, { drain: "held: Verify" })).toBe("broken");
+    expect(outcome({}, { drain: null })).toBe("held");
   });
 
   test("bids, pods or the archive that come back too late", () => {
@@ -96,12 +136,13 @@ describe("each point breaks by itself", () => {
     const verified = counted({ unknown: { resolved: 1, unresolved: 1 } });
     expect(outcome({}, { verified })).toBe("broken");
     expect(outcome({}, { dropped: 1 })).toBe("broken");
+    expect(outcome({}, { isFinished: false })).toBe("broken");
     expect(outcome({}, { odd: ["a bid was answered internal"] })).toBe("broken");
   });
 
   test("p99 that rose, and noise that hides whether it did", () => {
     const slow = { ...ROUND, faulty: [{ ...WINDOW, p99Ms: 60 }] };
-    expect(outcome({}, { rounds: [slow, slow, slow] })).toBe("broken");
+    expect(outcome({}, { ...summed([slow, slow, slow]) })).toBe("broken");
     const noisy = [112, 150, 170].map((p99Ms) => ({ ...ROUND, calm: [{ ...WINDOW, p99Ms }] }));
     expect(outcome({}, { rounds: noisy })).toBe("not judged");
     expect(outcome({ steadyP99: false }, { rounds: noisy })).toBe("held");
@@ -115,12 +156,16 @@ describe("each point breaks by itself", () => {
       ...Array.from({ length: 250 - count }, () => 900),
       ...Array.from({ length: count }, () => slow),
     ];
-    const broke = (ms: number[]) => rounds({ viewersBroken: 250, viewersBackMs: ms });
+    const hit = (ms: number[]): Round => ({ ...ROUND, viewersBroken: 250, viewersBackMs: ms });
+    const broke = (ms: number[]) => summed([hit(ms), hit(ms), hit(ms)]);
     expect(outcome(back, broke(times(4_000, 5)))).toBe("held");
     expect(outcome(back, broke(times(4_000, 20)))).toBe("broken");
     expect(outcome(back, broke(times(6_000, 5)))).toBe("broken");
     expect(outcome(back, broke(times(900, 5).slice(1)))).toBe("broken");
-    expect(outcome(back, {})).toBe("broken"); // Nobody's socket ended: nothing was tried.
+    // In a round in which nobody's socket ended, nothing was tried.
+    expect(outcome(back, summed([hit([900]), ROUND]))).toBe("broken");
+    expect(outcome({ ...back, viewers: "at-end" }, broke(times(9_000, 20)))).toBe("held");
+    expect(outcome({ ...back, viewers: "at-end" }, { watchingAtEnd: 499 })).toBe("broken");
     expect(outcome(back, { ...broke(times(900, 5)), notRecovered: 1 })).toBe("broken");
   });
 
@@ -132,11 +177,16 @@ describe("each point breaks by itself", () => {
 
   test("a wiped store may lose what the metric showed, and no more", () => {
     const wiped = { failedBids: "until-recovered", steadyP99: false, lost: "window" } as const;
-    const lost = (n: number, ...more: string[]) => ({
-      verified: counted({ lost: n }, ["lost", ...more]),
+    const rose = rounds({ epochs: [1, 2] });
+    const of = (verdicts: Verified["counts"]["verdicts"]) => ({
+      ...summed([{ ...ROUND, epochs: [1, 2], unrelayedEvents: 6 }]),
+      verified: counted({ lost: verdicts.lost ?? 0, verdicts }, Object.keys(verdicts)),
     });
-    expect(outcome(wiped, lost(6, "viewer_phantom"))).toBe("held");
-    expect(outcome(wiped, lost(7))).toBe("broken");
-    expect(outcome(wiped, lost(1, "below_minimum"))).toBe("broken");
+    expect(outcome(wiped, of({ lost: 6, viewer_phantom: 6 * 560 }))).toBe("held");
+    expect(outcome(wiped, of({ lost: 7 }))).toBe("broken");
+    expect(outcome(wiped, of({ altered: 7 }))).toBe("broken");
+    expect(outcome(wiped, of({ viewer_phantom: 6 * 560 + 1 }))).toBe("broken");
+    expect(outcome(wiped, of({ lost: 1, below_minimum: 1 }))).toBe("broken");
+    expect(outcome(wiped, { ...of({}), ...rose })).toBe("broken"); // In one round of three it rose.
   });
 });

@@ -1,6 +1,14 @@
 /** Whether a scenario's hypothesis held, point by point. Pure. */
 import type { Counts } from "../services/lot/audit/audit.ts";
-import { judgeP99, type Judged, percentile, type Round, type Window } from "./measure.ts";
+import type { VerdictName } from "../services/lot/audit/verdicts.ts";
+import {
+  type Failed,
+  judgeP99,
+  type Judged,
+  percentile,
+  type Round,
+  type Window,
+} from "./measure.ts";
 import type { Expect } from "./scenario.ts";
 
 export interface Finding {
@@ -18,7 +26,14 @@ export interface Verified {
 
 export interface Observed {
   readonly rounds: readonly Round[];
-  /** Bidders who could be in flight on one process at once. */
+  /** Whether every bid had its answer in the end, and every viewer the last event. */
+  readonly isFinished: boolean;
+  /** From the first fault to the end, between the rounds, too. */
+  readonly failed: Failed;
+  readonly viewersBroken: number;
+  /** What became of the operator's drain: `proven`, or why not; null where the auction stays. */
+  readonly drain: string | null;
+  /** Bidders who could be in flight on one process at once, each with one bid. */
   readonly biddersAtOnce: number;
   readonly viewers: number;
   readonly watchingAtEnd: number;
@@ -33,8 +48,12 @@ const CALM = "before the first fault nothing fails";
 const VIEWERS_P95_MS = 3_000;
 const VIEWERS_P99_MS = 5_000;
 /** What a lost tail makes of what was acknowledged and shown before it. */
-const OF_A_LOST_TAIL = ["lost", "moved", "altered", "answers_differ", "no_such_event"];
-const AND_ITS_SIGHT = ["viewer_phantom", "viewer_altered", "wrong_read", "stale"];
+const OF_A_LOST_TAIL: readonly VerdictName[] = [
+  ...(["lost", "moved", "altered", "answers_differ", "no_such_event"] as const),
+];
+const AND_ITS_SIGHT: readonly VerdictName[] = [
+  ...(["viewer_phantom", "viewer_altered", "wrong_read", "stale"] as const),
+];
 
 export function judge(expect: Expect, observed: Observed): Finding[] {
   return [
@@ -42,6 +61,7 @@ export function judge(expect: Expect, observed: Observed): Finding[] {
     ...judgeBids(expect, observed),
     ...(expect.steadyP99 ? [steadyP99(observed)] : []),
     ...judgeRecovery(expect, observed),
+    ...judgeSurroundings(observed),
     ...judgeViewers(expect, observed),
     ...judgeRecord(expect, observed),
   ];
@@ -52,6 +72,7 @@ const ALWAYS: readonly string[] = [
   "every bid of unknown fate is resolved by its key",
   "the checker finds every bid and frame right",
   "no more is lost than the metric showed",
+  "the operator's drain proves the archive",
 ];
 
 /** held only where all is; broken where anything is, and not judged where there was no calm to break. */
@@ -90,16 +111,27 @@ function calmBefore({ rounds }: Observed): Finding {
 const most = (values: readonly number[]) => Math.max(0, ...values);
 
 function judgeBids({ failedBids, bidsWithinSeconds }: Expect, observed: Observed): Finding[] {
-  const { rounds, biddersAtOnce, dropped, odd, verified } = observed;
-  const unknown = most(rounds.map(({ failed }) => failed.unknown));
-  const refused = most(rounds.map(({ failed }) => failed.refused));
+  const { rounds, failed, biddersAtOnce, isFinished, dropped, odd, verified } = observed;
+  const unknown = most(rounds.map((round) => round.failed.unknown));
+  const refused = most(rounds.map((round) => round.failed.refused));
   const told = `at most ${unknown} of unknown fate and ${refused} refused in a round, each tried again`;
+  const all = failed.unknown + failed.refused;
   const findings: Finding[] = [];
   if (failedBids === "none") {
-    findings.push(finding("no bid fails", unknown + refused === 0, told));
-  } else if (failedBids === "in-flight") {
-    const why = `${told}; ${biddersAtOnce} bidders`;
+    const why = `${failed.unknown} of unknown fate and ${failed.refused} refused, from the first fault to the end`;
+    findings.push(finding("no bid fails", all === 0, why));
+  } else {
+    const inRounds = rounds.reduce((sum, one) => sum + one.failed.unknown + one.failed.refused, 0);
+    const why = `${inRounds} attempts failed from a fault until all was well, ${all - inRounds} at other times`;
+    findings.push(finding("no bid fails once all is well", all === inRounds, why));
+  }
+  if (failedBids === "in-flight" || failedBids === "in-flight-sockets") {
+    const why = `${told}; ${biddersAtOnce} bidders, a bid each`;
     findings.push(finding("only what was in flight fails", unknown <= biddersAtOnce, why));
+  }
+  if (failedBids === "in-flight-sockets") {
+    const why = `${failed.overHttp} attempts over HTTP failed`;
+    findings.push(finding("no bid over HTTP fails", failed.overHttp === 0, why));
   }
   if (bidsWithinSeconds !== undefined) {
     const seconds = most(rounds.map((round) => round.bidsBackMs)) / 1_000;
@@ -110,8 +142,8 @@ function judgeBids({ failedBids, bidsWithinSeconds }: Expect, observed: Observed
   findings.push(
     finding(
       "every bid of unknown fate is resolved by its key",
-      unresolved === 0,
-      `${resolved} were, ${unresolved} were not`,
+      unresolved === 0 && isFinished,
+      `${resolved} were, ${unresolved} were not${isFinished ? "" : "; some had no answer in the end"}`,
     ),
     finding(
       "every bid that was due was placed, and answered as documented",
@@ -150,23 +182,48 @@ function judgeRecovery(
   ];
 }
 
+/** What was left alone stays as it is; what else looks at the auction finds it well. */
+function judgeSurroundings({ rounds, drain }: Observed): Finding[] {
+  const restarted = rounds.flatMap((round) => round.restarted);
+  const checks = rounds.flatMap((round) => round.checks);
+  const said = checks.map(({ name, why }) => `${name}: ${why}`).join("; ");
+  return [
+    finding(
+      "no other pod restarts",
+      restarted.length === 0,
+      restarted.length === 0 ? "none did" : restarted.join(", "),
+    ),
+    ...(checks.length === 0
+      ? []
+      : [
+          finding(
+            "Chaos Mesh's own check passes",
+            checks.every((one) => one.passed),
+            said,
+          ),
+        ]),
+    ...(drain === null
+      ? []
+      : [finding("the operator's drain proves the archive", drain === "proven", drain)]),
+  ];
+}
+
 function judgeViewers({ viewers, lost }: Expect, observed: Observed): Finding[] {
-  const { rounds, watchingAtEnd, notRecovered } = observed;
-  if (viewers === "any") return [];
-  const broken = rounds.reduce((sum, { viewersBroken }) => sum + viewersBroken, 0);
+  const { rounds, viewersBroken: broken, watchingAtEnd, notRecovered } = observed;
   const all = finding(
     "every viewer watches at the end",
     watchingAtEnd === observed.viewers,
     `${watchingAtEnd} of ${observed.viewers}`,
   );
+  if (viewers === "at-end") return [all];
   if (viewers === "undisturbed") {
     return [all, finding("no viewer loses its socket", broken === 0, `${broken} did`)];
   }
   const back = rounds.flatMap(({ viewersBackMs }) => viewersBackMs);
   const [p95, p99] = [percentile(back, 0.95), percentile(back, 0.99)];
   const told = `${back.length} of ${broken} came back, p95 ${p95} ms, p99 ${p99} ms`;
-  const holds =
-    broken > 0 && back.length >= broken && p95 <= VIEWERS_P95_MS && p99 <= VIEWERS_P99_MS;
+  const tried = rounds.every(({ viewersBroken }) => viewersBroken > 0);
+  const holds = tried && back.length >= broken && p95 <= VIEWERS_P95_MS && p99 <= VIEWERS_P99_MS;
   return [
     all,
     finding("viewers come back, p95 ≤ 3 s and p99 ≤ 5 s", holds, told),
@@ -176,10 +233,12 @@ function judgeViewers({ viewers, lost }: Expect, observed: Observed): Finding[] 
   ];
 }
 
-function judgeRecord({ lost }: Expect, { rounds, verified }: Observed): Finding[] {
+function judgeRecord({ lost }: Expect, { rounds, verified, biddersAtOnce }: Observed): Finding[] {
   const { counts, verdicts } = verified;
+  const of = (names: readonly VerdictName[]) =>
+    most(names.map((name) => counts.verdicts[name] ?? 0));
   const tail = lost === "window" ? [...OF_A_LOST_TAIL, ...AND_ITS_SIGHT] : [];
-  const others = verdicts.filter(({ verdict }) => !tail.includes(verdict));
+  const others = verdicts.filter(({ verdict }) => !tail.some((name) => name === verdict));
   const names = [...new Set(others.map(({ verdict }) => verdict))];
   const summary = `${counts.acknowledged} acknowledged, lost ${counts.lost}, duplicated ${counts.duplicated}, misordered ${counts.misordered}; ${counts.viewersComplete} of ${counts.viewers} viewers complete`;
   const findings = [
@@ -191,8 +250,13 @@ function judgeRecord({ lost }: Expect, { rounds, verified }: Observed): Finding[
   ];
   if (lost === "window") {
     const window = rounds.reduce((sum, { unrelayedEvents }) => sum + unrelayedEvents, 0);
-    const why = `${counts.lost} acknowledged bids lost; the metric had shown ${window} events not relayed`;
-    findings.push(finding("no more is lost than the metric showed", counts.lost <= window, why));
+    const [bids, sights] = [of(OF_A_LOST_TAIL), of(AND_ITS_SIGHT)];
+    const why = `${counts.lost} acknowledged bids lost, ${bids} of any verdict on them and ${sights} of what was seen of them; the metric had shown ${window} events not relayed`;
+    const holds = bids <= window && sights <= window * (counts.viewers + biddersAtOnce);
+    findings.push(finding("no more is lost than the metric showed", holds, why));
+    const epochs = rounds.map((round) => round.epochs.join(" to ")).join(", ");
+    const rose = rounds.every((round) => round.epochs[1] > round.epochs[0]);
+    findings.push(finding("the epoch rises, which tells viewers", rose, epochs));
   }
   return findings;
 }

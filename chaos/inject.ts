@@ -1,22 +1,31 @@
 /** Does a scenario's steps once, and proves that they happened: a fault that was not there proves nothing. */
 import type { ChildProcess } from "node:child_process";
 import {
+  type Check,
+  checksOf,
+  claimOf,
+  collectionOf,
+  endSchedule,
+  INJECTED_WITHIN_MS,
+  provenInjected,
+  provenNew,
+  provenRecovered,
+  provenRestarted,
+} from "./proof.ts";
+import {
   type ChaosObject,
   type Component,
   componentOf,
   NAMESPACE,
   type Scenario,
   type Selector,
+  selectorsOf,
   type Step,
   AUCTION,
 } from "./scenario.ts";
 import { killProcesses } from "./surroundings.ts";
 import type { Pod, Target } from "./target.ts";
 import { passTime, waitFor } from "./wait-for.ts";
-
-const INJECTED_WITHIN_MS = 30_000;
-/** A Workflow's parts come one after the other. */
-const WORKFLOW_WITHIN_MS = 120_000;
 
 /** What a process writes when it ends in good order; after SIGKILL none of it may be there. */
 const CLEAN_SHUTDOWN: Readonly<Record<Component, RegExp>> = {
@@ -38,17 +47,12 @@ export interface Injected {
   readonly seen: readonly string[];
   /** Pods that cannot be the same afterwards. */
   readonly gone: readonly Pod[];
-}
-
-interface PodChaosStatus {
-  readonly metadata: { readonly name: string; readonly labels?: Readonly<Record<string, string>> };
-  readonly spec: { readonly action?: string };
-  readonly status?: {
-    readonly conditions?: readonly { type: string; status: string }[];
-    readonly experiment?: {
-      readonly containerRecords?: readonly { id: string; injectedCount: number }[];
-    };
-  };
+  /** Pods that were there, and nothing was done to: not one of them may have restarted. */
+  readonly untouched: readonly Pod[];
+  /** Proves what shows only when all pods are ready again: volumes that are new, containers that restarted. */
+  provenAfterwards(): Promise<string[]>;
+  /** What Chaos Mesh's own checks said in the end, of a Workflow that has some. */
+  checks(): Promise<Check[]>;
 }
 
 interface Hit {
@@ -56,13 +60,12 @@ interface Hit {
   readonly log: { text: string; readonly child: ChildProcess };
 }
 
-/** @param random picks among several pods of a component */
 export async function inject(
   target: Target,
   { name, spec, objects }: Scenario,
   settings: {
     readonly durationSeconds: number;
-    readonly random: () => number;
+    /** Of the round. */
     readonly n: number;
     readonly steps?: readonly Step[];
   },
@@ -73,17 +76,19 @@ export async function inject(
   const steps = settings.steps ?? spec.steps;
   const killed = steps.flatMap((step) => ("kill" in step ? step.kill : []));
   for (const component of new Set(killed)) {
-    const pods = before.filter((pod) => pod.component === component);
-    const pod = pods[Math.floor(settings.random() * pods.length)];
-    if (pod === undefined) throw new Error(`there is no pod of ${component}`);
+    const pod = await busiest(target, component, before);
     hits.set(component, { pod, log: followLog(target, pod) });
   }
   if (hits.size > 0) await passTime(500); // The logs are followed by then.
+  for (const { pod, log } of hits.values()) {
+    if (log.child.exitCode !== null) throw new Error(`the log of ${pod.name} cannot be followed`);
+  }
+  const volumes: { name: string; uid: string }[] = [];
   let atMs = 0;
   const applied: ChaosObject[] = [];
   for (const step of steps) {
     if ("pauseSeconds" in step) await passTime(step.pauseSeconds * 1_000);
-    else if ("wipe" in step) seen.push(await wipe(target, step.wipe));
+    else if ("wipe" in step) volumes.push(await wipe(target, step.wipe));
     else if ("kill" in step) {
       atMs ||= Date.now();
       const counts = await Promise.all(
@@ -112,8 +117,8 @@ export async function inject(
   if (spec.durationSeconds > 0) {
     await passTime(Math.max(0, atMs + settings.durationSeconds * 1_000 - Date.now()));
     for (const object of applied) {
-      if (object.kind === "Schedule") seen.push(await endSchedule(target, object));
-      else await provenRecovered(target, object);
+      if (object.kind !== "Schedule") await provenRecovered(target, object);
+      else seen.push(await endSchedule(target, object, settings.durationSeconds));
     }
     endedMs = Date.now();
   }
@@ -131,7 +136,48 @@ export async function inject(
     seen.push(`${pod.name} (${pod.uid}) is gone, and its log knows of no shutdown`);
     if (!gone.some(({ uid }) => uid === pod.uid)) gone.push(pod);
   }
-  return { atMs, endedMs, seen, gone };
+  const means = ({ spec: { selector } }: ChaosObject, component: Component) =>
+    selector !== undefined && componentOf(selector) === component;
+  const failed = before.filter(({ component }) =>
+    applied.some((object) => object.spec["action"] === "pod-failure" && means(object, component)),
+  );
+  const isTouched = ({ uid, component }: Pod) => {
+    const hit = hits.get(component);
+    if (hit) return hit.pod.uid === uid;
+    return applied.some(({ spec: all }) =>
+      selectorsOf(all).some((s) => componentOf(s) === component),
+    );
+  };
+  return {
+    ...{ atMs, endedMs, seen, gone },
+    untouched: before.filter((pod) => !isTouched(pod)),
+    provenAfterwards: async () => [
+      ...(await Promise.all(volumes.map((volume) => provenNew(target, volume)))),
+      ...(await provenRestarted(target, failed)),
+    ],
+    checks: () => checksOf(target, applied),
+  };
+}
+
+const LOAD_METRICS: Partial<Record<Component, string>> = {
+  gateway: "gavel_gateway_connections",
+  broadcast: "gavel_broadcast_sockets",
+};
+
+/** The pod of a component that most depends on: one that does nothing could be killed without a trace. */
+async function busiest(target: Target, component: Component, pods: readonly Pod[]): Promise<Pod> {
+  const own = pods.filter((pod) => pod.component === component);
+  const metric = LOAD_METRICS[component];
+  const leader = component === "operator" ? await target.leader() : undefined;
+  const weights = await Promise.all(
+    own.map(async (pod) => {
+      if (metric !== undefined) return target.metric(pod, metric);
+      return Number(pod.name === leader);
+    }),
+  );
+  const pod = own[weights.indexOf(Math.max(...weights))];
+  if (pod === undefined) throw new Error(`there is no pod of ${component}`);
+  return pod;
 }
 
 /** Ends with the container that writes it: what another container of the pod says is not in it. */
@@ -143,10 +189,11 @@ function followLog(target: Target, { name, namespace }: Pod): Hit["log"] {
 }
 
 /** It stays until its pod is gone. */
-async function wipe(target: Target, store: "redis" | "nats"): Promise<string> {
+async function wipe(target: Target, store: "redis" | "nats") {
   const name = `data-${AUCTION}-${store}-0`;
+  const { uid } = (await claimOf(target, name)).metadata;
   await target.kubectl(["delete", "pvc", name, "-n", NAMESPACE, "--wait=false"]);
-  return `the claim ${name} is deleted`;
+  return { name, uid };
 }
 
 /** The same pods for Chaos Mesh as those whose processes were killed. */
@@ -168,90 +215,4 @@ function narrow(object: ChaosObject, hits: ReadonlyMap<Component, Hit>): ChaosOb
 function withDuration(object: ChaosObject, seconds: number): ChaosObject {
   if (object.spec["duration"] === undefined) return object;
   return { ...object, spec: { ...object.spec, duration: `${seconds}s` } };
-}
-
-/** Where objects of a kind are. Kinds of chaos are their own plurals. */
-export function collectionOf({ kind }: Pick<ChaosObject, "kind">): string {
-  const plural = kind.endsWith("Chaos") ? kind.toLowerCase() : `${kind.toLowerCase()}s`;
-  return `/apis/chaos-mesh.org/v1alpha1/namespaces/${NAMESPACE}/${plural}`;
-}
-
-/** The experiments that an object is or makes. */
-async function experimentsOf(target: Target, object: ChaosObject): Promise<PodChaosStatus[]> {
-  const { name } = object.metadata;
-  if (object.kind !== "Workflow" && object.kind !== "Schedule") {
-    return [await target.json<PodChaosStatus>(`${collectionOf(object)}/${name}`)];
-  }
-  const { items } = await target.json<{ items: PodChaosStatus[] }>(
-    collectionOf({ kind: "PodChaos" }),
-  );
-  const label = object.kind === "Workflow" ? "chaos-mesh.org/workflow" : "managed-by";
-  return items.filter(({ metadata }) => metadata.labels?.[label] === name);
-}
-
-/** How many experiments a Workflow comes to. */
-const expectedOf = ({ kind, spec }: ChaosObject): number =>
-  kind === "Workflow"
-    ? (spec["templates"] as { templateType: string }[]).filter(({ templateType }) =>
-        templateType.endsWith("Chaos"),
-      ).length
-    : 1;
-
-async function provenInjected(
-  target: Target,
-  object: ChaosObject,
-  before: readonly Pod[],
-): Promise<{ told: string[]; pods: Pod[] }> {
-  const isOne = object.kind !== "Workflow";
-  const all = new Map<string, PodChaosStatus>();
-  await waitFor(
-    `${object.kind} ${object.metadata.name} is injected`,
-    async () => {
-      for (const experiment of await experimentsOf(target, object)) {
-        const { conditions = [], experiment: state } = experiment.status ?? {};
-        const isIn = conditions.some((c) => c.type === "AllInjected" && c.status === "True");
-        const counted = state?.containerRecords?.some(({ injectedCount }) => injectedCount >= 1);
-        if (isIn && counted) all.set(experiment.metadata.name, experiment);
-      }
-      return all.size >= expectedOf(object);
-    },
-    isOne ? INJECTED_WITHIN_MS : WORKFLOW_WITHIN_MS,
-  );
-  const hit = (id: string) =>
-    before.find(({ namespace, name }) => id.startsWith(`${namespace}/${name}`));
-  const told: string[] = [];
-  const pods: Pod[] = [];
-  for (const { metadata, spec, status } of all.values()) {
-    const ids = (status?.experiment?.containerRecords ?? []).map(({ id }) => id);
-    told.push(
-      `${metadata.name}: AllInjected=True, ${spec.action ?? object.kind} of ${ids.join(", ")}`,
-    );
-    if (spec.action !== "pod-kill") continue;
-    for (const pod of ids.map(hit)) if (pod) pods.push(pod);
-  }
-  return { told, pods };
-}
-
-/** It would go on for ever. @returns what it did until now */
-async function endSchedule(target: Target, object: ChaosObject): Promise<string> {
-  const { name } = object.metadata;
-  const experiments = await experimentsOf(target, object);
-  const injected = experiments.filter(({ status }) =>
-    status?.experiment?.containerRecords?.some(({ injectedCount }) => injectedCount >= 1),
-  );
-  await target.kubectl(["delete", "schedule.chaos-mesh.org", name, "-n", NAMESPACE]);
-  return `${name}: ${injected.length} experiments injected by its end`;
-}
-
-async function provenRecovered(target: Target, object: ChaosObject): Promise<void> {
-  await waitFor(
-    `${object.metadata.name} is recovered`,
-    async () => {
-      const experiments = await experimentsOf(target, object);
-      return experiments.every(({ status }) =>
-        status?.conditions?.some((c) => c.type === "AllRecovered" && c.status === "True"),
-      );
-    },
-    WORKFLOW_WITHIN_MS,
-  );
 }

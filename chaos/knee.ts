@@ -2,8 +2,7 @@
  * `make chaos-knee`: how many bids a second this topology decides on this cluster before they get slow, with
  * all viewers watching. Measured once and kept in knee.json: experiments run at 40 % of it.
  */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Second } from "../load/in-cluster/plan.ts";
 import { type Window, windowOf } from "./measure.ts";
@@ -30,11 +29,10 @@ export interface Knee {
   readonly fixedRate: number;
 }
 
-/** Where none was measured, a rate that two cores bear. */
-const UNMEASURED = { fixedRate: 100 };
-
-export function readKnee(): Pick<Knee, "fixedRate"> {
-  return existsSync(FILE) ? (JSON.parse(readFileSync(FILE, "utf8")) as Knee) : UNMEASURED;
+/** @returns the rate of experiments, and whose knee it is of */
+export function readKnee(): { readonly fixedRate: number; readonly of: string } {
+  const { fixedRate, cores, measuredAt } = JSON.parse(readFileSync(FILE, "utf8")) as Knee;
+  return { fixedRate, of: `a cluster of ${cores} cores on ${measuredAt.slice(0, 10)}` };
 }
 
 export function stepsOf(seconds: readonly Second[], rates: readonly number[]): Step[] {
@@ -47,13 +45,14 @@ export function stepsOf(seconds: readonly Second[], rates: readonly number[]): S
 const isHeld = ({ rate, decidedPerSecond, p99Ms }: Step) =>
   p99Ms <= P99_MAX_MS && decidedPerSecond >= DECIDED_MIN * rate;
 
-/** The last of the steps that were held one after the other. Pure. */
-export function kneeOf(steps: readonly Step[], viewers: number): Knee {
+/** The last of the steps that were held one after the other. Pure. @throws Error where not even the first was */
+export function kneeOf(steps: readonly Step[], viewers: number, cores: number): Knee {
   const first = steps.findIndex((step) => !isHeld(step));
-  const knee = (first === -1 ? steps.at(-1) : steps[first - 1])?.rate ?? 0;
+  const knee = (first === -1 ? steps.at(-1) : steps[first - 1])?.rate;
+  if (knee === undefined) throw new Error(`${steps[0]?.rate} bids/s are too many already`);
   return {
-    ...{ cores: availableParallelism(), measuredAt: new Date().toISOString(), viewers, steps },
-    ...{ knee, fixedRate: Math.max(1, Math.round(knee * SHARE)) },
+    ...{ cores, measuredAt: new Date().toISOString(), viewers, steps },
+    ...{ knee, fixedRate: Math.round(knee * SHARE) },
   };
 }
 

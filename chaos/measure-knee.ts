@@ -27,7 +27,7 @@ export async function measureKnee(target: Target, settings: Settings): Promise<K
       if (n > 0 && (step.p99Ms > 1_000 || Number.isNaN(step.p99Ms))) break;
     }
     const measured = RATES.filter((rate) => load.seconds.some((second) => second.rate === rate));
-    const knee = kneeOf(stepsOf(load.seconds, measured), viewers);
+    const knee = kneeOf(stepsOf(load.seconds, measured), viewers, await target.cores());
     writeKnee(knee);
     return knee;
   } finally {

@@ -5,16 +5,14 @@
 import type { Settings } from "./experiment.ts";
 import { LoadJob, planOf } from "./load-job.ts";
 import { windowOf } from "./measure.ts";
-import { NAMESPACE } from "./scenario.ts";
 import { removeAll, startAuction } from "./surroundings.ts";
-import { metricOf, type Target } from "./target.ts";
+import type { Target } from "./target.ts";
 import { passTime } from "./wait-for.ts";
 
 const REPLICAS = [1, 2, 4];
 const WARM_UP_MS = 10_000;
 const MEASURED_MS = 30_000;
-const INTERNAL_PORTS = { gateway: 9080, broadcast: 9081 } as const;
-type Tier = keyof typeof INTERNAL_PORTS;
+type Tier = "gateway" | "broadcast";
 
 export interface ScaleStep {
   readonly replicas: number;
@@ -50,6 +48,7 @@ export async function measureScale(target: Target, settings: Settings): Promise<
       };
       steps.push(step);
       say(`  ${lineOf(step, steps[0]!)}`);
+      await removeAll(target, say);
     }
     return steps;
   } finally {
@@ -64,10 +63,7 @@ async function cpuSeconds(target: Target): Promise<Record<Tier, number>> {
   const of = async (tier: Tier) => {
     const own = pods.filter(({ component }) => component === tier);
     const all = await Promise.all(
-      own.map(async ({ name }) => {
-        const at = `/api/v1/namespaces/${NAMESPACE}/pods/${name}:${INTERNAL_PORTS[tier]}`;
-        return metricOf(await target.text(`${at}/proxy/metrics`), "process_cpu_seconds_total");
-      }),
+      own.map((pod) => target.metric(pod, "process_cpu_seconds_total")),
     );
     return all.reduce((sum, seconds) => sum + seconds, 0);
   };

@@ -9,7 +9,7 @@ function second(atMs: number, more: Partial<Second> = {}, latencyMs = 10): Secon
   for (let i = 0; i < 100; i++) addLatency(latencies, latencyMs);
   return {
     ...{ atMs, rate: 100, due: 100, accepted: 100, rejected: 0, refused: 0, unknown: 0 },
-    ...{ dropped: 0, latencies, pending: 0, odd: [] },
+    ...{ failedOverHttp: 0, dropped: 0, latencies, pending: 0, odd: [] },
     ...{ frames: 1_000, watching: 10, broken: 0, back: [], notRecovered: 0 },
     ...more,
   };
@@ -90,6 +90,7 @@ test("the knee is the last rate that was held, and the fixed rate 40 % of it", (
     ...{ p50Ms: 1, p99Ms },
   });
   const steps = [step(100, 100, 20), step(200, 199, 40), step(400, 398, 300), step(800, 500, 50)];
-  expect(kneeOf(steps, 500)).toMatchObject({ knee: 200, fixedRate: 80, viewers: 500 });
-  expect(kneeOf(steps.slice(0, 2), 500).knee).toBe(200);
+  expect(kneeOf(steps, 500, 2)).toMatchObject({ knee: 200, fixedRate: 80, viewers: 500 });
+  expect(kneeOf(steps.slice(0, 2), 500, 2).knee).toBe(200);
+  expect(() => kneeOf(steps.slice(2), 500, 2)).toThrow(/400 bids.s are too many/);
 });

@@ -1,6 +1,7 @@
 /** What the load said, made into figures: windows of bids, and how each round went. Pure. */
 import type { Second } from "../load/in-cluster/plan.ts";
 import { countOf, mergeLatencies, quantileOf } from "../load/latencies.ts";
+import type { Check } from "./proof.ts";
 
 export interface Window {
   readonly seconds: number;
@@ -42,6 +43,22 @@ export function windowOf(seconds: readonly Second[]): Window {
   };
 }
 
+/** Attempts, not bids: each was sent again with its key. */
+export interface Failed {
+  readonly refused: number;
+  readonly unknown: number;
+  /** How many of these were over HTTP. */
+  readonly overHttp: number;
+}
+
+export function failedIn(seconds: readonly Second[]): Failed {
+  return {
+    refused: sum(seconds, ({ refused }) => refused),
+    unknown: sum(seconds, ({ unknown }) => unknown),
+    overHttp: sum(seconds, ({ failedOverHttp }) => failedOverHttp),
+  };
+}
+
 /** One injection, and what came of it. */
 export interface Round {
   /** Just before it. */
@@ -49,7 +66,7 @@ export interface Round {
   /** From the injection on: one window, or as many as fit into what lasts longer. */
   readonly faulty: readonly Window[];
   /** Attempts that failed from the injection until all was well. */
-  readonly failed: { readonly refused: number; readonly unknown: number };
+  readonly failed: Failed;
   /** From the fault's end to the end of the last second with a failed attempt; 0 where there was none. */
   readonly bidsBackMs: number;
   /** From the fault's end until every pod was ready. */
@@ -60,6 +77,12 @@ export interface Round {
   readonly viewersBackMs: readonly number[];
   /** What the metric showed as not relayed, just before. */
   readonly unrelayedEvents: number;
+  /** What lots were in before, and afterwards. */
+  readonly epochs: readonly [before: number, after: number];
+  /** Pods to which nothing was done and which restarted all the same. */
+  readonly restarted: readonly string[];
+  /** What Chaos Mesh's own checks of the auction said. */
+  readonly checks: readonly Check[];
   readonly seen: readonly string[];
 }
 

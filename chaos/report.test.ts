@@ -13,6 +13,8 @@ const REPORT: Report = {
     scenario: "nats-killed",
     hypothesis: "Hypothesis: it holds.\nAnd so on.",
     cluster: "kind-x",
+    cores: 2,
+    undisturbedP99Ms: 17.5,
   },
   ...{
     outcome: "broken",
@@ -25,8 +27,9 @@ const REPORT: Report = {
   rounds: [
     {
       ...{ calm: [WINDOW], faulty: [WINDOW, { ...WINDOW, p99Ms: 99 }], seen: ["it is gone"] },
-      ...{ failed: { refused: 0, unknown: 2 }, bidsBackMs: 1_200, podsBackMs: 4_000 },
+      ...{ failed: { refused: 0, unknown: 2, overHttp: 1 }, bidsBackMs: 1_200, podsBackMs: 4_000 },
       ...{ archiveMs: 900, viewersBroken: 2, viewersBackMs: [800, 900], unrelayedEvents: 0 },
+      ...{ epochs: [1, 1], restarted: [], checks: [] },
     },
   ],
   counts: {
@@ -48,6 +51,7 @@ test("a report says what was supposed, what was measured, and what proves the fa
   expect(text).toContain("| no bid fails | **BROKEN** | at most 2 of unknown fate |");
   expect(text).toContain("| 1 | 41.5 ms | 41.5 to 99 ms | 2 | 0 | 1200 ms | 4000 ms | 900 ms |");
   expect(text).toContain("- round 1: it is gone");
+  expect(text).toContain("with nothing killed p99 is 17.5 ms");
   expect(text).not.toMatch(/undefined|NaN/);
 });
 

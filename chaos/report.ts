@@ -1,6 +1,5 @@
 /** A report as people read it, and its files. */
 import { mkdirSync, writeFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Report } from "./experiment.ts";
@@ -27,7 +26,7 @@ export function markdownOf(report: Report): string {
     "",
     ...hypothesis.split("\n").map((line) => `> ${line}`),
     "",
-    `${settings.bidsPerSecond} bids/s due, ${settings.viewers} viewers, ${rounds.length} rounds; ${report.startedAt}, ${report.cluster} with ${availableParallelism()} cores for everything. SEED=${settings.seed}.`,
+    `${settings.bidsPerSecond} bids/s due, ${settings.viewers} viewers, ${rounds.length} rounds; ${report.startedAt}, ${report.cluster} with ${report.cores} cores for everything. SEED=${settings.seed}.`,
     "",
     `![rate and latency](${scenario}.svg)`,
     "",
@@ -35,6 +34,12 @@ export function markdownOf(report: Report): string {
     "| --- | --- | --- |",
     ...findings.map(({ what, judged, why }) => `| ${what} | ${MARKS[judged]} | ${why} |`),
     "",
+    ...(report.undisturbedP99Ms === null
+      ? []
+      : [
+          `In the calm windows a pod that has nothing to do with the auction is killed in the same way; with nothing killed p99 is ${report.undisturbedP99Ms} ms.`,
+          "",
+        ]),
     "| round | p99 calm | p99 with the fault | unknown | refused | bids back | pods back | archive | viewers back (p95) |",
     "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ...rounds.map((round, i) => {

@@ -10,11 +10,11 @@ import { writeReport } from "./report.ts";
 import { readScenario, scenarioNames } from "./scenario.ts";
 import { annotate, drawDashboards } from "./show.ts";
 import { readSecretFile } from "../services/runtime/secret-file.ts";
-import { needOperatorAndChaosMesh, removeAll } from "./surroundings.ts";
+import { needNoNamespace, needOperatorAndChaosMesh, removeAll } from "./surroundings.ts";
 import { operatorImage, Target } from "./target.ts";
-import { Stopped, stopWaiting, waitAgain } from "./wait-for.ts";
+import { Stopped, stopWaiting, wasStopped } from "./wait-for.ts";
 
-const USAGE = `usage: node chaos/run.ts --context NAME (SCENARIO… | --all) [options]
+const USAGE = `usage: node chaos/run.ts --context NAME (SCENARIO… | --all | --knee | --scale | --clean) [options]
 
   --context NAME     the kubeconfig's context; no other is ever touched
   --all              all scenarios that need no chaos daemon, but random-hour
@@ -66,16 +66,22 @@ function readWords() {
       "grafana-token-file": { type: "string" },
     },
   });
-  const numberOf = (name: "duration" | "rounds" | "rate" | "viewers" | "seed") => {
+  const numberOf = (
+    name: "duration" | "rounds" | "rate" | "viewers" | "seed" | "repeats",
+    least = 1,
+  ) => {
     const text = values[name];
     if (text === undefined || text === "") return undefined;
     const number = Number(text);
-    if (!(number > 0)) throw new Error(`--${name} must be a number above 0, not ${text}`);
+    if (!Number.isInteger(number) || number < least) {
+      throw new Error(`--${name} must be a whole number from ${least} on, not ${text}`);
+    }
     return number;
   };
   const numbers = {
     ...{ durationSeconds: numberOf("duration"), rounds: numberOf("rounds") },
     ...{ rate: numberOf("rate"), viewers: numberOf("viewers"), seed: numberOf("seed") },
+    repeats: numberOf("repeats", 0) ?? REPEATS_MAX,
   };
   return { values, numbers, names: positionals };
 }
@@ -99,11 +105,11 @@ async function run(): Promise<number> {
         return spec.random === undefined && (values.daemon || spec.needs === "controller");
       })
     : words.names;
-  if (
-    values.context === undefined ||
-    (asked.length === 0 && !values.clean && !values.knee && !values.scale)
-  ) {
-    process.stderr.write(`--context and a scenario are needed\n\n${USAGE}`);
+  const others = [values.clean, values.knee, values.scale].filter(Boolean).length;
+  if (values.context === undefined || Number(asked.length > 0) + others !== 1) {
+    process.stderr.write(
+      `--context, and one of a scenario, --all, --knee, --scale and --clean, are needed\n\n${USAGE}`,
+    );
     return 2;
   }
   const scenarios = asked.map((name) => readScenario(name));
@@ -116,10 +122,12 @@ async function run(): Promise<number> {
       return 0;
     }
     await needOperatorAndChaosMesh(target);
+    await needNoNamespace(target);
+    const known = readKnee();
     const settings: Settings = {
       loadImage: values.image || (await operatorImage(target)),
       tierImage: values["tier-image"] || undefined,
-      bidsPerSecond: numbers.rate ?? readKnee().fixedRate,
+      bidsPerSecond: numbers.rate ?? known.fixedRate,
       viewers: numbers.viewers ?? 500,
       seed: numbers.seed ?? 7,
       durationSeconds: numbers.durationSeconds,
@@ -136,17 +144,24 @@ async function run(): Promise<number> {
       await measureScale(target, settings);
       return 0;
     }
-    const repeats = values.repeats === undefined ? REPEATS_MAX : Number(values.repeats);
+    if (numbers.rate === undefined) {
+      say(
+        `${known.fixedRate} bids/s, from the knee of ${known.of}: --knee measures that of ${target.context}`,
+      );
+    }
     const reports: Report[] = [];
     const notRun: string[] = [];
     for (const scenario of scenarios) {
+      if (wasStopped()) throw new Stopped();
       try {
-        const report = await repeated(repeats, () => experiment(target, scenario, settings));
+        const report = await repeated(numbers.repeats, () =>
+          experiment(target, scenario, settings),
+        );
         reports.push(report);
         await show(report, values);
       } catch (error) {
-        if (error instanceof Stopped) throw error;
-        // A fault that could not be injected proves nothing, and the next one may go well.
+        if (wasStopped()) throw new Stopped();
+        // A fault that could not be injected, or proven, proves nothing; the next one may go well.
         say(`${scenario.name}: not run: ${(error as Error).message}`);
         notRun.push(scenario.name);
       }
@@ -214,7 +229,6 @@ setPriority(constants.priority.PRIORITY_LOW);
 try {
   process.exitCode = await run();
 } catch (error) {
-  waitAgain();
   const why = error instanceof Stopped ? "stopped" : (error as Error).stack;
   process.stderr.write(`chaos: ${why}\n`);
   process.exitCode = 4;

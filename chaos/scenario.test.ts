@@ -74,6 +74,17 @@ describe("what is refused", () => {
     refused((yaml) => yaml.replace("namespaces: [gavel-chaos]", "namespaces: []"), /every names/);
   });
 
+  test("a selector that names pods: Chaos Mesh would look at nothing else", () => {
+    const pods = "    pods: { kube-system: [etcd-0] }\n";
+    refused((yaml) => yaml.replace("  selector:\n", `  selector:\n${pods}`), /may not have pods/);
+  });
+
+  test("bids that may fail for ever, and those that may not fail until then", () => {
+    refused((yaml) => yaml.replace("failedBids: none", "failedBids: in-flight"), /bidsWithin/);
+    const within = "failedBids: none\n    bidsWithinSeconds: 9";
+    refused((yaml) => yaml.replace("failedBids: none", within), /bidsWithin/);
+  });
+
   test("a selector for another namespace, another auction, or all parts", () => {
     refused((y) => y.replace("namespaces: [gavel-chaos]", "namespaces: [default]"), /no part of/);
     refused((y) => y.replace("[gavel-chaos]", "[gavel-chaos, kube-system]"), /no part of/);

@@ -12,6 +12,8 @@ import { waitFor } from "./wait-for.ts";
 
 const FILE = fileURLToPath(new URL("auction.yaml", import.meta.url));
 const KILLER = "chaos-killer";
+/** What is ours to delete; a namespace without it is somebody else's. */
+const OURS = { "app.kubernetes.io/managed-by": "gavel-chaos" } as const;
 const READY_WITHIN_MS = 300_000;
 const CHAOS_KINDS = [
   ...["workflow", "schedule", "podchaos", "networkchaos", "iochaos", "stresschaos", "timechaos"],
@@ -38,6 +40,41 @@ export async function needOperatorAndChaosMesh(target: Target): Promise<void> {
   for (const crd of ["auctions.gavel.dev", "podchaos.chaos-mesh.org"]) {
     if (!names.includes(crd)) throw new Error(`${target.context} has no ${crd}`);
   }
+}
+
+/** @throws Error where the namespace is there: somebody else's, of a run that goes on, or left by one */
+export async function needNoNamespace(target: Target): Promise<void> {
+  if ((await findNamespace(target)) === null) return;
+  throw new Error(
+    `${target.context} has a namespace ${NAMESPACE}: an experiment runs there, or one left it (make chaos-clean)`,
+  );
+}
+
+/** @throws Error where it is not ours */
+async function findNamespace(target: Target): Promise<string | null> {
+  const labels = ["-o", 'go-template={{index .metadata.labels "app.kubernetes.io/managed-by"}}'];
+  const found = await target.kubectl([
+    ...["get", "namespace", NAMESPACE, "--ignore-not-found", ...labels],
+  ]);
+  if (found === "") return null;
+  if (found === OURS["app.kubernetes.io/managed-by"]) return NAMESPACE;
+  throw new Error(
+    `the namespace ${NAMESPACE} of ${target.context} is not ours, and stays as it is`,
+  );
+}
+
+/** The experiment's own: labelled as ours. */
+export async function createNamespace(target: Target): Promise<void> {
+  const namespace = {
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: {
+      name: NAMESPACE,
+      // The killer needs the node's processes, which a restricted namespace forbids.
+      labels: { ...OURS, "pod-security.kubernetes.io/enforce": "privileged" },
+    },
+  };
+  await target.kubectl(["create", "-f", "-"], stringify(namespace));
 }
 
 /**
@@ -114,16 +151,6 @@ export async function startAuction(
   },
   say: (line: string) => void,
 ): Promise<AuctionUnderTest> {
-  await removeAll(target, say);
-  const namespace = {
-    apiVersion: "v1",
-    kind: "Namespace",
-    metadata: {
-      name: NAMESPACE,
-      // The killer needs the node's processes, which a restricted namespace forbids.
-      labels: { "pod-security.kubernetes.io/enforce": "privileged" },
-    },
-  };
   const auction = parse(readFileSync(FILE, "utf8")) as {
     spec: { tiers: Record<string, Record<string, unknown>> };
   };
@@ -139,7 +166,7 @@ export async function startAuction(
       auction.spec.tiers[tier]!["resources"] = { requests: { cpu: "10m", memory: "64Mi" } };
     }
   }
-  await target.kubectl(["apply", "-f", "-"], stringify(namespace));
+  await createNamespace(target);
   await target.kubectl(["apply", "-f", "-"], stringify(killer(images.loadImage)));
   await target.kubectl(["apply", "-n", NAMESPACE, "-f", "-"], stringify(auction));
   await waitUntilReady(clusterOf(target), AUCTION, NAMESPACE, say, READY_WITHIN_MS);
@@ -179,9 +206,7 @@ export async function readSecret(target: Target, name: string, key: string): Pro
 export async function removeChaos(target: Target): Promise<void> {
   for (const kind of CHAOS_KINDS) {
     const resource = `${kind}.chaos-mesh.org`;
-    const names = await target
-      .kubectl(["get", resource, "-n", NAMESPACE, "-o", "name"])
-      .catch(() => "");
+    const names = await target.kubectl(["get", resource, "-n", NAMESPACE, "-o", "name"]);
     for (const name of names.split("\n").filter(Boolean)) {
       const at = [name, "-n", NAMESPACE];
       const removed = await target
@@ -197,28 +222,33 @@ export async function removeChaos(target: Target): Promise<void> {
   }
 }
 
-/** Everything that an experiment made. The archive is proven by the operator's drain on the way. */
+/**
+ * Everything that an experiment made. The operator's drain proves the archive on the way.
+ * @throws Error where it did not, after all is removed; or where something stays
+ */
 export async function removeAll(target: Target, say: (line: string) => void): Promise<void> {
-  const there = await target.kubectl(["get", "namespace", NAMESPACE, "-o", "name"]).catch(() => "");
-  if (there === "") return;
+  if ((await findNamespace(target)) === null) return;
   await removeChaos(target);
   const auction = ["auction", AUCTION, "-n", NAMESPACE];
+  const ready = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}';
+  const found = await target.kubectl(["get", ...auction, "--ignore-not-found", "-o", ready]);
   // What is not even set up has nothing to prove, and would wait for its stores.
-  const ready = ["-o", 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'];
-  if ((await target.kubectl(["get", ...auction, ...ready]).catch(() => "")) !== "True") {
+  if (found !== "True") {
     const abandon = '{"spec":{"deletion":{"policy":"Abandon"}}}';
     await target.kubectl(["patch", ...auction, "--type=merge", "-p", abandon]).catch(() => "");
   }
-  try {
-    await target.kubectl(
-      ["delete", ...auction, "--ignore-not-found", "--timeout=150s"],
-      "",
-      160_000,
-    );
-  } catch (error) {
-    say(`the auction does not go by itself: ${(error as Error).message}`);
+  const removal = ["delete", ...auction, "--ignore-not-found", "--timeout=150s"];
+  const stuck = await target.kubectl(removal, "", 160_000).then(
+    () => null,
+    (error: Error) => error.message,
+  );
+  if (stuck !== null) {
+    const why = "jsonpath={.status.drain.step}: {.status.drain.message}";
+    const told = await target.kubectl(["get", ...auction, "-o", why]).catch(() => "");
+    say(`the auction does not go by itself: ${told || stuck}`);
     const none = '{"metadata":{"finalizers":null}}';
     await target.kubectl(["patch", ...auction, "--type=merge", "-p", none]).catch(() => "");
   }
   await target.kubectl(["delete", "namespace", NAMESPACE, "--timeout=120s"], "", 130_000);
+  if (stuck !== null) throw new Error(`the auction did not go by itself: ${stuck}`);
 }

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
+import { INTERNAL_PORTS } from "../operator/desired/environment.ts";
 import { runProgram } from "../operator/kind/run-program.ts";
 import { findProgram } from "../operator/local/store-servers.ts";
 import { type Component, COMPONENTS, AUCTION, NAMESPACE, OPERATOR } from "./scenario.ts";
@@ -17,6 +18,7 @@ export interface Pod {
   readonly node: string;
   readonly image: string;
   readonly ready: boolean;
+  /** Of its containers, all together. */
   readonly restarts: number;
 }
 
@@ -56,14 +58,17 @@ export class Target {
     for (const child of this.#children) child.kill();
   }
 
+  /** Ctrl-C does not reach it: what is begun, above all a removal, is ended in good order. */
   kubectl(args: readonly string[], input = "", timeoutMs = 120_000): Promise<string> {
-    return runProgram("kubectl", ["--context", this.context, ...args], { input, timeoutMs });
+    const words = ["--context", this.context, ...args];
+    return runProgram("kubectl", words, { input, timeoutMs, detached: true });
   }
 
   /** A kubectl that goes on until it is killed, or this target is closed. */
   spawn(args: readonly string[]): ChildProcess {
     const child = spawn(findProgram("kubectl")!, ["--context", this.context, ...args], {
       stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
     });
     this.#children.add(child);
     child.once("exit", () => this.#children.delete(child));
@@ -109,6 +114,30 @@ export class Target {
     return this.text(`/api/v1/namespaces/${NAMESPACE}/services/${name}:${port}/proxy${path}`);
   }
 
+  /** A figure of one pod of a tier. NaN where it has none. */
+  async metric({ name, component }: Pick<Pod, "name" | "component">, metric: string) {
+    const port = INTERNAL_PORTS[component as keyof typeof INTERNAL_PORTS];
+    const at = `/api/v1/namespaces/${NAMESPACE}/pods/${name}:${port}/proxy/metrics`;
+    return metricOf(await this.text(at), metric);
+  }
+
+  /** The operator's pod that leads at present, or none. */
+  async leader(): Promise<string | undefined> {
+    const { namespace, lease } = OPERATOR;
+    const { spec } = await this.json<{ spec?: { holderIdentity?: string } }>(
+      `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases/${lease}`,
+    );
+    return spec?.holderIdentity?.split("_")[0];
+  }
+
+  /** Of all nodes together. */
+  async cores(): Promise<number> {
+    const { items } = await this.json<{ items: { status: { capacity: { cpu: string } } }[] }>(
+      "/api/v1/nodes",
+    );
+    return items.reduce((sum, { status }) => sum + Number(status.capacity.cpu), 0);
+  }
+
   /** All pods of the auction, and the operator's. Those that are on their way out are not among them. */
   async pods(): Promise<Pod[]> {
     const selector = encodeURIComponent(`gavel.dev/name=${AUCTION}`);
@@ -150,7 +179,7 @@ function podOf({ metadata, spec, status }: PodList["items"][number]): Pod[] {
       node: spec.nodeName ?? "",
       image: spec.containers[0]!.image,
       ready: status.conditions?.some((c) => c.type === "Ready" && c.status === "True") ?? false,
-      restarts: status.containerStatuses?.[0]?.restartCount ?? 0,
+      restarts: status.containerStatuses?.reduce((sum, one) => sum + one.restartCount, 0) ?? 0,
     },
   ];
 }

@@ -4,11 +4,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 export class Stopped extends Error {}
 
 let stopping = false;
+let stopped = false;
 
 /** Makes every wait of this process end. */
 export function stopWaiting(): void {
   stopping = true;
+  stopped = true;
 }
+
+/** Whether it was ever told to stop: nothing new may begin. */
+export const wasStopped = (): boolean => stopped;
 
 /** What is done after a stop waits again. */
 export function waitAgain(): void {

@@ -27,6 +27,12 @@ test("gavel --help lists every command", () => {
   }
 });
 
+test("who reads may leave before the end", () => {
+  const main = new URL("./main.ts", import.meta.url).pathname;
+  const words = ["-c", 'set -o pipefail; "$0" "$1" --help | true', process.execPath, main];
+  expect(spawnSync("bash", words, { encoding: "utf8" })).toMatchObject({ status: 0, stderr: "" });
+});
+
 test.each([[[]], [["nonsense"]], [["constructor"]], [["down", "now"]], [["token", "a", "b"]]])(
   "gavel %j exits with 2 and the usage",
   (words) => {

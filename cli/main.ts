@@ -48,6 +48,11 @@ async function main(words: readonly string[]): Promise<number> {
   });
 }
 
+// `gavel status | head`: who reads may leave, and what was begun is still ended in good order.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+});
+
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {

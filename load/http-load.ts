@@ -2,8 +2,9 @@
  * Bids as fast as a server answers them: each connection sends its next one when the last is answered
  * (closed loop). Written on bare sockets, so that the load costs less than what it measures.
  *
- * Message in:  {port, tokens, lotId, seconds, rising}: one connection a token. `rising` amounts are
- *              mostly accepted; otherwise every bid is 1 and too low.
+ * Message in:  {port, tokens, lotId, seconds, rising, sinceMs}: one connection a token. `rising` amounts are
+ *              mostly accepted, whoever else bids: they rise with the clock of this machine since `sinceMs`.
+ *              Otherwise every bid is 1 and too low.
  * Message out: {answered, byStatus, seconds, p50Ms, p99Ms}
  */
 import { connect, type Socket } from "node:net";
@@ -15,6 +16,8 @@ export interface HttpLoad {
   readonly lotId: string;
   readonly seconds: number;
   readonly rising: boolean;
+  /** Of all clients of one lot the same. */
+  readonly sinceMs?: number;
 }
 
 export interface HttpResult {
@@ -26,8 +29,19 @@ export interface HttpResult {
 }
 
 const HEAD_END = Buffer.from("\r\n\r\n");
+const STEP_MINOR = 1_000;
+/** Faster than one client bids, so that those of several come in the order of their amounts. */
+const RISE_MINOR_PER_MS = 100_000;
 let amountMinor = 1_000_000;
 let keys = 0;
+
+function nextMinor({ rising, sinceMs }: HttpLoad): number {
+  if (!rising) return 1;
+  const elapsedMs =
+    sinceMs === undefined ? 0 : performance.timeOrigin + performance.now() - sinceMs;
+  amountMinor = Math.max(amountMinor + STEP_MINOR, Math.floor(elapsedMs * RISE_MINOR_PER_MS));
+  return amountMinor;
+}
 
 process.on("message", async (load: HttpLoad) => process.send!(await run(load)));
 process.on("SIGTERM", () => process.exit(0));
@@ -70,7 +84,7 @@ function bidder(
         socket.end();
         return resolve();
       }
-      const body = `{"amountMinor":${load.rising ? (amountMinor += 1_000) : 1}}`;
+      const body = `{"amountMinor":${nextMinor(load)}}`;
       socket.write(`${head}${keys++}\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
     };
     socket.on("connect", send);

@@ -64,10 +64,11 @@ async function scaleGateways(sale: BenchSale, count: number): Promise<Figure> {
   const tokens = await Promise.all(
     Array.from({ length: CONNECTIONS / count }, (_, n) => sale.token(`bidder-${n}`)),
   );
+  const sinceMs = Date.now();
   const run = async (forSeconds: number) => {
     clients.forEach((client, n) => {
       const { port } = gateways[n]!;
-      client.send({ port, tokens, lotId: LOT_ID, seconds: forSeconds, rising: true });
+      client.send({ port, tokens, lotId: LOT_ID, seconds: forSeconds, rising: true, sinceMs });
     });
     return Promise.all(clients.map((client) => client.next<HttpResult>()));
   };
@@ -75,8 +76,8 @@ async function scaleGateways(sale: BenchSale, count: number): Promise<Figure> {
   const before = cpuOf(gateways);
   const results = await run(seconds);
   const cpu = cpuOf(gateways) - before;
-  const decided = results.reduce((sum, { answered }) => sum + answered, 0);
-  const figure = { rate: decided / seconds, perCore: decided / cpu, cores: cpu / seconds };
+  const accepted = results.reduce((sum, { byStatus }) => sum + (byStatus["201"] ?? 0), 0);
+  const figure = { rate: accepted / seconds, perCore: accepted / cpu, cores: cpu / seconds };
   await stopAll([...clients, watching, ...gateways.map(({ tier }) => tier), broadcast.tier]);
   return figure;
 }

@@ -10,7 +10,13 @@ import { HttpConnection, NotSent } from "../http-connection.ts";
 import { addLatency, type Latencies } from "../latencies.ts";
 import { randomOf } from "../random.ts";
 import { nowMs, Recorder } from "../recorder.ts";
-import type { BidderCounts, FromChild, Plan, ToChild } from "./plan.ts";
+import {
+  BIDDERS_AT_FIRST,
+  type BidderCounts,
+  type FromChild,
+  type Plan,
+  type ToChild,
+} from "./plan.ts";
 
 const ATTEMPT_TIMEOUT_MS = 2_000;
 /** At first, and doubled each time it is in vain: bidders who all come back at once keep a store down. */
@@ -19,8 +25,6 @@ const RETRY_MAX_MS = 1_600;
 const TELL_EVERY_MS = 1_000;
 /** Bids under way at once; what comes due beyond them is dropped, and counted. */
 const UNDER_WAY_MAX = 3_000;
-/** Bidders that take turns while all is well. */
-const AT_FIRST = 60;
 /** A bid that leads by more than it must, so that most of those under way at once are accepted. */
 const STEP_MINOR = 10;
 const ODD_MAX = 20;
@@ -35,12 +39,18 @@ interface Bid {
   readonly key: string;
 }
 
+/** One way to place a bid. */
+interface Way {
+  readonly over: "http" | "socket";
+  readonly place: (bid: Bid) => Promise<Record<string, any>>;
+}
+
 /** One who bids: does one thing after the other. */
 interface Bidder {
   readonly process: number;
   readonly bidderId: string;
   /** Ways to place a bid, the preferred one first. */
-  readonly ways: readonly ((bid: Bid) => Promise<Record<string, any>>)[];
+  readonly ways: readonly Way[];
   close(): void;
 }
 
@@ -48,7 +58,7 @@ type Tally = { -readonly [K in keyof BidderCounts]: BidderCounts[K] } & { latenc
 
 const emptyTally = (): Tally => ({
   ...{ rate: 0, due: 0, accepted: 0, rejected: 0, refused: 0, unknown: 0, dropped: 0 },
-  ...{ latencies: {}, pending: 0, odd: [] },
+  ...{ failedOverHttp: 0, latencies: {}, pending: 0, odd: [] },
 });
 
 class Bidders {
@@ -68,7 +78,7 @@ class Bidders {
     this.#plan = plan;
     this.#recorder = new Recorder(historyFile);
     this.#random = randomOf(plan.seed);
-    for (let n = 0; n < AT_FIRST; n++) this.#free.push(this.#newBidder()!);
+    for (let n = 0; n < BIDDERS_AT_FIRST; n++) this.#free.push(this.#newBidder()!);
   }
 
   finish(): void {
@@ -122,17 +132,27 @@ class Bidders {
     const [bidderId, token] = tokens[process % tokens.length]!;
     const connection = new HttpConnection(gateway.port, gateway.host);
     const head = `content-type: application/json\r\nauthorization: Bearer ${token}\r\n`;
-    const http = async ({ lotId, amountMinor, key }: Bid): Promise<Record<string, any>> => {
-      const { body, status } = await connection.ask(
-        `POST /v1/lots/${lotId}/bids HTTP/1.1\r\n${head}idempotency-key: ${key}\r\n`,
-        `{"amountMinor":${amountMinor}}`,
-        ATTEMPT_TIMEOUT_MS,
-      );
-      const answer = JSON.parse(body) as object;
-      return status === 201 ? { ...answer, accepted: true } : { accepted: false, problem: answer };
+    const http: Way = {
+      over: "http",
+      async place({ lotId, amountMinor, key }) {
+        const { body, status } = await connection.ask(
+          `POST /v1/lots/${lotId}/bids HTTP/1.1\r\n${head}idempotency-key: ${key}\r\n`,
+          `{"amountMinor":${amountMinor}}`,
+          ATTEMPT_TIMEOUT_MS,
+        );
+        const answer = jsonOf(body);
+        if (answer === null) {
+          // Not the gateway's: while a Service has no pod, a proxy behind it may answer, and would go on answering.
+          connection.close();
+          throw new Error(`${status} without a body in JSON`);
+        }
+        return status === 201
+          ? { ...answer, accepted: true }
+          : { accepted: false, problem: answer };
+      },
     };
     const socket = new BidSocket(broadcast.port, token, broadcast.host);
-    const stream = (bid: Bid) => socket.bid(bid, ATTEMPT_TIMEOUT_MS);
+    const stream: Way = { over: "socket", place: (bid) => socket.bid(bid, ATTEMPT_TIMEOUT_MS) };
     const bidder = {
       ...{ process, bidderId },
       // Every third bids by WebSocket first; all of them can do both.
@@ -157,16 +177,15 @@ class Bidders {
   /** Until it is decided, whatever that takes. */
   async #place({ process, bidderId, ways }: Bidder, bid: Bid, dueMs: number): Promise<void> {
     for (let attempt = 0; ; attempt++) {
-      const record = await this.#attempt(
-        { process, bidderId, ...bid },
-        ways[attempt % ways.length]!,
-      );
+      const way = ways[attempt % ways.length]!;
+      const record = await this.#attempt({ process, bidderId, ...bid }, way);
       this.#recorder.write(record);
       this.#tally[record.outcome]++;
       if (record.outcome === "accepted" || record.outcome === "rejected") {
         addLatency(this.#tally.latencies, nowMs() - dueMs);
         return;
       }
+      if (way.over === "http") this.#tally.failedOverHttp++;
       const most = Math.min(RETRY_MS * 2 ** attempt, RETRY_MAX_MS);
       await sleep(most * (0.5 + this.#random()));
     }
@@ -174,7 +193,7 @@ class Bidders {
 
   async #attempt(
     bid: Bid & { process: number; bidderId: string },
-    place: Bidder["ways"][number],
+    { place }: Way,
   ): Promise<BidRecord> {
     const invMs = nowMs();
     const base = { op: "bid", ...bid, invMs } as const;
@@ -218,6 +237,14 @@ class Bidders {
     }
     const judged = minimumMinor === undefined ? {} : { minimumMinor, epoch, seq };
     return { ...base, retMs, outcome: "rejected", code: code as RejectionCode, ...judged };
+  }
+}
+
+function jsonOf(text: string): object | null {
+  try {
+    return JSON.parse(text) as object;
+  } catch {
+    return null;
   }
 }
 

@@ -64,8 +64,12 @@ const say = (line: Line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const sum = <T>(all: readonly T[], of: (one: T) => number) =>
   all.reduce((total, one) => total + of(one), 0);
 
+/** When they last said it. */
+let watching = 0;
+
 function secondOf(bids: readonly BidderCounts[], views: readonly ViewerCounts[]): Second {
   const last = bids.at(-1);
+  watching = views.at(-1)?.watching ?? watching;
   return {
     atMs: Date.now(),
     rate: last?.rate ?? 0,
@@ -74,12 +78,13 @@ function secondOf(bids: readonly BidderCounts[], views: readonly ViewerCounts[])
     rejected: sum(bids, ({ rejected }) => rejected),
     refused: sum(bids, ({ refused }) => refused),
     unknown: sum(bids, ({ unknown }) => unknown),
+    failedOverHttp: sum(bids, ({ failedOverHttp }) => failedOverHttp),
     dropped: sum(bids, ({ dropped }) => dropped),
     latencies: mergeLatencies(bids.map(({ latencies }) => latencies)),
     pending: last?.pending ?? 0,
     odd: bids.flatMap(({ odd }) => odd),
     frames: sum(views, ({ frames }) => frames),
-    watching: views.at(-1)?.watching ?? 0,
+    watching,
     broken: sum(views, ({ broken }) => broken),
     back: views.flatMap(({ back }) => back),
     notRecovered: sum(views, ({ notRecovered }) => notRecovered),

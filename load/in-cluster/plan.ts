@@ -19,6 +19,9 @@ export interface Plan {
   readonly seed: number;
 }
 
+/** Bidders who take turns while all is well: each has a connection of either kind, with one bid on it at a time. */
+export const BIDDERS_AT_FIRST = 60;
+
 /** Of the bidders, since they last said it. */
 export interface BidderCounts {
   /** Bids due each second at present. */
@@ -30,6 +33,8 @@ export interface BidderCounts {
   readonly refused: number;
   /** Attempts of unknown fate. Each was asked again with its key. */
   readonly unknown: number;
+  /** How many of these two were over HTTP. */
+  readonly failedOverHttp: number;
   /** Bids that were due and not placed, because too many others were waiting. */
   readonly dropped: number;
   /** From when a bid was due to when it was decided, in ms: all attempts together. */

@@ -7,6 +7,8 @@ export interface RunOptions {
   /** Its standard input. */
   readonly input?: string;
   readonly timeoutMs?: number;
+  /** In a process group of its own: the terminal's Ctrl-C is for whoever runs it. */
+  readonly detached?: boolean;
 }
 
 const TIMEOUT_MS = 10 * 60_000;
@@ -19,12 +21,13 @@ const TIMEOUT_MS = 10 * 60_000;
 export async function runProgram(
   program: string,
   args: readonly string[],
-  { cwd, input = "", timeoutMs = TIMEOUT_MS }: RunOptions = {},
+  { cwd, input = "", timeoutMs = TIMEOUT_MS, detached = false }: RunOptions = {},
 ): Promise<string> {
   const path = findProgram(program);
   if (path === null) throw new Error(`${program} is not on PATH`);
   const child = spawn(path, args, {
     ...(cwd === undefined ? {} : { cwd }),
+    detached,
     signal: AbortSignal.timeout(timeoutMs),
     stdio: ["pipe", "pipe", "pipe"],
   });

@@ -29,6 +29,11 @@ export interface LotKeys {
   readonly closing: string;
 }
 
+/** The answers' two hashes take turns, each this long: a key is remembered for one to two of them. As in place-bids.lua. */
+export const KEYS_WINDOW_MS = 10 * 60 * 1000;
+/** About so many events are in a lot's stream; older ones are in the archive. As in append-event.lua. */
+export const LOT_STREAM_ENTRIES = 1000;
+
 export function keysOf(auctionUid: string, partition = 0): Keys {
   const tag = `gavel:{${auctionUid}:${partition}}`;
   return {

@@ -20,7 +20,7 @@ import {
   type StoreUrl,
 } from "./connect.ts";
 import { type Digest, digestAfter, digestOf } from "./digest.ts";
-import type { Keys } from "./keys.ts";
+import { type Keys, KEYS_WINDOW_MS, LOT_STREAM_ENTRIES } from "./keys.ts";
 import { auctionOf, lotOf } from "./lots.ts";
 import {
   type Accepted,
@@ -37,10 +37,6 @@ import { knownServer } from "./which-server.ts";
 
 const CONNECTIONS = 8;
 const MAX_TRIES = 5;
-/** As in place-bids.lua. */
-const KEYS_WINDOW_MS = 10 * 60 * 1000;
-/** As in append-event.lua. */
-const LOT_STREAM_ENTRIES = 1000;
 
 export interface OptimisticStrategy extends Strategy {
   close(): void;

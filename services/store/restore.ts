@@ -5,7 +5,7 @@
 import type { LeadingBid, LotStatus } from "../lot/lot.ts";
 import type { Store } from "./connect.ts";
 import type { Digest } from "./digest.ts";
-import type { Keys } from "./keys.ts";
+import { type Keys, KEYS_WINDOW_MS } from "./keys.ts";
 import type { Accepted } from "./place-bids.ts";
 import { writeAnswer } from "./place-bids.ts";
 
@@ -31,9 +31,6 @@ export interface StreamEntry {
   readonly id: string;
   readonly events: string;
 }
-
-/** As in place-bids.lua. */
-const KEYS_WINDOW_MS = 10 * 60 * 1000;
 
 /** In place of a confirmed server: somebody asked for a restore. */
 export const RESTORE_ASKED = "restore";

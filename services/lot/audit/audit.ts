@@ -64,7 +64,7 @@ export interface Audit {
   readonly counts: Counts;
 }
 
-/** How long a key is remembered at least: KEYS_WINDOW_MS of store/place-bids.lua. */
+/** How long a key is remembered at least: KEYS_WINDOW_MS of store/keys.ts. */
 export const KEY_WINDOW_MS = 10 * 60_000;
 
 export type Log = readonly LotEvent[] | ReadonlyMap<string, readonly LotEvent[]>;

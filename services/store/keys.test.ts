@@ -1,0 +1,20 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { KEY_WINDOW_MS } from "../lot/audit/audit.ts";
+import { KEYS_WINDOW_MS, LOT_STREAM_ENTRIES } from "./keys.ts";
+
+/** A number that a script calls by this name. */
+function inScript(file: string, name: string): number {
+  const text = readFileSync(new URL(file, import.meta.url), "utf8");
+  const [, factors] = new RegExp(`^local ${name} = ([\\d *]+)`, "m").exec(text)!;
+  return factors!.split("*").reduce((product, factor) => product * Number(factor), 1);
+}
+
+test("what TypeScript and Lua both must know is the same in both", () => {
+  expect(inScript("place-bids.lua", "KEYS_WINDOW_MS")).toBe(KEYS_WINDOW_MS);
+  expect(inScript("append-event.lua", "LOT_STREAM_ENTRIES")).toBe(LOT_STREAM_ENTRIES);
+});
+
+test("the checker lets a key be forgotten no sooner than the store does", () => {
+  expect(KEY_WINDOW_MS).toBe(KEYS_WINDOW_MS);
+});
