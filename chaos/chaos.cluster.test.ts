@@ -73,8 +73,8 @@ onKind("chaos on a real cluster", () => {
     "a namespace of that name that is somebody else's is left as it is",
     async () => {
       await target.kubectl(["create", "namespace", NAMESPACE]);
-      for (const what of [needNoNamespace(target), removeAll(target, () => {})]) {
-        await expect(what).rejects.toThrow(/is not ours/);
+      for (const refused of [needNoNamespace, (of: Target) => removeAll(of, () => {})]) {
+        await expect(refused(target)).rejects.toThrow(/is not ours/);
       }
       expect(await target.kubectl(["get", "namespace", NAMESPACE, "-o", "name"])).toBeTruthy();
       await target.kubectl(["delete", "namespace", NAMESPACE]);

@@ -20,8 +20,16 @@ import {
   unrelayedEvents,
 } from "./recovery.ts";
 import { componentOf, type Scenario, type Step } from "./scenario.ts";
-import { type AuctionUnderTest, removeAll, removeChaos, startAuction } from "./surroundings.ts";
-import type { Target } from "./target.ts";
+import {
+  type AuctionUnderTest,
+  createNamespace,
+  type Drain,
+  drainAuction,
+  removeAll,
+  removeChaos,
+  startAuction,
+} from "./surroundings.ts";
+import type { Pod, Target } from "./target.ts";
 import { passTime, waitAgain } from "./wait-for.ts";
 
 const WARM_UP_MS = 8_000;
@@ -79,31 +87,30 @@ export async function experiment(
   const { say } = settings;
   const folder = mkdtempSync(join(tmpdir(), "gavel-chaos-"));
   const startedAt = new Date().toISOString();
-  let isThere = true;
-  const remove = async (): Promise<string | null> => {
-    isThere = false;
-    say("  removing what was made");
-    return removeAll(target, (line) => say(`  ${line}`)).then(
-      () => null,
-      (error: Error) => error.message,
-    );
-  };
+  const cores = await target.cores();
+  say(`${scenario.name}: applying the auction`);
+  await createNamespace(target);
   try {
-    say(`${scenario.name}: applying the auction`);
     const auction = await startAuction(target, settings, (line) => say(`  ${line}`));
     await podsAreReady(target, auction.resource, []);
     if (scenario.spec.bystander) await startBystander(target, settings.loadImage);
     const load = await startLoad(target, auction, settings);
     const undisturbed = scenario.spec.bystander ? await calmWindow(scenario, load) : null;
-    const marks: { fromMs: number; toMs: number }[] = [];
     const rounds: Round[] = [];
+    const course: Course = {
+      ...{ auction, load, marks: [], inRounds: new Set() },
+      steady: await target.pods(),
+    };
     const random = randomOf(settings.seed);
     for await (const steps of turns(scenario, settings, random)) {
       const n = rounds.length + 1;
       say(
         `  round ${n}${steps ? `: ${steps.flatMap((s) => ("apply" in s ? s.apply : [])).join(", ")}` : ""}`,
       );
-      rounds.push(await runRound(target, scenario, settings, { auction, load, marks, n, steps }));
+      const round = await runRound(target, scenario, settings, { course, n, steps });
+      rounds.push(round);
+      const waits = [round.bidsBackMs, round.podsBackMs, round.archiveMs];
+      if (waits.includes(Infinity)) break; // What is not well cannot be broken again.
     }
     say("  no more bids; waiting for the last answers and the archive");
     const isFinished = await load.finish().then(
@@ -111,17 +118,21 @@ export async function experiment(
       (error: Error) => (say(`    ${error.message}`), false),
     );
     await elapsedMs(allIsArchived(target), say);
+    const restartedAtEnd = await restartedOf(target, course.steady);
     const histories = await load.fetch(folder);
     say("  judging every bid");
     const verified = await judgeBids(target, auction.uid, histories, folder);
     const { seconds } = load;
-    const sinceFirst = load.between(marks[0]?.fromMs ?? 0, Infinity);
+    const { inRounds, marks } = course;
+    const sinceFirst = seconds.slice(seconds.findIndex((second) => inRounds.has(second)));
+    const between = sinceFirst.filter((second) => !inRounds.has(second));
+    if (!settings.keep) say("  removing what was made");
     const observed: Observed = {
       ...{ rounds, biddersAtOnce: BIDDERS_AT_FIRST, viewers: settings.viewers, verified },
-      isFinished,
-      failed: failedIn(sinceFirst),
+      ...{ isFinished, failed: failedIn(sinceFirst), failedBetween: failedIn(between) },
+      restartedAtEnd,
       viewersBroken: sinceFirst.reduce((sum, { broken }) => sum + broken, 0),
-      drain: settings.keep ? null : ((await remove()) ?? "proven"),
+      drain: settings.keep ? null : await drained(target),
       watchingAtEnd: seconds.at(-1)?.watching ?? 0,
       notRecovered: seconds.reduce((sum, second) => sum + second.notRecovered, 0),
       dropped: seconds.reduce((sum, second) => sum + second.dropped, 0),
@@ -133,8 +144,7 @@ export async function experiment(
     return {
       ...{ scenario: scenario.name, hypothesis: scenario.hypothesis, startedAt },
       ...{ outcome: outcomeOf(findings), findings, rounds, cluster: target.context },
-      cores: await target.cores(),
-      undisturbedP99Ms: undisturbed && undisturbed.p99Ms,
+      ...{ cores, undisturbedP99Ms: undisturbed && undisturbed.p99Ms },
       settings: pick(settings),
       counts: verified.counts,
       verdicts: verified.verdicts.slice(0, 20),
@@ -144,10 +154,17 @@ export async function experiment(
     };
   } finally {
     waitAgain();
-    if (!settings.keep && isThere) await remove();
+    if (!settings.keep) {
+      await removeAll(target, (line) => say(`  ${line}`)).catch((error: Error) =>
+        say(`  not removed: ${error.message}`),
+      );
+    }
     rmSync(folder, { recursive: true, force: true });
   }
 }
+
+const drained = (target: Target): Promise<Drain> =>
+  drainAuction(target).catch((error: Error) => ({ proven: null, why: error.message }));
 
 const pick = ({ bidsPerSecond, viewers, seed, durationSeconds }: Settings) => ({
   ...{ bidsPerSecond, viewers, seed, durationSeconds },
@@ -193,19 +210,26 @@ async function* turns(
   }
 }
 
+/** What all rounds share. */
+interface Course {
+  readonly auction: AuctionUnderTest;
+  readonly load: LoadJob;
+  /** From each fault until every pod was ready. */
+  readonly marks: { fromMs: number; toMs: number }[];
+  /** Seconds that some round has accounted for. */
+  readonly inRounds: Set<Second>;
+  /** The pods at the end of the last round. */
+  steady: readonly Pod[];
+}
+
 async function runRound(
   target: Target,
   scenario: Scenario,
   settings: Settings,
-  of: {
-    readonly auction: AuctionUnderTest;
-    readonly load: LoadJob;
-    readonly marks: { fromMs: number; toMs: number }[];
-    readonly n: number;
-    readonly steps: readonly Step[] | null;
-  },
+  of: { readonly course: Course; readonly n: number; readonly steps: readonly Step[] | null },
 ): Promise<Round> {
-  const { auction, load, n } = of;
+  const { course, n } = of;
+  const { auction, load } = course;
   const { spec } = scenario;
   const windowMs = spec.windowSeconds * 1_000;
   await podsAreReady(target, auction.resource, []);
@@ -215,33 +239,39 @@ async function runRound(
   await passTime(Math.max(0, calmFromMs + calmMs - Date.now()));
   const calm = windowsFrom(load, calmFromMs, Date.now(), windowMs);
   const before = { epoch: await epochNow(target), unrelayed: await unrelayedEvents(target) };
+  const restartedInCalm = await restartedOf(target, course.steady);
   const durationSeconds = settings.durationSeconds ?? spec.durationSeconds;
   const injected = await inject(target, scenario, {
     ...{ durationSeconds, n },
     ...(of.steps === null ? {} : { steps: of.steps }),
   });
   const { atMs, endedMs } = injected;
-  await elapsedMs(podsAreReady(target, auction.resource, injected.gone), settings.say);
-  const podsBackMs = Math.max(0, Date.now() - endedMs);
-  of.marks.push({ fromMs: atMs, toMs: Date.now() });
+  const ready = podsAreReady(target, auction.resource, injected.gone);
+  const isReady = (await elapsedMs(ready, settings.say)) < Infinity;
+  const podsBackMs = isReady ? Math.max(0, Date.now() - endedMs) : Infinity;
+  course.marks.push({ fromMs: atMs, toMs: Date.now() });
   const archiveMs = await elapsedMs(allIsArchived(target), settings.say);
-  const seen = [...injected.seen, ...(await injected.provenAfterwards())];
-  await elapsedMs(allIsQuiet(load, settings.viewers), settings.say);
+  const seen = [...injected.seen, ...(isReady ? await injected.provenAfterwards() : [])];
+  const quiet = allIsQuiet(load, settings.viewers);
+  const isQuiet = (await elapsedMs(quiet, settings.say)) < Infinity;
   await passTime(Math.max(0, atMs + windowMs + 1_500 - Date.now()));
   const checks = await injected.checks();
   await removeChaos(target);
-  const since = load.between(atMs, Date.now());
+  // With the second that the fault fell into.
+  const since = load.between(atMs - 500, Date.now());
+  for (const second of since) course.inRounds.add(second);
   const round: Round = {
     calm,
     faulty: windowsFrom(load, atMs, Math.max(endedMs, atMs + windowMs), windowMs),
     failed: failedIn(since),
-    bidsBackMs: Math.round(bidsBackMs(since, endedMs, load.aheadMs)),
+    bidsBackMs: isQuiet ? Math.round(bidsBackMs(since, endedMs, load.aheadMs)) : Infinity,
     ...{ podsBackMs, archiveMs, checks, seen, unrelayedEvents: before.unrelayed },
-    epochs: [before.epoch, await epochNow(target)],
-    restarted: await restartedOf(target, injected.untouched),
+    epochs: [before.epoch, isReady ? await epochNow(target) : NaN],
+    restarted: [...restartedInCalm, ...(await restartedOf(target, injected.untouched))],
     viewersBroken: since.reduce((sum, { broken }) => sum + broken, 0),
     viewersBackMs: since.flatMap(({ back }) => back),
   };
+  course.steady = await target.pods();
   for (const line of seen) settings.say(`    ${line}`);
   settings.say(`    ${summaryOf(round)}`);
   return round;

@@ -41,7 +41,8 @@ const VERIFIED: Verified = {
 const GOOD: Observed = {
   ...{ rounds: [ROUND, ROUND, ROUND], biddersAtOnce: 60, viewers: 500, watchingAtEnd: 500 },
   ...{ isFinished: true, failed: { refused: 0, unknown: 0, overHttp: 0 }, viewersBroken: 0 },
-  ...{ notRecovered: 0, dropped: 0, odd: [], verified: VERIFIED, drain: "proven" },
+  ...{ failedBetween: { refused: 0, unknown: 0, overHttp: 0 }, restartedAtEnd: [] },
+  ...{ notRecovered: 0, dropped: 0, odd: [], verified: VERIFIED, drain: { proven: true, why: "" } },
 };
 
 const outcome = (expected: Partial<Expect>, observed: Partial<Observed>) =>
@@ -108,10 +109,11 @@ describe("each point breaks by itself", () => {
   });
 
   test("what fails between the rounds, when all should be well", () => {
-    const between = { failed: { refused: 1, unknown: 0, overHttp: 0 } };
-    expect(outcome({}, between)).toBe("broken");
+    const one = { refused: 1, unknown: 0, overHttp: 0 };
+    expect(outcome({}, { failed: one, failedBetween: one })).toBe("broken");
     const until = { failedBids: "until-recovered" } as const;
-    expect(outcome(until, { ...failing(9, 4), ...between })).toBe("broken");
+    expect(outcome(until, failing(9, 4))).toBe("held");
+    expect(outcome(until, { ...failing(9, 4), failedBetween: one })).toBe("broken");
     expect(outcome({}, { viewersBroken: 1 })).toBe("broken");
   });
 
@@ -120,7 +122,9 @@ describe("each point breaks by itself", () => {
     const check = { name: "settled", why: "FailureThresholdExceed" };
     expect(outcome({}, rounds({ checks: [{ ...check, passed: true }] }))).toBe("held");
     expect(outcome({}, rounds({ checks: [{ ...check, passed: false }] }))).toBe("broken");
-    expect(outcome({}, { drain: "held: Verify" })).toBe("broken");
+    expect(outcome({}, { restartedAtEnd: ["chaos-auction-redis-0"] })).toBe("broken");
+    expect(outcome({}, { drain: { proven: false, why: "Verify: it differs" } })).toBe("broken");
+    expect(outcome({}, { drain: { proven: null, why: "no API server" } })).toBe("not judged");
     expect(outcome({}, { drain: null })).toBe("held");
   });
 
@@ -129,6 +133,7 @@ describe("each point breaks by itself", () => {
     expect(outcome(until, rounds({ bidsBackMs: 14_000 }))).toBe("held");
     expect(outcome(until, rounds({ bidsBackMs: 16_000 }))).toBe("broken");
     expect(outcome({}, rounds({ podsBackMs: 61_000 }))).toBe("broken");
+    expect(outcome({}, rounds({ podsBackMs: Infinity }))).toBe("broken");
     expect(outcome({}, rounds({ archiveMs: 61_000 }))).toBe("broken");
   });
 

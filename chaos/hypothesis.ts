@@ -10,6 +10,7 @@ import {
   type Window,
 } from "./measure.ts";
 import type { Expect } from "./scenario.ts";
+import type { Drain } from "./surroundings.ts";
 
 export interface Finding {
   readonly what: string;
@@ -26,13 +27,17 @@ export interface Verified {
 
 export interface Observed {
   readonly rounds: readonly Round[];
-  /** Whether every bid had its answer in the end, and every viewer the last event. */
+  /** Whether every bid had its answer in the end. Where not, the histories lack the last of it. */
   readonly isFinished: boolean;
-  /** From the first fault to the end, between the rounds, too. */
+  /** From the first fault to the end. */
   readonly failed: Failed;
+  /** Of these what was in no round: before the next fault, when all should be well. */
+  readonly failedBetween: Failed;
   readonly viewersBroken: number;
-  /** What became of the operator's drain: `proven`, or why not; null where the auction stays. */
-  readonly drain: string | null;
+  /** Pods that restarted after the last round. */
+  readonly restartedAtEnd: readonly string[];
+  /** Null where the auction stays. */
+  readonly drain: Drain | null;
   /** Bidders who could be in flight on one process at once, each with one bid. */
   readonly biddersAtOnce: number;
   readonly viewers: number;
@@ -72,7 +77,6 @@ const ALWAYS: readonly string[] = [
   "every bid of unknown fate is resolved by its key",
   "the checker finds every bid and frame right",
   "no more is lost than the metric showed",
-  "the operator's drain proves the archive",
 ];
 
 /** held only where all is; broken where anything is, and not judged where there was no calm to break. */
@@ -111,19 +115,19 @@ function calmBefore({ rounds }: Observed): Finding {
 const most = (values: readonly number[]) => Math.max(0, ...values);
 
 function judgeBids({ failedBids, bidsWithinSeconds }: Expect, observed: Observed): Finding[] {
-  const { rounds, failed, biddersAtOnce, isFinished, dropped, odd, verified } = observed;
+  const { rounds, failed, failedBetween, biddersAtOnce, isFinished } = observed;
+  const { dropped, odd, verified } = observed;
   const unknown = most(rounds.map((round) => round.failed.unknown));
   const refused = most(rounds.map((round) => round.failed.refused));
   const told = `at most ${unknown} of unknown fate and ${refused} refused in a round, each tried again`;
-  const all = failed.unknown + failed.refused;
   const findings: Finding[] = [];
   if (failedBids === "none") {
     const why = `${failed.unknown} of unknown fate and ${failed.refused} refused, from the first fault to the end`;
-    findings.push(finding("no bid fails", all === 0, why));
+    findings.push(finding("no bid fails", failed.unknown + failed.refused === 0, why));
   } else {
-    const inRounds = rounds.reduce((sum, one) => sum + one.failed.unknown + one.failed.refused, 0);
-    const why = `${inRounds} attempts failed from a fault until all was well, ${all - inRounds} at other times`;
-    findings.push(finding("no bid fails once all is well", all === inRounds, why));
+    const between = failedBetween.unknown + failedBetween.refused;
+    const why = `${failed.unknown + failed.refused} attempts failed from the first fault to the end, ${between} of them when all should have been well`;
+    findings.push(finding("no bid fails once all is well", between === 0, why));
   }
   if (failedBids === "in-flight" || failedBids === "in-flight-sockets") {
     const why = `${told}; ${biddersAtOnce} bidders, a bid each`;
@@ -134,16 +138,16 @@ function judgeBids({ failedBids, bidsWithinSeconds }: Expect, observed: Observed
     findings.push(finding("no bid over HTTP fails", failed.overHttp === 0, why));
   }
   if (bidsWithinSeconds !== undefined) {
-    const seconds = most(rounds.map((round) => round.bidsBackMs)) / 1_000;
-    const why = `${seconds.toFixed(1)} s, at most ${bidsWithinSeconds} s`;
-    findings.push(finding("bids resume", seconds <= bidsWithinSeconds, why));
+    const back = rounds.map((round) => round.bidsBackMs);
+    findings.push(within("bids resume", back, bidsWithinSeconds));
   }
   const { unresolved, resolved } = verified.counts.unknown;
   findings.push(
+    finding("every bid has its answer in the end", isFinished, isFinished ? "all have" : "not all"),
     finding(
       "every bid of unknown fate is resolved by its key",
-      unresolved === 0 && isFinished,
-      `${resolved} were, ${unresolved} were not${isFinished ? "" : "; some had no answer in the end"}`,
+      unresolved === 0,
+      `${resolved} were, ${unresolved} were not`,
     ),
     finding(
       "every bid that was due was placed, and answered as documented",
@@ -160,14 +164,16 @@ function steadyP99({ rounds }: Observed): Finding {
   return { what: "the p99 of bids is that of calm", ...judgeP99(calm, faulty) };
 }
 
+function within(what: string, ms: readonly number[], seconds: number): Finding {
+  const worst = most(ms) / 1_000;
+  const told = worst === Infinity ? "not while it was waited for" : `${worst.toFixed(1)} s`;
+  return finding(what, worst <= seconds, `${told}, at most ${seconds} s`);
+}
+
 function judgeRecovery(
   { podsWithinSeconds, archiveWithinSeconds }: Expect,
   { rounds }: Observed,
 ): Finding[] {
-  const within = (what: string, ms: readonly number[], seconds: number): Finding => {
-    const worst = most(ms) / 1_000;
-    return finding(what, worst <= seconds, `${worst.toFixed(1)} s, at most ${seconds} s`);
-  };
   return [
     within(
       "all pods are ready again",
@@ -183,8 +189,8 @@ function judgeRecovery(
 }
 
 /** What was left alone stays as it is; what else looks at the auction finds it well. */
-function judgeSurroundings({ rounds, drain }: Observed): Finding[] {
-  const restarted = rounds.flatMap((round) => round.restarted);
+function judgeSurroundings({ rounds, restartedAtEnd, drain }: Observed): Finding[] {
+  const restarted = [...rounds.flatMap((round) => round.restarted), ...restartedAtEnd];
   const checks = rounds.flatMap((round) => round.checks);
   const said = checks.map(({ name, why }) => `${name}: ${why}`).join("; ");
   return [
@@ -204,7 +210,13 @@ function judgeSurroundings({ rounds, drain }: Observed): Finding[] {
         ]),
     ...(drain === null
       ? []
-      : [finding("the operator's drain proves the archive", drain === "proven", drain)]),
+      : [
+          {
+            what: "the operator's drain proves the archive",
+            judged: drain.proven === null ? "not judged" : drain.proven ? "held" : "broken",
+            why: drain.why,
+          } as const,
+        ]),
   ];
 }
 
@@ -233,7 +245,11 @@ function judgeViewers({ viewers, lost }: Expect, observed: Observed): Finding[] 
   ];
 }
 
-function judgeRecord({ lost }: Expect, { rounds, verified, biddersAtOnce }: Observed): Finding[] {
+function judgeRecord({ lost }: Expect, observed: Observed): Finding[] {
+  const { rounds, isFinished, verified, biddersAtOnce } = observed;
+  const what = "the checker finds every bid and frame right";
+  if (!isFinished)
+    return [{ what, judged: "not judged", why: "the histories lack the last of it" }];
   const { counts, verdicts } = verified;
   const of = (names: readonly VerdictName[]) =>
     most(names.map((name) => counts.verdicts[name] ?? 0));
@@ -243,7 +259,7 @@ function judgeRecord({ lost }: Expect, { rounds, verified, biddersAtOnce }: Obse
   const summary = `${counts.acknowledged} acknowledged, lost ${counts.lost}, duplicated ${counts.duplicated}, misordered ${counts.misordered}; ${counts.viewersComplete} of ${counts.viewers} viewers complete`;
   const findings = [
     finding(
-      "the checker finds every bid and frame right",
+      what,
       others.length === 0 && counts.acknowledged > 0,
       names.length === 0 ? summary : `${summary}; ${names.join(", ")}: ${others[0]!.detail}`,
     ),

@@ -136,17 +136,14 @@ export async function inject(
     seen.push(`${pod.name} (${pod.uid}) is gone, and its log knows of no shutdown`);
     if (!gone.some(({ uid }) => uid === pod.uid)) gone.push(pod);
   }
-  const means = ({ spec: { selector } }: ChaosObject, component: Component) =>
-    selector !== undefined && componentOf(selector) === component;
+  const means = ({ spec: all }: ChaosObject, component: Component) =>
+    selectorsOf(all).some((selector) => componentOf(selector) === component);
   const failed = before.filter(({ component }) =>
     applied.some((object) => object.spec["action"] === "pod-failure" && means(object, component)),
   );
   const isTouched = ({ uid, component }: Pod) => {
     const hit = hits.get(component);
-    if (hit) return hit.pod.uid === uid;
-    return applied.some(({ spec: all }) =>
-      selectorsOf(all).some((s) => componentOf(s) === component),
-    );
+    return hit ? hit.pod.uid === uid : applied.some((object) => means(object, component));
   };
   return {
     ...{ atMs, endedMs, seen, gone },
@@ -168,15 +165,15 @@ const LOAD_METRICS: Partial<Record<Component, string>> = {
 async function busiest(target: Target, component: Component, pods: readonly Pod[]): Promise<Pod> {
   const own = pods.filter((pod) => pod.component === component);
   const metric = LOAD_METRICS[component];
-  const leader = component === "operator" ? await target.leader() : undefined;
-  const weights = await Promise.all(
-    own.map(async (pod) => {
-      if (metric !== undefined) return target.metric(pod, metric);
-      return Number(pod.name === leader);
-    }),
-  );
-  const pod = own[weights.indexOf(Math.max(...weights))];
-  if (pod === undefined) throw new Error(`there is no pod of ${component}`);
+  let pod = own[0];
+  if (component === "operator") {
+    const leader = await target.leader();
+    pod = own.find(({ name }) => name === leader);
+  } else if (metric !== undefined) {
+    const loads = await Promise.all(own.map((one) => target.metric(one, metric)));
+    pod = own[loads.indexOf(Math.max(...loads))];
+  }
+  if (pod === undefined) throw new Error(`no pod of ${component} tells how much depends on it`);
   return pod;
 }
 

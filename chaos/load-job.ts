@@ -139,7 +139,7 @@ export class LoadJob {
     return files;
   }
 
-  /** The seconds that ended in that span of this machine's clock. */
+  /** The seconds most of which lies in that span of this machine's clock. */
   between(fromMs: number, toMs: number): Second[] {
     const ahead = Number.isFinite(this.#aheadMs) ? this.#aheadMs : 0;
     return this.seconds.filter(

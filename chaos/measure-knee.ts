@@ -2,7 +2,7 @@
 import type { Settings } from "./experiment.ts";
 import { type Knee, kneeOf, stepsOf, writeKnee } from "./knee.ts";
 import { LoadJob, planOf } from "./load-job.ts";
-import { removeAll, startAuction } from "./surroundings.ts";
+import { createNamespace, removeAll, startAuction } from "./surroundings.ts";
 import type { Target } from "./target.ts";
 import { passTime } from "./wait-for.ts";
 
@@ -11,6 +11,8 @@ const STEP_SECONDS = 13;
 
 export async function measureKnee(target: Target, settings: Settings): Promise<Knee> {
   const { say, viewers, seed } = settings;
+  const cores = await target.cores();
+  await createNamespace(target);
   try {
     say("applying the auction");
     const auction = await startAuction(target, settings, (line) => say(`  ${line}`));
@@ -27,11 +29,11 @@ export async function measureKnee(target: Target, settings: Settings): Promise<K
       if (n > 0 && (step.p99Ms > 1_000 || Number.isNaN(step.p99Ms))) break;
     }
     const measured = RATES.filter((rate) => load.seconds.some((second) => second.rate === rate));
-    const knee = kneeOf(stepsOf(load.seconds, measured), viewers, await target.cores());
+    const knee = kneeOf(stepsOf(load.seconds, measured), viewers, cores);
     writeKnee(knee);
     return knee;
   } finally {
     say("removing what was made");
-    await removeAll(target, say);
+    await removeAll(target, say).catch((error: Error) => say(error.message));
   }
 }

@@ -5,7 +5,7 @@
 import type { Settings } from "./experiment.ts";
 import { LoadJob, planOf } from "./load-job.ts";
 import { windowOf } from "./measure.ts";
-import { removeAll, startAuction } from "./surroundings.ts";
+import { createNamespace, removeAll, startAuction } from "./surroundings.ts";
 import type { Target } from "./target.ts";
 import { passTime } from "./wait-for.ts";
 
@@ -29,6 +29,7 @@ export async function measureScale(target: Target, settings: Settings): Promise<
   try {
     for (const replicas of REPLICAS) {
       say(`${replicas} gateways and ${replicas} broadcasts`);
+      await createNamespace(target);
       const auction = await startAuction(target, { ...settings, replicas }, (line) =>
         say(`  ${line}`),
       );
@@ -53,7 +54,7 @@ export async function measureScale(target: Target, settings: Settings): Promise<
     return steps;
   } finally {
     say("removing what was made");
-    await removeAll(target, say);
+    await removeAll(target, say).catch((error: Error) => say(error.message));
   }
 }
 

@@ -71,7 +71,7 @@ export interface Round {
   readonly bidsBackMs: number;
   /** From the fault's end until every pod was ready. */
   readonly podsBackMs: number;
-  /** From then until what was acknowledged by then was archived. */
+  /** From then until what was acknowledged by then was archived. This and the two above: Infinity where it was in vain. */
   readonly archiveMs: number;
   readonly viewersBroken: number;
   readonly viewersBackMs: readonly number[];

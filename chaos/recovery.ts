@@ -7,6 +7,7 @@ import { AUCTION, type Component } from "./scenario.ts";
 import { metricOf, type Pod, type Target } from "./target.ts";
 import { passTime, Stopped, waitFor } from "./wait-for.ts";
 
+const ARCHIVAL = `${AUCTION}-archival-internal`;
 const RECOVERED_WITHIN_MS = 330_000;
 const ARCHIVED_WITHIN_MS = 90_000;
 /** Longer than any scenario allows: what fails until then is a finding. */
@@ -15,19 +16,20 @@ const QUIET_WITHIN_MS = 90_000;
 const QUIET_SECONDS = 5;
 const ASKED_WITHIN_MS = 30_000;
 
-/** How long a wait took; one that was in vain is a finding, and the rest is judged all the same. */
+/** How long a wait took; Infinity where it was in vain, which is a finding: the rest is judged all the same. */
 export async function elapsedMs(wait: Promise<void>, say: (line: string) => void): Promise<number> {
   const fromMs = Date.now();
   try {
     await wait;
+    return Date.now() - fromMs;
   } catch (error) {
     if (error instanceof Stopped) throw error;
     say(`    ${(error as Error).message}`);
+    return Infinity;
   }
-  return Date.now() - fromMs;
 }
 
-/** As many of each part as the auction says, and one operator at least. */
+/** How many of each part the auction has. */
 function podsOf({ spec }: AuctionResource): readonly (readonly [Component, number])[] {
   const { gateway, broadcast, archival } = spec.tiers;
   return [
@@ -38,7 +40,7 @@ function podsOf({ spec }: AuctionResource): readonly (readonly [Component, numbe
   ];
 }
 
-/** All parts are there and ready, none of those that were killed; one operator leads that was not. */
+/** All parts and one operator at least are there and ready, none of those that were killed; one operator leads that was not. */
 export async function podsAreReady(
   target: Target,
   auction: AuctionResource,
@@ -101,8 +103,7 @@ export async function allIsArchived(target: Target): Promise<void> {
 
 /** What the metric shows as not relayed. */
 export async function unrelayedEvents(target: Target): Promise<number> {
-  const ask = () =>
-    target.service(`${AUCTION}-archival-internal`, INTERNAL_PORTS.archival, "/metrics");
+  const ask = () => target.service(ARCHIVAL, INTERNAL_PORTS.archival, "/metrics");
   const text = await waitFor("archival tells its metrics", ask, ASKED_WITHIN_MS);
   return metricOf(text, "gavel_archival_unrelayed_events");
 }
@@ -117,9 +118,7 @@ export async function epochNow(target: Target): Promise<number> {
 
 const stateOf = async (target: Target): Promise<State> =>
   JSON.parse(
-    await target.service(
-      ...([`${AUCTION}-archival-internal`, INTERNAL_PORTS.archival, "/internal/v1/state"] as const),
-    ),
+    await target.service(ARCHIVAL, INTERNAL_PORTS.archival, "/internal/v1/state"),
   ) as State;
 
 /** Outbox ids are `<ms>-<n>`. */

@@ -45,7 +45,7 @@ export function markdownOf(report: Report): string {
     ...rounds.map((round, i) => {
       const back = round.viewersBackMs;
       const viewers = back.length === 0 ? "" : ` (${percentile(back, 0.95)} ms)`;
-      return `| ${i + 1} | ${p99sOf(round.calm)} ms | ${p99sOf(round.faulty)} ms | ${round.failed.unknown} | ${round.failed.refused} | ${round.bidsBackMs} ms | ${round.podsBackMs} ms | ${round.archiveMs} ms | ${back.length}/${round.viewersBroken}${viewers} |`;
+      return `| ${i + 1} | ${p99sOf(round.calm)} ms | ${p99sOf(round.faulty)} ms | ${round.failed.unknown} | ${round.failed.refused} | ${took(round.bidsBackMs)} | ${took(round.podsBackMs)} | ${took(round.archiveMs)} | ${back.length}/${round.viewersBroken}${viewers} |`;
     }),
     "",
     "What proves that the fault happened:",
@@ -58,6 +58,8 @@ export function markdownOf(report: Report): string {
   ];
   return lines.join("\n");
 }
+
+const took = (ms: number): string => (ms === Infinity ? "not seen" : `${ms} ms`);
 
 function p99sOf(windows: readonly Window[]): string {
   const all = windows.map(({ p99Ms }) => p99Ms);

@@ -81,7 +81,8 @@ function readWords() {
   const numbers = {
     ...{ durationSeconds: numberOf("duration"), rounds: numberOf("rounds") },
     ...{ rate: numberOf("rate"), viewers: numberOf("viewers"), seed: numberOf("seed") },
-    repeats: numberOf("repeats", 0) ?? REPEATS_MAX,
+    // What is kept is in the way of another one.
+    repeats: values.keep ? 0 : (numberOf("repeats", 0) ?? REPEATS_MAX),
   };
   return { values, numbers, names: positionals };
 }
@@ -105,6 +106,10 @@ async function run(): Promise<number> {
         return spec.random === undefined && (values.daemon || spec.needs === "controller");
       })
     : words.names;
+  if (values.keep && asked.length > 1) {
+    process.stderr.write(`--keep is for one scenario\n\n${USAGE}`);
+    return 2;
+  }
   const others = [values.clean, values.knee, values.scale].filter(Boolean).length;
   if (values.context === undefined || Number(asked.length > 0) + others !== 1) {
     process.stderr.write(
@@ -181,7 +186,7 @@ async function repeated(repeats: number, once: () => Promise<Report>): Promise<R
   for (let repeat = 0; ; repeat++) {
     const report = await once();
     tell(report, writeReport(report));
-    if (report.outcome !== "not judged" || repeat >= repeats) return report;
+    if (report.outcome !== "not judged" || repeat >= repeats || wasStopped()) return report;
     say("  again, as it was too noisy");
   }
 }

@@ -137,7 +137,7 @@ export async function killProcesses(
 }
 
 /**
- * Applies the sample auction and waits until it is open.
+ * Applies the sample auction in the experiment's namespace and waits until it is open.
  * @param tierImage for the tiers, in place of the operator's own
  * @param loadImage has a shell and this repository's programs
  */
@@ -166,7 +166,6 @@ export async function startAuction(
       auction.spec.tiers[tier]!["resources"] = { requests: { cpu: "10m", memory: "64Mi" } };
     }
   }
-  await createNamespace(target);
   await target.kubectl(["apply", "-f", "-"], stringify(killer(images.loadImage)));
   await target.kubectl(["apply", "-n", NAMESPACE, "-f", "-"], stringify(auction));
   await waitUntilReady(clusterOf(target), AUCTION, NAMESPACE, say, READY_WITHIN_MS);
@@ -222,33 +221,47 @@ export async function removeChaos(target: Target): Promise<void> {
   }
 }
 
-/**
- * Everything that an experiment made. The operator's drain proves the archive on the way.
- * @throws Error where it did not, after all is removed; or where something stays
- */
+/** What the operator's drain came to. */
+export interface Drain {
+  /** Null where it could not be told. */
+  readonly proven: boolean | null;
+  readonly why: string;
+}
+
+/** Deletes the auction: its drain proves the archive. One that does not go by itself loses its finalizers. */
+export async function drainAuction(target: Target): Promise<Drain> {
+  const auction = ["auction", AUCTION, "-n", NAMESPACE];
+  const ready = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}';
+  const isReady = (await target.kubectl(["get", ...auction, "-o", ready])) === "True";
+  // What is not even set up has nothing to prove, and would wait for its stores.
+  if (!isReady) {
+    const abandon = '{"spec":{"deletion":{"policy":"Abandon"}}}';
+    await target.kubectl(["patch", ...auction, "--type=merge", "-p", abandon]);
+  }
+  try {
+    await target.kubectl(["delete", ...auction, "--timeout=150s"], "", 160_000);
+    return isReady
+      ? { proven: true, why: "it did, and let the auction go" }
+      : { proven: false, why: "it was not asked: the auction was not Ready" };
+  } catch (error) {
+    const progress = "jsonpath={.status.drain.step}: {.status.drain.message}";
+    const told = await target.kubectl(["get", ...auction, "-o", progress]).catch(() => "");
+    const none = '{"metadata":{"finalizers":null}}';
+    await target.kubectl(["patch", ...auction, "--type=merge", "-p", none]).catch(() => "");
+    return { proven: false, why: told || (error as Error).message };
+  }
+}
+
+/** Everything that an experiment made. @throws Error where something stays */
 export async function removeAll(target: Target, say: (line: string) => void): Promise<void> {
   if ((await findNamespace(target)) === null) return;
   await removeChaos(target);
-  const auction = ["auction", AUCTION, "-n", NAMESPACE];
-  const ready = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}';
-  const found = await target.kubectl(["get", ...auction, "--ignore-not-found", "-o", ready]);
-  // What is not even set up has nothing to prove, and would wait for its stores.
-  if (found !== "True") {
-    const abandon = '{"spec":{"deletion":{"policy":"Abandon"}}}';
-    await target.kubectl(["patch", ...auction, "--type=merge", "-p", abandon]).catch(() => "");
-  }
-  const removal = ["delete", ...auction, "--ignore-not-found", "--timeout=150s"];
-  const stuck = await target.kubectl(removal, "", 160_000).then(
-    () => null,
-    (error: Error) => error.message,
-  );
-  if (stuck !== null) {
-    const why = "jsonpath={.status.drain.step}: {.status.drain.message}";
-    const told = await target.kubectl(["get", ...auction, "-o", why]).catch(() => "");
-    say(`the auction does not go by itself: ${told || stuck}`);
-    const none = '{"metadata":{"finalizers":null}}';
-    await target.kubectl(["patch", ...auction, "--type=merge", "-p", none]).catch(() => "");
+  const name = await target.kubectl([
+    ...["get", "auction", AUCTION, "-n", NAMESPACE, "--ignore-not-found", "-o", "name"],
+  ]);
+  if (name !== "") {
+    const { proven, why } = await drainAuction(target);
+    if (!proven) say(`the drain proved nothing: ${why}`);
   }
   await target.kubectl(["delete", "namespace", NAMESPACE, "--timeout=120s"], "", 130_000);
-  if (stuck !== null) throw new Error(`the auction did not go by itself: ${stuck}`);
 }

@@ -1,7 +1,7 @@
 /** What is seen of an auction on a real cluster: by a Prometheus in it, and by a real collector beside it. */
 import { randomUUID } from "node:crypto";
 import { beforeAll, expect, test, vi } from "vitest";
-import { signToken } from "../services/access/tokens.ts";
+import type { AuctionResource } from "../operator/auction-resource.ts";
 import type { KindCluster } from "../operator/kind/kind-cluster.ts";
 import { loadImages, localImages } from "../operator/kind/kind-cluster.ts";
 import {
@@ -11,7 +11,8 @@ import {
 } from "../operator/kind/prometheus.ts";
 import { runProgram } from "../operator/kind/run-program.ts";
 import { waitUntilReady } from "../operator/kind/sample-auction.ts";
-import { forward, kindEnv, onKind, operatorOnKind } from "../operator/testing/kind.ts";
+import { tokenOn } from "../operator/kind/summary.ts";
+import { askArchive, forward, kindEnv, onKind, operatorOnKind } from "../operator/testing/kind.ts";
 import { afterFile } from "../services/testing/after-file.ts";
 import { caller, expectBidTrace } from "../services/testing/bid-trace.ts";
 import { COLLECTOR_TIMEOUT_MS, startCollector } from "../services/testing/otel-collector.ts";
@@ -95,17 +96,13 @@ onKind("seen on a real cluster", () => {
     await waitUntilReady(cluster, NAME, NAMESPACE, () => {}, 4 * MINUTE_MS);
     const port = (tier: string, of: number) =>
       forward(cluster, NAMESPACE, `service/${NAME}-${tier}`, of);
-    const data = await kubectl("get", "secret", `${NAME}-access`, "-o", "jsonpath={.data.secret}");
-    const secret = Buffer.from(data, "base64").toString();
-    const { issuer, audience } = (
-      JSON.parse(await kubectl("get", "auction", NAME, "-o", "json")) as {
-        spec: { access: { issuer: string; audience: string } };
-      }
-    ).spec.access;
+    const auction = JSON.parse(
+      await kubectl("get", "auction", NAME, "-o", "json"),
+    ) as AuctionResource;
     fair = {
       gatewayUrl: `http://127.0.0.1:${await port("gateway", 8080)}`,
       streamUrl: `ws://127.0.0.1:${await port("broadcast", 8081)}/v1/stream`,
-      token: (sub) => signToken(secret, { sub, issuer, audience, lifetimeSeconds: 3_600 }),
+      token: (sub) => tokenOn(cluster, auction, NAMESPACE, sub),
     };
     prometheus = `http://127.0.0.1:${await forward(cluster, PROMETHEUS_NAMESPACE, "service/prometheus", PROMETHEUS_PORT)}`;
   });
@@ -136,11 +133,11 @@ onKind("seen on a real cluster", () => {
     const { outboxId, ...spans } = await expectBidTrace(receiver, asks, named, BROADCASTS);
     const watched = spans.deliver.map(({ attributes }) => attributes["gavel.viewers"]);
     expect(watched.sort()).toEqual([0, 1]);
-    const row = await kubectl(
-      ...["exec", `${NAME}-postgres-0`, "--", "sh", "-c"],
-      `PGPASSWORD=$(cat /etc/gavel/store/password) psql -h 127.0.0.1 -U gavel gavel -At -c "select bid_id, outbox_id from bids join events using (auction_uid, lot_id, epoch, seq) where bid_id = '${bidId}'"`,
+    const row = await askArchive(
+      ...([cluster, NAMESPACE, NAME] as const),
+      `select bid_id, outbox_id from bids join events using (auction_uid, lot_id, epoch, seq) where bid_id = '${bidId}'`,
     );
-    expect(row.trim()).toBe(`${bidId}|${outboxId}`);
+    expect(row).toBe(`${bidId}|${outboxId}`);
     expect(receiver.wrong).toEqual([]);
     const zero = spans.server.startMs;
     const lines = Object.values(spans)
@@ -153,7 +150,7 @@ onKind("seen on a real cluster", () => {
       [
         `trace ${asks.traceId}, asked for by span ${asks.spanId}; bid ${bidId}, outbox ${outboxId}`,
         ...lines,
-        `  row in Postgres: ${row.trim()}`,
+        `  row in Postgres: ${row}`,
       ].join("\n"),
     );
   });

@@ -14,7 +14,7 @@ import { installOperator, OPERATOR_NAMESPACE, RELEASE } from "./kind/install.ts"
 import { runProgram } from "./kind/run-program.ts";
 import { applyAuction, waitUntilReady } from "./kind/sample-auction.ts";
 import { tokenOn } from "./kind/summary.ts";
-import { forward, kindEnv, onKind, operatorOnKind } from "./testing/kind.ts";
+import { askArchive, forward, kindEnv, onKind, operatorOnKind } from "./testing/kind.ts";
 
 const NAMESPACE = "gavel-e2e";
 let NAME = "spring-sale";
@@ -93,12 +93,8 @@ function keepBidding() {
   };
 }
 
-async function archived(): Promise<string> {
-  return kubectl(
-    ...["exec", `${NAME}-postgres-0`, "--", "sh", "-c"],
-    `PGPASSWORD=$(cat /etc/gavel/store/password) psql -h 127.0.0.1 -U gavel gavel -At -c "select lot_id, amount_minor from bids"`,
-  );
-}
+const archived = (): Promise<string> =>
+  askArchive(cluster, NAMESPACE, NAME, "select lot_id, amount_minor from bids");
 
 async function forwardAll(): Promise<void> {
   gateway = `http://127.0.0.1:${await forward(cluster, NAMESPACE, `service/${NAME}-gateway`, 8080)}`;

@@ -35,6 +35,18 @@ export async function operatorOnKind(
   return { cluster, image: name };
 }
 
+/** Asks the Postgres that the operator runs for an Auction. @returns a row a line, columns by `|` */
+export async function askArchive(
+  cluster: KindCluster,
+  namespace: string,
+  auction: string,
+  statement: string,
+): Promise<string> {
+  const psql = `PGPASSWORD=$(cat /etc/gavel/store/password) psql -h 127.0.0.1 -U gavel gavel -At -c "${statement}"`;
+  const pod = ["-n", namespace, `${auction}-postgres-0`];
+  return (await cluster.kubectl(["exec", ...pod, "--", "sh", "-c", psql])).trim();
+}
+
 /** A port of this machine that leads to a Service's. It is held by one pod: it ends with that. */
 export async function forward(
   cluster: KindCluster,
