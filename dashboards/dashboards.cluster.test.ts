@@ -94,6 +94,9 @@ onKind("seen on a real cluster", () => {
     });
     await apply(FAIR);
     await waitUntilReady(cluster, NAME, NAMESPACE, () => {}, 4 * MINUTE_MS);
+    // Ready is not yet open: a bid before that is answered 409.
+    const open = ["--for=jsonpath={.status.phase}=Open", "--timeout=60s"];
+    await kubectl("wait", ...open, `auction/${NAME}`);
     const port = (tier: string, of: number) =>
       forward(cluster, NAMESPACE, `service/${NAME}-${tier}`, of);
     const auction = JSON.parse(
