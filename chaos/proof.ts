@@ -1,5 +1,5 @@
 /** What proves that a fault really was there, and is over: Chaos Mesh's word, uids, restart counts. */
-import { type ChaosObject, NAMESPACE, statusChecksOf } from "./scenario.ts";
+import { type ChaosObject, NAMESPACE, statusChecksOf, templatesOf } from "./scenario.ts";
 import type { Pod, Target } from "./target.ts";
 import { Stopped, waitFor } from "./wait-for.ts";
 
@@ -51,11 +51,9 @@ async function experimentsOf(target: Target, object: ChaosObject): Promise<PodCh
 }
 
 /** How many experiments a Workflow comes to. */
-const expectedOf = ({ kind, spec }: ChaosObject): number =>
-  kind === "Workflow"
-    ? (spec["templates"] as { templateType: string }[]).filter(({ templateType }) =>
-        templateType.endsWith("Chaos"),
-      ).length
+const expectedOf = (object: ChaosObject): number =>
+  object.kind === "Workflow"
+    ? templatesOf(object).filter(({ templateType }) => templateType.endsWith("Chaos")).length
     : 1;
 
 export async function provenInjected(

@@ -185,9 +185,13 @@ interface Template {
   readonly abortWithStatusCheck?: boolean;
 }
 
+/** The parts of a Workflow; none of anything else. */
+export const templatesOf = ({ spec }: ChaosObject): readonly Template[] =>
+  (spec["templates"] ?? []) as Template[];
+
 /** Checks of an endpoint that are part of a Workflow. */
-export const statusChecksOf = ({ spec }: ChaosObject): readonly Template[] =>
-  ((spec["templates"] ?? []) as Template[]).filter((one) => one.templateType === "StatusCheck");
+export const statusChecksOf = (object: ChaosObject): readonly Template[] =>
+  templatesOf(object).filter(({ templateType }) => templateType === "StatusCheck");
 
 export type Selector = Record<string, any>;
 

@@ -44,20 +44,20 @@ export async function needOperatorAndChaosMesh(target: Target): Promise<void> {
 
 /** @throws Error where the namespace is there: somebody else's, of a run that goes on, or left by one */
 export async function needNoNamespace(target: Target): Promise<void> {
-  if ((await findNamespace(target)) === null) return;
+  if (!(await hasNamespace(target))) return;
   throw new Error(
     `${target.context} has a namespace ${NAMESPACE}: an experiment runs there, or one left it (make chaos-clean)`,
   );
 }
 
 /** @throws Error where it is not ours */
-async function findNamespace(target: Target): Promise<string | null> {
+async function hasNamespace(target: Target): Promise<boolean> {
   const labels = ["-o", 'go-template={{index .metadata.labels "app.kubernetes.io/managed-by"}}'];
   const found = await target.kubectl([
     ...["get", "namespace", NAMESPACE, "--ignore-not-found", ...labels],
   ]);
-  if (found === "") return null;
-  if (found === OURS["app.kubernetes.io/managed-by"]) return NAMESPACE;
+  if (found === "") return false;
+  if (found === OURS["app.kubernetes.io/managed-by"]) return true;
   throw new Error(
     `the namespace ${NAMESPACE} of ${target.context} is not ours, and stays as it is`,
   );
@@ -254,7 +254,7 @@ export async function drainAuction(target: Target): Promise<Drain> {
 
 /** Everything that an experiment made. @throws Error where something stays */
 export async function removeAll(target: Target, say: (line: string) => void): Promise<void> {
-  if ((await findNamespace(target)) === null) return;
+  if (!(await hasNamespace(target))) return;
   await removeChaos(target);
   const name = await target.kubectl([
     ...["get", "auction", AUCTION, "-n", NAMESPACE, "--ignore-not-found", "-o", "name"],
