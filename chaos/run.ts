@@ -120,8 +120,8 @@ async function run(): Promise<number> {
   const scenarios = asked.map((name) => readScenario(name));
   const target = new Target(values.context);
   stopOnSignals(target);
-  await target.open();
   try {
+    await target.open();
     if (values.clean) {
       await removeAll(target, say);
       return 0;

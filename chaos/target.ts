@@ -5,10 +5,11 @@ import { pipeline } from "node:stream/promises";
 import { INTERNAL_PORTS } from "../operator/desired/environment.ts";
 import { runProgram } from "../operator/kind/run-program.ts";
 import { findProgram } from "../operator/local/store-servers.ts";
+import { waitFor } from "./wait-for.ts";
 import { type Component, COMPONENTS, AUCTION, NAMESPACE, OPERATOR } from "./scenario.ts";
 
 const ASK_MS = 5_000;
-const PROXY_WITHIN_MS = 10_000;
+const ANSWERS_WITHIN_MS = 30_000;
 
 export interface Pod {
   readonly name: string;
@@ -31,7 +32,7 @@ export class Target {
     this.context = context;
   }
 
-  /** @throws Error where the context is not there or does not answer */
+  /** What it began is ended by `close`, even where it fails. @throws Error where the context is not there or does not answer; Stopped */
   async open(): Promise<void> {
     const contexts = await runProgram("kubectl", ["config", "get-contexts", "-o", "name"]);
     if (!contexts.split("\n").includes(this.context)) {
@@ -39,7 +40,7 @@ export class Target {
     }
     const child = this.spawn(["proxy", "--port=0"]);
     const port = await new Promise<string>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error("kubectl proxy: silent")), PROXY_WITHIN_MS);
+      const timer = setTimeout(() => reject(new Error("kubectl proxy: silent")), ANSWERS_WITHIN_MS);
       let said = "";
       const hear = (chunk: Buffer) => {
         const found = /:(\d+)\s*$/m.exec((said += chunk.toString()));
@@ -51,7 +52,7 @@ export class Target {
       child.once("exit", () => reject(new Error(`kubectl proxy: ${said}`)));
     });
     this.#url = `http://127.0.0.1:${port}`;
-    await this.text("/readyz");
+    await waitFor("the API server answers", () => this.text("/readyz"), ANSWERS_WITHIN_MS);
   }
 
   close(): void {
