@@ -16,16 +16,18 @@ const SOME_LOTS = 4;
 const CONNECT_AT_ONCE = 50;
 const TELL_EVERY_MS = 1_000;
 const LOOK_EVERY_MS = 500;
-/** A try that reached a pod which is gone is not answered at all. */
-const HANDSHAKE_MS = 1_000;
 /** Without a word for so long a viewer asks, */
 const QUIET_MS = 1_500;
 /** and without an answer by then it gives the socket up. */
 const SILENT_MS = 3_500;
-/** As PROTOCOL.md asks: so long at most before the first tries, then doubled each time it is in vain. */
-const COME_BACK_MS = 1_000;
+/** As PROTOCOL.md asks: all who lost a process come back within this time, */
+const SPREAD_MS = 1_000;
+/** wait at most so long before the second and the third try, then twice as long each time, */
+const COME_BACK_MS = 500;
 const COME_BACK_MAX_MS = 30_000;
-const FIRST_TRIES = 3;
+/** and give up a try that is not answered, as a process is gone: twice as late each time. */
+const CONNECT_MS = 1_000;
+const CONNECT_MAX_MS = 5_000;
 /** At the end: so long without a frame means that all is told. */
 const SETTLED_MS = 4_000;
 const SETTLE_MAX_MS = 60_000;
@@ -38,6 +40,8 @@ const emptyTally = (): Tally => ({ frames: 0, watching: 0, broken: 0, back: [], 
 let tally = emptyTally();
 let lastFrameMs = nowMs();
 let over = false;
+
+const doubled = (ms: number, times: number) => ms * 2 ** Math.max(0, times);
 
 class Viewer {
   readonly #n: number;
@@ -71,7 +75,7 @@ class Viewer {
     const { host, port } = this.#plan.broadcast;
     const socket = new WebSocket(`ws://${host}:${port}/v1/stream`, {
       perMessageDeflate: false,
-      handshakeTimeout: HANDSHAKE_MS,
+      handshakeTimeout: Math.min(CONNECT_MAX_MS, doubled(CONNECT_MS, this.#tries - 1)),
     });
     this.#socket = socket;
     const connection = ++this.#connection;
@@ -111,9 +115,9 @@ class Viewer {
       this.#brokenMs = sinceMs;
       tally.broken++;
     }
-    const doubled = Math.max(0, ++this.#tries - FIRST_TRIES);
-    const most = Math.min(COME_BACK_MS * 2 ** doubled, COME_BACK_MAX_MS);
-    setTimeout(() => !over && this.connect(), this.#random() * most);
+    const mostMs = ++this.#tries === 1 ? SPREAD_MS : doubled(COME_BACK_MS, this.#tries - 3);
+    const waitMs = this.#random() * Math.min(COME_BACK_MAX_MS, mostMs);
+    setTimeout(() => !over && this.connect(), waitMs);
   }
 
   #subscribe(socket: WebSocket, connection: number): void {

@@ -6,16 +6,20 @@ const LOTS_PER_MESSAGE = 100;
 const LOTS_MAX = 200;
 const PING_EVERY_MS = 15_000;
 const SILENCE_MAX_MS = 40_000;
-/** A try that reached a pod which is gone is not answered at all. */
-const CONNECT_MAX_MS = 5_000;
-const BACKOFF_MIN_MS = 1_000;
-/** Tries before the waits get longer. */
-const FIRST_TRIES = 3;
+/** As PROTOCOL.md asks: all who lost a process come back within this time, */
+const SPREAD_MS = 1_000;
+/** wait at most so long before the second and the third try, then twice as long each time, */
+const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 30_000;
+/** and give up a try that is not answered, as a process is gone, or the line is slow: twice as late each time. */
+const CONNECT_MIN_MS = 1_000;
+const CONNECT_MAX_MS = 5_000;
 /** A lot that a process cannot show yet is asked for again after so long, and up to twice that. */
 const ASK_AGAIN_MS = 2_000;
 /** Closes that mean that we, not the line, are at fault: coming back at once would not help. */
 const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
+
+const doubled = (ms, times) => ms * 2 ** Math.max(0, times);
 
 /**
  * @param url of the stream
@@ -50,7 +54,9 @@ export function openStream(url, lotIds, seenOf, onMessage, onState) {
     onState("connecting");
     const mine = (socket = new WebSocket(url));
     heardMs = performance.now();
-    setTimeout(() => mine.readyState === WebSocket.CONNECTING && mine.close(), CONNECT_MAX_MS);
+    const patienceMs = attempts === 0 ? CONNECT_MAX_MS : doubled(CONNECT_MIN_MS, attempts - 1);
+    const giveUp = () => mine.readyState === WebSocket.CONNECTING && mine.close();
+    setTimeout(giveUp, Math.min(CONNECT_MAX_MS, patienceMs));
     mine.onopen = () => {
       for (let at = 0; at < watched.length; at += LOTS_PER_MESSAGE) {
         subscribe(watched.slice(at, at + LOTS_PER_MESSAGE));
@@ -72,10 +78,9 @@ export function openStream(url, lotIds, seenOf, onMessage, onState) {
       if (socket !== mine) return;
       if (OUR_FAULT.includes(code)) return onState("ended");
       onState("waiting");
-      const doubled = Math.max(0, ++attempts - FIRST_TRIES);
-      const mostMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** doubled);
+      const mostMs = ++attempts === 1 ? SPREAD_MS : doubled(BACKOFF_MIN_MS, attempts - 3);
       clearTimeout(timer);
-      timer = setTimeout(connect, Math.random() * mostMs);
+      timer = setTimeout(connect, Math.random() * Math.min(BACKOFF_MAX_MS, mostMs));
     };
   };
 
