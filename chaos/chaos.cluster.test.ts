@@ -54,12 +54,9 @@ onKind("chaos on a real cluster", () => {
       await target.open();
       await removeAll(target, () => {});
       await createNamespace(target);
-      for (const name of scenarioNames()) {
-        const yaml = readScenario(name)
-          .objects.map((object) => stringify(object))
-          .join("---\n");
-        await target.kubectl(["apply", "--dry-run=server", "--validate=strict", "-f", "-"], yaml);
-      }
+      const objects = scenarioNames().flatMap((name) => readScenario(name).objects);
+      const yaml = objects.map((object) => stringify(object)).join("---\n");
+      await target.kubectl(["apply", "--dry-run=server", "--validate=strict", "-f", "-"], yaml);
       const misspelt = stringify({
         ...readScenario("postgres-killed").objects[0]!,
         spec: { ...readScenario("postgres-killed").objects[0]!.spec, actoin: "pod-kill" },
