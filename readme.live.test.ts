@@ -18,7 +18,7 @@ function blocks(heading: string, language: string): string[] {
   return [...found].map(([, text]) => text!);
 }
 
-test("the three examples work as they are printed", async () => {
+test("the three examples work as they are printed", { timeout: 240_000 }, async () => {
   const place = await Place.take();
   const env = plainEnv({ ...place.env });
   const here = (text: string) =>
@@ -26,7 +26,7 @@ test("the three examples work as they are printed", async () => {
       .replaceAll("localhost:8080", `localhost:${place.env["GATEWAY_PORT"]}`)
       .replaceAll("localhost:8081", `localhost:${place.env["BROADCAST_PORT"]}`);
   const shell = (text: string) =>
-    spawnSync("bash", ["--norc", "-euc", here(text)], { env, encoding: "utf8", timeout: 60_000 });
+    spawnSync("bash", ["--norc", "-euc", here(text)], { env, encoding: "utf8", timeout: 240_000 });
 
   const [up] = blocks("Two commands", "sh");
   const started = shell(up!.trim() + " DETACH=1");

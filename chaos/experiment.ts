@@ -30,7 +30,7 @@ import {
   startAuction,
 } from "./surroundings.ts";
 import type { Pod, Target } from "./target.ts";
-import { passTime, waitAgain } from "./wait-for.ts";
+import { passTime } from "./wait-for.ts";
 
 const WARM_UP_MS = 8_000;
 
@@ -153,7 +153,6 @@ export async function experiment(
       marks: marks.map(({ fromMs, toMs }) => ({ fromSeconds: at(fromMs), toSeconds: at(toMs) })),
     };
   } finally {
-    waitAgain();
     if (!settings.keep) {
       await removeAll(target, (line) => say(`  ${line}`)).catch((error: Error) =>
         say(`  not removed: ${error.message}`),

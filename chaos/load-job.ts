@@ -173,8 +173,8 @@ export class LoadJob {
   }
 
   #hear(text: string): void {
-    if (!text.startsWith("{")) return void this.noise.push(text);
-    const line = JSON.parse(text) as Line;
+    const line = readLine(text);
+    if (line === null) return void this.noise.push(text);
     if ("state" in line) this.#state = line.state;
     else {
       this.seconds.push(line.second);
@@ -189,5 +189,14 @@ export class LoadJob {
       withinMs,
     );
     if (this.#state === "ended") throw new Error(`the load ended: ${this.noise.join("\n")}`);
+  }
+}
+
+/** Null for what is no line of ours, or only the beginning of one: its pod was killed. */
+function readLine(text: string): Line | null {
+  try {
+    return text.startsWith("{") ? (JSON.parse(text) as Line) : null;
+  } catch {
+    return null;
   }
 }

@@ -216,7 +216,7 @@ function tell({ scenario, outcome, findings }: Report, file: string): void {
 /** The first signal ends what is waited for, and what was made is removed; the second ends that, too. */
 function stopOnSignals(target: Target): void {
   let told = 0;
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {
       if (++told === 1) {
         say("stopping; a second Ctrl-C leaves what is there (--clean removes it)");

@@ -40,7 +40,7 @@ export class Target {
     }
     const child = this.spawn(["proxy", "--port=0"]);
     const port = await new Promise<string>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error("kubectl proxy: silent")), ANSWERS_WITHIN_MS);
+      const timer = setTimeout(() => child.kill(), ANSWERS_WITHIN_MS);
       let said = "";
       const hear = (chunk: Buffer) => {
         const found = /:(\d+)\s*$/m.exec((said += chunk.toString()));
@@ -48,8 +48,11 @@ export class Target {
         clearTimeout(timer);
         resolve(found[1]!);
       };
-      child.stdout!.on("data", hear);
-      child.once("exit", () => reject(new Error(`kubectl proxy: ${said}`)));
+      for (const output of [child.stdout!, child.stderr!]) output.on("data", hear);
+      child.once("exit", () => {
+        clearTimeout(timer);
+        reject(new Error(`kubectl proxy ended: ${said}`));
+      });
     });
     this.#url = `http://127.0.0.1:${port}`;
     await waitFor("the API server answers", () => this.text("/readyz"), ANSWERS_WITHIN_MS);

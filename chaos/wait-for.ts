@@ -3,22 +3,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 /** An experiment was told to stop: everything that waits ends with this. */
 export class Stopped extends Error {}
 
-let stopping = false;
 let stopped = false;
 
-/** Makes every wait of this process end. */
+/** Makes every wait of this process end; only what was made is removed then. */
 export function stopWaiting(): void {
-  stopping = true;
   stopped = true;
 }
 
-/** Whether it was ever told to stop: nothing new may begin. */
+/** Whether it was told to stop: nothing new may begin. */
 export const wasStopped = (): boolean => stopped;
-
-/** What is done after a stop waits again. */
-export function waitAgain(): void {
-  stopping = false;
-}
 
 /**
  * Asks now and then until a condition holds; seldom, as what is measured runs on the same cores.
@@ -32,7 +25,7 @@ export async function waitFor<T>(
 ): Promise<Exclude<T, null | undefined | false>> {
   const deadline = Date.now() + timeoutMs;
   for (let last: unknown = "not yet"; ;) {
-    if (stopping) throw new Stopped(`stopped while waiting until ${what}`);
+    if (stopped) throw new Stopped(`stopped while waiting until ${what}`);
     try {
       const value = await condition();
       if (value) return value as Exclude<T, null | undefined | false>;
@@ -51,7 +44,7 @@ export async function waitFor<T>(
 export async function passTime(ms: number): Promise<void> {
   const untilMs = Date.now() + ms;
   while (Date.now() < untilMs) {
-    if (stopping) throw new Stopped("stopped");
+    if (stopped) throw new Stopped("stopped");
     await sleep(Math.min(250, untilMs - Date.now() + 1));
   }
 }

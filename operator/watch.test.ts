@@ -198,15 +198,13 @@ test("silence is given up", async () => {
 });
 
 test("a server that asks for a pause gets it", async () => {
-  const atMs: number[] = [];
   const { restarts, watches } = await reflect((fake) => {
     fake.onCall(listOf("10", []));
     fake.onWatch(status(429, "TooManyRequests", "slower", { "retry-after": "1" }), stream("hang"));
   });
-  await until("it watches", () => watches().length === 1);
-  atMs.push(performance.now());
   await until("it watches again", () => watches().length === 2);
-  expect(performance.now() - atMs[0]!).toBeGreaterThan(900);
+  const [first, again] = watches();
+  expect(again!.atMs - first!.atMs).toBeGreaterThan(900);
   expect(await restarts("throttled")).toBe(1);
 });
 
@@ -285,7 +283,7 @@ test("what the watch tells in time is not missed, nor what it tells beyond the l
       );
       fake.onWatch(stream("hang"));
     },
-    { timing: { relistMs: 300, graceMs: 300 } },
+    { timing: { relistMs: 300, graceMs: 3_000 } },
   );
   await reflector.whenSynced(5_000);
   await until("it compares", () => lists().length === 2);

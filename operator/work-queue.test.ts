@@ -79,17 +79,29 @@ test("no more keys are worked at a time than there are workers", async () => {
 
 test("what fails comes back, later each time, until it succeeds; then its failures are forgotten", async () => {
   const atMs: number[] = [];
-  const queue = start(async () => {
-    atMs.push(performance.now());
-    if (atMs.length !== 5 && atMs.length < 7) throw new Error("not yet");
-  });
+  const told: { failures: number; retryMs: number }[] = [];
+  const queue = start(
+    async () => {
+      atMs.push(performance.now());
+      if (atMs.length !== 5 && atMs.length < 7) throw new Error("not yet");
+    },
+    { log: pino({ level: "warn" }, { write: (line) => void told.push(JSON.parse(line)) }) },
+  );
   queue.add("a");
   await until("it succeeded", () => atMs.length === 5);
   const gaps = atMs.slice(1).map((ms, i) => ms - atMs[i]!);
   [5, 10, 20, 40].forEach((least, i) => expect(gaps[i]).toBeGreaterThanOrEqual(least - 1));
   queue.add("a");
   await until("it failed and succeeded again", () => atMs.length === 7);
-  expect(atMs[6]! - atMs[5]!).toBeLessThan(40);
+  expect(told.map(({ failures, retryMs }) => [failures, retryMs])).toEqual([
+    ...[
+      [1, 5],
+      [2, 10],
+      [3, 20],
+      [4, 40],
+    ],
+    [1, 5],
+  ]);
 });
 
 test("a server's Retry-After is a lower limit, and a terminal error is not tried again", async () => {

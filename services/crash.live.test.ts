@@ -156,8 +156,8 @@ test.for(VICTIMS)(
     const seqs = events.map(({ seq }) => seq);
     expect(seqs).toEqual(seqs.map((_, i) => i + 1));
 
-    await until("the viewer has seen as many", () => seen.length >= seqs.length);
-    watched = true;
+    const hasAll = () => seen.length >= seqs.length;
+    await until("the viewer has seen as many", hasAll).finally(() => (watched = true));
     await viewer;
     expect(seen).toEqual(seqs);
     expect(

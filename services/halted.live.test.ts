@@ -19,7 +19,7 @@ let redis: TestServer;
 let store: Store;
 beforeAll(async () => {
   redis = await startRedis();
-  store = await openStore(redis.url, 10_000);
+  store = await openStore(redis.url);
 });
 
 const define = (definition: AuctionDefinition) =>

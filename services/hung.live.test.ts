@@ -17,7 +17,7 @@ import { connectViewer } from "./testing/viewer.ts";
 
 const postgres = await startPostgres();
 const servers: Servers = { postgres, redis: await startRedis(), nats: await startNats() };
-const store = await openStore(servers.redis.url, 5_000);
+const store = await openStore(servers.redis.url);
 
 async function proxyTo(url: string): Promise<{ proxy: FaultProxy; url: string }> {
   const proxy = new FaultProxy(url, Number(new URL(url).port));

@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import WebSocket from "ws";
+import { openMaxMs, waitMs } from "../../services/broadcast/come-back.ts";
 import { randomOf, shuffled } from "../random.ts";
 import { nowMs, Recorder } from "../recorder.ts";
 import type { FromChild, Plan, ToChild, ViewerCounts } from "./plan.ts";
@@ -20,14 +21,6 @@ const LOOK_EVERY_MS = 500;
 const QUIET_MS = 1_500;
 /** and without an answer by then it gives the socket up. */
 const SILENT_MS = 3_500;
-/** As PROTOCOL.md asks: all who lost a process come back within this time, */
-const SPREAD_MS = 1_000;
-/** wait at most so long before the second and the third try, then twice as long each time, */
-const COME_BACK_MS = 500;
-const COME_BACK_MAX_MS = 30_000;
-/** and give up a try that is not answered, as a process is gone: twice as late each time. */
-const CONNECT_MS = 1_000;
-const CONNECT_MAX_MS = 5_000;
 /** At the end: so long without a frame means that all is told. */
 const SETTLED_MS = 4_000;
 const SETTLE_MAX_MS = 60_000;
@@ -40,8 +33,6 @@ const emptyTally = (): Tally => ({ frames: 0, watching: 0, broken: 0, back: [], 
 let tally = emptyTally();
 let lastFrameMs = nowMs();
 let over = false;
-
-const doubled = (ms: number, times: number) => ms * 2 ** Math.max(0, times);
 
 class Viewer {
   readonly #n: number;
@@ -75,7 +66,7 @@ class Viewer {
     const { host, port } = this.#plan.broadcast;
     const socket = new WebSocket(`ws://${host}:${port}/v1/stream`, {
       perMessageDeflate: false,
-      handshakeTimeout: Math.min(CONNECT_MAX_MS, doubled(CONNECT_MS, this.#tries - 1)),
+      handshakeTimeout: openMaxMs(this.#tries),
     });
     this.#socket = socket;
     const connection = ++this.#connection;
@@ -86,8 +77,8 @@ class Viewer {
       if (this.#socket === socket) this.#take(String(data), connection);
     });
     socket.on("error", () => {});
-    socket.on("close", () => {
-      if (this.#socket === socket) this.#comeBack(nowMs());
+    socket.on("close", (code, reason) => {
+      if (this.#socket === socket) this.#comeBack(nowMs(), code, String(reason));
     });
   }
 
@@ -108,16 +99,15 @@ class Viewer {
     this.#socket = null;
   }
 
-  #comeBack(sinceMs: number): void {
+  #comeBack(sinceMs: number, code = 1006, reason = ""): void {
     this.close();
     if (over) return;
     if (this.#brokenMs === null) {
       this.#brokenMs = sinceMs;
       tally.broken++;
     }
-    const mostMs = ++this.#tries === 1 ? SPREAD_MS : doubled(COME_BACK_MS, this.#tries - 3);
-    const waitMs = this.#random() * Math.min(COME_BACK_MAX_MS, mostMs);
-    setTimeout(() => !over && this.connect(), waitMs);
+    const afterMs = waitMs(++this.#tries, code, reason, this.#random);
+    setTimeout(() => !over && this.connect(), afterMs);
   }
 
   #subscribe(socket: WebSocket, connection: number): void {

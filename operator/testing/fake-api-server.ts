@@ -35,6 +35,8 @@ export interface Asked {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly authorization: string | undefined;
+  /** By performance.now(). */
+  readonly atMs: number;
 }
 
 export interface FakeApiServer {
@@ -69,7 +71,8 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
     const url = new URL(request.url!, "http://fake");
     const query = url.searchParams;
     const { authorization } = request.headers;
-    asked.push({ method: request.method!, path: url.pathname, query, authorization });
+    const atMs = performance.now();
+    asked.push({ method: request.method!, path: url.pathname, query, authorization, atMs });
     request.resume();
     play(query.has("watch") ? next(watches) : next(calls), response, hanging);
   });

@@ -88,7 +88,7 @@ test("the state tells lots, bids, closes, durability and what has ended", async 
   const auction = new AuctionUnderTest(servers);
   const definition = auction.definition();
   const [first, second, third] = definition.lots;
-  const lots = [{ ...first!, lastsMs: 700 }, { ...second!, withdrawn: true }, third!];
+  const lots = [{ ...first!, lastsMs: 2_000 }, { ...second!, withdrawn: true }, third!];
   auction.writeRules({ ...definition, lots });
   const { state, post } = await operate(auction);
   const before = await state();

@@ -117,7 +117,7 @@ test("closed and withdrawn lots stay so, and outbox ids go on above Postgres's w
   const auction = new AuctionUnderTest(servers);
   const definition = auction.definition();
   const [first, second, third] = definition.lots;
-  const lots = [{ ...first!, lastsMs: 300 }, { ...second!, withdrawn: true }, third!];
+  const lots = [{ ...first!, lastsMs: 2_000 }, { ...second!, withdrawn: true }, third!];
   auction.writeRules({ ...definition, lots });
   const archival = await auction.start();
   await auction.open();

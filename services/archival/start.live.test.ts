@@ -75,7 +75,7 @@ test("how a lot ended is archived when it closes", async () => {
   const auction = new AuctionUnderTest(servers);
   const definition = auction.definition();
   const [first, ...others] = definition.lots;
-  const lots = [{ ...first!, lastsMs: 400 }, ...others];
+  const lots = [{ ...first!, lastsMs: 2_000 }, ...others];
   writeFileSync(auction.file("rules"), JSON.stringify({ ...definition, lots }));
   const archival = await auction.start();
   await auction.open();

@@ -4,6 +4,16 @@ import { TOKEN_MAX_BYTES } from "../access/limits.ts";
 import { decodeEvent, EVENT_TYPES } from "../lot/events.ts";
 import { viewOf } from "../lot/view.ts";
 import { lot } from "../testing/auction.ts";
+import {
+  BACKOFF_MAX_MS,
+  BACKOFF_MIN_MS,
+  OPEN_MAX_MS,
+  OPEN_MIN_MS,
+  openMaxMs,
+  SPREAD_MS,
+  TOO_MANY_MS,
+  waitMs,
+} from "./come-back.ts";
 import { PING_EVERY_MS } from "./heartbeat.ts";
 import {
   CLIENT_MESSAGES,
@@ -81,7 +91,29 @@ test("the limits of PROTOCOL.md are those of the code", () => {
   expect(number("unread bytes, then the socket")).toBe(BACKLOG_MAX_BYTES);
   expect(number("behind without") * 1_000).toBe(BEHIND_MAX_MS);
   expect(number("events that a resume")).toBe(RESUME_MAX_EVENTS);
+  expect(number("wait before the first")).toBe(SPREAD_MS);
+  expect(number("before the second")).toBe(BACKOFF_MIN_MS);
+  expect(number("before any later")).toBe(BACKOFF_MAX_MS);
+  expect(number("a first try is given up")).toBe(OPEN_MIN_MS);
+  expect(number("and any later")).toBe(OPEN_MAX_MS);
+  const [, seconds] = /^\| 4429 .* after (\d+) s/m.exec(text)!;
+  expect(Number(seconds) * 1_000).toBe(TOO_MANY_MS);
   expect(number("from a server's ping") * 1_000).toBe(PING_EVERY_MS);
+});
+
+test("who comes back is spread first, tries twice soon, then backs off, and does as it was told", () => {
+  const tries = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 99];
+  const most = [1_000, 500, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000];
+  expect(tries.map((n) => waitMs(n, 1006, "", () => 1))).toEqual(most);
+  expect(waitMs(5, 1006, "", () => 0.25)).toBe(500);
+  expect([0, ...tries].map(openMaxMs).slice(0, 6)).toEqual([
+    5_000, 1_000, 2_000, 4_000, 5_000, 5_000,
+  ]);
+  expect(waitMs(1, 1012, '{"retryAfterMs":700}', () => 0.5)).toBe(700);
+  for (const odd of ["", "restart", '{"retryAfterMs":-1}', '{"retryAfterMs":1e9}']) {
+    expect(waitMs(1, 1012, odd, () => 0.5)).toBe(500);
+  }
+  expect(waitMs(1, 4429, "", () => 0)).toBe(10_000);
 });
 
 test("the longest message that the schemas allow is no larger than a socket may send", () => {

@@ -17,7 +17,7 @@ let redis: TestServer;
 let store: Store;
 beforeAll(async () => {
   redis = await startRedis();
-  store = await openStore(redis.url, 10_000);
+  store = await openStore(redis.url);
 });
 
 interface Place {

@@ -16,7 +16,7 @@ let redis: TestServer;
 let store: Store;
 beforeAll(async () => {
   redis = await startRedis();
-  store = await openStore(redis.url, 10_000);
+  store = await openStore(redis.url);
 });
 
 test("a viewer of 100 lots with the longest names resumes them all in one message", async () => {
@@ -304,7 +304,7 @@ test("a reader that stays behind, or asks without reading, is closed and holds n
 test("Redis is killed and started again: viewers stay, and miss nothing", async () => {
   const own = await startRedis();
   const main = store;
-  store = await openStore(own.url, 10_000);
+  store = await openStore(own.url);
   const { definition, keys } = await defineAndOpen(store);
   const process = await startOne(own.url, definition.uid);
   const viewer = await connectViewer(process.url);
@@ -338,7 +338,7 @@ test("Redis is killed and started again: viewers stay, and miss nothing", async 
 
 test("a process that stops answers its bids, tells its viewers when to come back, and takes no more", async () => {
   const own = await startRedis();
-  const ownStore = await openStore(own.url, 10_000);
+  const ownStore = await openStore(own.url);
   const { definition } = await defineAndOpen(ownStore);
   const process = await startOne(own.url, definition.uid, { DRAIN_MS: "3000" });
   const viewers = await Promise.all(Array.from({ length: 30 }, () => connectViewer(process.url)));
@@ -361,7 +361,8 @@ test("a process that stops answers its bids, tells its viewers when to come back
   for (const viewer of viewers) {
     const { code, reason } = await viewer.closed;
     expect(code).toBe(1012);
-    expect((JSON.parse(reason) as { retryAfterMs: number }).retryAfterMs).toBeLessThan(3_000);
+    // Who is asked to go is spread already: a twentieth of the drain's first half is enough.
+    expect((JSON.parse(reason) as { retryAfterMs: number }).retryAfterMs).toBeLessThanOrEqual(75);
   }
   const results = bidding.frames.filter(({ type }) => type === "bid_result");
   expect(results).toMatchObject([{ key: "last", accepted: true }]);

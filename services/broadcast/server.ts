@@ -201,7 +201,7 @@ export class StreamServer {
     for (let slice = DRAIN_SLICES; slice > 0 && this.count > 0; slice--) {
       const open = [...this.#viewers.keys()].filter(({ closed, leaving }) => !closed && !leaving);
       for (const viewer of open.slice(0, Math.ceil(open.length / slice))) {
-        const retryAfterMs = Math.round(Math.random() * slicesMs);
+        const retryAfterMs = Math.round(Math.random() * (slicesMs / DRAIN_SLICES));
         viewer.leave(JSON.stringify({ retryAfterMs }));
       }
       if (open.length > 0) await pause(slicesMs / DRAIN_SLICES);

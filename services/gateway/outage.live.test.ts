@@ -6,7 +6,7 @@ import { startRedis } from "../testing/servers.ts";
 import { until } from "../testing/until.ts";
 
 const redis = await startRedis();
-const store = await openStore(redis.url, 5_000);
+const store = await openStore(redis.url);
 const lots = ["calm", "hung", "crashed", "cold"].map((lotId) => lotDefinition(lotId));
 const { definition, keys } = await defineAndOpen(store, { lots });
 const gateway = await startTestGateway(redis.url, definition.uid);

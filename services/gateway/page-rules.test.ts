@@ -1,6 +1,7 @@
 /** The page's own copies of the rules do as the originals. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { openMaxMs, waitMs } from "../broadcast/come-back.ts";
 import { decide } from "../lot/decide.ts";
 import { apply, due } from "../lot/lifecycle.ts";
 import type { LotEvent } from "../lot/events.ts";
@@ -11,6 +12,24 @@ import { bid, lot as newLot, RULES } from "../testing/auction.ts";
 const load = (name: string) => import(new URL(`./page/${name}`, import.meta.url).href);
 const money = await load("money.js");
 const { applyEvent } = await load("lot.js");
+const stream = await load("stream.js");
+
+test("the page comes back as PROTOCOL.md asks", () => {
+  const reasons = fc.oneof(
+    fc.string(),
+    fc.nat().map((retryAfterMs) => JSON.stringify({ retryAfterMs })),
+  );
+  const codes = fc.constantFrom(1001, 1006, 1012, 1013, 4429);
+  fc.assert(
+    fc.property(fc.nat({ max: 40 }), codes, reasons, (tries, code, reason) => {
+      const [ours, asked] = [stream, { waitMs, openMaxMs }].map((of) => [
+        of.waitMs(tries + 1, code, reason, () => 0.7),
+        of.openMaxMs(tries),
+      ]);
+      expect(ours).toEqual(asked);
+    }),
+  );
+});
 
 test("money is read and printed on the page as in the rules, exactly", () => {
   const minor = fc.nat({ max: MAX_MINOR });

@@ -1,12 +1,13 @@
 /** The page in a real browser, over a real gateway, broadcast and Redis. */
 import { existsSync } from "node:fs";
-import { type Browser, chromium, type Page } from "playwright-core";
+import { type Browser, chromium, type Page, type WebSocketRoute } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findProgram } from "../../operator/local/store-servers.ts";
 import { startOne } from "../testing/broadcast.ts";
 import { defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
 import { startTestGateway, type TestGateway, tokenOf } from "../testing/gateway.ts";
 import { startRedis } from "../testing/servers.ts";
+import { until } from "../testing/until.ts";
 
 const executablePath = findProgram("chromium") ?? findProgram("google-chrome");
 if (executablePath === null) {
@@ -39,7 +40,11 @@ describe.skipIf(executablePath === null || !existsSync(executablePath))("the pag
   afterAll(() => browser?.close());
 
   /** A page of a bidder of its own, live. Anything the page complains about fails the test. */
-  async function open(sub: string | null, width = 1280): Promise<Page> {
+  async function open(
+    sub: string | null,
+    width = 1280,
+    before: (page: Page) => Promise<void> = async () => {},
+  ): Promise<Page> {
     const context = await browser.newContext({
       viewport: { width, height: 900 },
       locale: "en-IE",
@@ -47,6 +52,7 @@ describe.skipIf(executablePath === null || !existsSync(executablePath))("the pag
     const page = await context.newPage();
     page.on("pageerror", (error) => complaints.push(String(error)));
     page.on("console", (line) => line.type() === "error" && complaints.push(line.text()));
+    await before(page);
     const hash = sub === null ? "" : `#token=${await tokenOf(sub)}`;
     await page.goto(`${gateway.url}/${hash}`);
     await page.locator('#connection[data-state="live"]').waitFor();
@@ -137,6 +143,43 @@ describe.skipIf(executablePath === null || !existsSync(executablePath))("the pag
     await page.getByText("Bidding as dan").waitFor();
     const overflow = await page.evaluate("document.documentElement.scrollWidth > innerWidth");
     expect(overflow).toBe(false);
+    await page.context().close();
+  });
+
+  test("a line that ends or falls silent is opened again as told, and resumed; one that we spoilt is not", async () => {
+    const lines: { route: WebSocketRoute; fromMs: number; first: string; isDead: boolean }[] = [];
+    const page = await open(null, 1280, async (page) => {
+      await page.routeWebSocket("**/v1/stream", (route) => {
+        const line = { route, fromMs: performance.now(), first: "", isDead: false };
+        lines.push(line);
+        const server = route.connectToServer();
+        route.onMessage((message) => {
+          line.first ||= String(message);
+          if (!line.isDead) server.send(message);
+        });
+      });
+    });
+    const state = (of: string) => page.locator(`#connection[data-state="${of}"]`).waitFor();
+    expect(JSON.parse(lines[0]!.first)).toMatchObject({ type: "subscribe", since: {} });
+
+    const endedMs = performance.now();
+    await lines[0]!.route.close({ code: 1012, reason: JSON.stringify({ retryAfterMs: 1_500 }) });
+    await until("it is back", () => lines.length === 2 && lines[1]!.first !== "");
+    expect(lines[1]!.fromMs - endedMs).toBeGreaterThan(1_400);
+    const { since } = JSON.parse(lines[1]!.first) as { since: Record<string, object> };
+    expect(Object.keys(since).sort()).toEqual(["atlas", "brief", "hostile", "teapot"]);
+    await state("live");
+
+    lines[1]!.isDead = true;
+    await page.evaluate("dispatchEvent(new Event('online'))");
+    await until("the silent one is given up", () => lines.length === 3 && lines[2]!.first !== "");
+    await state("live");
+
+    await lines[2]!.route.close({ code: 1008, reason: "too_many_errors" });
+    await state("ended");
+    await page.evaluate("dispatchEvent(new Event('online'))");
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    expect(lines).toHaveLength(3);
     await page.context().close();
   });
 });

@@ -140,8 +140,8 @@ test("a withdrawn lot takes no bids", async () => {
 test("the store's clock decides: too early, in time, too late", async () => {
   const nowMs = await storeClockMs(store);
   const { definition: sale } = await defineAndOpen(store, {
-    opensAtMs: nowMs + 700,
-    lots: [lotDefinition("brief", { lastsMs: 700 })],
+    opensAtMs: nowMs + 2_500,
+    lots: [lotDefinition("brief", { lastsMs: 2_500 })],
   });
   const its = await startTestGateway(redis.url, sale.uid);
   const early = await its.bid("brief", 1_000);
@@ -150,13 +150,13 @@ test("the store's clock decides: too early, in time, too late", async () => {
     const answer = await its.bid("brief", 1_000);
     return answer.status === 201 ? answer : null;
   });
-  expect(accepted.body["placedAtMs"]).toBeGreaterThanOrEqual(nowMs + 700);
+  expect(accepted.body["placedAtMs"]).toBeGreaterThanOrEqual(nowMs + 2_500);
   const late = await until("the lot closes", async () => {
     const answer = await its.bid("brief", 1);
     return answer.body["code"] === "too_low" ? null : answer;
   });
   expect([late.status, late.body["code"]]).toEqual([409, "closed"]);
-  expect(await storeClockMs(store)).toBeGreaterThanOrEqual(nowMs + 1_400);
+  expect(await storeClockMs(store)).toBeGreaterThanOrEqual(nowMs + 5_000);
 });
 
 test("a gateway whose auction is not set up yet refuses bids for now", async () => {

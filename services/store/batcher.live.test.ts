@@ -14,7 +14,7 @@ let store: Store;
 let keys: Keys;
 beforeAll(async () => {
   redis = await startRedis();
-  const admin = await openStore(redis.url, 10_000);
+  const admin = await openStore(redis.url);
   ({ keys } = await defineAndOpen(admin));
   store = connectStore(redis.url, "gavel-test");
   startConnecting(store, () => {});

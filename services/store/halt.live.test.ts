@@ -26,7 +26,7 @@ import { lastOutboxId } from "./outbox.ts";
 const redis = await startRedis();
 let store: Store;
 beforeAll(async () => {
-  store = await openStore(redis.url, 10_000);
+  store = await openStore(redis.url);
 });
 
 const NOBODY = { epoch: 0, seq: 0 };
@@ -140,7 +140,7 @@ test("a fence closes the lots whose time is over, and no other; nothing opens or
   const lots = [
     lotDefinition("over", { closesAtMs: nowMs + 30, lastsMs: null }),
     lotDefinition("open"),
-    lotDefinition("brief", { closesAtMs: nowMs + 500, lastsMs: null }),
+    lotDefinition("brief", { closesAtMs: nowMs + 1_500, lastsMs: null }),
   ];
   const { keys } = await defineAndOpen(store, { lots });
   await until("the first is over", async () => (await storeClockMs(store)) > nowMs + 30);
@@ -154,7 +154,7 @@ test("a fence closes the lots whose time is over, and no other; nothing opens or
     { status: "scheduled", intake: "fenced" },
     { status: "scheduled", intake: "fenced" },
   ]);
-  await until("the last is over", async () => (await storeClockMs(store)) > nowMs + 500);
+  await until("the last is over", async () => (await storeClockMs(store)) > nowMs + 1_500);
   await store.zadd(keys.due, 1, "brief", 1, "open");
   expect(await passTime(store, keys)).toMatchObject({ opened: [], closed: [], nextMs: null });
   expect(await eventsOf(keys)).toHaveLength(2);
@@ -175,7 +175,7 @@ test("what is suspended neither opens nor closes, and goes on as resumed() says"
   const opensAtMs = nowMs + 60;
   const lots = [
     lotDefinition("early", { closesAtMs: nowMs + 62, lastsMs: null }),
-    lotDefinition("a", { closesAtMs: nowMs + 400, lastsMs: null }),
+    lotDefinition("a", { closesAtMs: nowMs + 1_500, lastsMs: null }),
     lotDefinition("gone", { lastsMs: 60_000, withdrawn: true }),
   ];
   const { definition, keys } = await defineAndOpen(store, { opensAtMs, lots });
@@ -186,7 +186,7 @@ test("what is suspended neither opens nor closes, and goes on as resumed() says"
   await define(suspended);
   const auction = (await readAuction(store, keys))!;
   expect(auction.intake).toBe("suspended");
-  await until("its close has passed", async () => (await storeClockMs(store)) > nowMs + 450);
+  await until("its close has passed", async () => (await storeClockMs(store)) > nowMs + 1_550);
   const before = await lotsOf(keys);
   expect(await passTime(store, keys)).toMatchObject({ opened: [], closed: [] });
   await define(suspended);
@@ -205,13 +205,15 @@ test("what is suspended neither opens nor closes, and goes on as resumed() says"
   expect(a!.closesAtMs! - before[1]!.closesAtMs!).toBe(resumedAtMs - auction.suspendedAtMs!);
   if (early!.status !== "closed") expect((await passTime(store, keys)).closed).toEqual(["early"]);
   // The seller's own later close counts from the one in the definition, and never moves a lot back.
-  const later = lots.map((lot) => (lot.lotId === "a" ? { ...lot, closesAtMs: nowMs + 401 } : lot));
+  const later = lots.map((lot) =>
+    lot.lotId === "a" ? { ...lot, closesAtMs: nowMs + 1_501 } : lot,
+  );
   expect(await define({ ...definition, lots: later })).toEqual({ outcome: "defined" });
   expect((await lotsOf(keys))[1]!.closesAtMs).toBe(a!.closesAtMs);
 });
 
 test("a lot whose opening came while all was suspended has all of its time", async () => {
-  const opensAtMs = (await storeClockMs(store)) + 80;
+  const opensAtMs = (await storeClockMs(store)) + 1_000;
   const { definition, keys } = await defineAndOpen(store, {
     ...{ opensAtMs, suspended: true },
     lots: [lotDefinition("lot-1", { lastsMs: 50 })],

@@ -21,7 +21,7 @@ import { placeBids } from "./place-bids.ts";
 
 let store: Store;
 beforeAll(async () => {
-  store = await openStore((await startRedis()).url, 10_000);
+  store = await openStore((await startRedis()).url);
 });
 
 const define = (definition: AuctionDefinition) =>
@@ -172,10 +172,10 @@ test("a lot whose time is over is neither reopened by a later close nor withdraw
 
 test("lots open and close when their time comes, once, with the result of lot/lifecycle.ts", async () => {
   const all = [
-    lotDefinition("bought", { lastsMs: 300 }),
-    lotDefinition("met", { lastsMs: 300, reserveMinor: 1_000 }),
-    lotDefinition("unmet", { lastsMs: 300, reserveMinor: 5_000 }),
-    lotDefinition("unwanted", { lastsMs: 300 }),
+    lotDefinition("bought", { lastsMs: 1_500 }),
+    lotDefinition("met", { lastsMs: 1_500, reserveMinor: 1_000 }),
+    lotDefinition("unmet", { lastsMs: 1_500, reserveMinor: 5_000 }),
+    lotDefinition("unwanted", { lastsMs: 1_500 }),
     lotDefinition("later", { lastsMs: 60_000 }),
   ];
   const { keys } = await defineAndOpen(store, { lots: all });

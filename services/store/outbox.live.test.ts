@@ -14,7 +14,7 @@ let redis: TestServer;
 let store: Store;
 beforeAll(async () => {
   redis = await startRedis();
-  store = await openStore(redis.url, 10_000);
+  store = await openStore(redis.url);
 });
 
 let amountMinor = 1_000;
@@ -116,7 +116,7 @@ test("a lot's history is read newest first, page by page, and says when older ev
 
 test("what a reader of the outbox was shown is still there after Redis was killed", async () => {
   const { keys } = await defineAndOpen(store);
-  const reader = await openStore(redis.url, 10_000);
+  const reader = await openStore(redis.url);
   const shown: string[] = [];
   let reading = true;
   const read = (async () => {

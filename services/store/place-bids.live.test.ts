@@ -21,7 +21,7 @@ let redis: TestServer;
 let store: Store;
 beforeAll(async () => {
   redis = await startRedis();
-  store = await openStore(redis.url, 10_000);
+  store = await openStore(redis.url);
 });
 
 const NOBODY = { epoch: 0, seq: 0 };
@@ -205,7 +205,7 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
 
   test("no bid is accepted from the close on, though nobody has closed the lot", async () => {
     const { keys } = await defineAndOpen(store, {
-      lots: [lotDefinition("lot-1", { lastsMs: 250 })],
+      lots: [lotDefinition("lot-1", { lastsMs: 1_500 })],
     });
     const strategy = strategyOf(name, keys);
     await ready(strategy);

@@ -15,6 +15,7 @@ import { type Keys, keysOf } from "../store/keys.ts";
 import { openAuction, passTime } from "../store/lifecycle.ts";
 import { readAuction } from "../store/lots.ts";
 import { placeBids } from "../store/place-bids.ts";
+import { PATIENCE_MS } from "./auction.ts";
 import { startNats, startPostgres, startRedis, type TestServer } from "./servers.ts";
 import { until } from "./until.ts";
 import { type Archival, startArchival } from "../archival/app.ts";
@@ -56,7 +57,7 @@ export class AuctionUnderTest {
   #running = new Set<Archival>();
 
   constructor({ redis, nats, postgres }: Servers) {
-    this.store = connectStore(redis.url, "test");
+    this.store = connectStore(redis.url, "test", PATIENCE_MS);
     this.store.on("error", () => {});
     this.archive = connectArchive(
       () => postgres.url,

@@ -67,9 +67,12 @@ export async function defineAndOpen(
   return { definition, keys };
 }
 
+/** What looks at a store from beside is more patient than what is tested: a busy machine may pause for seconds. */
+export const PATIENCE_MS = 10_000;
+
 /** A connected store that is closed after the test file. */
-export async function openStore(url: string, timeoutMs?: number): Promise<Store> {
-  const store = connectStore(url, "gavel-test", timeoutMs);
+export async function openStore(url: string): Promise<Store> {
+  const store = connectStore(url, "gavel-test", PATIENCE_MS);
   store.on("error", () => {});
   await store.connect();
   afterFile(() => store.disconnect());

@@ -6,20 +6,40 @@ const LOTS_PER_MESSAGE = 100;
 const LOTS_MAX = 200;
 const PING_EVERY_MS = 15_000;
 const SILENCE_MAX_MS = 40_000;
-/** As PROTOCOL.md asks: all who lost a process come back within this time, */
+/** Before the first try to come back, before the next two, and at most. As broadcast/come-back.ts. */
 const SPREAD_MS = 1_000;
-/** wait at most so long before the second and the third try, then twice as long each time, */
 const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 30_000;
-/** and give up a try that is not answered, as a process is gone, or the line is slow: twice as late each time. */
-const CONNECT_MIN_MS = 1_000;
-const CONNECT_MAX_MS = 5_000;
+/** A try that reached a process which is gone is not answered at all: the first one's patience, and the last ones'. */
+const OPEN_MIN_MS = 1_000;
+const OPEN_MAX_MS = 5_000;
+const TOO_MANY_MS = 10_000;
+/** When the network is back, an open line answers within this time, or it is dead. */
+const ANSWER_MAX_MS = 3_000;
 /** A lot that a process cannot show yet is asked for again after so long, and up to twice that. */
 const ASK_AGAIN_MS = 2_000;
 /** Closes that mean that we, not the line, are at fault: coming back at once would not help. */
 const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
+const RESTARTING = 1012;
+const TOO_MANY_MESSAGES = 4429;
 
 const doubled = (ms, times) => ms * 2 ** Math.max(0, times);
+
+/** How long to wait before a try: the same as broadcast/come-back.ts. */
+export function waitMs(tries, code, reason, random) {
+  if (code === RESTARTING) {
+    const told = /^\{"retryAfterMs":(\d{1,5})\}$/.exec(reason);
+    if (told) return Number(told[1]);
+  }
+  if (code === TOO_MANY_MESSAGES) return TOO_MANY_MS;
+  const mostMs = tries === 1 ? SPREAD_MS : doubled(BACKOFF_MIN_MS, tries - 3);
+  return random() * Math.min(BACKOFF_MAX_MS, mostMs);
+}
+
+/** How long a try may take to open: the same as broadcast/come-back.ts. */
+export function openMaxMs(tries) {
+  return tries === 0 ? OPEN_MAX_MS : Math.min(OPEN_MAX_MS, doubled(OPEN_MIN_MS, tries - 1));
+}
 
 /**
  * @param url of the stream
@@ -32,7 +52,8 @@ const doubled = (ms, times) => ms * 2 ** Math.max(0, times);
 export function openStream(url, lotIds, seenOf, onMessage, onState) {
   const watched = lotIds.slice(0, LOTS_MAX);
   let socket;
-  let attempts = 0;
+  let tries = 0;
+  let isEnded = false;
   let heardMs = 0;
   let timer;
 
@@ -54,9 +75,8 @@ export function openStream(url, lotIds, seenOf, onMessage, onState) {
     onState("connecting");
     const mine = (socket = new WebSocket(url));
     heardMs = performance.now();
-    const patienceMs = attempts === 0 ? CONNECT_MAX_MS : doubled(CONNECT_MIN_MS, attempts - 1);
     const giveUp = () => mine.readyState === WebSocket.CONNECTING && mine.close();
-    setTimeout(giveUp, Math.min(CONNECT_MAX_MS, patienceMs));
+    setTimeout(giveUp, openMaxMs(tries));
     mine.onopen = () => {
       for (let at = 0; at < watched.length; at += LOTS_PER_MESSAGE) {
         subscribe(watched.slice(at, at + LOTS_PER_MESSAGE));
@@ -66,41 +86,52 @@ export function openStream(url, lotIds, seenOf, onMessage, onState) {
       heardMs = performance.now();
       const message = JSON.parse(data);
       // Live is a line that talks, not one that opened: a server that only accepts is backed off from.
-      if (attempts > 0 || message.type !== "error") onState("live");
-      attempts = 0;
+      if (tries > 0 || message.type !== "error") onState("live");
+      tries = 0;
       if (message.type === "error" && message.problem.code === "unavailable" && message.lotId) {
         const again = () => socket === mine && subscribe([message.lotId]);
         setTimeout(again, ASK_AGAIN_MS * (1 + Math.random()));
       }
       onMessage(message);
     };
-    mine.onclose = ({ code }) => {
+    mine.onclose = ({ code, reason }) => {
       if (socket !== mine) return;
-      if (OUR_FAULT.includes(code)) return onState("ended");
+      isEnded = OUR_FAULT.includes(code);
+      if (isEnded) return onState("ended");
       onState("waiting");
-      const mostMs = ++attempts === 1 ? SPREAD_MS : doubled(BACKOFF_MIN_MS, attempts - 3);
       clearTimeout(timer);
-      timer = setTimeout(connect, Math.random() * Math.min(BACKOFF_MAX_MS, mostMs));
+      timer = setTimeout(connect, waitMs(++tries, code, reason, Math.random));
     };
+  };
+
+  // A dead line closes slowly: do not wait for it.
+  const drop = () => {
+    const dead = socket;
+    dead.onclose({ code: 1006, reason: "" });
+    socket = undefined;
+    dead.close();
   };
 
   setInterval(() => {
     if (socket?.readyState !== WebSocket.OPEN) return;
-    if (performance.now() - heardMs > SILENCE_MAX_MS) {
-      // A dead line closes slowly: do not wait for it.
-      const dead = socket;
-      socket.onclose({ code: 1006 });
-      socket = undefined;
-      dead.close();
-    } else send({ type: "ping" });
+    if (performance.now() - heardMs > SILENCE_MAX_MS) drop();
+    else send({ type: "ping" });
   }, PING_EVERY_MS);
 
-  // A laptop that wakes, or a phone back from a tunnel, need not wait for the backoff.
+  // A laptop that wakes, or a phone back from a tunnel, need not wait for the backoff, nor for the silence.
   addEventListener("online", () => {
-    if (socket?.readyState === WebSocket.OPEN) return;
+    if (isEnded) return;
+    const before = socket;
+    if (before?.readyState === WebSocket.OPEN) {
+      const askedMs = performance.now();
+      send({ type: "ping" });
+      setTimeout(() => socket === before && heardMs < askedMs && drop(), ANSWER_MAX_MS);
+      return;
+    }
     clearTimeout(timer);
-    attempts = 0;
+    tries = 0;
     connect();
+    before?.close();
   });
 
   connect();
