@@ -21,12 +21,13 @@ interface Bystander {
 }
 
 export async function startBystander(target: Target, image: string): Promise<void> {
-  const deployment = {
+  const set = {
     apiVersion: "apps/v1",
-    kind: "Deployment",
+    kind: "StatefulSet",
     metadata: { name: NAME, namespace: NAMESPACE },
     spec: {
       replicas: 1,
+      serviceName: NAME,
       selector: { matchLabels: LABELS },
       template: {
         metadata: { labels: LABELS },
@@ -39,19 +40,33 @@ export async function startBystander(target: Target, image: string): Promise<voi
               image,
               command: ["node", "-e", "setInterval(() => {}, 1000)"],
               resources: { requests: { cpu: "10m", memory: "64Mi" } },
+              volumeMounts: [{ name: "data", mountPath: "/data" }],
             },
           ],
         },
       },
+      volumeClaimTemplates: [
+        {
+          metadata: { name: "data" },
+          spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Mi" } } },
+        },
+      ],
     },
   };
-  await target.kubectl(["apply", "-f", "-"], stringify(deployment));
+  await target.kubectl(["apply", "-f", "-"], stringify(set));
   await readyBystander(target, "");
 }
 
-/** SIGKILL, and its pod removed by Chaos Mesh, as in the scenarios. @param n of the round */
-export async function killBystander(target: Target, n: number): Promise<void> {
+/**
+ * SIGKILL, and its pod removed by Chaos Mesh, as in the scenarios.
+ * @param n of the round
+ * @param isWiped whether its volume claim goes, too: to make and remove a volume takes pods of its own
+ */
+export async function killBystander(target: Target, n: number, isWiped: boolean): Promise<void> {
   const { metadata, spec } = await readyBystander(target, "");
+  if (isWiped) {
+    await target.kubectl(["delete", "pvc", `data-${NAME}-0`, "-n", NAMESPACE, "--wait=false"]);
+  }
   await killProcesses(target, { uid: metadata.uid, node: spec.nodeName! });
   await target.create(collectionOf({ kind: "PodChaos" }), {
     apiVersion: "chaos-mesh.org/v1alpha1",

@@ -5,7 +5,7 @@
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { stringify } from "yaml";
 import { onKind, kindEnv, operatorOnKind } from "../operator/testing/kind.ts";
 import { afterFile } from "../services/testing/after-file.ts";
@@ -22,6 +22,7 @@ const MINUTE_MS = 60_000;
 const RATE = 40;
 const VIEWERS = 500;
 
+vi.setConfig({ hookTimeout: 6 * MINUTE_MS });
 const target = new Target(`kind-${kindEnv.KIND_CLUSTER}`);
 let image: string;
 
@@ -53,9 +54,8 @@ onKind("chaos on a real cluster", () => {
     "Chaos Mesh takes every document of every scenario",
     async () => {
       ({ image } = await operatorOnKind());
-      afterFile(() => target.close());
+      afterFile(() => removeAll(target, () => {}).finally(() => target.close()));
       await target.open();
-      afterFile(() => removeAll(target, () => {}));
       await removeAll(target, () => {});
       await createNamespace(target);
       const objects = scenarioNames().flatMap((name) => readScenario(name).objects);

@@ -168,7 +168,7 @@ describe("each point breaks by itself", () => {
     expect(outcome(back, broke(times(6_000, 5)))).toBe("broken");
     expect(outcome(back, broke(times(900, 5).slice(1)))).toBe("broken");
     // In a round in which nobody's socket ended, nothing was tried.
-    expect(outcome(back, summed([hit([900]), ROUND]))).toBe("broken");
+    expect(outcome(back, summed([hit(times(900, 0)), ROUND]))).toBe("broken");
     expect(outcome({ ...back, viewers: "at-end" }, broke(times(9_000, 20)))).toBe("held");
     expect(outcome({ ...back, viewers: "at-end" }, { watchingAtEnd: 499 })).toBe("broken");
     expect(outcome(back, { ...broke(times(900, 5)), notRecovered: 1 })).toBe("broken");

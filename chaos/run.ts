@@ -229,6 +229,8 @@ function stopOnSignals(target: Target): void {
   }
 }
 
+// Who reads may be gone, as a closed terminal is: what was made is removed all the same.
+for (const output of [process.stdout, process.stderr]) output.on("error", () => {});
 // On a cluster of this very machine, what watches must not take the processor from what is watched.
 setPriority(constants.priority.PRIORITY_LOW);
 try {

@@ -1,6 +1,7 @@
 /** The cluster that is experimented on: one named context, its API through one `kubectl proxy`, and kubectl. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream } from "node:fs";
+import { createInterface } from "node:readline";
 import { pipeline } from "node:stream/promises";
 import { INTERNAL_PORTS } from "../operator/desired/environment.ts";
 import { runProgram } from "../operator/kind/run-program.ts";
@@ -40,18 +41,19 @@ export class Target {
     }
     const child = this.spawn(["proxy", "--port=0"]);
     const port = await new Promise<string>((resolve, reject) => {
-      const timer = setTimeout(() => child.kill(), ANSWERS_WITHIN_MS);
       let said = "";
-      const hear = (chunk: Buffer) => {
-        const found = /:(\d+)\s*$/m.exec((said += chunk.toString()));
+      const fail = (why: string) => reject(new Error(`kubectl proxy ${why}: ${said}`));
+      const timer = setTimeout(() => fail("names no port"), ANSWERS_WITHIN_MS);
+      child.stderr!.on("data", (chunk: Buffer) => (said += chunk.toString()));
+      createInterface(child.stdout!).on("line", (line) => {
+        const found = /:(\d+)$/.exec(line);
         if (!found) return;
         clearTimeout(timer);
         resolve(found[1]!);
-      };
-      for (const output of [child.stdout!, child.stderr!]) output.on("data", hear);
+      });
       child.once("exit", () => {
         clearTimeout(timer);
-        reject(new Error(`kubectl proxy ended: ${said}`));
+        fail("ended");
       });
     });
     this.#url = `http://127.0.0.1:${port}`;

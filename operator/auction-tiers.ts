@@ -109,7 +109,7 @@ export const BroadcastTier = Section(
     }),
     terminationGracePeriodSeconds: Grace(
       60,
-      "A pod that stops spreads its viewers' reconnects over this time.",
+      "A pod that stops asks its viewers, spread within this time, to come back elsewhere.",
     ),
   },
   "Shows bids over WebSocket.",

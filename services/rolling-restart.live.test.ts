@@ -242,7 +242,8 @@ test("all six processes are restarted under load: no bid fails, no event is miss
   expect(new Map(archived.map((row) => [row.bid_id, row.idempotency_key]))).toEqual(acknowledged);
   // Both were held by somebody, and each holder was restarted once.
   expect(new Set(handed.map(({ work }) => work))).toEqual(new Set(["clock", "relay"]));
-  expect(Math.max(...handed.map(({ tookMs }) => tookMs))).toBeLessThan(1_000);
+  // A lease that nobody gave up would last for 3.75 s at least.
+  expect(Math.max(...handed.map(({ tookMs }) => tookMs))).toBeLessThan(3_000);
   expect(counts.restarting).toBeGreaterThan(VIEWERS / 2);
   expect(counts.idleClosed).toBeLessThan(3);
 }, 90_000);

@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import WebSocket from "ws";
-import { openMaxMs, waitMs } from "../../services/broadcast/come-back.ts";
+import { comesBack, openMaxMs, waitMs } from "../../services/broadcast/come-back.ts";
 import { randomOf, shuffled } from "../random.ts";
 import { nowMs, Recorder } from "../recorder.ts";
 import type { FromChild, Plan, ToChild, ViewerCounts } from "./plan.ts";
@@ -78,6 +78,7 @@ class Viewer {
     });
     socket.on("error", () => {});
     socket.on("close", (code, reason) => {
+      if (!comesBack(code)) throw new Error(`closed with ${code}: ${String(reason)}`);
       if (this.#socket === socket) this.#comeBack(nowMs(), code, String(reason));
     });
   }

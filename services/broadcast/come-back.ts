@@ -17,6 +17,11 @@ export const OPEN_MAX_MS = 5_000;
 /** After a socket that said too much. */
 export const TOO_MANY_MS = 10_000;
 
+/** Whether a viewer with that close comes back at all: some say that the viewer itself is at fault. */
+export function comesBack(code: number): boolean {
+  return Object.values(CLOSE_CODES).every((close) => close.code !== code || close.reconnect);
+}
+
 /**
  * How long to wait, in ms.
  * @param tries since something was heard, this one included: 1, 2, 3 …

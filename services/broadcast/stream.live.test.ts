@@ -238,7 +238,7 @@ test("a token that does not allow it, or is over, stops bids and not viewing", a
     code: "unauthenticated",
   });
   expect(await bidWith(await tokenOf("ada", 600, "admin"))).toMatchObject({ code: "forbidden" });
-  expect(await bidWith(await tokenOf("ada", 2))).toMatchObject({ code: "too_low" });
+  expect(await bidWith(await tokenOf("ada", 5))).toMatchObject({ code: "too_low" });
   await until("the token is over", async () => {
     viewer.send({ type: "place_bid", lotId: "lot-1", amountMinor: 900, key: randomUUID() });
     return (await viewer.next("bid_result")).problem.code === "unauthenticated";

@@ -390,11 +390,12 @@ describe("whoever is slow is hung up on, and nobody else waits", () => {
     ],
   ];
   test.concurrent.each(slow)("%s", async (_what, parts) => {
-    const answering = raw(parts, 200);
-    const { tookMs } = await raw(request(GOOD, { authorization: null }));
-    expect(tookMs).toBeLessThan(500);
+    let isAnswered = false;
+    const answering = raw(parts, 200).finally(() => (isAnswered = true));
+    await raw(request(GOOD, { authorization: null }));
+    expect(isAnswered).toBe(false); // Nobody else waits for the slow one.
     const answer = await answering;
     expect([answer.status, answer.body["code"]]).toEqual([408, "timeout"]);
-    expect(answer.tookMs).toBeLessThan(8_000);
+    expect(answer.tookMs).toBeLessThan(14_000); // Before all has come.
   });
 });

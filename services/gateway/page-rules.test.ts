@@ -1,7 +1,8 @@
 /** The page's own copies of the rules do as the originals. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { openMaxMs, waitMs } from "../broadcast/come-back.ts";
+import { comesBack, openMaxMs, waitMs } from "../broadcast/come-back.ts";
+import { CLOSE_CODES } from "../broadcast/protocol.ts";
 import { decide } from "../lot/decide.ts";
 import { apply, due } from "../lot/lifecycle.ts";
 import type { LotEvent } from "../lot/events.ts";
@@ -29,6 +30,8 @@ test("the page comes back as PROTOCOL.md asks", () => {
       expect(ours).toEqual(asked);
     }),
   );
+  const all = [1000, 1001, 1006, ...Object.values(CLOSE_CODES).map(({ code }) => code)];
+  expect(all.map(stream.comesBack)).toEqual(all.map(comesBack));
 });
 
 test("money is read and printed on the page as in the rules, exactly", () => {

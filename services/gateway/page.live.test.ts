@@ -153,6 +153,7 @@ describe.skipIf(executablePath === null || !existsSync(executablePath))("the pag
         const line = { route, fromMs: performance.now(), first: "", isDead: false };
         lines.push(line);
         const server = route.connectToServer();
+        server.onMessage((message) => line.isDead || route.send(message));
         route.onMessage((message) => {
           line.first ||= String(message);
           if (!line.isDead) server.send(message);
@@ -160,14 +161,17 @@ describe.skipIf(executablePath === null || !existsSync(executablePath))("the pag
       });
     });
     const state = (of: string) => page.locator(`#connection[data-state="${of}"]`).waitFor();
-    expect(JSON.parse(lines[0]!.first)).toMatchObject({ type: "subscribe", since: {} });
+    const { epoch, seq, minimumMinor } = (await gateway.get("/v1/lots/atlas")).body;
 
     const endedMs = performance.now();
     await lines[0]!.route.close({ code: 1012, reason: JSON.stringify({ retryAfterMs: 1_500 }) });
+    await gateway.bid("atlas", Number(minimumMinor), { token: await tokenOf("meanwhile") });
     await until("it is back", () => lines.length === 2 && lines[1]!.first !== "");
     expect(lines[1]!.fromMs - endedMs).toBeGreaterThan(1_400);
     const { since } = JSON.parse(lines[1]!.first) as { since: Record<string, object> };
     expect(Object.keys(since).sort()).toEqual(["atlas", "brief", "hostile", "teapot"]);
+    expect(since["atlas"]).toEqual({ epoch, seq });
+    await lotOn(page, "atlas").getByText("by meanwhile").waitFor();
     await state("live");
 
     lines[1]!.isDead = true;
