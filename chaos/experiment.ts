@@ -233,12 +233,8 @@ async function runRound(
   const windowMs = spec.windowSeconds * 1_000;
   await podsAreReady(target, auction.resource, []);
   const calmFromMs = Date.now();
-  if (spec.bystander)
-    await killBystander(
-      target,
-      n,
-      spec.steps.some((step) => "wipe" in step),
-    );
+  const isWiped = spec.steps.some((step) => "wipe" in step);
+  if (spec.bystander) await killBystander(target, n, isWiped);
   const calmMs = windowMs * (spec.calmWindows ?? 1);
   await passTime(Math.max(0, calmFromMs + calmMs - Date.now()));
   const calm = windowsFrom(load, calmFromMs, Date.now(), windowMs);

@@ -94,12 +94,10 @@ test("what fails comes back, later each time, until it succeeds; then its failur
   queue.add("a");
   await until("it failed and succeeded again", () => atMs.length === 7);
   expect(told.map(({ failures, retryMs }) => [failures, retryMs])).toEqual([
-    ...[
-      [1, 5],
-      [2, 10],
-      [3, 20],
-      [4, 40],
-    ],
+    [1, 5],
+    [2, 10],
+    [3, 20],
+    [4, 40],
     [1, 5],
   ]);
 });
