@@ -10,6 +10,7 @@ COPY package.json LICENSE ./
 COPY node_modules node_modules
 COPY cli cli
 COPY load load
+COPY servers servers
 COPY services services
 COPY operator operator
 # Numeric, so that Kubernetes can tell that it is not root (runAsNonRoot).

@@ -39,19 +39,19 @@ reset: $(INSTALLED) ## delete all data of `make up`; asks first
 	@$(NODE) cli/main.ts reset
 
 test: $(INSTALLED) ## everything that can be tested on this machine: T=services/lot for a part
-	@$(NODE) cli/test.ts $(T)
+	@$(NODE) cli/test-run/main.ts $(T)
 
 check: $(INSTALLED) ## types and format
 	@npm run --silent check
 
 coverage: $(INSTALLED) ## the tests, with how much of the code they reach
-	@$(NODE) cli/test.ts --coverage
+	@$(NODE) cli/test-run/main.ts --coverage
 
 bench: $(INSTALLED) ## first figures, beside a floor in the same run
 	@$(NODE) load/bench.ts
 
 faults: $(INSTALLED) ## break everything under load and judge every bid: DURATION=seconds, SEED=n
-	@exec $(NODE) services/testing/faults/main.ts
+	@exec $(NODE) faults/main.ts
 
 image: $(INSTALLED) ## build the image: IMAGE=gavel:dev, BASE=node:24-bookworm-slim
 	@$(NODE) operator/kind/main.ts image
@@ -83,4 +83,4 @@ scale: $(INSTALLED) ## 1, 2 and 4 gateways and broadcasts and what each does a c
 	@$(if $(KIND),$(CHAOS) --scale,$(NODE) load/scale.ts)
 
 generate: $(INSTALLED) ## write what is generated: CRD, chart parts, dashboards, alerts, references
-	@$(NODE) cli/generate.ts
+	@$(NODE) cli/generate/main.ts

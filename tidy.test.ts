@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { expect, test } from "vitest";
 
-const ROOMS = ["services", "operator", "cli", "load", "dashboards", "chaos"];
+const ROOMS = ["services", "servers", "operator", "faults", "cli", "load", "dashboards", "chaos"];
 const files = ROOMS.flatMap((room) =>
   readdirSync(room, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -71,12 +71,12 @@ const HOMES: [library: RegExp, home: RegExp][] = [
   [/^@nats-io\//, /^services\/bus\//],
   [/^ws$/, /^services\/broadcast\/server\.ts$/],
   [/^pg$/, /^services\/archival\//],
-  [/^@kubernetes\/client-node$/, /^operator\/cluster\.ts$/],
+  [/^@kubernetes\/client-node$/, /^operator\/kube\/client\.ts$/],
 ];
 
 test("each store, bus and socket library is imported in one room only", () => {
   const broken = sources
-    .filter((file) => !isTest(file) && !file.startsWith("load/"))
+    .filter((file) => !isTest(file) && !/^(load|faults)\//.test(file))
     .flatMap((file) =>
       importsOf(file)
         .filter(({ from, typeOnly }) => !typeOnly && HOMES.some(([lib]) => lib.test(from)))
@@ -90,7 +90,7 @@ test("the environment is read in runtime/env.ts, and by the programs that start 
   const readers = sources.filter(
     (file) => !isTest(file) && /process\.env\b/.test(readFileSync(file, "utf8")),
   );
-  const allowed = /^(services\/runtime\/env\.ts|operator\/local\/|cli\/|load\/)/;
+  const allowed = /^(services\/runtime\/env\.ts|servers\/|operator\/local\/|cli\/|load\/|faults\/)/;
   expect(readers.filter((file) => !allowed.test(file))).toEqual([]);
 });
 

@@ -1,6 +1,6 @@
 /** Whether a scenario's hypothesis held, point by point. Pure. */
-import type { Counts } from "../services/lot/audit/audit.ts";
-import type { VerdictName } from "../services/lot/audit/verdicts.ts";
+import type { Counts } from "../services/lot/checker/checker.ts";
+import type { VerdictName } from "../services/lot/checker/verdicts.ts";
 import {
   type Failed,
   judgeP99,

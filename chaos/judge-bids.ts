@@ -2,10 +2,10 @@
 import { spawnSync } from "node:child_process";
 import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { linesOf } from "../cli/lines.ts";
+import { linesOf } from "../cli/output/lines.ts";
 import { readViews } from "../load/in-cluster/views.ts";
-import { freePort } from "../operator/local/server-process.ts";
-import { encodeRecord } from "../services/lot/audit/history.ts";
+import { freePort } from "../servers/server-process.ts";
+import { encodeRecord } from "../services/lot/checker/history.ts";
 import type { Verified } from "./hypothesis.ts";
 import { AUCTION, NAMESPACE } from "./scenario.ts";
 import { readSecret } from "./surroundings.ts";

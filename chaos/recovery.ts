@@ -1,7 +1,7 @@
 /** How the auction stands, asked from outside: whether all is there again, and how far the archive is. */
-import type { AuctionResource } from "../operator/auction-resource.ts";
+import type { AuctionResource } from "../operator/api/auction-resource.ts";
 import { INTERNAL_PORTS, PUBLIC_PORTS } from "../operator/desired/environment.ts";
-import type { State } from "../services/archival/state.ts";
+import type { State } from "../services/archival/observe/state.ts";
 import type { LoadJob } from "./load-job.ts";
 import { AUCTION, type Component } from "./scenario.ts";
 import { metricOf, type Pod, type Target } from "./target.ts";

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parse, stringify } from "yaml";
 import { readAuctionFile } from "../operator/local/auction-file.ts";
-import type { AuctionResource } from "../operator/auction-resource.ts";
+import type { AuctionResource } from "../operator/api/auction-resource.ts";
 import { waitUntilReady } from "../operator/kind/sample-auction.ts";
 import { signToken } from "../services/access/tokens.ts";
 import { AUCTION, NAMESPACE } from "./scenario.ts";

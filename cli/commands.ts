@@ -5,14 +5,14 @@ import { down } from "../operator/local/down.ts";
 import { reset } from "../operator/local/reset.ts";
 import type { Terminal } from "../operator/local/terminal.ts";
 import type { CommandEnv } from "./config.ts";
-import { logs } from "./logs.ts";
-import { restore, RESTORE_HELP } from "./restore.ts";
-import { sql } from "./sql.ts";
-import { status } from "./status.ts";
-import { token } from "./token.ts";
-import { up } from "./up.ts";
-import { verify } from "./verify.ts";
-import { EXIT_CODES, VERIFY_HELP } from "./verify-options.ts";
+import { logs } from "./commands/logs.ts";
+import { restore, RESTORE_HELP } from "./commands/restore.ts";
+import { sql } from "./commands/sql.ts";
+import { status } from "./commands/status.ts";
+import { token } from "./commands/token.ts";
+import { up } from "./commands/up.ts";
+import { verify } from "./commands/check.ts";
+import { EXIT_CODES, VERIFY_HELP } from "./commands/check-options.ts";
 
 export interface Context {
   readonly env: LocalEnv & CommandEnv;

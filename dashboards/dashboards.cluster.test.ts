@@ -1,7 +1,7 @@
 /** What is seen of an auction on a real cluster: by a Prometheus in it, and by a real collector beside it. */
 import { randomUUID } from "node:crypto";
 import { beforeAll, expect, test, vi } from "vitest";
-import type { AuctionResource } from "../operator/auction-resource.ts";
+import type { AuctionResource } from "../operator/api/auction-resource.ts";
 import type { KindCluster } from "../operator/kind/kind-cluster.ts";
 import { loadImages, localImages } from "../operator/kind/kind-cluster.ts";
 import {

@@ -1,5 +1,5 @@
 /** Which metrics an expression asks for. */
-import { commonMetrics, metricsOf, PROCESSES } from "../cli/metrics-reference.ts";
+import { commonMetrics, metricsOf, PROCESSES } from "./metrics-reference.ts";
 
 /** Of others: there only where they run. */
 export const FOREIGN = ["chaos_controller_manager_chaos_experiments"];

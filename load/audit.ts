@@ -1,6 +1,6 @@
 /** How long the checker takes: a right history of about a million records, made here, then judged. */
-import { audit } from "../services/lot/audit/audit.ts";
-import { randomHistory, seededRandom } from "../services/lot/audit/random-history.ts";
+import { audit } from "../services/lot/checker/checker.ts";
+import { randomHistory, seededRandom } from "../services/lot/checker/random-history.ts";
 
 const RECORDS = Number(process.env["RECORDS"] ?? 1_000_000);
 const SEED = Number(process.env["SEED"] ?? 1);

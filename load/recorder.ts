@@ -1,6 +1,6 @@
 /** Writes what a process of the load saw, a line at a time, with bounded memory. */
 import { closeSync, openSync, writeSync } from "node:fs";
-import { encodeRecord, type HistoryRecord } from "../services/lot/audit/history.ts";
+import { encodeRecord, type HistoryRecord } from "../services/lot/checker/history.ts";
 
 const BUFFER_CHARACTERS = 256 * 1024;
 

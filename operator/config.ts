@@ -1,6 +1,6 @@
 import Type from "typebox";
 import { ProcessEnv } from "../services/runtime/env.ts";
-import type { Settings } from "./look.ts";
+import type { Settings } from "./control/observe.ts";
 
 const Image = (description: string, image: string) =>
   Type.String({ description, minLength: 1, default: image });

@@ -4,12 +4,12 @@ import { readEnv } from "../services/runtime/env.ts";
 import { createInternalServer, createRegistry } from "../services/runtime/internal.ts";
 import { runProcess } from "../services/runtime/lifecycle.ts";
 import { createLog } from "../services/runtime/log.ts";
-import { archivalAt } from "./archival-client.ts";
-import { connectCluster } from "./cluster.ts";
+import { archivalAt } from "./control/archival-client.ts";
+import { connectCluster } from "./kube/client.ts";
 import { OperatorEnv, readNamespaces, settingsOf } from "./config.ts";
-import { lead } from "./leader.ts";
+import { lead } from "./kube/leader-election.ts";
 import { createOperatorMetrics } from "./metrics.ts";
-import { AuctionOperator } from "./run.ts";
+import { AuctionOperator } from "./control/controller.ts";
 
 const LEASE = "gavel-operator";
 /** A watch that heard nothing for so long, bookmarks included, is not well. */

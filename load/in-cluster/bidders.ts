@@ -4,7 +4,7 @@
  * until it is decided. Every attempt goes into the history. Messages: ToChild, FromChild.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { BidRecord, RejectionCode } from "../../services/lot/audit/history.ts";
+import type { BidRecord, RejectionCode } from "../../services/lot/checker/history.ts";
 import { BidSocket } from "../bid-socket.ts";
 import { HttpConnection, NotSent } from "../http-connection.ts";
 import { addLatency, type Latencies } from "../latencies.ts";

@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import WebSocket from "ws";
-import { comesBack, openMaxMs, waitMs } from "../../services/broadcast/come-back.ts";
+import { comesBack, openMaxMs, waitMs } from "../../services/broadcast/reconnect-policy.ts";
 import { randomOf, shuffled } from "../random.ts";
 import { nowMs, Recorder } from "../recorder.ts";
 import type { FromChild, Plan, ToChild, ViewerCounts } from "./plan.ts";

@@ -3,7 +3,7 @@
  * `D <id> <text>` (a text), `F <viewer> <connection> <atMs> <id>` (somebody got it) or
  * `C <viewer> <connection> <since as JSON>` (somebody connected). In their order.
  */
-import type { HistoryRecord } from "../../services/lot/audit/history.ts";
+import type { HistoryRecord } from "../../services/lot/checker/history.ts";
 import type { Recorder } from "../recorder.ts";
 
 /** Texts that are remembered while written: the same event reaches all within moments. */

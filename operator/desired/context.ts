@@ -1,8 +1,8 @@
 /** What `desired()` needs to know besides the Auction. All of it is read before; `desired()` asks nobody. */
 import type { AuctionDefinition } from "../../services/store/define-lots.ts";
-import type { AuctionResource } from "../auction-resource.ts";
-import type { AuctionStatus } from "../auction-status.ts";
-import type { ObjectMeta } from "../kubernetes-object.ts";
+import type { AuctionResource } from "../api/auction-resource.ts";
+import type { AuctionStatus } from "../api/auction-status.ts";
+import type { ObjectMeta } from "../kube/object.ts";
 
 export type Component = "gateway" | "broadcast" | "archival" | "redis" | "nats" | "postgres";
 

@@ -1,9 +1,9 @@
 /** What is desired, against a real API server: strict fields, its own validation, and Pod Security. */
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
-import { connectCluster, type Cluster } from "../cluster.ts";
-import { isApiError } from "../api-error.ts";
-import { type AnyObject, KINDS } from "../kubernetes-object.ts";
+import { connectCluster, type Cluster } from "../kube/client.ts";
+import { isApiError } from "../kube/api-error.ts";
+import { type AnyObject, KINDS } from "../kube/object.ts";
 import { startApiServer } from "../testing/api-server.ts";
 import { canRunApiServer } from "../testing/kubernetes-binaries.ts";
 import type { KubeObject } from "./context.ts";

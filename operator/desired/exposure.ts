@@ -1,5 +1,5 @@
 /** The way in from outside the cluster: an Ingress or an HTTPRoute. */
-import { durationMs } from "../duration.ts";
+import { durationMs } from "../api/duration.ts";
 import type { Context, KubeObject, StoredAuction } from "./context.ts";
 import { STREAM_PATH } from "./endpoints.ts";
 import { PUBLIC_PORTS } from "./environment.ts";

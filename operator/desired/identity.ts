@@ -1,5 +1,5 @@
 /** How the objects of an Auction are called and labelled, and which of them the garbage collector removes. */
-import { API_VERSION, KIND } from "../auction-resource.ts";
+import { API_VERSION, KIND } from "../api/auction-resource.ts";
 import type { Component, KubeObject, StoredAuction } from "./context.ts";
 
 const MANAGED_BY = "gavel-operator";

@@ -7,7 +7,16 @@ import { runProgram } from "./run-program.ts";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-const COPIED = ["Dockerfile", "package.json", "LICENSE", "cli", "load", "services", "operator"];
+const COPIED = [
+  "Dockerfile",
+  "package.json",
+  "LICENSE",
+  "cli",
+  "load",
+  "servers",
+  "services",
+  "operator",
+];
 /** Rooms that no pod needs. */
 const LEFT_OUT = ["services/testing", "operator/testing", "operator/kind"];
 /** In packages: types and maps, which Node never reads. */

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { stringify } from "yaml";
 import { ROOT } from "./image.ts";
 import type { KindCluster } from "./kind-cluster.ts";
-import { TARGETS_PORT } from "../prometheus-targets.ts";
+import { TARGETS_PORT } from "../install/prometheus-targets.ts";
 
 export const PROMETHEUS_NAMESPACE = "gavel-observe";
 export const PROMETHEUS_PORT = 9090;
@@ -110,7 +110,7 @@ export function prometheusObjects(images: PrometheusImages, everySeconds: number
                 name: "targets",
                 image: images.gavel,
                 imagePullPolicy: "IfNotPresent",
-                command: ["node", "operator/prometheus-targets.ts"],
+                command: ["node", "operator/install/prometheus-targets.ts"],
                 env: [{ name: "NODE_EXTRA_CA_CERTS", value: CA_FILE }],
                 resources: {
                   requests: { cpu: "10m", memory: "64Mi" },

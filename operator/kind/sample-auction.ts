@@ -1,6 +1,6 @@
 /** An Auction on the cluster: applied, and waited for. */
 import { setTimeout as pause } from "node:timers/promises";
-import type { AuctionStatus } from "../auction-status.ts";
+import type { AuctionStatus } from "../api/auction-status.ts";
 import type { KindCluster } from "./kind-cluster.ts";
 
 export interface SeenAuction {

@@ -1,7 +1,7 @@
 /** What is printed when an Auction runs on the cluster: commands to paste. */
 import { signToken } from "../../services/access/tokens.ts";
 import { printMajor } from "../../services/lot/money.ts";
-import type { AuctionResource } from "../auction-resource.ts";
+import type { AuctionResource } from "../api/auction-resource.ts";
 import type { KindCluster } from "./kind-cluster.ts";
 import { PROMETHEUS_NAMESPACE, PROMETHEUS_PORT } from "./prometheus.ts";
 

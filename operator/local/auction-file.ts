@@ -2,9 +2,9 @@
 import { readFileSync, statSync } from "node:fs";
 import { type Document, LineCounter, parseAllDocuments } from "yaml";
 import { isMinor } from "../../services/lot/money.ts";
-import type { AuctionResource } from "../auction-resource.ts";
-import { KIND } from "../auction-resource.ts";
-import { type Problem, validateAuction } from "../validate-auction.ts";
+import type { AuctionResource } from "../api/auction-resource.ts";
+import { KIND } from "../api/auction-resource.ts";
+import { type Problem, validateAuction } from "../api/validate-auction.ts";
 
 export interface FileProblem extends Problem {
   /** Counted from 1; null where it cannot be said. */

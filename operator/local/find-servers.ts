@@ -7,8 +7,8 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type DataFolder, type StoreName, STORES, writeWhole } from "./data-folder.ts";
-import { isTaken } from "./server-process.ts";
-import { findProgram } from "./store-servers.ts";
+import { isTaken } from "../../servers/server-process.ts";
+import { findProgram } from "../../servers/store-servers.ts";
 import type { Terminal } from "./terminal.ts";
 
 export type Source = "program" | "docker";

@@ -3,8 +3,8 @@ import { existsSync, readdirSync } from "node:fs";
 import { expect, test } from "vitest";
 import { ALERTS } from "../../dashboards/alerts.ts";
 import { until } from "../../services/testing/until.ts";
-import { freePort, isTaken } from "./server-process.ts";
-import { findProgram } from "./store-servers.ts";
+import { freePort, isTaken } from "../../servers/server-process.ts";
+import { findProgram } from "../../servers/store-servers.ts";
 import { Place } from "./up-under-test.ts";
 
 const SAMPLE = new URL("../../manifests/samples/spring-sale.yaml", import.meta.url).pathname;

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
 import { writeWhole } from "./data-folder.ts";
-import { type ServerProcess, startServer } from "./server-process.ts";
-import { findProgram } from "./store-servers.ts";
+import { type ServerProcess, startServer } from "../../servers/server-process.ts";
+import { findProgram } from "../../servers/store-servers.ts";
 
 export const PROMETHEUS_PACKAGE = "prometheus"; // Debian's; it has promtool, too
 

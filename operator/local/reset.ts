@@ -5,7 +5,7 @@ import { readSources } from "./find-servers.ts";
 import { readRecords } from "./process-record.ts";
 import { readRun } from "./run-record.ts";
 import { containerName, removeContainer, removeVolume } from "./stores.ts";
-import { removeData } from "./store-servers.ts";
+import { removeData } from "../../servers/store-servers.ts";
 import type { Terminal } from "./terminal.ts";
 
 export async function reset(folder: DataFolder, terminal: Terminal): Promise<number> {

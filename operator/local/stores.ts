@@ -7,8 +7,8 @@ import { readSecretFile } from "../../services/runtime/secret-file.ts";
 import type { LocalEnv } from "./config.ts";
 import { type DataFolder, type StoreName, writeSecret } from "./data-folder.ts";
 import type { Source } from "./find-servers.ts";
-import { type ServerProcess, startServer } from "./server-process.ts";
-import { startNats, startPostgres, startRedis } from "./store-servers.ts";
+import { type ServerProcess, startServer } from "../../servers/server-process.ts";
+import { startNats, startPostgres, startRedis } from "../../servers/store-servers.ts";
 
 export function storePorts(env: LocalEnv): Record<StoreName, number> {
   return { redis: env.REDIS_PORT, nats: env.NATS_PORT, postgres: env.POSTGRES_PORT };

@@ -1,7 +1,7 @@
 /** What a newcomer sees when all is ready: addresses, and commands to paste. */
 import { printMajor } from "../../services/lot/money.ts";
 import type { LotView } from "../../services/lot/view.ts";
-import type { AuctionResource } from "../auction-resource.ts";
+import type { AuctionResource } from "../api/auction-resource.ts";
 import { tokenFor } from "./archival.ts";
 import type { LocalEnv } from "./config.ts";
 import { type DataFolder, TIERS } from "./data-folder.ts";

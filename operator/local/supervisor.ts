@@ -4,7 +4,7 @@
  */
 import { pause } from "../../services/runtime/lifecycle.ts";
 import { dropRecord, keepRecord } from "./process-record.ts";
-import type { ServerProcess } from "./server-process.ts";
+import type { ServerProcess } from "../../servers/server-process.ts";
 import { removeContainer } from "./stores.ts";
 
 export interface Part {

@@ -6,7 +6,7 @@ import type { BroadcastEnv } from "../../services/broadcast/config.ts";
 import type { GatewayEnv } from "../../services/gateway/config.ts";
 import type { LocalEnv } from "./config.ts";
 import { type DataFolder, type TierName, TIERS } from "./data-folder.ts";
-import { type ServerProcess, startServer } from "./server-process.ts";
+import { type ServerProcess, startServer } from "../../servers/server-process.ts";
 
 /** Below the 10 s after which a process that does not stop is killed. */
 const DRAIN_MS = 8_000;

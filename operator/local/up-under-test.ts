@@ -9,8 +9,8 @@ import { afterFile } from "../../services/testing/after-file.ts";
 import { plainEnv } from "../../services/testing/plain-env.ts";
 import { until } from "../../services/testing/until.ts";
 import { DataFolder } from "./data-folder.ts";
-import { freePort } from "./server-process.ts";
-import { removeData } from "./store-servers.ts";
+import { freePort } from "../../servers/server-process.ts";
+import { removeData } from "../../servers/store-servers.ts";
 
 const MAIN = new URL("main.ts", import.meta.url).pathname;
 const CLI = new URL("../../cli/main.ts", import.meta.url).pathname;

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { Agent, request } from "undici";
 import { afterFile } from "../../services/testing/after-file.ts";
 import { until } from "../../services/testing/until.ts";
-import { freePort, type ServerProcess, startServer } from "../local/server-process.ts";
+import { freePort, type ServerProcess, startServer } from "../../servers/server-process.ts";
 import { provideBinaries } from "./kubernetes-binaries.ts";
 
 export interface TestApiServer {

@@ -2,12 +2,12 @@
 import { pino } from "pino";
 import { createInternalServer, createRegistry } from "../../services/runtime/internal.ts";
 import { afterFile } from "../../services/testing/after-file.ts";
-import { connectCluster } from "../cluster.ts";
-import { type AnyObject, KINDS } from "../kubernetes-object.ts";
+import { connectCluster } from "../kube/client.ts";
+import { type AnyObject, KINDS } from "../kube/object.ts";
 import { createOperatorMetrics } from "../metrics.ts";
-import { PHASES } from "../auction-status.ts";
-import { Reflector } from "../watch.ts";
-import { WorkQueue } from "../work-queue.ts";
+import { PHASES } from "../api/auction-status.ts";
+import { Reflector } from "../kube/reflector.ts";
+import { WorkQueue } from "../kube/work-queue.ts";
 import { configMap, line, listOf, startFakeApiServer } from "./fake-api-server.ts";
 
 const WORK_EVERY_MS = 100;

@@ -1,7 +1,7 @@
 /** Auctions as an API server would hand them over, and what is known besides: for tests. */
 import fc from "fast-check";
-import { definitionOf } from "../definition.ts";
-import { validateAuction } from "../validate-auction.ts";
+import { definitionOf } from "../api/definition.ts";
+import { validateAuction } from "../api/validate-auction.ts";
 import type { Context, Scale, StoredAuction } from "../desired/context.ts";
 
 export const UID = "7d8f6a52-3c1e-4b7a-9a55-0e7c7c1f1d01";

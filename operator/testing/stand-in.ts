@@ -2,12 +2,12 @@
  * What stands behind an Auction where there are no nodes: Deployments whose pods are "ready" because the test
  * says so, and an archival tier that answers as the real one does. The real ones are tried on kind.
  */
-import { type Archival, ArchivalUnavailable } from "../archival-client.ts";
-import type { Cluster } from "../cluster.ts";
-import { type AnyObject, KINDS } from "../kubernetes-object.ts";
+import { type Archival, ArchivalUnavailable } from "../control/archival-client.ts";
+import type { Cluster } from "../kube/client.ts";
+import { type AnyObject, KINDS } from "../kube/object.ts";
 import { rulesHashOf, type AuctionDefinition } from "../../services/store/define-lots.ts";
-import type { State } from "../../services/archival/state.ts";
-import { state } from "./seen.ts";
+import type { State } from "../../services/archival/observe/state.ts";
+import { state } from "./observation.ts";
 
 /** An archival tier of one Auction; `calls` is what it was asked, in order. */
 export class StandInArchival implements Archival {

@@ -12,8 +12,8 @@ import { type Placement, placeBids } from "../store/place-bids.ts";
 import { AuctionUnderTest, IMPATIENT, metric, startServers } from "../testing/archival.ts";
 import { until } from "../testing/until.ts";
 import type { Archival } from "./app.ts";
-import { markFenced, type Verified } from "./marks.ts";
-import type { State } from "./state.ts";
+import { markFenced, type Verified } from "./postgres/auction-marks.ts";
+import type { State } from "./observe/state.ts";
 
 const servers = await startServers();
 const TOKEN = "the-operators-own-token";

@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import { DELAY_SECONDS, LATENCY_SECONDS, seriesOf } from "../runtime/series.ts";
-import { DEAD_LETTER_REASONS } from "./dead-letters.ts";
-import { RESTART_REASONS } from "./pair-failure.ts";
+import { DEAD_LETTER_REASONS } from "./postgres/dead-letters.ts";
+import { RESTART_REASONS } from "./pipeline/pipeline-failure.ts";
 
 /** What most gauges show: read from Redis every second. */
 export interface Reading {

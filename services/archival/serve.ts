@@ -2,17 +2,17 @@
 import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { AuctionDefinition } from "../store/define-lots.ts";
-import { keepSummary } from "./keep-summary.ts";
-import { type CheckOf, checkStore } from "./check-store.ts";
-import type { Settled } from "./define.ts";
-import { withLease } from "./lease.ts";
-import { readMarks } from "./marks.ts";
-import { migrate } from "./migrate.ts";
-import { failing, PairFailure, type RestartReason } from "./pair-failure.ts";
-import { type PairOf, runPair } from "./pair.ts";
-import type { Progress } from "./progress.ts";
-import type { Rules } from "./rules.ts";
-import { backoffMs, type Timing } from "./timing.ts";
+import { keepSummary } from "./observe/health-summary.ts";
+import { type CheckOf, checkStore } from "./recovery/check-store.ts";
+import type { Settled } from "./definition/define.ts";
+import { withLease } from "./pipeline/lease.ts";
+import { readMarks } from "./postgres/auction-marks.ts";
+import { migrate } from "./postgres/migrate.ts";
+import { failing, PairFailure, type RestartReason } from "./pipeline/pipeline-failure.ts";
+import { type PairOf, runPair } from "./pipeline/pipeline.ts";
+import type { Progress } from "./pipeline/progress.ts";
+import type { Rules } from "./definition/rules.ts";
+import { backoffMs, type Timing } from "./pipeline/timing.ts";
 
 export type Phase =
   | "starting"

@@ -3,8 +3,8 @@ import { expect, test } from "vitest";
 import { readAuction, readLots } from "../store/lots.ts";
 import { until } from "../testing/until.ts";
 import { AuctionUnderTest, metric, startServers } from "../testing/archival.ts";
-import { migrate } from "./migrate.ts";
-import type { State } from "./state.ts";
+import { migrate } from "./postgres/migrate.ts";
+import type { State } from "./observe/state.ts";
 
 const servers = await startServers();
 

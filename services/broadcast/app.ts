@@ -1,6 +1,6 @@
 /** The broadcast tier in one process: what its parts are, and in which order they start and stop. */
 import { randomUUID } from "node:crypto";
-import { TellBids } from "../access/tell-bid.ts";
+import { TellBids } from "../access/bid-reporter.ts";
 import { createVerifier } from "../access/tokens.ts";
 import { problemOf } from "../access/problems.ts";
 import { Breaker, keepProbing, logChanges, showBreakers } from "../runtime/breaker.ts";
@@ -15,15 +15,15 @@ import { guardStrategy, STORE_BREAKER } from "../store/guard.ts";
 import { type Keys, keysOf } from "../store/keys.ts";
 import { optimisticStrategy } from "../store/optimistic.ts";
 import { durableStrategy } from "../store/replication.ts";
-import { Answers } from "./answers.ts";
+import { Answers } from "./message-handler.ts";
 import type { BroadcastEnv } from "./config.ts";
 import { FanOut } from "./fan-out.ts";
 import { Feed, FEED_TIMEOUT_MS } from "./feed.ts";
 import { Hub } from "./hub.ts";
-import { KeptEntries } from "./kept-entries.ts";
+import { KeptEntries } from "./recent-entries.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
-import { Positions } from "./positions.ts";
-import { Refill } from "./refill.ts";
+import { Positions } from "./drift-check.ts";
+import { Refill } from "./gap-fill.ts";
 import { Resume } from "./resume.ts";
 import { StreamServer } from "./server.ts";
 import { StoreClock } from "./store-clock.ts";

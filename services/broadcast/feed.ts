@@ -14,9 +14,9 @@ import type { Keys } from "../store/keys.ts";
 import { compareIds, type OutboxEntry, outboxTail, readOutbox } from "../store/outbox.ts";
 import type { FanOut } from "./fan-out.ts";
 import type { Hub } from "./hub.ts";
-import type { KeptEntries } from "./kept-entries.ts";
-import type { Positions } from "./positions.ts";
-import type { Refill } from "./refill.ts";
+import type { KeptEntries } from "./recent-entries.ts";
+import type { Positions } from "./drift-check.ts";
+import type { Refill } from "./gap-fill.ts";
 import type { StoreClock } from "./store-clock.ts";
 
 /** Entries taken at once; each holds the events of up to 256 bids. */

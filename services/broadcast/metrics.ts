@@ -3,7 +3,7 @@ import type { ProblemCode } from "../access/problems.ts";
 import { DELAY_SECONDS, LATENCY_SECONDS, seriesOf } from "../runtime/series.ts";
 import { OUTCOMES, REFUSALS } from "../store/outcomes.ts";
 import { CLIENT_MESSAGE_TYPES, CLOSE_CODES, type CloseReason } from "./protocol.ts";
-import type { Refilled } from "./refill.ts";
+import type { Refilled } from "./gap-fill.ts";
 import type { Traffic } from "./viewer.ts";
 
 /** What this process tells Prometheus. No label names a lot or a bidder. */

@@ -13,7 +13,7 @@ import {
   SPREAD_MS,
   TOO_MANY_MS,
   waitMs,
-} from "./come-back.ts";
+} from "./reconnect-policy.ts";
 import { PING_EVERY_MS } from "./heartbeat.ts";
 import {
   CLIENT_MESSAGES,

@@ -24,7 +24,7 @@ import type { Seen } from "../store/place-bids.ts";
 import { serverOf } from "../store/which-server.ts";
 import { textFrame } from "./frames.ts";
 import type { Hub } from "./hub.ts";
-import type { Refill } from "./refill.ts";
+import type { Refill } from "./gap-fill.ts";
 
 /** Behind by more events, a viewer gets the lot as it stands: they would fill its socket. */
 export const RESUME_MAX_EVENTS = 2_000;

@@ -10,7 +10,7 @@ import { performance } from "node:perf_hooks";
 import { pause } from "../runtime/lifecycle.ts";
 import { type WebSocket, WebSocketServer } from "ws";
 import { problem, type ProblemCode } from "../access/problems.ts";
-import type { Answers } from "./answers.ts";
+import type { Answers } from "./message-handler.ts";
 import { PING_FRAME } from "./frames.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import type { Metrics } from "./metrics.ts";

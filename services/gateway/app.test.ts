@@ -3,7 +3,7 @@ import { PROBLEMS } from "../access/problems.ts";
 import { Breaker } from "../runtime/breaker.ts";
 import { createRegistry } from "../runtime/internal.ts";
 import { createLog } from "../runtime/log.ts";
-import { TellBids } from "../access/tell-bid.ts";
+import { TellBids } from "../access/bid-reporter.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy } from "../store/batcher.ts";
 import { connectStore } from "../store/connect.ts";
 import { keysOf } from "../store/keys.ts";

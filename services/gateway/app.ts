@@ -1,7 +1,7 @@
 /** Puts a gateway together. */
 import type { AddressInfo, Server as NetServer } from "node:net";
 import type { FastifyInstance } from "fastify";
-import { TellBids } from "../access/tell-bid.ts";
+import { TellBids } from "../access/bid-reporter.ts";
 import { createVerifier } from "../access/tokens.ts";
 import { Breaker, keepProbing, logChanges, showBreakers } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry } from "../runtime/internal.ts";

@@ -1,7 +1,7 @@
 /** The page's own copies of the rules do as the originals. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { comesBack, openMaxMs, waitMs } from "../broadcast/come-back.ts";
+import { comesBack, openMaxMs, waitMs } from "../broadcast/reconnect-policy.ts";
 import { CLOSE_CODES } from "../broadcast/protocol.ts";
 import { decide } from "../lot/decide.ts";
 import { apply, due } from "../lot/lifecycle.ts";

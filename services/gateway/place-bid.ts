@@ -1,7 +1,7 @@
 /** The route that the product exists for. */
 import { randomUUID } from "node:crypto";
 import { problemOf } from "../access/problems.ts";
-import type { TellBids } from "../access/tell-bid.ts";
+import type { TellBids } from "../access/bid-reporter.ts";
 import type { Verify } from "../access/tokens.ts";
 import type { Batcher } from "../store/batcher.ts";
 import { authenticate } from "./authenticate.ts";

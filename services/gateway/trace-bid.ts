@@ -1,6 +1,6 @@
 /** The span of a bid that comes over HTTP, from its headers to the end of the answer. */
 import type { FastifyReply, FastifyRequest } from "fastify";
-import type { BidSpan, TellBids } from "../access/tell-bid.ts";
+import type { BidSpan, TellBids } from "../access/bid-reporter.ts";
 import type { Span } from "../runtime/tracing.ts";
 
 declare module "fastify" {

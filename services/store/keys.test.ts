@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { KEY_WINDOW_MS } from "../lot/audit/audit.ts";
+import { KEY_WINDOW_MS } from "../lot/checker/checker.ts";
 import { KEYS_WINDOW_MS, LOT_STREAM_ENTRIES } from "./keys.ts";
 
 /** A number that a script calls by this name. */

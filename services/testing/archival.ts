@@ -20,8 +20,8 @@ import { startNats, startPostgres, startRedis, type TestServer } from "./servers
 import { until } from "./until.ts";
 import { type Archival, startArchival } from "../archival/app.ts";
 import { ArchivalEnv } from "../archival/config.ts";
-import { type Archive, connectArchive } from "../archival/postgres.ts";
-import type { Timing } from "../archival/timing.ts";
+import { type Archive, connectArchive } from "../archival/postgres/connection.ts";
+import type { Timing } from "../archival/pipeline/timing.ts";
 
 const SECRET = "a secret of at least thirty-two bytes";
 

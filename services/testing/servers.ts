@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterFile } from "./after-file.ts";
-import { freePort, type ServerProcess } from "../../operator/local/server-process.ts";
-import * as servers from "../../operator/local/store-servers.ts";
+import { freePort, type ServerProcess } from "../../servers/server-process.ts";
+import * as servers from "../../servers/store-servers.ts";
 
 const running = new Set<ServerProcess>();
 process.on("exit", () => {

@@ -1,0 +1,41 @@
+/** What `gavel verify` found, as a person reads it. */
+import { VERDICTS } from "../../services/lot/checker/verdicts.ts";
+import type { Judged } from "./check.ts";
+
+const SHOWN_VERDICTS = 20;
+const RECORD_MAX_CHARACTERS = 400;
+
+export function reportOf(all: readonly Judged[]): string {
+  return all.map(reportOfOne).join("\n\n");
+}
+
+function reportOfOne(judged: Judged): string {
+  const { auctionUid, name, counts, verdicts } = judged;
+  const { lots, events, bids, records, acknowledged, rejected, refused, unknown } = counts;
+  const { lost, duplicated, misordered, viewers, viewersComplete } = counts;
+  const total = Object.values(counts.verdicts).reduce((sum, count) => sum + count, 0);
+  const lines = [`${name}${auctionUid === null ? "" : ` (${auctionUid})`}`];
+  lines.push(`log       ${lots} lots, ${events} events, ${bids} bids`);
+  if (records > 0) {
+    lines.push(
+      `history   ${records} records: ${acknowledged} bids acknowledged, ${rejected} rejected, ${refused} refused`,
+      `unknown   ${unknown.resolved + unknown.unresolved}, of them ${unknown.unresolved} not resolved`,
+      `lost ${lost}, duplicated ${duplicated}, misordered ${misordered}`,
+    );
+    if (viewers > 0) lines.push(`viewers   ${viewersComplete} of ${viewers} complete`);
+  }
+  for (const { verdict, lotId, detail, records: offenders } of verdicts.slice(0, SHOWN_VERDICTS)) {
+    lines.push("", `${verdict}: ${VERDICTS[verdict]}`, `  ${lotId} ${detail}`);
+    for (const offender of offenders) lines.push(`  ${shortened(JSON.stringify(offender))}`);
+  }
+  if (total > SHOWN_VERDICTS) {
+    const names = Object.entries(counts.verdicts).map(([verdict, count]) => `${verdict} ${count}`);
+    lines.push("", `and more, not shown; in all: ${names.join(", ")}`);
+  }
+  lines.push("", total === 0 ? "holds" : `${total} ${total === 1 ? "verdict" : "verdicts"}`);
+  return lines.join("\n");
+}
+
+function shortened(text: string): string {
+  return text.length > RECORD_MAX_CHARACTERS ? `${text.slice(0, RECORD_MAX_CHARACTERS)}…` : text;
+}

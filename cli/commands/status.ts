@@ -1,0 +1,79 @@
+import { archivalState } from "../../operator/local/archival.ts";
+import { STORES, TIERS } from "../../operator/local/data-folder.ts";
+import { readRun, type RunRecord } from "../../operator/local/run-record.ts";
+import { answersAs } from "../../operator/local/stores.ts";
+import { readinessOf } from "../../operator/local/tiers.ts";
+import { printMajor } from "../../services/lot/money.ts";
+import type { LotView } from "../../services/lot/view.ts";
+import type { Context } from "../commands.ts";
+import { tableOf } from "../output/table.ts";
+
+const TIMEOUT_MS = 3_000;
+
+/** Prints how the run of this folder stands. Exit code 0 when all of it works. */
+export async function status({ folder, terminal }: Context): Promise<number> {
+  const run = readRun(folder);
+  if (run === null) {
+    terminal.say(`nothing runs from ${folder.path}; make up starts it`);
+    return 3; // as LSB's "program is not running"
+  }
+  const { endpoints, auction } = run;
+  const name = auction === null ? "an auction that is starting" : `${auction.name} ${auction.uid}`;
+  terminal.say(`${name}, run by pid ${run.pid} from ${folder.path}\n`);
+
+  const tiers = await Promise.all(
+    TIERS.map(async (tier) => {
+      const readiness = await readinessOf(endpoints.internal[tier]);
+      return { ok: readiness.ready, row: [tier, readiness.ready ? "ready" : readiness.why] };
+    }),
+  );
+  const stores = await Promise.all(
+    STORES.map(async (store) => {
+      const ok = await answersAs(store, run.storePorts[store]);
+      return { ok, row: [store, ok ? "answers" : "does not answer"] };
+    }),
+  );
+  const parts = [...tiers, ...stores];
+  terminal.say(
+    tableOf(
+      ["process", "state"],
+      parts.map(({ row }) => row),
+    ),
+  );
+  terminal.say(`\n${await archiveText(run)}\n`);
+  terminal.say(await lotsText(run));
+  terminal.say(`\ngateway  ${endpoints.gateway}\nstream   ${endpoints.stream}`);
+  terminal.say(`health   ${TIERS.map((tier) => endpoints.internal[tier]).join("  ")}`);
+  return parts.every(({ ok }) => ok) ? 0 : 1;
+}
+
+async function archiveText({ endpoints }: RunRecord): Promise<string> {
+  const state = await archivalState(endpoints.internal.archival);
+  if (state === null) return "archive  not known: archival does not answer";
+  const { phase, pendingBytes, archiveLagMs, deadLetters } = state;
+  const known = (value: number | null, unit: string) => (value === null ? "?" : `${value} ${unit}`);
+  return `archive  ${phase}; behind by ${known(archiveLagMs, "ms")}, ${known(pendingBytes, "bytes")}; ${known(deadLetters, "dead letters")}`;
+}
+
+async function lotsText({ endpoints }: RunRecord): Promise<string> {
+  try {
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const [auction, lots] = await Promise.all(
+      ["v1/auction", "v1/lots?limit=200"].map(async (path) => {
+        return (await fetch(`${endpoints.gateway}/${path}`, { signal })).json();
+      }),
+    );
+    const { currency, minorUnitDigits } = auction as { currency: string; minorUnitDigits: number };
+    const rows = (lots as { lots: LotView[] }).lots.map((lot) => [
+      lot.lotId,
+      lot.status,
+      lot.bidCount,
+      lot.leadingBid === null ? "" : printMajor(lot.leadingBid.amountMinor, minorUnitDigits),
+      lot.leadingBid?.bidderId ?? "",
+      lot.closesAtMs === null ? "" : new Date(lot.closesAtMs),
+    ]);
+    return tableOf(["lot", "status", "bids", currency, "leads", "closes"], rows);
+  } catch {
+    return "lots     not known: the gateway does not answer";
+  }
+}

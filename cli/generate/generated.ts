@@ -1,0 +1,33 @@
+/** Every file of the tree that `make generate` writes and a test holds equal to its source. */
+import { casesText } from "../../dashboards/alert-cases.ts";
+import { DASHBOARDS, dashboardText } from "../../dashboards/all.ts";
+import { rulesText, runbookText } from "../../dashboards/rule-files.ts";
+import { auctionReference } from "../../operator/api/auction-reference.ts";
+import { crdTemplate, crdYaml } from "../../operator/api/crd.ts";
+import { configurationText } from "./configuration.ts";
+import { metricsText } from "../../dashboards/metrics-reference.ts";
+
+export interface GeneratedFile {
+  /** From the root of the tree. */
+  readonly path: string;
+  text(): string;
+}
+
+export const GENERATED: readonly GeneratedFile[] = [
+  { path: "services/CONFIGURATION.md", text: configurationText },
+  { path: "operator/AUCTION.md", text: auctionReference },
+  { path: "manifests/crd.yaml", text: crdYaml },
+  { path: "charts/gavel-operator/templates/crd.yaml", text: crdTemplate },
+  { path: "services/METRICS.md", text: metricsText },
+  { path: "dashboards/alerts.yaml", text: rulesText },
+  { path: "dashboards/alerts.test.yaml", text: () => casesText("alerts") },
+  { path: "dashboards/slowly.test.yaml", text: () => casesText("slowly") },
+  { path: "dashboards/RUNBOOK.md", text: runbookText },
+  // A chart can only read what lies in it.
+  { path: "charts/gavel-operator/files/alerts.yaml", text: rulesText },
+  ...Object.keys(DASHBOARDS).flatMap((name) =>
+    ["dashboards", "charts/gavel-operator/files/dashboards"].map((folder) => {
+      return { path: `${folder}/${name}.json`, text: () => dashboardText(name) };
+    }),
+  ),
+];

@@ -1,0 +1,186 @@
+/** A process of the running auction that may be killed, frozen, stopped and started again. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createWriteStream, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { ServerProcess } from "../servers/server-process.ts";
+import { until } from "../services/testing/until.ts";
+
+export interface Part {
+  readonly name: string;
+  readonly logFile: string;
+  readonly pid: number;
+  isRunning(): boolean;
+  signal(signal: NodeJS.Signals): void;
+  /** SIGKILL, and waits for its end. */
+  kill(): Promise<void>;
+  /** SIGTERM, and waits for its end. @returns the exit code; null when it had to be killed */
+  terminate(): Promise<number | null>;
+  /** Again where it was, with the data it had. Does nothing to one that runs. */
+  start(more?: NodeJS.ProcessEnv): Promise<void>;
+}
+
+const STOP_TIMEOUT_MS = 15_000;
+const START_TIMEOUT_MS = 60_000;
+
+/** Whether there is such a process that is not only waiting for its parent. */
+export function isAlive(pid: number): boolean {
+  const state = stateOf(pid);
+  return state !== null && state !== "Z";
+}
+
+/** R, S, D, T (stopped), Z; null where there is none. */
+export function stateOf(pid: number): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return stat.slice(stat.lastIndexOf(")") + 2)[0]!;
+  } catch {
+    return null;
+  }
+}
+
+export function childrenOf(pid: number): number[] {
+  const list = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").trim();
+  return list === "" ? [] : list.split(" ").map(Number);
+}
+
+export class TierPart implements Part {
+  readonly name: string;
+  readonly logFile: string;
+  readonly #tier: string;
+  readonly #internalPort: number;
+  readonly #env: NodeJS.ProcessEnv;
+  #child: ChildProcess | null = null;
+
+  constructor(
+    name: string,
+    tier: string,
+    internalPort: number,
+    env: NodeJS.ProcessEnv,
+    logFile: string,
+  ) {
+    this.name = name;
+    this.#tier = tier;
+    this.#internalPort = internalPort;
+    this.#env = env;
+    this.logFile = logFile;
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  isRunning(): boolean {
+    const child = this.#child;
+    return child !== null && child.exitCode === null && child.signalCode === null;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal);
+  }
+
+  async kill(): Promise<void> {
+    if (!this.isRunning()) return;
+    const ended = once(this.#child!, "exit");
+    this.signal("SIGKILL");
+    await ended;
+  }
+
+  async terminate(): Promise<number | null> {
+    if (!this.isRunning()) return null;
+    const ended = once(this.#child!, "exit");
+    this.signal("SIGTERM");
+    const timer = setTimeout(() => this.signal("SIGKILL"), STOP_TIMEOUT_MS);
+    const [code] = (await ended) as [number | null];
+    clearTimeout(timer);
+    return code;
+  }
+
+  /** @param more `NODE_OPTIONS` and the like, for this start only */
+  async start(more: NodeJS.ProcessEnv = {}): Promise<void> {
+    if (this.isRunning()) return;
+    const main = fileURLToPath(new URL(`../services/${this.#tier}/main.ts`, import.meta.url));
+    const log = createWriteStream(this.logFile, { flags: "a" });
+    await once(log, "open");
+    const child = spawn(process.execPath, [main], {
+      env: { ...process.env, ...this.#env, ...more },
+      stdio: ["ignore", log, log],
+    });
+    this.#child = child;
+    child.once("exit", () => log.end());
+    // Not /readyz: what it depends on may be away just now.
+    await until(
+      `${this.name} lives`,
+      async () => {
+        if (!this.isRunning()) throw new Error(`it ended; see ${this.logFile}`);
+        return (await fetch(`http://127.0.0.1:${this.#internalPort}/livez`)).ok;
+      },
+      START_TIMEOUT_MS,
+    );
+  }
+}
+
+export class StorePart implements Part {
+  readonly name: string;
+  readonly logFile: string;
+  readonly #launch: () => Promise<ServerProcess>;
+  #server: ServerProcess;
+  #running = true;
+
+  static async launch(
+    name: string,
+    logFile: string,
+    launch: () => Promise<ServerProcess>,
+  ): Promise<StorePart> {
+    return new StorePart(name, logFile, launch, await launch());
+  }
+
+  private constructor(
+    name: string,
+    logFile: string,
+    launch: () => Promise<ServerProcess>,
+    server: ServerProcess,
+  ) {
+    this.name = name;
+    this.logFile = logFile;
+    this.#launch = launch;
+    this.#server = server;
+    this.#watch(server);
+  }
+
+  get pid(): number {
+    return this.#server.pid;
+  }
+
+  isRunning(): boolean {
+    return this.#running;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#server.signal(signal);
+  }
+
+  kill(): Promise<void> {
+    return this.#server.kill();
+  }
+
+  async terminate(): Promise<number | null> {
+    await this.#server.stop();
+    return (await this.#server.ended).code;
+  }
+
+  async start(): Promise<void> {
+    if (this.#running) return;
+    // The children of a killed Postgres take a moment to see it; it does not start beside them.
+    const launched = await until(`${this.name} starts`, () => this.#launch(), START_TIMEOUT_MS);
+    this.#server = launched;
+    this.#watch(launched);
+  }
+
+  #watch(server: ServerProcess): void {
+    this.#running = true;
+    void server.ended.then(() => {
+      if (this.#server === server) this.#running = false;
+    });
+  }
+}

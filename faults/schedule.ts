@@ -1,0 +1,142 @@
+/**
+ * What goes wrong when: follows from seed and duration alone. Two lanes run side by side, one for what
+ * stands between a bidder and the decision, one for what stands between the decision and the archive.
+ * Within a lane one fault follows another; a quarter of the time both are calm.
+ */
+import { randomOf, shuffled } from "../load/random.ts";
+import { LINKS, linkName, type PartName, STORES, type StoreName, TIERS } from "./system.ts";
+
+export const TOXIC_KINDS = [
+  ...(["refuse", "hang", "reset", "latency", "bandwidth", "cut", "mute", "deaf"] as const),
+] as const;
+
+export type KindName =
+  | (typeof TOXIC_KINDS)[number]
+  | "kill"
+  | "freeze"
+  | "rolling-restart"
+  | "clock-skew"
+  | "disk-full"
+  | "redis-busy"
+  | "nats-wiped"
+  | "postgres-rewound";
+
+export type Lane = "bids" | "archive";
+
+export interface Injection {
+  readonly n: number;
+  readonly lane: Lane;
+  readonly kind: KindName;
+  /** A link, a part, or a tier. */
+  readonly target: string;
+  /** From the start of the faults; it waits for its lane. */
+  readonly atMs: number;
+  readonly lastsMs: number;
+  /** In [0, 1): for what a kind leaves open, such as how slow or after how many bytes. */
+  readonly dice: number;
+}
+
+/** Of each, a quarter is calm. */
+const CYCLE_MS = 8_000;
+const BUSY_MS = 6_000;
+const SHORTEST_MS = 300;
+const LONGEST_MS = 3_000;
+/** Between two faults of a lane: in a long run more, so that it has some hundreds of them, not thousands. */
+const gapMs = (durationMs: number): number =>
+  Math.min(2_600, Math.max(400, durationMs / 100 - 2_500));
+
+interface Kind {
+  readonly kind: KindName;
+  readonly lane: Lane;
+  readonly targets: readonly string[];
+  /** Injected in one round of so many: some cost the whole auction seconds. */
+  readonly everyRounds: number;
+  readonly longestMs: number;
+  /** What doing and undoing it takes besides, about: processes that start. */
+  readonly costMs: number;
+}
+
+const laneOfLink = (from: string, to: string): Lane =>
+  from.startsWith("archival") || to.startsWith("archival") ? "archive" : "bids";
+const laneOfPart = (part: PartName): Lane =>
+  part.startsWith("archival") || part === "nats" || part === "postgres" ? "archive" : "bids";
+
+/** Every kind with everything it may hit in a lane. */
+export function kindsOf(lane: Lane): Kind[] {
+  const links = LINKS.filter(([from, to]) => laneOfLink(from, to) === lane);
+  const names = links.map(([from, to]) => linkName(from, to));
+  const parts: readonly PartName[] = [...TIERS, ...STORES];
+  const own = parts.filter((part) => laneOfPart(part) === lane);
+  const store: StoreName = lane === "bids" ? "redis" : "postgres";
+  const some = { lane, everyRounds: 1, longestMs: LONGEST_MS, costMs: 150 };
+  const kinds: Kind[] = [
+    ...TOXIC_KINDS.map((kind) => ({ ...some, kind, targets: names })),
+    { ...some, kind: "kill", targets: own, longestMs: 1_000, costMs: 1_200 },
+    { ...some, kind: "freeze", targets: own },
+    {
+      ...some,
+      kind: "disk-full",
+      targets: [store],
+      everyRounds: 2,
+      longestMs: 1_000,
+      costMs: 1_500,
+    },
+  ];
+  if (lane === "bids") {
+    const skewed = own.filter((part) => part !== "redis");
+    kinds.push(
+      { ...some, kind: "clock-skew", targets: skewed, everyRounds: 2, costMs: 2_500 },
+      { ...some, kind: "redis-busy", targets: ["redis"], longestMs: 1_500 },
+      {
+        ...some,
+        kind: "rolling-restart",
+        targets: ["gateway", "broadcast"],
+        everyRounds: 3,
+        costMs: 4_000,
+      },
+    );
+  } else {
+    kinds.push(
+      { ...some, kind: "nats-wiped", targets: ["nats"], longestMs: 1_000, costMs: 2_800 },
+      { ...some, kind: "postgres-rewound", targets: ["postgres"], everyRounds: 2, costMs: 3_000 },
+      { ...some, kind: "rolling-restart", targets: ["archival"], everyRounds: 3, costMs: 4_000 },
+    );
+  }
+  return kinds;
+}
+
+/** Each kind once a round, in a new order each round, with its targets taking turns. */
+function* drawn(lane: Lane, random: () => number): Generator<Kind & { target: string }> {
+  const kinds = kindsOf(lane).map((kind) => ({ ...kind, order: shuffled(kind.targets, random) }));
+  for (let round = 0; ; round++) {
+    for (const { order, ...kind } of shuffled(kinds, random)) {
+      if (round % kind.everyRounds !== 0) continue;
+      const turn = Math.floor(round / kind.everyRounds);
+      yield { ...kind, target: order[turn % order.length]! };
+    }
+  }
+}
+
+/** @returns in the order of their time */
+export function scheduleOf(seed: number, durationMs: number): Injection[] {
+  const lanes = (["bids", "archive"] as const).flatMap((lane, i) => {
+    const random = randomOf(seed * 2 + i);
+    const draw = drawn(lane, random);
+    const injections: Omit<Injection, "n">[] = [];
+    for (let atMs = 500; atMs < durationMs - 1_000;) {
+      const inCycleMs = atMs % CYCLE_MS;
+      if (inCycleMs > BUSY_MS - SHORTEST_MS) {
+        atMs += CYCLE_MS - inCycleMs;
+        continue;
+      }
+      const drew = draw.next().value as Kind & { target: string };
+      const { kind, target, longestMs, costMs } = drew;
+      const spreadMs = (longestMs - SHORTEST_MS) * random() ** 2;
+      const lastsMs = Math.round(Math.min(SHORTEST_MS + spreadMs, BUSY_MS - inCycleMs));
+      injections.push({ lane, kind, target, atMs: Math.round(atMs), lastsMs, dice: random() });
+      atMs += lastsMs + costMs + gapMs(durationMs);
+    }
+    return injections;
+  });
+  return lanes.sort((a, b) => a.atMs - b.atMs).map((injection, n) => ({ n: n + 1, ...injection }));
+}

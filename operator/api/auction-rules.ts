@@ -1,0 +1,206 @@
+/**
+ * What an Auction's schema cannot say about one field alone. Each rule is written twice, side by
+ * side: as CEL, which the API server evaluates, and as its TypeScript twin, which one machine does.
+ * The same cases run on both.
+ */
+import { MAX_MINOR } from "../../services/lot/money.ts";
+import type { AntiSniping, AuctionLot, AuctionRules, Schedule, Spec } from "./auction-resource.ts";
+import type {
+  ArchivalTier,
+  Autoscaling,
+  Backing,
+  BroadcastTier,
+  Deletion,
+  Exposure,
+  GatewayTier,
+  RedisBacking,
+  Tiers,
+} from "./auction-tiers.ts";
+import { CLUSTER_RULES } from "./cluster-rules.ts";
+import { durationMs } from "./duration.ts";
+
+/** Where a rule may stand, and what its `self` then is. `[]` is each element of a list. */
+interface Scopes {
+  spec: Spec;
+  "spec.schedule": Schedule;
+  "spec.rules.increments": AuctionRules["increments"];
+  "spec.rules.antiSniping": AntiSniping;
+  "spec.lots[]": AuctionLot;
+  "spec.exposure": Exposure;
+  "spec.tiers": Tiers;
+  "spec.tiers.gateway": GatewayTier;
+  "spec.tiers.gateway.autoscaling": Autoscaling;
+  "spec.tiers.broadcast": BroadcastTier;
+  "spec.tiers.broadcast.autoscaling": Autoscaling;
+  "spec.tiers.archival": ArchivalTier;
+  "spec.backing.redis": RedisBacking;
+  "spec.backing.nats": Backing;
+  "spec.backing.postgres": Backing;
+  "spec.deletion": Deletion;
+}
+
+export type Scope = keyof Scopes;
+
+/** Scopes that have the same rules. */
+export type SizedScope = "spec.tiers.gateway" | "spec.tiers.broadcast";
+export type AutoscaledScope = `${SizedScope}.autoscaling`;
+export type StoreScope = "spec.backing.redis" | "spec.backing.nats" | "spec.backing.postgres";
+
+export interface RuleAt<S extends Scope> {
+  readonly path: S;
+  /** The field below `path` that the message is about. */
+  readonly field?: string;
+  /** The fields it looks at; it is not asked while one of them is wrong in itself. Default: all. */
+  readonly reads?: readonly (keyof Scopes[S] & string)[];
+  /** CEL, over `self`. */
+  readonly rule: string;
+  readonly message: string;
+  holds(self: Scopes[S]): boolean;
+}
+
+export type Rule =
+  | { [S in Scope]: RuleAt<S> }[Scope]
+  | RuleAt<SizedScope>
+  | RuleAt<AutoscaledScope>
+  | RuleAt<StoreScope>;
+
+const HOUR_MS = 3_600_000;
+const MAX_LENGTH_MS = 2160 * HOUR_MS;
+
+const TERMS_RULES: readonly Rule[] = [
+  {
+    path: "spec.schedule",
+    rule: "has(self.closesAt) != has(self.lasts)",
+    message: "set exactly one of closesAt and lasts",
+    holds: ({ closesAt, lasts }) => (closesAt === undefined) !== (lasts === undefined),
+  },
+  {
+    path: "spec.schedule",
+    field: "closesAt",
+    reads: ["opensAt", "closesAt"],
+    rule: "!has(self.opensAt) || !has(self.closesAt) || self.closesAt > self.opensAt",
+    message: "closesAt must be after opensAt",
+    holds: ({ opensAt, closesAt }) =>
+      opensAt === undefined || closesAt === undefined || Date.parse(closesAt) > Date.parse(opensAt),
+  },
+  {
+    path: "spec.schedule",
+    field: "closesAt",
+    reads: ["opensAt", "closesAt"],
+    rule: "!has(self.opensAt) || !has(self.closesAt) || self.closesAt - self.opensAt <= duration('2160h')",
+    message: "an auction may last at most 90 days (2160h)",
+    holds: ({ opensAt, closesAt }) =>
+      opensAt === undefined ||
+      closesAt === undefined ||
+      Date.parse(closesAt) - Date.parse(opensAt) <= MAX_LENGTH_MS,
+  },
+  {
+    path: "spec.schedule",
+    field: "lasts",
+    reads: ["lasts"],
+    rule: "!has(self.lasts) || (self.lasts >= duration('1s') && self.lasts <= duration('2160h'))",
+    message: "lasts must be between 1s and 90 days (2160h)",
+    holds: ({ lasts }) =>
+      lasts === undefined || (durationMs(lasts) >= 1_000 && durationMs(lasts) <= MAX_LENGTH_MS),
+  },
+  {
+    path: "spec.schedule",
+    field: "lotStagger",
+    reads: ["lotStagger"],
+    rule: "self.lotStagger <= duration('1h')",
+    message: "lotStagger may be at most 1h",
+    holds: ({ lotStagger }) => durationMs(lotStagger) <= HOUR_MS,
+  },
+  {
+    path: "spec.rules.increments",
+    rule: "self[0].fromMinor == 0",
+    message: "the first increment band must begin at fromMinor 0",
+    holds: ([first]) => first?.fromMinor === 0,
+  },
+  {
+    path: "spec.rules.increments",
+    rule: "self.map(b, b.fromMinor).isSorted()",
+    message: "increment bands must be sorted by fromMinor",
+    holds: (bands) =>
+      bands.every((band, i) => i === 0 || band.fromMinor >= bands[i - 1]!.fromMinor),
+  },
+  {
+    path: "spec.rules.antiSniping",
+    field: "window",
+    reads: ["window"],
+    rule: "self.window <= duration('1h')",
+    message: "window may be at most 1h",
+    holds: ({ window }) => durationMs(window) <= HOUR_MS,
+  },
+  {
+    path: "spec.rules.antiSniping",
+    field: "extension",
+    reads: ["extension"],
+    rule: "self.extension <= duration('1h')",
+    message: "extension may be at most 1h",
+    holds: ({ extension }) => durationMs(extension) <= HOUR_MS,
+  },
+  {
+    path: "spec.rules.antiSniping",
+    field: "extension",
+    reads: ["window", "extension"],
+    rule: "self.window == duration('0s') || self.extension >= duration('1s')",
+    message: "extension must be at least 1s while window is not 0s",
+    holds: ({ window, extension }) => durationMs(window) === 0 || durationMs(extension) >= 1_000,
+  },
+  {
+    path: "spec.lots[]",
+    field: "reserveFrom",
+    rule: "!(has(self.reserveMinor) && has(self.reserveFrom))",
+    message: "set reserveMinor or reserveFrom, not both",
+    holds: ({ reserveMinor, reserveFrom }) =>
+      reserveMinor === undefined || reserveFrom === undefined,
+  },
+  {
+    path: "spec.lots[]",
+    field: "reserveMinor",
+    reads: ["startMinor", "reserveMinor"],
+    rule: "!has(self.reserveMinor) || self.reserveMinor >= self.startMinor",
+    message: "reserveMinor must not be below startMinor",
+    holds: ({ reserveMinor, startMinor }) =>
+      reserveMinor === undefined || reserveMinor >= startMinor,
+  },
+  {
+    path: "spec",
+    field: "withdrawnLots",
+    reads: ["withdrawnLots", "lots"],
+    rule: "!has(self.withdrawnLots) || self.withdrawnLots.all(w, self.lots.exists(l, l.id == w))",
+    message: "withdrawnLots may only name lots of this auction",
+    holds: ({ withdrawnLots = [], lots }) =>
+      withdrawnLots.every((id) => lots.some((lot) => lot.id === id)),
+  },
+  {
+    path: "spec",
+    field: "lots",
+    reads: ["lots", "rules"],
+    rule: "self.lots.all(l, !has(l.reserveMinor) || l.reserveMinor <= self.rules.maxAmountMinor)",
+    message: "no reserveMinor may be above rules.maxAmountMinor: the lot could not be sold",
+    holds: ({ lots, rules }) =>
+      lots.every(({ reserveMinor = 0 }) => reserveMinor <= rules.maxAmountMinor),
+  },
+  {
+    path: "spec",
+    field: "lots",
+    reads: ["lots", "rules"],
+    rule: "self.lots.all(l, l.startMinor <= self.rules.maxAmountMinor)",
+    message: "no startMinor may be above rules.maxAmountMinor: nobody could bid",
+    holds: ({ lots, rules }) => lots.every((lot) => lot.startMinor <= rules.maxAmountMinor),
+  },
+  {
+    path: "spec",
+    field: "rules.increments",
+    reads: ["rules"],
+    rule: "self.rules.increments.all(b, b.stepMinor <= 9007199254740991 - self.rules.maxAmountMinor)",
+    message: "maxAmountMinor and a stepMinor together may be at most 2^53 - 1",
+    holds: ({ rules }) =>
+      rules.increments.every(({ stepMinor }) => stepMinor <= MAX_MINOR - rules.maxAmountMinor),
+  },
+];
+
+/** All that holds of an Auction by itself. What may change is in change-rules.ts. */
+export const AUCTION_RULES: readonly Rule[] = [...TERMS_RULES, ...CLUSTER_RULES];

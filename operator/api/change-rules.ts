@@ -1,0 +1,209 @@
+/**
+ * What of an Auction may change, and until when: the contract with those who bid. Each rule is written
+ * twice, as CEL at the root of the CRD, where `oldSelf.status.phase` can be read, and as its TypeScript
+ * twin; the same cases run on both. They are early feedback: the store decides, and refuses by itself
+ * what changes after the opening, also in the moment before the phase says so.
+ */
+import { isDeepStrictEqual } from "node:util";
+import type { AuctionResource, Spec } from "./auction-resource.ts";
+import type { Phase } from "./auction-status.ts";
+import { STORES } from "../desired/context.ts";
+import { durationMs } from "./duration.ts";
+import type { Problem } from "./validate-auction.ts";
+
+/** From when on a rule holds. */
+type Since = "the creation" | "Scheduled" | "Open" | "Closed";
+
+export interface ChangeRule {
+  readonly since: Since;
+  /** Path of the field that the message is about. */
+  readonly path: string;
+  /** CEL over `self` and `oldSelf`, without the phases in which it does not hold yet. */
+  readonly change: string;
+  readonly message: string;
+  allows(now: Spec, before: Spec): boolean;
+}
+
+/** Phases in which it may still be changed. */
+const BEFORE: Readonly<Record<Since, readonly Phase[]>> = {
+  "the creation": [],
+  Scheduled: ["Pending"],
+  Open: ["Pending", "Scheduled"],
+  Closed: ["Pending", "Scheduled", "Open", "Closing"],
+};
+
+const same = (fields: readonly string[]) =>
+  fields.map((field) => `self.spec.${field} == oldSelf.spec.${field}`).join(" && ");
+
+/** Of a field that may be absent. Optionals would say it shorter, but comparing them has no bounded cost. */
+const sameIfAny = (field: string) =>
+  `has(self.spec.${field}) == has(oldSelf.spec.${field})` +
+  ` && (!has(self.spec.${field}) || ${same([field])})`;
+
+const instant = (text: string | undefined) => (text === undefined ? null : Date.parse(text));
+
+/** Not before where it was, and not gone. Without one before, there may be none now. */
+function isLater(now: number | null, before: number | null): boolean {
+  return before === null ? now === null : now !== null && now >= before;
+}
+
+const lengthMs = (text: string | undefined) => (text === undefined ? null : durationMs(text));
+
+export const CHANGE_RULES: readonly ChangeRule[] = [
+  {
+    since: "the creation",
+    path: "spec.withdrawnLots",
+    change:
+      "!has(oldSelf.spec.withdrawnLots) || (has(self.spec.withdrawnLots) && oldSelf.spec.withdrawnLots.all(w, w in self.spec.withdrawnLots))",
+    message: "a lot that was withdrawn stays so: withdrawnLots may only grow",
+    allows: (now, before) =>
+      (before.withdrawnLots ?? []).every((id) => now.withdrawnLots?.includes(id)),
+  },
+  {
+    since: "Scheduled",
+    path: "spec.backing",
+    change: same(STORES.map((store) => `backing.${store}.mode`)),
+    message: "the stores' modes are fixed once the auction is provisioned; create a new Auction",
+    allows: (now, before) =>
+      STORES.every((store) => now.backing[store].mode === before.backing[store].mode),
+  },
+  ...STORES.map((store): ChangeRule => {
+    const size = (self: string) => `(has(${self}.managed) ? ${self}.managed.storage.size : '1Gi')`;
+    const className = (self: string) =>
+      `(has(${self}.managed) && has(${self}.managed.storage.storageClassName) ? ${self}.managed.storage.storageClassName : '')`;
+    const [now, before] = [`self.spec.backing.${store}`, `oldSelf.spec.backing.${store}`] as const;
+    return {
+      since: "Scheduled",
+      path: `spec.backing.${store}.managed.storage`,
+      change: `${size(now)} == ${size(before)} && ${className(now)} == ${className(before)}`,
+      message: "a Managed store keeps its volume: storage is fixed once the auction is provisioned",
+      allows: (now, before) => {
+        const [is, was] = [now, before].map(({ backing }) => backing[store].managed?.storage);
+        return (
+          (is?.size ?? "1Gi") === (was?.size ?? "1Gi") &&
+          is?.storageClassName === was?.storageClassName
+        );
+      },
+    };
+  }),
+  {
+    since: "Open",
+    path: "spec.rules",
+    change: same(["rules"]),
+    message: "the rules are frozen once the auction is Open",
+    allows: (now, before) => isDeepStrictEqual(termsOf(now), termsOf(before)),
+  },
+  {
+    since: "Open",
+    path: "spec.currency",
+    change: same(["currency", "minorUnitDigits"]),
+    message: "currency and minorUnitDigits are frozen once the auction is Open",
+    allows: (now, before) =>
+      now.currency === before.currency && now.minorUnitDigits === before.minorUnitDigits,
+  },
+  {
+    since: "Open",
+    path: "spec.lots",
+    // Lists with keys are equal in any order: the order, by which lots close, is compared by itself.
+    change: `${same(["lots"])} && self.spec.lots.map(l, l.id) == oldSelf.spec.lots.map(l, l.id)`,
+    message: "the lots are frozen once the auction is Open; withdraw one through withdrawnLots",
+    allows: (now, before) => isDeepStrictEqual(now.lots, before.lots),
+  },
+  {
+    since: "Open",
+    path: "spec.schedule.opensAt",
+    change: sameIfAny("schedule.opensAt"),
+    message: "opensAt is fixed once the auction is Open",
+    allows: (now, before) => instant(now.schedule.opensAt) === instant(before.schedule.opensAt),
+  },
+  {
+    since: "Open",
+    path: "spec.schedule.closesAt",
+    change:
+      "has(self.spec.schedule.closesAt) == has(oldSelf.spec.schedule.closesAt) && (!has(self.spec.schedule.closesAt) || self.spec.schedule.closesAt >= oldSelf.spec.schedule.closesAt)",
+    message: "closesAt may only move later once the auction is Open",
+    allows: (now, before) =>
+      isLater(instant(now.schedule.closesAt), instant(before.schedule.closesAt)),
+  },
+  {
+    since: "Open",
+    path: "spec.schedule.lasts",
+    change:
+      "has(self.spec.schedule.lasts) == has(oldSelf.spec.schedule.lasts) && (!has(self.spec.schedule.lasts) || self.spec.schedule.lasts >= oldSelf.spec.schedule.lasts)",
+    message: "lasts may only grow once the auction is Open",
+    allows: (now, before) => isLater(lengthMs(now.schedule.lasts), lengthMs(before.schedule.lasts)),
+  },
+  {
+    since: "Open",
+    path: "spec.schedule.lotStagger",
+    change: "self.spec.schedule.lotStagger >= oldSelf.spec.schedule.lotStagger",
+    message: "lotStagger may only grow once the auction is Open",
+    allows: (now, before) =>
+      durationMs(now.schedule.lotStagger) >= durationMs(before.schedule.lotStagger),
+  },
+  {
+    since: "Closed",
+    path: "spec.title",
+    change: sameIfAny("title"),
+    message: "the title is fixed once the auction has closed",
+    allows: (now, before) => now.title === before.title,
+  },
+  {
+    since: "Closed",
+    path: "spec.schedule",
+    change: same(["schedule"]),
+    message: "the schedule is fixed once the auction has closed",
+    allows: (now, before) => isDeepStrictEqual(clockOf(now), clockOf(before)),
+  },
+  {
+    since: "Closed",
+    path: "spec.withdrawnLots",
+    change: sameIfAny("withdrawnLots"),
+    message: "no lot can be withdrawn once the auction has closed",
+    allows: (now, before) =>
+      isDeepStrictEqual(new Set(now.withdrawnLots), new Set(before.withdrawnLots)),
+  },
+  {
+    since: "Closed",
+    path: "spec.suspended",
+    change: same(["suspended"]),
+    message: "nothing can be suspended or resumed once the auction has closed",
+    allows: (now, before) => now.suspended === before.suspended,
+  },
+];
+
+/** The whole CEL of a rule, phases included. */
+export function changeCel({ since, change }: ChangeRule): string {
+  const free = BEFORE[since];
+  if (free.length === 0) return change;
+  const phases = free.map((phase) => `'${phase}'`).join(", ");
+  return `oldSelf.?status.?phase.orValue('Pending') in [${phases}] || (${change})`;
+}
+
+/** The twin of all of them. @returns what may not be changed as it was, in that phase */
+export function refusedChanges(
+  now: AuctionResource,
+  before: AuctionResource,
+  phase: Phase,
+): Problem[] {
+  return CHANGE_RULES.filter(
+    ({ since, allows }) => !BEFORE[since].includes(phase) && !allows(now.spec, before.spec),
+  ).map(({ path, message }) => ({ path, message }));
+}
+
+/** Rules with their durations as numbers: 2m is 120s. */
+function termsOf({ rules }: Spec): object {
+  const { antiSniping } = rules;
+  const window = durationMs(antiSniping.window);
+  const extension = durationMs(antiSniping.extension);
+  return { ...rules, antiSniping: { ...antiSniping, window, extension } };
+}
+
+function clockOf({ schedule }: Spec): object {
+  return {
+    opensAt: instant(schedule.opensAt),
+    closesAt: instant(schedule.closesAt),
+    lasts: lengthMs(schedule.lasts),
+    lotStagger: durationMs(schedule.lotStagger),
+  };
+}

@@ -1,0 +1,58 @@
+/** What the store is told about an auction. Pure: the same Auction gives the same definition. */
+import type { AuctionDefinition } from "../../services/store/define-lots.ts";
+import type { AuctionLot, AuctionResource } from "./auction-resource.ts";
+import { durationMs } from "./duration.ts";
+
+/**
+ * @param reserves amounts of the lots that have a `reserveFrom`, by lot id
+ * @throws Error where such an amount is missing: whoever reads the Secrets checks them first
+ */
+export function definitionOf(
+  auction: AuctionResource,
+  uid: string,
+  reserves: ReadonlyMap<string, number>,
+): AuctionDefinition {
+  const { metadata, spec } = auction;
+  const { schedule, rules, lots } = spec;
+  const staggerMs = durationMs(schedule.lotStagger);
+  const instant = (text: string | undefined) => (text === undefined ? null : Date.parse(text));
+  const closesAtMs = instant(schedule.closesAt);
+  const lastsMs = schedule.lasts === undefined ? null : durationMs(schedule.lasts);
+  const staggered = (ms: number | null, i: number) => (ms === null ? null : ms + i * staggerMs);
+
+  return {
+    uid,
+    name: metadata.name,
+    title: spec.title ?? metadata.name,
+    currency: spec.currency,
+    minorUnitDigits: spec.minorUnitDigits,
+    opensAtMs: instant(schedule.opensAt),
+    rules: {
+      increments: rules.increments.map(({ fromMinor, stepMinor }) => ({ fromMinor, stepMinor })),
+      antiSniping: {
+        windowMs: durationMs(rules.antiSniping.window),
+        extensionMs: durationMs(rules.antiSniping.extension),
+        maxExtensions: rules.antiSniping.maxExtensions,
+      },
+      maxAmountMinor: rules.maxAmountMinor,
+      reserveDisclosure: rules.reserveDisclosure,
+    },
+    suspended: (spec as { suspended?: boolean }).suspended ?? false,
+    lots: lots.map((lot, i) => ({
+      lotId: lot.id,
+      title: lot.title ?? lot.id,
+      startMinor: lot.startMinor,
+      reserveMinor: reserveOf(lot, reserves),
+      closesAtMs: staggered(closesAtMs, i),
+      lastsMs: staggered(lastsMs, i),
+      withdrawn: spec.withdrawnLots?.includes(lot.id) ?? false,
+    })),
+  };
+}
+
+function reserveOf(lot: AuctionLot, reserves: ReadonlyMap<string, number>): number | null {
+  if (lot.reserveFrom === undefined) return lot.reserveMinor ?? null;
+  const reserveMinor = reserves.get(lot.id);
+  if (reserveMinor === undefined) throw new Error(`no reserve for ${lot.id}`);
+  return reserveMinor;
+}

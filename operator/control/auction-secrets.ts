@@ -1,0 +1,155 @@
+/** The Secrets around an Auction, read by name: those the operator made, and those the spec names. */
+import { createHash, randomBytes } from "node:crypto";
+import { MAX_MINOR } from "../../services/lot/money.ts";
+import type { Cluster } from "../kube/client.ts";
+import type { Context, Credentials, StoredAuction } from "../desired/context.ts";
+import { STORES } from "../desired/context.ts";
+import { storeAddressOf } from "../desired/desired.ts";
+import { type AnyObject, KINDS } from "../kube/object.ts";
+import type { Obstacle, SecretHashes } from "./observation.ts";
+
+/** So long a Secret that was found is taken for unchanged; one that was not found is looked for sooner. */
+const KEPT_MS = 60_000;
+const MISSING_MS = 5_000;
+
+export interface AuctionSecrets {
+  readonly credentials: Credentials;
+  /** Amounts of the lots with a `reserveFrom`. */
+  readonly reserves: ReadonlyMap<string, number>;
+  readonly hashes: SecretHashes;
+  /** Where External stores are. */
+  readonly external: NonNullable<Context["external"]>;
+  /** The first Secret that is not there, or not as it must be. */
+  readonly obstacle: Obstacle | null;
+}
+
+interface Kept {
+  readonly secrets: AuctionSecrets;
+  readonly generation: number;
+  readonly untilMs: number;
+}
+
+type Data = Readonly<Record<string, string>>;
+
+export class SecretReader {
+  readonly #cluster: Cluster;
+  readonly #kept = new Map<string, Kept>();
+  /** Credentials once seen or made: a Secret that is deleted comes back as it was. */
+  readonly #credentials = new Map<string, Credentials>();
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+  }
+
+  /** @throws ApiError where the API server does not answer */
+  async read(auction: StoredAuction): Promise<AuctionSecrets> {
+    const { uid, generation } = auction.metadata;
+    const kept = this.#kept.get(uid);
+    if (kept && kept.generation === generation && Date.now() < kept.untilMs) return kept.secrets;
+    const credentials = this.#credentials.get(uid) ?? (await this.#readCredentials(auction));
+    this.#credentials.set(uid, credentials);
+    const reserves = await this.#readReserves(auction);
+    const stores = await this.#readStores(auction);
+    const obstacle = reserves.obstacle ?? stores.obstacle;
+    const { hashes, external } = stores;
+    const secrets = { credentials, reserves: reserves.amounts, hashes, external, obstacle };
+    const untilMs = Date.now() + (obstacle === null ? KEPT_MS : MISSING_MS);
+    this.#kept.set(uid, { secrets, generation, untilMs });
+    return secrets;
+  }
+
+  forget(uid: string): void {
+    this.#kept.delete(uid);
+    this.#credentials.delete(uid);
+  }
+
+  async #data(namespace: string, name: string): Promise<Data | null> {
+    const secret = await this.#cluster.get<AnyObject>({ ...KINDS.Secret, namespace, name });
+    if (secret === null) return null;
+    const entries = Object.entries((secret["data"] ?? {}) as Record<string, string>);
+    return Object.fromEntries(
+      entries.map(([key, value]) => [key, Buffer.from(value, "base64").toString("utf8")]),
+    );
+  }
+
+  async #readCredentials({ metadata }: StoredAuction): Promise<Credentials> {
+    const own = async (component: string, key: string): Promise<string> => {
+      const data = await this.#data(metadata.namespace, `${metadata.name}-${component}`);
+      return data?.[key] ?? randomBytes(32).toString("hex");
+    };
+    const [tokenSecret, operatorToken, redisPassword, natsPassword, postgresPassword] =
+      await Promise.all([
+        own("access", "secret"),
+        own("operator", "token"),
+        own("redis", "password"),
+        own("nats", "password"),
+        own("postgres", "password"),
+      ]);
+    return { tokenSecret, operatorToken, redisPassword, natsPassword, postgresPassword };
+  }
+
+  async #readReserves({ metadata, spec }: StoredAuction) {
+    const amounts = new Map<string, number>();
+    for (const { id, startMinor, reserveFrom } of spec.lots) {
+      if (reserveFrom === undefined) continue;
+      const { name, key } = reserveFrom;
+      const found = await this.#value(metadata.namespace, name, key);
+      const path = `spec.lots[${id}].reserveFrom`;
+      if ("obstacle" in found) {
+        return { amounts, obstacle: missing(`${path}: ${found.obstacle}`) };
+      }
+      const amount = /^\d{1,16}$/.test(found.value.trim()) ? Number(found.value) : NaN;
+      const most = Math.min(MAX_MINOR, spec.rules.maxAmountMinor);
+      if (!(amount >= startMinor && amount <= most)) {
+        const message = `${path}: key ${key} of Secret ${name} must be an integer from startMinor ${startMinor} to ${most}, in minor units`;
+        return { amounts, obstacle: { reason: "InvalidSpec", message } as const };
+      }
+      amounts.set(id, amount);
+    }
+    return { amounts, obstacle: null };
+  }
+
+  async #readStores({ metadata, spec }: StoredAuction) {
+    const hashes: Record<string, string> = {};
+    const addresses: Record<string, NonNullable<ReturnType<typeof storeAddressOf>>> = {};
+    for (const store of STORES) {
+      const { mode, external } = spec.backing[store];
+      if (mode !== "External" || external === undefined) continue;
+      const { name, key } = external.secretRef;
+      const found = await this.#value(metadata.namespace, name, key);
+      if ("obstacle" in found) {
+        const path = `spec.backing.${store}.external.secretRef`;
+        return { hashes, external: addresses, obstacle: missing(`${path}: ${found.obstacle}`) };
+      }
+      const address = storeAddressOf(store, found.value.trim());
+      if (address === null) {
+        const message = `spec.backing.${store}.external.secretRef: key ${key} of Secret ${name} is not the URL of a ${store}`;
+        return {
+          hashes,
+          external: addresses,
+          obstacle: { reason: "InvalidSpec", message } as const,
+        };
+      }
+      addresses[store] = address;
+      hashes[store] = createHash("sha256").update(found.value).digest("hex").slice(0, 16);
+    }
+    return { hashes, external: addresses, obstacle: null };
+  }
+
+  async #value(
+    namespace: string,
+    name: string,
+    key: string,
+  ): Promise<{ value: string } | { obstacle: string }> {
+    const data = await this.#data(namespace, name);
+    if (data === null) return { obstacle: `there is no Secret ${name}; create it` };
+    const value = data[key];
+    if (value === undefined || value.trim() === "") {
+      const keys = Object.keys(data).join(", ") || "none";
+      return { obstacle: `Secret ${name} has no key ${key} (it has: ${keys})` };
+    }
+    return { value };
+  }
+}
+
+const missing = (message: string): Obstacle => ({ reason: "SecretNotFound", message });

@@ -1,0 +1,237 @@
+/** An Auction's conditions (operator.md 5.4): each computed anew from what was seen, in words kstatus knows. */
+import type { Condition, Phase } from "../api/auction-status.ts";
+import { durationMs } from "../api/duration.ts";
+import { believed, type Seen, type Workload } from "./observation.ts";
+
+type Value = Pick<Condition, "status" | "reason" | "message">;
+
+const yes = (reason: string, message: string): Value => ({ status: "True", reason, message });
+const no = (reason: string, message: string): Value => ({ status: "False", reason, message });
+const unknown = (message: string): Value => ({ status: "Unknown", reason: "Unknown", message });
+
+/** Those that mean trouble or change: they are there only while they are true. */
+type Passing =
+  "Reconciling" | "Stalled" | "UpdatePending" | "Paused" | "DryRun" | "Suspended" | "Draining";
+
+/** Without `lastTransitionTime` and generation: those come with what was there before. */
+export function conditionsOf(seen: Seen, phase: Phase): Readonly<Record<string, Value>> {
+  const standing: Record<string, Value | null> = {
+    BackingReady: backingReady(seen),
+    RulesPublished: rulesPublished(seen),
+    GatewayAvailable: tierAvailable(seen, "gateway"),
+    BroadcastAvailable: tierAvailable(seen, "broadcast"),
+    ArchivalAvailable: tierAvailable(seen, "archival"),
+    AcceptingBids: acceptingBids(seen, phase),
+    ArchiveCurrent: archiveCurrent(seen, phase),
+    DurabilityWeak: durabilityWeak(seen),
+  };
+  const passing: Record<Passing, Value | null> = {
+    Stalled: stalled(seen),
+    Draining: draining(seen),
+    Reconciling: reconciling(seen, phase),
+    UpdatePending: updatePending(seen),
+    Suspended: suspended(seen),
+    Paused: seen.annotations.paused
+      ? yes("AnnotationSet", "gavel.dev/reconcile=paused: nothing is changed until it is removed")
+      : null,
+    DryRun: seen.annotations.dryRun
+      ? yes("AnnotationSet", "gavel.dev/dry-run=true: changes are only judged by the server")
+      : null,
+  };
+  const all = { ...standing, Degraded: degraded(seen, phase, standing), ...passing };
+  const ready = readyOf(seen, phase, all);
+  return Object.fromEntries(
+    Object.entries({ Ready: ready, ...all }).filter(
+      (entry): entry is [string, Value] => entry[1] !== null,
+    ),
+  );
+}
+
+const unanswered = (seen: Seen) => unknown(`archival does not answer: ${seen.probe.why}`);
+
+function backingReady(seen: Seen): Value {
+  const state = believed(seen);
+  if (state === null) return unanswered(seen);
+  const away = (["redis", "nats", "postgres"] as const).filter((store) => !state[store]);
+  if (away.length === 0) return yes("AllReachable", "redis, nats and postgres answer");
+  const [first] = away;
+  const reason = `${first![0]!.toUpperCase()}${first!.slice(1)}Unreachable`;
+  const managed = seen.auction.spec.backing[first!].mode === "Managed";
+  const look = managed
+    ? `look at pod ${seen.auction.metadata.name}-${first}-0`
+    : `check that Secret ${seen.auction.spec.backing[first!].external?.secretRef.name} has the right URL`;
+  return no(reason, `archival cannot reach ${away.join(", ")}: ${look}`);
+}
+
+function rulesPublished(seen: Seen): Value {
+  const state = believed(seen);
+  const { rulesHash, rulesRefused } = seen;
+  if (rulesHash === null) return no("Pending", "the rules wait for a Secret that they name");
+  if (state === null) return unanswered(seen);
+  if (state.rulesHash === rulesHash) return yes("Acknowledged", "the store has these rules");
+  const why = rulesRefused ?? state.refusedRules;
+  if (why !== null) return no("RejectedAuctionOpen", `the store keeps the rules it has: ${why}`);
+  return no("Pending", "the store does not have these rules yet");
+}
+
+function tierAvailable(seen: Seen, tier: "gateway" | "broadcast" | "archival"): Value {
+  const workload = seen.workloads[tier];
+  if (workload === undefined) return no("Unavailable", "its Deployment is not there");
+  const { desired, ready } = workload;
+  if (desired === 0) return yes("ScaledToZero", `none is needed now (${seen.scale})`);
+  const counts = `${ready} of ${desired} pods are ready`;
+  return ready > 0 ? yes("MinimumReplicas", counts) : no("Unavailable", counts);
+}
+
+function acceptingBids(seen: Seen, phase: Phase): Value {
+  const state = believed(seen);
+  if (state?.fencedId) return no("Fenced", "intake is closed for good");
+  if (phase === "Pending" || phase === "Scheduled") return no("NotYetOpen", "no lot is open yet");
+  if (phase !== "Open") return no("Closed", "no lot is open any more");
+  if (state === null) return unanswered(seen);
+  if (state.suspended) return no("Suspended", "spec.suspended is true");
+  if (!state.redis) return no("BackingUnreachable", "Redis does not answer");
+  const full =
+    state.pendingBytes !== null && state.pendingBytes >= (state.maxPendingBytes ?? Infinity);
+  if (full) return no("OutboxFull", "events wait for NATS or Postgres, and their limit is reached");
+  if (seen.workloads.gateway?.ready === 0) return no("TierUnavailable", "no gateway is ready");
+  return yes("DoorsOpen", `${state.lots?.open ?? 0} lots are open`);
+}
+
+function archiveCurrent(seen: Seen, phase: Phase): Value {
+  const state = believed(seen);
+  if (state === null) return unanswered(seen);
+  if (state.cleaned || (state.verified?.ok && state.fencedId !== null)) {
+    return yes("Verified", "the archive was compared with the store and is complete");
+  }
+  if (state.rulesHash === null) return unknown("there is nothing to archive yet");
+  if (!state.postgres) return no("PostgresUnreachable", "Postgres does not answer");
+  const { archiveLagMs } = state;
+  if (archiveLagMs === null) return unknown("the lag is not known");
+  const maxLag = seen.auction.spec.tiers.archival.maxLag;
+  if (archiveLagMs <= durationMs(maxLag)) {
+    return yes("CaughtUp", phase === "Pending" ? "nothing waits" : `at most ${maxLag} behind`);
+  }
+  return no("Lagging", `an event waits for longer than ${maxLag}`);
+}
+
+function durabilityWeak(seen: Seen): Value | null {
+  const { mode, durability } = seen.auction.spec.backing.redis;
+  const state = believed(seen);
+  if (mode === "Managed") return null;
+  if (state === null) return unanswered(seen);
+  const { keeps, settings } = state.durability;
+  if (keeps === "unknown") return unknown("Redis does not say its settings (CONFIG is refused)");
+  // A second copy makes up for a disk that is written once a second, for nothing else.
+  const weak = durability === "Replica" ? settings.filter((s) => !/^append/.test(s)) : settings;
+  if (weak.length === 0) return no("Durable", "Redis keeps what it acknowledges");
+  return yes("RedisSettings", `Redis may lose acknowledged bids; change: ${weak.join(", ")}`);
+}
+
+function degraded(seen: Seen, phase: Phase, standing: Record<string, Value | null>): Value {
+  const state = believed(seen);
+  if (phase !== "Pending" && state !== null) {
+    if (!state.postgres)
+      return yes("PostgresDown", "bids go on; they are archived once it is back");
+    if (!state.nats) return yes("NatsDown", "bids go on; they are archived once it is back");
+    if (state.deadLetters) {
+      return yes("DeadLetters", `${state.deadLetters} events could not be archived; replay them`);
+    }
+    if (state.verified?.ok === false && state.fencedId !== null) {
+      return yes("VerifyFailed", state.verified.differences.slice(0, 3).join("; "));
+    }
+    if (standing["ArchiveCurrent"]?.reason === "Lagging") {
+      return yes("ArchiveLagging", standing["ArchiveCurrent"].message);
+    }
+  }
+  const short = Object.entries(seen.workloads).find(
+    ([, { ready, desired }]) => ready > 0 && ready < desired,
+  );
+  if (short && phase !== "Pending") {
+    return yes("ReplicaShortfall", `${short[0]}: ${short[1].ready} of ${short[1].desired} ready`);
+  }
+  return no("AsExpected", "nothing runs with less than it should");
+}
+
+function stalled(seen: Seen): Value | null {
+  const { obstacle, drain, workloads } = seen;
+  if (drain?.timedOut) return yes("DrainTimedOut", drain.message);
+  if (obstacle !== null) return yes(obstacle.reason, obstacle.message);
+  const late = Object.entries(workloads).find(([, { deadlineExceeded }]) => deadlineExceeded);
+  if (!late) return null;
+  return yes("ProgressDeadlineExceeded", `${late[0]}: ${late[1].deadlineExceeded}`);
+}
+
+function draining({ drain }: Seen): Value | null {
+  return drain === null ? null : yes(drain.step!, drain.message);
+}
+
+const isRolling = ({ observed, updated, current, desired }: Workload) =>
+  !observed || updated < desired || current > updated;
+
+function reconciling(seen: Seen, phase: Phase): Value | null {
+  if (phase === "Terminating") return yes("Draining", "the Auction is being deleted");
+  if (seen.annotations.paused) return null;
+  const expected = ["gateway", "broadcast", "archival"] as const;
+  const absent = expected.filter((tier) => seen.workloads[tier] === undefined);
+  if (absent.length > 0) return yes("Progressing", `${absent.join(", ")} not created yet`);
+  const rolling = Object.entries(seen.workloads).filter(([, workload]) => isRolling(workload));
+  if (rolling.length > 0) {
+    const names = rolling.map(([name, { ready, desired }]) => `${name} ${ready}/${desired}`);
+    return yes("RollingUpdate", `pods are being replaced or started: ${names.join(", ")}`);
+  }
+  return phase === "Pending" ? yes("Progressing", "the stores are being set up") : null;
+}
+
+function updatePending({ held }: Seen): Value | null {
+  const names = Object.keys(held);
+  if (names.length === 0) return null;
+  return yes("AuctionOpen", `updatePolicy WhenIdle holds back new pods of ${names.join(", ")}`);
+}
+
+function suspended(seen: Seen): Value | null {
+  return seen.auction.spec.suspended ? yes("SpecSuspended", "spec.suspended is true") : null;
+}
+
+function readyOf(seen: Seen, phase: Phase, all: Readonly<Record<string, Value | null>>): Value {
+  if (phase === "Terminating") return no("Draining", seen.drain?.message ?? "being deleted");
+  const { Stalled, BackingReady, RulesPublished } = all;
+  if (Stalled) return no(Stalled.reason, Stalled.message);
+  const absent = (["Gateway", "Broadcast", "Archival"] as const).find(
+    (tier) => all[`${tier}Available`]?.status !== "True",
+  );
+  if (absent) return no("TierUnavailable", `${absent}: ${all[`${absent}Available`]!.message}`);
+  const state = believed(seen);
+  if (state === null) return { ...unanswered(seen), reason: "ArchivalUnreachable" };
+  if (phase === "Settled") return yes("Settled", "over, and the archive is complete");
+  if (!state.redis) return no("BackingUnreachable", BackingReady!.message);
+  if (phase === "Pending") {
+    if (BackingReady!.status !== "True") return no("BackingUnreachable", BackingReady!.message);
+    return no("RulesNotPublished", RulesPublished!.message);
+  }
+  if (phase === "Scheduled" && RulesPublished!.status !== "True") {
+    return no("RulesNotPublished", RulesPublished!.message);
+  }
+  return phase === "Scheduled"
+    ? yes("Provisioned", "ready to open")
+    : yes("Live", phase === "Open" ? "bids are taken" : "the results are being settled");
+}
+
+/** With the time of each one's last change: it moves only where `status` does. */
+export function dated(
+  conditions: Readonly<Record<string, Value>>,
+  previous: readonly Condition[],
+  generation: number,
+  nowMs: number,
+): Condition[] {
+  return Object.entries(conditions).map(([type, value]) => {
+    const before = previous.find((condition) => condition.type === type);
+    const since = before?.status === value.status ? before.lastTransitionTime : null;
+    return {
+      type,
+      ...value,
+      observedGeneration: generation,
+      lastTransitionTime: since ?? new Date(nowMs).toISOString().replace(/\.\d+Z$/, "Z"),
+    };
+  });
+}

@@ -1,0 +1,85 @@
+/**
+ * updatePolicy WhenIdle: while bids are taken, pods keep the template that they have, whatever a newer
+ * spec or operator would make of it. The template in use is kept as a ControllerRevision, so that drift is
+ * put back meanwhile. Pure.
+ */
+import type { Component, KubeObject } from "../desired/context.ts";
+import { revisionOf, withPodTemplate } from "../desired/desired.ts";
+import { type AnyObject, KINDS } from "../kube/object.ts";
+import { COMPONENT_LABEL } from "../desired/identity.ts";
+import { REVISION_ANNOTATION } from "../desired/pod-template.ts";
+
+type Template = Parameters<typeof withPodTemplate>[1];
+
+export interface HeldTemplates {
+  /** As desired, with the templates in use where they are held, and the revisions that keep them. */
+  readonly objects: KubeObject[];
+  /** The revisions that wait. */
+  readonly held: Readonly<Partial<Record<Component, string>>>;
+}
+
+/** @param children the Auction's objects as they are now */
+export function holdTemplates(
+  desired: readonly KubeObject[],
+  children: readonly AnyObject[],
+  isHolding: boolean,
+): HeldTemplates {
+  const held: Partial<Record<Component, string>> = {};
+  const revisions: KubeObject[] = [];
+  const objects = desired.map((object) => {
+    const template = templateOf(object);
+    if (template === null) return object;
+    const component = object.metadata.labels[COMPONENT_LABEL] as Component;
+    const wanted = revisionOf(template);
+    const inUse = isHolding ? templateInUse(children, object) : null;
+    const isHeld = inUse !== null && inUse.revision !== wanted;
+    if (isHeld) held[component] = wanted;
+    const kept = isHeld ? inUse : { template, revision: wanted };
+    revisions.push(revisionObject(object, kept.template, kept.revision));
+    return isHeld ? withPodTemplate(object, inUse.template) : object;
+  });
+  return { objects: [...revisions, ...objects], held };
+}
+
+function templateOf(object: KubeObject): Template | null {
+  if (object.kind !== "Deployment" && object.kind !== "StatefulSet") return null;
+  return (object["spec"] as { template: Template }).template;
+}
+
+function revisionObject(of: KubeObject, template: Template, revision: string): KubeObject {
+  const { name, namespace, labels, ownerReferences } = of.metadata;
+  return {
+    apiVersion: KINDS.ControllerRevision.apiVersion,
+    kind: KINDS.ControllerRevision.kind,
+    metadata: {
+      name: `${name}-${revision}`,
+      namespace,
+      labels,
+      annotations: { [REVISION_ANNOTATION]: revision },
+      ...(ownerReferences ? { ownerReferences } : {}),
+    },
+    data: template,
+    revision: 1,
+  };
+}
+
+/** What the workload runs by, by its own word; where somebody changed that word, the newest kept one. */
+function templateInUse(children: readonly AnyObject[], object: KubeObject) {
+  const component = object.metadata.labels[COMPONENT_LABEL];
+  const kept = children
+    .filter(({ kind, metadata }) => {
+      return kind === "ControllerRevision" && metadata.labels?.[COMPONENT_LABEL] === component;
+    })
+    .sort((a, b) => (a.metadata.creationTimestamp! < b.metadata.creationTimestamp! ? 1 : -1));
+  const live = children.find(
+    ({ kind, metadata }) => kind === object.kind && metadata.name === object.metadata.name,
+  );
+  const used = live?.["spec"].template.metadata?.annotations?.[REVISION_ANNOTATION];
+  const found = kept.find(({ metadata }) => revisionKept(metadata) === used) ?? kept[0];
+  if (found === undefined) return null;
+  return { template: found["data"] as Template, revision: revisionKept(found.metadata)! };
+}
+
+function revisionKept(metadata: AnyObject["metadata"]): string | undefined {
+  return metadata.annotations?.[REVISION_ANNOTATION];
+}

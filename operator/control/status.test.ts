@@ -1,0 +1,278 @@
+import { expect, test } from "vitest";
+import type { State } from "../../services/archival/observe/state.ts";
+import { type AuctionStatus, type Phase, Status } from "../api/auction-status.ts";
+import { Value } from "typebox/value";
+import { phaseOf } from "./phase.ts";
+import type { Seen } from "./observation.ts";
+import { COUNTERS_MS, isWorthWriting, statusOf } from "./status.ts";
+import { NOW_MS, seen, state, storedAuction, workload } from "../testing/observation.ts";
+
+const probing = (parts: Partial<State>) => ({ state: state(parts), misses: 0, why: "" });
+const ended = { total: 2, scheduled: 0, open: 0, closed: 2, sold: 1, unsold: 1, withdrawn: 0 };
+const verified = { atMs: NOW_MS, ok: true, lots: 2, events: 20, differences: [] };
+
+const PHASES_SEEN: [Partial<State> | null, Phase][] = [
+  [null, "Pending"],
+  [{ rulesHash: null, lots: null }, "Pending"],
+  [{ opensAtMs: null }, "Scheduled"],
+  [{ opensAtMs: NOW_MS + 1 }, "Scheduled"],
+  [{}, "Open"],
+  [{ suspended: true, lots: { ...ended, sold: 0 } }, "Open"],
+  [{ lots: { ...ended, unsold: 0 } }, "Closing"],
+  [{ lots: ended }, "Closing"],
+  [{ lots: ended, fencedId: "9-0" }, "Closed"],
+  [{ lots: ended, fencedId: "9-0", verified: { ...verified, ok: false } }, "Closed"],
+  [{ lots: ended, fencedId: "9-0", verified }, "Settled"],
+  [{ lots: null, rulesHash: null, fencedId: "9-0", verified, cleaned: true }, "Settled"],
+];
+
+test.each(PHASES_SEEN)("a report of %j makes the phase %s", (parts, phase) => {
+  expect(phaseOf(undefined, parts === null ? null : state(parts), false)).toBe(phase);
+});
+
+test("a phase never goes back, and is held while nothing is known", () => {
+  for (const [parts] of PHASES_SEEN) {
+    expect(phaseOf("Settled", parts === null ? null : state(parts), false)).toBe("Settled");
+  }
+  expect(phaseOf("Open", null, false)).toBe("Open");
+  expect(phaseOf("Open", state(), true)).toBe("Terminating");
+});
+
+const condition = (status: AuctionStatus, type: string) =>
+  status.conditions?.find((one) => one.type === type);
+
+const TOLD: [
+  string,
+  Partial<Seen>,
+  type: string,
+  status: string,
+  reason: string,
+  message: RegExp,
+][] = [
+  ["all is well", {}, "Ready", "True", "Live", /bids are taken/],
+  ["all is well", {}, "AcceptingBids", "True", "DoorsOpen", /2 lots/],
+  ["all is well", {}, "Degraded", "False", "AsExpected", /./],
+  [
+    "Postgres is away in an open auction",
+    { probe: probing({ postgres: false }) },
+    "Ready",
+    "True",
+    "Live",
+    /./,
+  ],
+  [
+    "Postgres is away in an open auction",
+    { probe: probing({ postgres: false }) },
+    "Degraded",
+    "True",
+    "PostgresDown",
+    /bids go on/,
+  ],
+  [
+    "Postgres is away",
+    { probe: probing({ postgres: false }) },
+    "BackingReady",
+    "False",
+    "PostgresUnreachable",
+    /n1-postgres-0/,
+  ],
+  [
+    "Redis is away",
+    { probe: probing({ redis: false }) },
+    "Ready",
+    "False",
+    "BackingUnreachable",
+    /redis/,
+  ],
+  ["NATS is away", { probe: probing({ nats: false }) }, "Degraded", "True", "NatsDown", /./],
+  [
+    "the outbox is full",
+    { probe: probing({ pendingBytes: 1_000_000 }) },
+    "AcceptingBids",
+    "False",
+    "OutboxFull",
+    /limit/,
+  ],
+  [
+    "archival answered lately but not now",
+    { probe: { ...probing({}), misses: 2 } },
+    "BackingReady",
+    "True",
+    "AllReachable",
+    /./,
+  ],
+  [
+    "archival did not answer three times",
+    { probe: { ...probing({}), misses: 3, why: "refused" }, previous: { phase: "Open" } },
+    "BackingReady",
+    "Unknown",
+    "Unknown",
+    /refused/,
+  ],
+  [
+    "archival did not answer three times",
+    { probe: { ...probing({}), misses: 3, why: "refused" }, previous: { phase: "Open" } },
+    "ArchiveCurrent",
+    "Unknown",
+    "Unknown",
+    /./,
+  ],
+  [
+    "an event waits for too long",
+    { probe: probing({ archiveLagMs: 30_001 }) },
+    "ArchiveCurrent",
+    "False",
+    "Lagging",
+    /30s/,
+  ],
+  [
+    "an event waits for too long",
+    { probe: probing({ archiveLagMs: 30_001 }) },
+    "Degraded",
+    "True",
+    "ArchiveLagging",
+    /30s/,
+  ],
+  [
+    "a Secret is missing",
+    { obstacle: { reason: "SecretNotFound", message: "there is no Secret x; create it" } },
+    "Stalled",
+    "True",
+    "SecretNotFound",
+    /create it/,
+  ],
+  [
+    "the store refused the rules",
+    { rulesHash: "hash-2", rulesRefused: "the auction is open" },
+    "RulesPublished",
+    "False",
+    "RejectedAuctionOpen",
+    /the auction is open/,
+  ],
+  [
+    "no gateway is ready",
+    { workloads: { ...seen().workloads, gateway: workload({ ready: 0 }) } },
+    "Ready",
+    "False",
+    "TierUnavailable",
+    /Gateway/,
+  ],
+  [
+    "one of two gateways is ready",
+    { workloads: { ...seen().workloads, gateway: workload({ ready: 1 }) } },
+    "Degraded",
+    "True",
+    "ReplicaShortfall",
+    /gateway: 1 of 2/,
+  ],
+  [
+    "pods are replaced",
+    { workloads: { ...seen().workloads, gateway: workload({ updated: 1 }) } },
+    "Reconciling",
+    "True",
+    "RollingUpdate",
+    /gateway/,
+  ],
+  [
+    "a rollout does not come to an end",
+    {
+      workloads: { ...seen().workloads, gateway: workload({ deadlineExceeded: "no nodes" }) },
+    },
+    "Stalled",
+    "True",
+    "ProgressDeadlineExceeded",
+    /no nodes/,
+  ],
+  [
+    "an update waits",
+    { held: { gateway: "r2" } },
+    "UpdatePending",
+    "True",
+    "AuctionOpen",
+    /gateway/,
+  ],
+  [
+    "it is paused",
+    { annotations: { paused: true, dryRun: false } },
+    "Paused",
+    "True",
+    "AnnotationSet",
+    /removed/,
+  ],
+  [
+    "it is suspended",
+    { auction: storedAuction({ suspended: true }), probe: probing({ suspended: true }) },
+    "AcceptingBids",
+    "False",
+    "Suspended",
+    /./,
+  ],
+  [
+    "the drain takes too long",
+    { drain: { step: "Verify", startedAtMs: NOW_MS, message: "differs", timedOut: true } },
+    "Stalled",
+    "True",
+    "DrainTimedOut",
+    /differs/,
+  ],
+];
+
+test.each(TOLD)("when %s", (_when, parts, type, status, reason, message) => {
+  expect(condition(statusOf(seen(parts)), type)).toMatchObject({
+    status,
+    reason,
+    message: expect.stringMatching(message) as string,
+  });
+});
+
+const external = (durability: string) =>
+  storedAuction({
+    backing: { redis: { mode: "External", external: { secretRef: { name: "r" } }, durability } },
+  });
+
+test("an External Redis that may lose what it acknowledged is named with its setting", () => {
+  const weak = (settings: string[], durability = "Disk") => {
+    const keeps = settings.length === 0 ? "yes" : "no";
+    const probe = probing({ durability: { keeps, settings } });
+    return condition(statusOf(seen({ auction: external(durability), probe })), "DurabilityWeak");
+  };
+  expect(weak([])).toMatchObject({ status: "False" });
+  expect(weak(["appendonly=no"])).toMatchObject({
+    status: "True",
+    message: expect.stringMatching(/appendonly=no/) as string,
+  });
+  expect(weak(["appendfsync=everysec"], "Replica")).toMatchObject({ status: "False" });
+  expect(weak(["maxmemory-policy=allkeys-lru"], "Replica")).toMatchObject({ status: "True" });
+  const probe = probing({ durability: { keeps: "unknown", settings: [] } });
+  const status = statusOf(seen({ auction: external("Disk"), probe }));
+  expect(condition(status, "DurabilityWeak")).toMatchObject({ status: "Unknown" });
+});
+
+test("a status is what its schema allows, and the same things seen give the same status", () => {
+  for (const [, parts] of TOLD) {
+    const status = statusOf(seen(parts));
+    expect([...Value.Errors(Status, status)]).toEqual([]);
+    expect(statusOf(seen({ ...parts, previous: status }))).toEqual(status);
+  }
+});
+
+test("the time of a condition moves only when its status does", () => {
+  const first = statusOf(seen());
+  const later = seen({ previous: first, nowMs: NOW_MS + 60_000 });
+  expect(condition(statusOf(later), "Ready")).toEqual(condition(first, "Ready"));
+  const away = statusOf({ ...later, probe: probing({ redis: false }) });
+  expect(condition(away, "Ready")?.lastTransitionTime).toBe("2026-12-01T19:01:00Z");
+});
+
+test("counters alone are written once in 15 s, everything else at once", () => {
+  const first = statusOf(seen());
+  const bids = statusOf(
+    seen({ previous: first, nowMs: NOW_MS + 5_000, probe: probing({ bidsAccepted: 8 }) }),
+  );
+  expect(isWorthWriting(first, bids, NOW_MS, NOW_MS + 5_000)).toBe(false);
+  expect(isWorthWriting(first, bids, NOW_MS, NOW_MS + COUNTERS_MS)).toBe(true);
+  const away = statusOf(seen({ previous: first, probe: probing({ redis: false }) }));
+  expect(isWorthWriting(first, away, NOW_MS, NOW_MS + 1)).toBe(true);
+  const quiet = statusOf(seen({ previous: first, nowMs: NOW_MS + 3_600_000 }));
+  expect(isWorthWriting(first, quiet, NOW_MS, NOW_MS + 3_600_000)).toBe(false);
+});

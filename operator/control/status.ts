@@ -1,0 +1,131 @@
+/** An Auction's status, from what was seen. Pure: the same things seen give the same status. */
+import { isDeepStrictEqual } from "node:util";
+import type { State } from "../../services/archival/observe/state.ts";
+import type { AuctionStatus } from "../api/auction-status.ts";
+import { conditionsOf, dated } from "./conditions.ts";
+import { type Component, type StoreName, STORES, TIERS } from "../desired/context.ts";
+import { durationMs } from "../api/duration.ts";
+import { phaseOf } from "./phase.ts";
+import { believed, type Seen } from "./observation.ts";
+
+/** RFC 3339 without fractions, as Kubernetes writes it. */
+export function instant(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
+}
+
+export function statusOf(seen: Seen): AuctionStatus {
+  const { auction, previous, nowMs, operatorVersion, rulesHash, endpoints } = seen;
+  const state = believed(seen);
+  const deleting = auction.metadata.deletionTimestamp !== undefined;
+  const phase = phaseOf(previous.phase, state, deleting);
+  const generation = auction.metadata.generation;
+  const conditions = conditionsOf(seen, phase);
+  return defined({
+    observedGeneration: generation,
+    phase,
+    phaseSince: phase === previous.phase ? previous.phaseSince : instant(nowMs),
+    operatorVersion,
+    conditions: dated(conditions, previous.conditions ?? [], generation, nowMs),
+    schedule: scheduleOf(state, previous),
+    endpoints,
+    rules: defined({
+      desiredHash: rulesHash ?? undefined,
+      publishedHash: state?.rulesHash ?? previous.rules?.publishedHash,
+    }),
+    tiers: Object.fromEntries(TIERS.map((tier) => [tier, tierOf(seen, tier)])),
+    backing: Object.fromEntries(STORES.map((store) => [store, storeOf(seen, store, state)])),
+    lots: lotsOf(state) ?? previous.lots,
+    activity: activityOf(state, nowMs) ?? previous.activity,
+    archive: archiveOf(state, previous),
+    drain: drainOf(seen),
+  });
+}
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** A copy without what is undefined, as it will be read back. */
+function defined<T extends object>(value: T): Defined<T> {
+  const parts = Object.entries(value).filter(([, part]) => part !== undefined);
+  return Object.fromEntries(parts) as Defined<T>;
+}
+
+function scheduleOf(state: State | null, { schedule }: AuctionStatus): AuctionStatus["schedule"] {
+  if (state === null || state.rulesHash === null) return schedule;
+  const { opensAtMs, closesAtMs, extensions } = state;
+  return defined({
+    opensAt: opensAtMs === null ? undefined : instant(opensAtMs),
+    effectiveClosesAt: closesAtMs === null ? undefined : instant(closesAtMs),
+    extensions: extensions ?? 0,
+  });
+}
+
+function tierOf({ workloads, held }: Seen, tier: Component) {
+  const workload = workloads[tier];
+  if (workload === undefined) return { desired: 0, ready: 0, updated: 0 };
+  const { desired, ready, updated, image, revision } = workload;
+  return defined({ desired, ready, updated, image, revision, pendingRevision: held[tier] });
+}
+
+function storeOf(seen: Seen, store: StoreName, state: State | null) {
+  const { mode } = seen.auction.spec.backing[store];
+  return defined({ mode, reachable: state?.[store], secretHash: seen.secretHashes[store] });
+}
+
+function lotsOf(state: State | null): AuctionStatus["lots"] | null {
+  if (state === null || state.lots === null) return null;
+  const { total, open, sold, unsold, withdrawn } = state.lots;
+  return { summary: `${sold}/${total}`, total, open, sold, unsold, withdrawn };
+}
+
+function activityOf(state: State | null, nowMs: number): AuctionStatus["activity"] | null {
+  if (state === null || state.bidsAccepted === null) return null;
+  return { bidsAccepted: state.bidsAccepted, observedAt: instant(nowMs) };
+}
+
+function archiveOf(state: State | null, { archive }: AuctionStatus): AuctionStatus["archive"] {
+  if (state === null) return archive;
+  const { fencedId, relayedId, archivedId, verified, archiveLagMs } = state;
+  return defined({
+    fencedId: fencedId ?? archive?.fencedId,
+    relayedId: relayedId ?? archive?.relayedId,
+    archivedId: archivedId ?? archive?.archivedId,
+    verifiedAt: verified?.ok ? instant(verified.atMs) : archive?.verifiedAt,
+    lagMs: archiveLagMs ?? undefined,
+  });
+}
+
+function drainOf({ drain, auction }: Seen): AuctionStatus["drain"] {
+  if (drain?.step === undefined) return undefined;
+  const { step, startedAtMs, message } = drain;
+  const deadline = startedAtMs + durationMs(auction.spec.deletion.drainTimeout);
+  return { step, startedAt: instant(startedAtMs), deadline: instant(deadline), message };
+}
+
+/** Counters are worth one write in so long; everything else is written at once. */
+export const COUNTERS_MS = 15_000;
+
+/** What moves with every bid. */
+function withoutCounters(status: AuctionStatus): AuctionStatus {
+  const { activity: _activity, archive, schedule, ...rest } = status;
+  const { fencedId, verifiedAt } = archive ?? {};
+  const opening = defined({ opensAt: schedule?.opensAt });
+  return { ...rest, archive: defined({ fencedId, verifiedAt }), schedule: opening };
+}
+
+/** @param writtenAtMs when the status of this Auction was last written */
+export function isWorthWriting(
+  previous: AuctionStatus,
+  next: AuctionStatus,
+  writtenAtMs: number,
+  nowMs: number,
+): boolean {
+  if (isDeepStrictEqual(previous, next)) return false;
+  if (!isDeepStrictEqual(withoutCounters(previous), withoutCounters(next))) return true;
+  const { observedAt: _before, ...before } = previous.activity ?? {};
+  const { observedAt: _after, ...after } = next.activity ?? {};
+  const isQuiet =
+    isDeepStrictEqual(before, after) &&
+    isDeepStrictEqual({ ...previous.archive, lagMs: 0 }, { ...next.archive, lagMs: 0 }) &&
+    isDeepStrictEqual(previous.schedule, next.schedule);
+  return !isQuiet && nowMs - writtenAtMs >= COUNTERS_MS;
+}

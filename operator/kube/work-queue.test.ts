@@ -1,0 +1,232 @@
+import fc from "fast-check";
+import { pino } from "pino";
+import { Registry } from "prom-client";
+import { afterEach, expect, test, vi } from "vitest";
+import { until } from "../../services/testing/until.ts";
+import { createOperatorMetrics } from "../metrics.ts";
+import { type Handled, Later, TerminalError, TokenBucket, WorkQueue } from "./work-queue.ts";
+
+const log = pino({ level: "silent" });
+const queues: WorkQueue[] = [];
+
+function start(
+  handle: (key: string, signal: AbortSignal) => Promise<Handled>,
+  more: Partial<ConstructorParameters<typeof WorkQueue>[0]> = {},
+): WorkQueue {
+  const queue = new WorkQueue({ name: "test", workers: 2, handle, log, ...more });
+  queues.push(queue);
+  queue.start();
+  return queue;
+}
+
+afterEach(async () => {
+  vi.useRealTimers();
+  for (const queue of queues.splice(0)) await queue.stop(100);
+});
+
+/** A handler whose work ends when the test says so. */
+function gate() {
+  const open: { key: string; end: (handled?: Handled) => void; fail: (error: Error) => void }[] =
+    [];
+  const handle = (key: string) =>
+    new Promise<Handled>((resolve, reject) => {
+      open.push({ key, end: (handled) => resolve(handled), fail: reject });
+    });
+  return { open, handle };
+}
+
+test("a key waits once however often it is added", async () => {
+  const { open, handle } = gate();
+  const queue = start(handle, { workers: 1 });
+  for (const key of ["a", "b", "b", "b"]) queue.add(key);
+  await until("a is worked", () => open.length === 1);
+  expect(queue.depth).toBe(1);
+  open[0]!.end();
+  await until("b is worked", () => open.length === 2);
+  open[1]!.end();
+  await until("nothing waits", () => queue.depth === 0);
+  expect(open.map(({ key }) => key)).toEqual(["a", "b"]);
+});
+
+test("a key is never worked twice at a time, and what is added meanwhile is worked once more", async () => {
+  const { open, handle } = gate();
+  const queue = start(handle);
+  queue.add("a");
+  await until("it is worked", () => open.length === 1);
+  queue.add("a");
+  queue.add("a");
+  await new Promise(setImmediate);
+  expect(open.length).toBe(1);
+  open[0]!.end();
+  await until("it is worked again", () => open.length === 2);
+  open[1]!.end();
+  await new Promise(setImmediate);
+  expect([open.length, queue.depth]).toEqual([2, 0]);
+});
+
+test("no more keys are worked at a time than there are workers", async () => {
+  const { open, handle } = gate();
+  const queue = start(handle, { workers: 3 });
+  for (let i = 0; i < 10; i++) queue.add(`k${i}`);
+  await until("three are worked", () => open.length === 3);
+  await new Promise(setImmediate);
+  expect([open.length, queue.depth]).toEqual([3, 7]);
+  for (let i = 0; i < 10; i++) {
+    await until("one more is worked", () => open[i]);
+    open[i]!.end();
+  }
+});
+
+test("what fails comes back, later each time, until it succeeds; then its failures are forgotten", async () => {
+  const atMs: number[] = [];
+  const told: { failures: number; retryMs: number }[] = [];
+  const queue = start(
+    async () => {
+      atMs.push(performance.now());
+      if (atMs.length !== 5 && atMs.length < 7) throw new Error("not yet");
+    },
+    { log: pino({ level: "warn" }, { write: (line) => void told.push(JSON.parse(line)) }) },
+  );
+  queue.add("a");
+  await until("it succeeded", () => atMs.length === 5);
+  const gaps = atMs.slice(1).map((ms, i) => ms - atMs[i]!);
+  [5, 10, 20, 40].forEach((least, i) => expect(gaps[i]).toBeGreaterThanOrEqual(least - 1));
+  queue.add("a");
+  await until("it failed and succeeded again", () => atMs.length === 7);
+  expect(told.map(({ failures, retryMs }) => [failures, retryMs])).toEqual([
+    [1, 5],
+    [2, 10],
+    [3, 20],
+    [4, 40],
+    [1, 5],
+  ]);
+});
+
+test("a server's Retry-After is a lower limit, and a terminal error is not tried again", async () => {
+  const registry = new Registry();
+  const metrics = createOperatorMetrics(registry);
+  const atMs: number[] = [];
+  const queue = start(
+    async (key) => {
+      if (key === "terminal") throw new TerminalError("no use");
+      atMs.push(performance.now());
+      if (atMs.length === 1) throw Object.assign(new Error("slower"), { retryAfterMs: 120 });
+    },
+    { metrics },
+  );
+  queue.add("a");
+  queue.add("terminal");
+  await until("it came back", () => atMs.length === 2);
+  expect(atMs[1]! - atMs[0]!).toBeGreaterThanOrEqual(118);
+  const text = await registry.metrics();
+  expect(text).toContain('controller_runtime_reconcile_errors_total{controller="test"} 2');
+  expect(text).toContain('controller_runtime_terminal_reconcile_errors_total{controller="test"} 1');
+  expect(text).toContain('workqueue_retries_total{name="test"} 1');
+  expect(text).toContain(
+    'controller_runtime_reconcile_total{controller="test",result="success"} 1',
+  );
+  expect(text).toContain('workqueue_work_duration_seconds_count{name="test"} 3');
+});
+
+test("what is due later is worked then, and of several times the earliest counts", async () => {
+  const atMs: number[] = [];
+  const queue = start(async () => void atMs.push(performance.now()));
+  const beganMs = performance.now();
+  queue.addAfter("a", 5_000);
+  queue.addAfter("a", 60);
+  queue.addAfter("a", 5_000);
+  await until("it was worked", () => atMs.length === 1);
+  expect(atMs[0]! - beganMs).toBeGreaterThanOrEqual(59);
+  queue.addAfter("a", 30);
+  queue.forget("a");
+  queue.addAfter("b", 60);
+  await until("b was worked", () => atMs.length === 2);
+});
+
+test("a handler may say when it wants to look again", async () => {
+  let times = 0;
+  start(async () => (++times < 3 ? { requeueAfterMs: 5 } : undefined)).add("a");
+  await until("it looked three times", () => times === 3);
+});
+
+test("what is due in 30 days does not spin", () => {
+  vi.useFakeTimers();
+  const due: string[] = [];
+  const later = new Later((key) => due.push(key));
+  const days = (n: number) => n * 24 * 60 * 60_000;
+  const set = vi.spyOn(globalThis, "setTimeout");
+  later.put("a", performance.now() + days(30));
+  vi.advanceTimersByTime(days(29.5));
+  expect(due).toEqual([]);
+  expect(set.mock.calls.length).toBe(30);
+  for (const [, ms] of set.mock.calls) expect(ms).toBeLessThanOrEqual(days(1));
+  vi.advanceTimersByTime(days(0.6));
+  expect(due).toEqual(["a"]);
+  later.clear();
+});
+
+test("the heap hands out what is due in order, and holds no more than it must", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.integer({ min: 0, max: 20 }), fc.integer({ min: 1, max: 1_000 })), {
+        maxLength: 300,
+      }),
+      (puts) => {
+        vi.useFakeTimers();
+        const due: string[] = [];
+        const later = new Later((key) => due.push(key));
+        const nowMs = performance.now();
+        const earliest = new Map<string, number>();
+        for (const [key, ms] of puts) {
+          later.put(String(key), nowMs + ms);
+          earliest.set(String(key), Math.min(ms, earliest.get(String(key)) ?? Infinity));
+        }
+        expect(later.size).toBe(earliest.size);
+        vi.advanceTimersByTime(1_100);
+        const atMs = due.map((key) => earliest.get(key)!);
+        expect(atMs).toEqual([...earliest.values()].sort((a, b) => a - b));
+        later.clear();
+        vi.useRealTimers();
+      },
+    ),
+    { numRuns: 100 },
+  );
+});
+
+test("retries of all keys together are limited, after a burst", () => {
+  let nowMs = 0;
+  const bucket = new TokenBucket(10, 100, () => nowMs);
+  for (let i = 0; i < 100; i++) expect(bucket.reserve()).toBe(0);
+  expect(bucket.reserve()).toBe(100);
+  expect(bucket.reserve()).toBe(200);
+  nowMs += 1_000;
+  expect(bucket.reserve()).toBe(0);
+});
+
+test("a stop waits for what runs, tells it, and says whether it ended in time", async () => {
+  let told = false;
+  const ending = start(
+    (_key, signal) =>
+      new Promise((resolve) => {
+        signal.addEventListener("abort", () => {
+          told = true;
+          resolve();
+        });
+      }),
+  );
+  ending.add("a");
+  await new Promise(setImmediate);
+  expect(await ending.stop(1_000)).toBe(true);
+  expect(told).toBe(true);
+
+  const { open, handle } = gate();
+  const hanging = start(handle);
+  hanging.add("a");
+  await until("it is worked", () => open.length === 1);
+  expect(await hanging.stop(20)).toBe(false);
+  hanging.add("b");
+  hanging.addAfter("c", 1);
+  open[0]!.fail(new Error("too late"));
+  await new Promise(setImmediate);
+  expect([hanging.depth, open.length]).toEqual([0, 1]);
+});

@@ -1,0 +1,75 @@
+/** The commands of BACKUP.md, as they stand there. */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { Place } from "./up-under-test.ts";
+import { until } from "../../services/testing/until.ts";
+
+const REPOSITORY = new URL("../../", import.meta.url).pathname;
+const [BACK_UP, START_FROM_IT] = [
+  ...readFileSync(new URL("../../services/archival/BACKUP.md", import.meta.url), "utf8").matchAll(
+    /```sh\n([^`]+)```/g,
+  ),
+].map(([, commands]) => commands!);
+
+function run(commands: string, place: Place, backup: string): void {
+  const { status, stdout, stderr } = spawnSync("sh", ["-eu", "-c", commands], {
+    cwd: REPOSITORY,
+    encoding: "utf8",
+    env: { ...process.env, ...place.env, BACKUP: backup, YES: "1" },
+    timeout: 120_000,
+  });
+  expect([status, status === 0 ? "" : stdout + stderr]).toEqual([0, ""]);
+}
+
+async function bid(place: Place, lotId: string, amountMinor: number, bidder: string) {
+  const token = place.gavel(["token", bidder]).stdout.trim();
+  const response = await fetch(`${place.gatewayUrl}/v1/lots/${lotId}/bids`, {
+    method: "POST",
+    headers: {
+      authorization: `Bearer ${token}`,
+      "content-type": "application/json",
+      "idempotency-key": `${bidder}-${amountMinor}`,
+    },
+    body: JSON.stringify({ amountMinor }),
+  });
+  expect(response.status).toBe(201);
+}
+
+const lotsOf = async (place: Place) =>
+  ((await (await fetch(`${place.gatewayUrl}/v1/lots`)).json()) as { lots: { epoch: number }[] })
+    .lots;
+
+const ROWS = "select count(*), sum(amount_minor), max(bid_id) from bids";
+
+test("an archive that was dumped starts an empty machine, with every bid, and is judged there", async () => {
+  const first = await Place.take();
+  const backup = join(first.root, "backup");
+  mkdirSync(backup);
+  const running = first.up(join(REPOSITORY, "manifests/samples/spring-sale.yaml"));
+  await first.ready(running);
+  for (let n = 0; n < 5; n++) {
+    await bid(first, "oak-table", 20_000 + n * 5_000, `bidder-${n}`);
+    await bid(first, "blue-vase", 900_000 + n * 100_000, `bidder-${n}`);
+  }
+  await until("all is archived", () => /\b10 /.test(first.gavel(["sql"], { Q: ROWS }).stdout));
+  run(BACK_UP!, first, backup);
+  const before = { lots: await lotsOf(first), rows: first.gavel(["sql"], { Q: ROWS }).stdout };
+  expect(first.gavel(["down"]).status).toBe(0);
+  await running.ended;
+
+  const second = await Place.take();
+  run(START_FROM_IT!, second, backup);
+  expect(second.gavel(["sql"], { Q: ROWS }).stdout).toBe(before.rows);
+  const lots = await lotsOf(second);
+  expect(lots.every(({ epoch }) => epoch >= 2)).toBe(true);
+  expect(lots.map((lot) => ({ ...lot, epoch: 0 }))).toEqual(
+    before.lots.map((lot) => ({ ...lot, epoch: 0 })),
+  );
+  const { uid } = second.folder.recorded("spring-sale")!;
+  const verified = second.gavel(["verify", "--auction", uid]);
+  expect([verified.status, verified.status === 0 ? "" : verified.stdout]).toEqual([0, ""]);
+  await bid(second, "oak-table", 500_000, "late");
+  second.gavel(["down"]);
+}, 180_000);

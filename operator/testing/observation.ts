@@ -1,0 +1,92 @@
+/** An Auction and what is seen of it, with parts replaced: for tests of what is computed from it. */
+import { Value } from "typebox/value";
+import type { State } from "../../services/archival/observe/state.ts";
+import { auctionWith } from "../api/auction-cases.ts";
+import { AuctionResource } from "../api/auction-resource.ts";
+import type { StoredAuction } from "../desired/context.ts";
+import type { Seen, Workload } from "../control/observation.ts";
+
+export const NOW_MS = Date.parse("2026-12-01T19:00:00Z");
+
+export function storedAuction(
+  spec: Record<string, unknown> = {},
+  metadata: Partial<StoredAuction["metadata"]> = {},
+): StoredAuction {
+  const auction = Value.Default(AuctionResource, auctionWith(spec)) as StoredAuction;
+  return {
+    ...auction,
+    metadata: {
+      ...auction.metadata,
+      namespace: "default",
+      uid: "0b4c0e5e-5d4e-4c6e-9b8b-7a2f5c1d3e4f",
+      generation: 3,
+      ...metadata,
+    },
+  };
+}
+
+export const state = (parts: Partial<State> = {}): State => ({
+  phase: "serving",
+  redis: true,
+  nats: true,
+  postgres: true,
+  active: true,
+  rulesHash: "hash-1",
+  opensAtMs: NOW_MS - 60_000,
+  pendingBytes: 0,
+  maxPendingBytes: 1_000_000,
+  relayedId: "1000-0",
+  archivedId: "1000-0",
+  archiveLagMs: 0,
+  deadLetters: 0,
+  nowMs: NOW_MS,
+  lots: { total: 2, scheduled: 0, open: 2, closed: 0, sold: 0, unsold: 0, withdrawn: 0 },
+  closesAtMs: NOW_MS + 60_000,
+  extensions: 1,
+  bidsAccepted: 7,
+  suspended: false,
+  fencedId: null,
+  lastId: "1000-0",
+  verified: null,
+  durability: { keeps: "yes", settings: [] },
+  cleaned: false,
+  refusedRules: null,
+  ...parts,
+});
+
+export const workload = (parts: Partial<Workload> = {}): Workload => ({
+  desired: 2,
+  ready: 2,
+  updated: 2,
+  current: 2,
+  observed: true,
+  deadlineExceeded: null,
+  image: "gavel:1",
+  revision: "r1",
+  ...parts,
+});
+
+export function seen(parts: Partial<Seen> = {}): Seen {
+  return {
+    auction: storedAuction(),
+    previous: {},
+    nowMs: NOW_MS,
+    operatorVersion: "0.1.0",
+    workloads: {
+      gateway: workload(),
+      broadcast: workload(),
+      archival: workload({ desired: 1, ready: 1, updated: 1, current: 1 }),
+    },
+    probe: { state: state(), misses: 0, why: "" },
+    scale: "full",
+    rulesHash: "hash-1",
+    rulesRefused: null,
+    obstacle: null,
+    secretHashes: {},
+    held: {},
+    drain: null,
+    annotations: { paused: false, dryRun: false },
+    endpoints: { bids: "http://a", stream: "ws://a/v1/stream", page: "http://a/" },
+    ...parts,
+  };
+}

@@ -1,0 +1,88 @@
+/** What gateways ask of the archive: older bids than the store keeps, and how a lot ended. */
+import type { Outcome } from "../../lot/events.ts";
+import type { Seen } from "../../store/place-bids.ts";
+import type { Archive } from "../postgres/connection.ts";
+
+export interface ArchivedBid {
+  readonly bidId: string;
+  readonly bidderId: string;
+  readonly amountMinor: number;
+  readonly epoch: number;
+  readonly seq: number;
+  readonly placedAtMs: number;
+}
+
+interface BidRow {
+  bid_id: string;
+  bidder_id: string;
+  amount_minor: string;
+  epoch: string;
+  seq: string;
+  placed_at: Date;
+}
+
+/** A lot's bids before `before` (null: from the newest), newest first. */
+export async function bidsBefore(
+  archive: Archive,
+  auctionUid: string,
+  lotId: string,
+  before: Seen | null,
+  limit: number,
+): Promise<{ bids: ArchivedBid[]; nextCursor: string | null }> {
+  const { epoch, seq } = before ?? { epoch: Number.MAX_SAFE_INTEGER, seq: 0 };
+  const { rows } = await archive.query<BidRow>(
+    `select bid_id, bidder_id, amount_minor, epoch, seq, placed_at from bids
+     where auction_uid = $1 and lot_id = $2 and (epoch, seq) < ($3::bigint, $4::bigint)
+     order by epoch desc, seq desc limit $5`,
+    [auctionUid, lotId, epoch, seq, limit + 1],
+  );
+  const bids = rows.slice(0, limit).map((row) => ({
+    bidId: row.bid_id,
+    bidderId: row.bidder_id,
+    amountMinor: Number(row.amount_minor),
+    epoch: Number(row.epoch),
+    seq: Number(row.seq),
+    placedAtMs: row.placed_at.getTime(),
+  }));
+  const last = bids.at(-1);
+  const more = rows.length > limit && last !== undefined;
+  return { bids, nextCursor: more ? `${last.epoch}.${last.seq}` : null };
+}
+
+export interface ArchivedResult {
+  readonly lotId: string;
+  readonly outcome: Outcome;
+  readonly bidId: string | null;
+  readonly bidderId: string | null;
+  readonly amountMinor: number | null;
+  readonly closedAtMs: number;
+}
+
+/** Null for a lot that has not closed, or whose close is not archived yet. */
+export async function resultOf(
+  archive: Archive,
+  auctionUid: string,
+  lotId: string,
+): Promise<ArchivedResult | null> {
+  const { rows } = await archive.query<{
+    outcome: Outcome;
+    bid_id: string | null;
+    bidder_id: string | null;
+    amount_minor: string | null;
+    closed_at: Date;
+  }>(
+    `select outcome, bid_id, bidder_id, amount_minor, closed_at from results
+     where auction_uid = $1 and lot_id = $2`,
+    [auctionUid, lotId],
+  );
+  const row = rows[0];
+  if (row === undefined) return null;
+  return {
+    lotId,
+    outcome: row.outcome,
+    bidId: row.bid_id,
+    bidderId: row.bidder_id,
+    amountMinor: row.amount_minor === null ? null : Number(row.amount_minor),
+    closedAtMs: row.closed_at.getTime(),
+  };
+}

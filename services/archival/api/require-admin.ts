@@ -1,0 +1,36 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Verify } from "../../access/tokens.ts";
+import type { Logger } from "../../runtime/log.ts";
+import { readSecretFile } from "../../runtime/secret-file.ts";
+import { refuse } from "./refuse.ts";
+
+/**
+ * A hook that lets pass the operator, by the text of a file, and tokens with the scope admin.
+ * @param operatorTokenFile read at each use, so that the token may change
+ */
+export function requireAdmin(verify: Verify, operatorTokenFile: string | null, log: Logger) {
+  const isOperator = (token: string): boolean => {
+    if (operatorTokenFile === null) return false;
+    try {
+      return isSame(token, readSecretFile(operatorTokenFile));
+    } catch (error) {
+      log.warn({ err: error }, "the operator's token cannot be read");
+      return false;
+    }
+  };
+  return async (request: FastifyRequest, reply: FastifyReply) => {
+    const [, token] = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? "") ?? [];
+    if (token !== undefined && isOperator(token)) return;
+    const identity = token === undefined ? null : await verify(token);
+    if (identity === null) return refuse(reply, "unauthenticated", "Send a valid bearer token.");
+    if (identity.scopes.has("admin")) return;
+    return refuse(reply, "forbidden", "The token lacks the scope admin.");
+  };
+}
+
+/** In a time that tells nothing of either, their lengths included. */
+function isSame(a: string, b: string): boolean {
+  const digest = (text: string) => createHash("sha256").update(text).digest();
+  return timingSafeEqual(digest(a), digest(b));
+}

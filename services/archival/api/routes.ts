@@ -1,0 +1,101 @@
+/** What the archival tier answers on its internal port, besides health and metrics. */
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import Type from "typebox";
+import { addInvariants } from "../../access/invariants.ts";
+import { LOT_ID_PATTERN, PAGE_MAX } from "../../access/limits.ts";
+import { KeysUnavailable, type Verify } from "../../access/tokens.ts";
+import type { Logger } from "../../runtime/log.ts";
+import type { Dependencies } from "../observe/dependencies.ts";
+import { bidsBefore, resultOf } from "./history.ts";
+import { addLifecycleRoutes, type Ended } from "./lifecycle-routes.ts";
+import { refuse } from "./refuse.ts";
+import { listDeadLetters, replayDeadLetter } from "./replay.ts";
+import { requireAdmin } from "./require-admin.ts";
+import { readState, type StateOf } from "../observe/state.ts";
+
+const PAGE_DEFAULT = 50;
+
+const LotParams = Type.Object({ lotId: Type.String({ pattern: LOT_ID_PATTERN }) });
+const Limit = Type.Integer({ minimum: 1, maximum: PAGE_MAX, default: PAGE_DEFAULT });
+const BidsQuery = Type.Object({
+  before: Type.Optional(Type.String({ pattern: "^\\d{1,15}\\.\\d{1,15}$" })),
+  limit: Limit,
+});
+const LetterParams = Type.Object({ deadLetterId: Type.Integer({ minimum: 1 }) });
+const LettersQuery = Type.Object({
+  cursor: Type.Integer({ minimum: 0, default: 0 }),
+  limit: Limit,
+});
+
+export type Routed = StateOf &
+  Ended &
+  Pick<Dependencies, "postgres"> & { readonly operatorTokenFile: string | null };
+
+export function addRoutes(app: FastifyInstance, of: Routed, verify: Verify, log: Logger): void {
+  const { store, keys, archive, postgres } = of;
+  const { auctionUid } = of.of;
+  app.setErrorHandler(answerError(log));
+
+  app.get<{ Params: Type.Static<typeof LotParams>; Querystring: Type.Static<typeof BidsQuery> }>(
+    "/internal/v1/lots/:lotId/bids",
+    { schema: { params: LotParams, querystring: BidsQuery } },
+    async ({ params, query }) => {
+      const [epoch, seq] = (query.before ?? "").split(".").map(Number);
+      const before = query.before === undefined ? null : { epoch: epoch!, seq: seq! };
+      return postgres.call(() =>
+        bidsBefore(archive, auctionUid, params.lotId, before, query.limit),
+      );
+    },
+  );
+
+  app.get<{ Params: Type.Static<typeof LotParams> }>(
+    "/internal/v1/lots/:lotId/result",
+    { schema: { params: LotParams } },
+    async ({ params }, reply) => {
+      const result = await postgres.call(() => resultOf(archive, auctionUid, params.lotId));
+      return result ?? refuse(reply, "not_found", "No result of this lot is archived (yet).");
+    },
+  );
+
+  app.get("/internal/v1/state", () => readState(of));
+
+  addInvariants(app, store, keys);
+
+  const admin = { preHandler: requireAdmin(verify, of.operatorTokenFile, log) };
+  addLifecycleRoutes(app, of, admin, log);
+
+  app.get<{ Querystring: Type.Static<typeof LettersQuery> }>(
+    "/internal/v1/dead-letters",
+    { ...admin, schema: { querystring: LettersQuery } },
+    ({ query }) => listDeadLetters(archive, of.of, query.cursor, query.limit),
+  );
+
+  app.post<{ Params: Type.Static<typeof LetterParams> }>(
+    "/internal/v1/dead-letters/:deadLetterId/replay",
+    { ...admin, schema: { params: LetterParams } },
+    async ({ params }, reply) => {
+      const replayed = await replayDeadLetter(archive, of.of, params.deadLetterId);
+      log.info({ ...params, ...replayed }, "a dead letter was replayed");
+      if (replayed.outcome !== "not_found") return replayed;
+      return refuse(reply, "not_found", "There is no such dead letter that waits for a replay.");
+    },
+  );
+}
+
+function answerError(log: Logger) {
+  return (error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => {
+    if (error.validation) {
+      const field = error.validation[0]?.instancePath.slice(1) || "?";
+      return refuse(reply, "invalid", error.message, field);
+    }
+    if (error.statusCode === 413) return refuse(reply, "too_large", error.message);
+    if (error.statusCode === 415) return refuse(reply, "unsupported_media_type", error.message);
+    if (error.statusCode !== undefined && error.statusCode < 500) {
+      return refuse(reply, "invalid", error.message);
+    }
+    log.warn({ err: error }, "a request failed");
+    const keys = error instanceof KeysUnavailable;
+    const why = keys ? "Tokens cannot be verified at present." : "A store cannot be reached.";
+    return refuse(reply, "unavailable", why);
+  };
+}

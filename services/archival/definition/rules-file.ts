@@ -1,0 +1,106 @@
+import { readFileSync } from "node:fs";
+import Type from "typebox";
+import { Value } from "typebox/value";
+import { LOT_ID_PATTERN } from "../../access/limits.ts";
+import { MAX_MINOR } from "../../lot/money.ts";
+import type { AuctionDefinition } from "../../store/define-lots.ts";
+
+const Minor = Type.Integer({ minimum: 0, maximum: MAX_MINOR });
+const Ms = Type.Integer({ minimum: 0, maximum: MAX_MINOR });
+const orNull = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+
+/** What is no definition of this auction. */
+export class WrongDefinition extends Error {
+  override readonly name = "WrongDefinition";
+}
+
+/** The shape of a rules file. What the numbers mean to each other was judged where it was written. */
+const Definition = Type.Object({
+  uid: Type.String({ pattern: "^[A-Za-z0-9_-]{1,64}$" }),
+  name: Type.String(),
+  title: Type.String(),
+  currency: Type.String({ pattern: "^[A-Z]{3}$" }),
+  minorUnitDigits: Type.Integer({ minimum: 0, maximum: 4 }),
+  opensAtMs: orNull(Ms),
+  suspended: Type.Boolean({ default: false }),
+  rules: Type.Object({
+    increments: Type.Array(
+      Type.Object({
+        fromMinor: Minor,
+        stepMinor: Type.Integer({ minimum: 1, maximum: MAX_MINOR }),
+      }),
+      { minItems: 1 },
+    ),
+    antiSniping: Type.Object({
+      windowMs: Ms,
+      extensionMs: Ms,
+      maxExtensions: Type.Integer({ minimum: 0, maximum: 1_000_000 }),
+    }),
+    maxAmountMinor: Type.Integer({ minimum: 1, maximum: MAX_MINOR }),
+    reserveDisclosure: Type.Union([
+      Type.Literal("Hidden"),
+      Type.Literal("MetOnly"),
+      Type.Literal("Public"),
+    ]),
+  }),
+  lots: Type.Array(
+    Type.Object({
+      lotId: Type.String({ pattern: LOT_ID_PATTERN }),
+      title: Type.String(),
+      startMinor: Minor,
+      reserveMinor: orNull(Minor),
+      closesAtMs: orNull(Ms),
+      lastsMs: orNull(Ms),
+      withdrawn: Type.Boolean(),
+    }),
+    { minItems: 1 },
+  ),
+});
+
+/** @throws Error naming the file and each wrong field */
+export function readRulesFile(path: string, auctionUid: string): AuctionDefinition {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new Error(`rules file ${path}: ${(error as Error).message}`, { cause: error });
+  }
+  return parseRules(text, path, auctionUid);
+}
+
+/** @throws Error naming the file and each wrong field */
+export function parseRules(text: string, path: string, auctionUid: string): AuctionDefinition {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`rules file ${path}: ${(error as Error).message}`, { cause: error });
+  }
+  return readDefinition(value, `rules file ${path}`, auctionUid);
+}
+
+/** @param from names where it comes from @throws WrongDefinition naming each wrong field */
+export function readDefinition(
+  given: unknown,
+  from: string,
+  auctionUid: string,
+): AuctionDefinition {
+  const wrong = (why: string) => new WrongDefinition(`${from}: ${why}`);
+  const value = Value.Default(Definition, given);
+  const problems = Value.Errors(Definition, value);
+  if (problems.length > 0) {
+    throw wrong(
+      problems.map(({ instancePath, message }) => `${instancePath} ${message}`).join("; "),
+    );
+  }
+  const definition = value as Type.Static<typeof Definition>;
+  if (definition.uid !== auctionUid) {
+    throw wrong(`it is of auction ${definition.uid}, not ${auctionUid}`);
+  }
+  for (const { lotId, closesAtMs, lastsMs } of definition.lots) {
+    if ((closesAtMs === null) === (lastsMs === null)) {
+      throw wrong(`lot ${lotId}: give exactly one of closesAtMs and lastsMs`);
+    }
+  }
+  return definition;
+}

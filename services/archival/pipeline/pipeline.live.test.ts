@@ -1,0 +1,160 @@
+import { once } from "node:events";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { until } from "../../testing/until.ts";
+import { AuctionUnderTest, IMPATIENT, metric, startServers } from "../../testing/archival.ts";
+
+const servers = await startServers();
+
+test("every event reaches Postgres once, in order, byte for byte", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const archival = await auction.start();
+  await auction.open();
+  const bidIds = await auction.bid(300);
+
+  await auction.expectAllArchived();
+  const archived = await auction.column("select bid_id from bids where auction_uid = $1");
+  expect(archived.toSorted()).toEqual(bidIds.toSorted());
+  expect(await metric(archival, "gavel_archival_repeated_events_total")).toBe(0);
+});
+
+test("a tier that is replaced in the middle of bidding repeats and loses nothing", async () => {
+  const auction = new AuctionUnderTest(servers);
+  let archival = await auction.start();
+  await auction.open();
+  for (let round = 0; round < 4; round++) {
+    const bidding = auction.bid(60);
+    await archival.stop();
+    archival = await auction.start();
+    await bidding;
+  }
+  await auction.expectAllArchived();
+});
+
+test("a process that is killed in the middle of a batch repeats and loses nothing", async () => {
+  const auction = new AuctionUnderTest(servers);
+  let killed = auction.spawn();
+  await auction.open();
+  for (let round = 0; round < 3; round++) {
+    const before = (await auction.archived().catch(() => [])).length;
+    const bidding = auction.bid(90);
+    await until("it archives", async () => (await auction.archived()).length > before);
+    killed.kill("SIGKILL");
+    await bidding;
+    // Its lease runs out by itself; a test need not wait for that.
+    await auction.store.del(auction.keys.lease("relay"));
+    killed = auction.spawn();
+  }
+  await auction.expectAllArchived();
+});
+
+test("a process that is told to stop gives its lease back and exits with 0", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const told = auction.spawn();
+  await auction.open();
+  await auction.bid(30);
+  await auction.expectAllArchived();
+  told.kill("SIGTERM");
+  const [code] = (await once(told, "exit")) as [number | null];
+  expect(code).toBe(0);
+  expect(await auction.store.exists(auction.keys.lease("relay"))).toBe(0);
+});
+
+test("two tiers at once archive everything once", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const [one] = await Promise.all([auction.start(), auction.start()]);
+  await auction.open();
+  await auction.bid(60);
+  // The lease is taken away in the middle, as if its holder had been stalled.
+  await auction.store.del(auction.keys.lease("relay"));
+  await auction.bid(60);
+  await one.stop();
+  await auction.bid(60);
+  await auction.expectAllArchived();
+});
+
+test("NATS killed and started again loses nothing", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const archival = await auction.start();
+  await auction.open();
+  await auction.bid(60);
+  await servers.nats.kill();
+  await auction.bid(60);
+  await servers.nats.restart();
+  await auction.bid(60);
+  await auction.expectAllArchived();
+  expect(await metric(archival, "gavel_archival_conflicts_total")).toBe(0);
+});
+
+test("NATS started again without its data loses nothing", async () => {
+  const auction = new AuctionUnderTest(servers);
+  await auction.start();
+  await auction.open();
+  const bidding = auction.bid(150);
+  await servers.nats.kill();
+  rmSync(join(servers.nats.dir, "jetstream"), { recursive: true });
+  await servers.nats.restart();
+  await bidding;
+  await auction.bid(10);
+  await auction.expectAllArchived();
+});
+
+test("a NATS that hangs is given up on, and loses nothing", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const archival = await auction.start();
+  await auction.open();
+  await auction.bid(30);
+  await auction.expectAllArchived();
+  servers.nats.signal("SIGSTOP");
+  await auction.bid(30);
+  const stalled = () => metric(archival, "gavel_archival_pair_restarts_total", '"stalled"');
+  await until("the pair begins anew", async () => (await stalled()) === 1);
+  servers.nats.signal("SIGCONT");
+  await auction.bid(30);
+  await auction.expectAllArchived();
+});
+
+test("a stream and an outbox filled many times over are emptied as they go", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const small = { OUTBOX_MAX_BYTES: String(1024 * 1024) };
+  const archival = await auction.start(IMPATIENT, small);
+  await auction.open();
+  for (let round = 0; round < 6; round++) {
+    await auction.bid(9, 200);
+    await auction.expectAllArchived();
+  }
+  const kept = await auction.store.xrange(auction.keys.outbox, "-", "+");
+  const keptBytes = kept.reduce((sum, [, fields]) => sum + fields[3]!.length, 0);
+  expect(keptBytes).toBeLessThan(700 * 1024);
+  expect(await metric(archival, "gavel_archival_stream_full_total")).toBe(0);
+});
+
+test("Postgres killed and started again loses nothing, and is never taken for poison", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const archival = await auction.start();
+  await auction.open();
+  await auction.bid(60);
+  const bidding = auction.bid(120);
+  await servers.postgres.kill();
+  await bidding;
+  await auction.bid(60);
+  expect((await fetch(`${archival.internalUrl}/readyz`)).status).toBe(200);
+  await servers.postgres.restart();
+  await auction.expectAllArchived();
+});
+
+test("Redis killed and started again loses nothing", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const archival = await auction.start();
+  await auction.open();
+  await auction.bid(60);
+  await servers.redis.kill();
+  await until("it is not ready", async () => {
+    return (await fetch(`${archival.internalUrl}/readyz`)).status === 503;
+  });
+  await servers.redis.restart();
+  await until("the store is back", () => auction.store.ping());
+  await auction.bid(60);
+  await auction.expectAllArchived();
+});

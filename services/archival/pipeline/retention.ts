@@ -1,0 +1,71 @@
+import { compareIds } from "../../store/outbox.ts";
+
+/** How fine the marks are: a 128th of what is kept, in time and in bytes. */
+const STEPS = 128;
+
+interface Mark {
+  outboxId: string;
+  streamSeq: number;
+  bytes: number;
+}
+
+/**
+ * What may be dropped of that which is archived: viewers resume, and a restored Postgres catches up, from
+ * what is kept for a while. It remembers about 2 × 128 marks of this run; what an earlier run archived goes
+ * by time alone.
+ */
+export class Retention {
+  #marks: Mark[] = [];
+  readonly #retainMs: number;
+  readonly #retainBytes: number;
+
+  constructor(retainMs: number, retainBytes: number) {
+    this.#retainMs = retainMs;
+    this.#retainBytes = retainBytes;
+  }
+
+  /** How many are remembered. */
+  get marks(): number {
+    return this.#marks.length;
+  }
+
+  archived(outboxId: string, streamSeq: number, bytes: number): void {
+    const last = this.#marks.at(-1);
+    const fits =
+      last !== undefined &&
+      last.bytes + bytes <= this.#retainBytes / STEPS &&
+      msOf(outboxId) - msOf(last.outboxId) <= this.#retainMs / STEPS;
+    if (!fits) this.#marks.push({ outboxId, streamSeq, bytes });
+    else {
+      last.bytes += bytes;
+      last.streamSeq = streamSeq;
+    }
+  }
+
+  /**
+   * @param nowMs Redis's clock, by which ids are made
+   * @param archivedId what Postgres has committed: nothing above it is ever dropped
+   * @returns the oldest outbox entry to keep, and the oldest message, null where none may go
+   */
+  keepFrom(nowMs: number, archivedId: string): { minId: string; streamSeq: number | null } {
+    let minId = `${Math.max(0, nowMs - this.#retainMs)}-0`;
+    let bytes = 0;
+    for (const mark of this.#marks.toReversed()) {
+      bytes += mark.bytes;
+      if (bytes <= this.#retainBytes) continue;
+      if (compareIds(mark.outboxId, minId) > 0) minId = mark.outboxId;
+      break;
+    }
+    if (compareIds(minId, archivedId) > 0) minId = archivedId;
+    // A mark carries the id of its first entry and the message of its last: the message before the first
+    // mark to keep is the last to drop.
+    const kept = this.#marks.findIndex((mark) => compareIds(mark.outboxId, minId) >= 0);
+    const dropped = this.#marks.splice(0, kept === -1 ? this.#marks.length : kept);
+    const last = dropped.at(-1);
+    return { minId, streamSeq: last === undefined ? null : last.streamSeq + 1 };
+  }
+}
+
+function msOf(id: string): number {
+  return Number(id.split("-", 1)[0]);
+}

@@ -1,0 +1,161 @@
+/** What the archive knows of an auction: enough to put it back into an empty Redis. */
+import { type BidAccepted, decodeEvent } from "../../lot/events.ts";
+import type { LotStatus } from "../../lot/lot.ts";
+import type { AuctionDefinition } from "../../store/define-lots.ts";
+import type { Answered, LotState, StreamEntry } from "../../store/restore.ts";
+import type { Archive } from "./connection.ts";
+
+export interface KnownLot extends LotState {
+  readonly epoch: number;
+}
+
+const MS = (column: string) => `round(extract(epoch from ${column}) * 1000)::float8`;
+
+/** Each lot after its latest archived event. */
+export async function readKnownLots(
+  archive: Archive,
+  auctionUid: string,
+): Promise<Map<string, KnownLot>> {
+  const { rows } = await archive.query<KnownRow>(
+    `select lot_id, status, epoch::float8, seq::float8, ${MS("at")} as at_ms,
+       ${MS("opens_at")} as opens_ms, ${MS("closes_at")} as closes_ms, extensions,
+       bid_count::float8, leading_bid_id, leading_bidder_id, leading_amount_minor::float8 as amount
+     from lots join events using (auction_uid, lot_id, epoch, seq)
+     where auction_uid = $1`,
+    [auctionUid],
+  );
+  return new Map(rows.map((row) => [row.lot_id, knownLotOf(row)]));
+}
+
+interface KnownRow {
+  lot_id: string;
+  status: LotStatus;
+  epoch: number;
+  seq: number;
+  at_ms: number;
+  opens_ms: number | null;
+  closes_ms: number | null;
+  extensions: number;
+  bid_count: number;
+  leading_bid_id: string | null;
+  leading_bidder_id: string | null;
+  amount: number | null;
+}
+
+function knownLotOf(row: KnownRow): KnownLot {
+  return {
+    ...{ status: row.status, epoch: row.epoch, seq: row.seq, atMs: row.at_ms },
+    ...{ opensAtMs: row.opens_ms, closesAtMs: row.closes_ms, extensions: row.extensions },
+    bidCount: row.bid_count,
+    leadingBid:
+      row.leading_bid_id === null
+        ? null
+        : {
+            bidId: row.leading_bid_id,
+            bidderId: row.leading_bidder_id!,
+            amountMinor: row.amount!,
+          },
+  };
+}
+
+/** Rows of an earlier version do not say it. */
+type Stored = Omit<AuctionDefinition, "suspended"> & Partial<AuctionDefinition>;
+
+/** The rules that the store took last. Null for an auction that the archive does not know. */
+export async function readDefinition(
+  archive: Archive,
+  auctionUid: string,
+): Promise<AuctionDefinition | null> {
+  const { rows } = await archive.query<{ rules: Stored }>(
+    "select rules from auctions where auction_uid = $1",
+    [auctionUid],
+  );
+  return rows[0] ? { suspended: false, ...rows[0].rules } : null;
+}
+
+/** An epoch above every one that was used, whoever used it. */
+export async function raiseEpoch(archive: Archive, auctionUid: string, above = 0): Promise<number> {
+  const { rows } = await archive.query<{ epoch: string }>(
+    "update auctions set epoch = greatest(epoch, $2) + 1 where auction_uid = $1 returning epoch",
+    [auctionUid, above],
+  );
+  return Number(rows[0]!.epoch);
+}
+
+const PAGE_EVENTS = 2_000;
+
+interface EventRow {
+  epoch: string;
+  seq: string;
+  body: string;
+  outbox_id: string;
+  at_ms: number;
+}
+
+/**
+ * The latest events of a lot, newest first, page by page: the first page always, the others as long as
+ * they are younger than `sinceMs`.
+ */
+async function* latestEvents(
+  archive: Archive,
+  auctionUid: string,
+  lotId: string,
+  sinceMs: number,
+): AsyncGenerator<EventRow[]> {
+  let before: [string | number, string | number] = [Number.MAX_SAFE_INTEGER, 0];
+  for (;;) {
+    const { rows } = await archive.query<EventRow>(
+      `select epoch, seq, body, outbox_id, ${MS("at")} as at_ms from events
+       where auction_uid = $1 and lot_id = $2 and (epoch, seq) < ($3::bigint, $4::bigint)
+       order by epoch desc, seq desc limit $5`,
+      [auctionUid, lotId, ...before, PAGE_EVENTS],
+    );
+    if (rows.length > 0) yield rows;
+    const last = rows.at(-1);
+    if (last === undefined || rows.length < PAGE_EVENTS || last.at_ms < sinceMs) return;
+    before = [last.epoch, last.seq];
+  }
+}
+
+/**
+ * What a lot's viewers and bidders may still ask for: its latest events, as entries of its stream, and the
+ * answers to bids since `sinceMs`, a page at a time.
+ */
+export async function readRecent(
+  archive: Archive,
+  auctionUid: string,
+  lotId: string,
+  sinceMs: number,
+  onAnswers: (answers: readonly Answered[]) => Promise<void>,
+): Promise<StreamEntry[]> {
+  let entries: StreamEntry[] | null = null;
+  for await (const rows of latestEvents(archive, auctionUid, lotId, sinceMs)) {
+    entries ??= entriesOf(rows.toReversed());
+    const bids = rows
+      .filter(({ at_ms }) => at_ms >= sinceMs)
+      .map(({ body }) => decodeEvent(body))
+      .filter((event) => event.type === "bid_accepted");
+    await onAnswers(bids.map(answeredOf));
+  }
+  return entries ?? [];
+}
+
+/** What came in one outbox entry is one entry again. */
+function entriesOf(rows: readonly EventRow[]): StreamEntry[] {
+  const entries: { outboxId: string; id: string; events: string }[] = [];
+  for (const { epoch, seq, body, outbox_id: outboxId } of rows) {
+    const last = entries.at(-1);
+    const id = `${epoch}-${seq}`;
+    if (last?.outboxId !== outboxId) entries.push({ outboxId, id, events: body });
+    else Object.assign(last, { id, events: `${last.events}\n${body}` });
+  }
+  return entries;
+}
+
+/** What its bidder was told. */
+export function answeredOf(bid: BidAccepted): Answered {
+  const { lotId, bidId, bidderId, key, amountMinor, epoch, seq, atMs: placedAtMs } = bid;
+  const { closesAtMs, minimumMinor } = bid;
+  const answer = { bidId, lotId, amountMinor, epoch, seq, placedAtMs, closesAtMs, minimumMinor };
+  return { bidderId, key, accepted: { outcome: "accepted", ...answer } };
+}

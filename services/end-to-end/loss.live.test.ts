@@ -1,0 +1,291 @@
+/**
+ * What may be lost, exactly: each event of the README's table happens to a running auction under load, and
+ * every acknowledged bid is looked for in the archive afterwards. Each test prints its row.
+ */
+import { execFile } from "node:child_process";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { Redis } from "ioredis";
+import { afterAll, expect, test } from "vitest";
+import { findProgram } from "../../servers/store-servers.ts";
+import { lotDefinition } from "../testing/auction.ts";
+import { ask, Load, lost, lowered, metricOf, show } from "../testing/load.ts";
+import { type RunningAuction, startAuction } from "../testing/running-auction.ts";
+import { startRedis, type TestServer } from "../testing/servers.ts";
+import { until } from "../testing/until.ts";
+
+const rows: string[] = [];
+afterAll(() => console.log(["what happens: what is lost", ...rows].join("\n  ")));
+
+const LOT = "lot-1";
+const start = (env: NodeJS.ProcessEnv = {}) =>
+  startAuction({ lots: [lotDefinition(LOT), lotDefinition("lot-2")] }, env);
+
+const restores = (auction: RunningAuction) =>
+  metricOf(auction.archivalUrl, "gavel_archival_restores_total");
+const regressions = (auction: RunningAuction) =>
+  metricOf(auction.archivalUrl, "gavel_archival_regressions_total");
+
+/** No lot's seq comes twice, and within an epoch none is missing. */
+async function expectOrder(auction: RunningAuction): Promise<void> {
+  const gaps = await ask(
+    auction,
+    `select lot_id, epoch, seq from (
+       select lot_id, epoch, seq, lag(seq) over (partition by lot_id order by epoch, seq) as before,
+         lag(epoch) over (partition by lot_id order by epoch, seq) as epoch_before
+       from events where auction_uid = $1) as e
+     where seq <= before or (epoch = epoch_before and seq <> before + 1)`,
+  );
+  expect(gaps).toEqual([]);
+  const letters = "select reason, detail from dead_letters where auction_uid = $1";
+  expect(await ask(auction, letters)).toEqual([]);
+}
+
+/** A replica of the auction's Redis that follows it closely. */
+async function follow(auction: RunningAuction): Promise<{ server: TestServer; client: Redis }> {
+  const server = await startRedis();
+  const client = new Redis(server.url, { maxRetriesPerRequest: 0 });
+  client.on("error", () => {});
+  await client.replicaof("127.0.0.1", new URL(auction.redisUrl).port);
+  await until("the replica follows", async () => {
+    return (await client.info("replication")).includes("master_link_status:up");
+  });
+  // It says so before its master counts it among those that WAIT asks.
+  const master = new Redis(auction.redisUrl);
+  await until("its master counts it", async () => {
+    return (await master.info("replication")).includes("state=online");
+  }).finally(() => master.disconnect());
+  return { server, client };
+}
+
+/** The master dies, and the replica answers at its address. */
+async function takeOver(auction: RunningAuction, client: Redis): Promise<void> {
+  await auction.parts.redis.kill();
+  await client.replicaof("NO", "ONE");
+  await client.config("SET", "port", new URL(auction.redisUrl).port);
+  client.disconnect();
+}
+
+test("Redis's volume is destroyed: it is put back by itself, and a viewer sees no amount go back", async () => {
+  const auction = await start();
+  const watching = await show(auction, LOT);
+  const load = new Load(auction, LOT);
+  await load.more(200);
+  await auction.parts.redis.kill();
+  const atRisk = await metricOf(auction.archivalUrl, "gavel_archival_relay_lag_seconds");
+  rmSync(auction.parts.redis.dir, { recursive: true });
+  await auction.parts.redis.restart();
+  const emptyAtMs = performance.now();
+  await until("it is put back", async () => (await restores(auction)) === 1, 30_000);
+  const tookMs = Math.round(performance.now() - emptyAtMs);
+  await load.more(100);
+  await load.stop();
+
+  const missing = await lost(auction, load.acknowledged);
+  rows.push(
+    `Redis's volume destroyed, NATS up: ${missing.length} of ${load.acknowledged.length} ` +
+      `(unrelayed at the last look: ${atRisk * 1000} ms); back after ${tookMs} ms`,
+  );
+  expect(missing.length).toBeLessThanOrEqual(8); // one a bidder: what was under way
+  const last = load.acknowledged.at(-1)!;
+  expect(last.epoch).toBe(2);
+  await until("the viewer is shown the last", () =>
+    watching.shown().leadingMinor.includes(last.amountMinor),
+  );
+  expect(watching.shown().told).toBeGreaterThan(0);
+  expect(lowered(watching.shown())).toBe(0);
+  await expectOrder(auction);
+}, 120_000);
+
+test("a lagging replica takes over: it is seen, what it lacks is put back, and no amount goes back", async () => {
+  const auction = await start();
+  const replica = await follow(auction);
+  const watching = await show(auction, LOT);
+  const load = new Load(auction, LOT);
+  await load.more(100);
+  await replica.client.replicaof("NO", "ONE"); // from here on it lags
+  const lagsFrom = load.acknowledged.length;
+  await load.more(150);
+  const lagging = load.acknowledged.length - lagsFrom;
+  await takeOver(auction, replica.client);
+  const promotedAtMs = performance.now();
+  await until("it is put back", async () => (await regressions(auction)) === 1, 30_000);
+  const tookMs = Math.round(performance.now() - promotedAtMs);
+  await load.more(100);
+  await load.stop();
+
+  const missing = await lost(auction, load.acknowledged);
+  rows.push(
+    `failover to a replica ${lagging} bids behind, NATS up: ${missing.length} of ` +
+      `${load.acknowledged.length}; seen and put back after ${tookMs} ms`,
+  );
+  expect(missing.length).toBeLessThanOrEqual(8);
+  const last = load.acknowledged.at(-1)!;
+  expect(last.epoch).toBe(2);
+  await until("the viewer is shown the last", () =>
+    watching.shown().leadingMinor.includes(last.amountMinor),
+  );
+  expect(lowered(watching.shown())).toBe(0);
+  expect([...watching.shown().epochs]).toEqual([1, 2]);
+  await expectOrder(auction);
+}, 120_000);
+
+test("Postgres is put back to an older dump under load: it is filled again from the outbox", async () => {
+  const auction = await start();
+  const load = new Load(auction, LOT);
+  await load.more(100);
+  const dump = join(auction.parts.postgres.dir, "older.dump");
+  const pg = (program: string, ...args: string[]) =>
+    promisify(execFile)(findProgram(program)!, [...args, `--dbname=${auction.postgresUrl}`]);
+  await pg("pg_dump", "--format=custom", `--file=${dump}`);
+  await load.more(200);
+  const bids = "select count(*)::int as bids from bids where auction_uid = $1";
+  const [before] = await ask<{ bids: number }>(auction, bids);
+  // It takes every table for itself, in an order of its own, while archival writes: one of them may be told
+  // of a deadlock, and then has changed nothing.
+  await until("it is put back", async () => {
+    await pg("pg_restore", "--clean", "--if-exists", "--single-transaction", dump);
+    return true;
+  });
+  await load.more(100);
+  await load.stop();
+  const missing = await lost(auction, load.acknowledged);
+  rows.push(
+    `Postgres put back to an older dump (it had ${before!.bids} bids): ${missing.length} of ` +
+      `${load.acknowledged.length}`,
+  );
+  expect(missing).toEqual([]);
+  expect(load.acknowledged.at(-1)!.epoch).toBe(1);
+  await expectOrder(auction);
+}, 120_000);
+
+test.for(["redis", "gateway", "nats", "postgres"] as const)(
+  "%s is killed under load and comes back, NATS without its data: nothing is lost",
+  async (part) => {
+    const auction = await start();
+    const load = new Load(auction, LOT);
+    await load.more(100);
+    await auction.parts[part].kill();
+    if (part === "nats") rmSync(join(auction.parts.nats.dir, "jetstream"), { recursive: true });
+    await auction.parts[part].restart();
+    await load.more(100);
+    await load.stop();
+    const missing = await lost(auction, load.acknowledged);
+    const what = part === "nats" ? "nats killed, its data wiped" : `${part} killed`;
+    rows.push(`${what}: ${missing.length} of ${load.acknowledged.length}`);
+    expect(missing).toEqual([]);
+    expect(load.acknowledged.at(-1)!.epoch).toBe(1);
+    await expectOrder(auction);
+  },
+);
+
+test("NATS is away while a lagging replica takes over: what viewers were shown is put back by those who showed it", async () => {
+  const auction = await start();
+  const replica = await follow(auction);
+  const watching = await show(auction, LOT);
+  const load = new Load(auction, LOT);
+  await load.more(50);
+  await auction.parts.nats.kill();
+  await replica.client.replicaof("NO", "ONE");
+  await load.more(100);
+  const unrelayed = await until("the window is exported", async () => {
+    const events = await metricOf(auction.archivalUrl, "gavel_archival_unrelayed_events");
+    return events >= 100 && events;
+  });
+  await takeOver(auction, replica.client);
+  await auction.parts.nats.restart();
+  await load.more(50);
+  await load.stop();
+  const missing = await lost(auction, load.acknowledged);
+  rows.push(
+    `failover to a lagging replica, NATS away, broadcast up: ${missing.length} of ` +
+      `${load.acknowledged.length} (${unrelayed} unrelayed at the last look)`,
+  );
+  expect(missing.length).toBeLessThanOrEqual(8);
+  expect(lowered(watching.shown())).toBe(0);
+  expect(await regressions(auction)).toBe(1);
+  await expectOrder(auction);
+}, 120_000);
+
+test("NATS and every broadcast are away while a lagging replica takes over: what nobody else has is lost, and seen", async () => {
+  const auction = await start();
+  const replica = await follow(auction);
+  const load = new Load(auction, LOT);
+  await load.more(50);
+  await Promise.all([auction.parts.nats.kill(), auction.parts.broadcast.kill()]);
+  await replica.client.replicaof("NO", "ONE");
+  const before = load.acknowledged.length;
+  await load.more(60);
+  await takeOver(auction, replica.client);
+  await Promise.all([auction.parts.nats.restart(), auction.parts.broadcast.restart()]);
+  await load.more(50);
+  await load.stop();
+  const missing = await lost(auction, load.acknowledged);
+  // By the old master, to its last moment: the next one raised the epoch.
+  const unrelayed = load.acknowledged.slice(before).filter(({ epoch }) => epoch === 1).length;
+  rows.push(
+    `failover to a lagging replica, NATS and all broadcasts away: ${missing.length} of ` +
+      `${load.acknowledged.length}, ${unrelayed} acknowledged since the link broke`,
+  );
+  expect(missing.length).toBeGreaterThan(0);
+  expect(missing.length).toBeLessThanOrEqual(unrelayed + 8);
+  // Never silent: the gateway knew of a later event.
+  expect(await regressions(auction)).toBe(1);
+  expect(load.acknowledged.at(-1)!.epoch).toBe(2);
+}, 120_000);
+
+test("with durability replica a master is killed and its replica takes over: nothing is lost", async () => {
+  const auction = await start({ BID_DURABILITY: "replica" });
+  const replica = await follow(auction);
+  const load = new Load(auction, LOT);
+  await load.more(150);
+  await auction.parts.nats.kill(); // so that nothing but the replica can have it
+  await load.more(50);
+  await takeOver(auction, replica.client);
+  // It is alone now: nothing is acknowledged, and nothing rejected for it, until it has a replica.
+  const alone = load.acknowledged.length;
+  const next = await startRedis();
+  const client = new Redis(next.url);
+  await until("the store is back", async () => {
+    const response = await fetch(`${auction.gatewayUrl}/v1/lots/${LOT}`);
+    return response.ok;
+  });
+  await auction.parts.nats.restart();
+  await client.replicaof("127.0.0.1", new URL(auction.redisUrl).port);
+  await load.more(50);
+  await load.stop();
+  client.disconnect();
+  const missing = await lost(auction, load.acknowledged);
+  rows.push(
+    `master killed, replica takes over, durability replica, NATS away: ${missing.length} of ` +
+      `${load.acknowledged.length} (${alone} before)`,
+  );
+  expect(missing).toEqual([]);
+  await expectOrder(auction);
+}, 120_000);
+
+test("with durability replica and no replica a bid is unknown, and its key tells once there is one", async () => {
+  const auction = await start({ BID_DURABILITY: "replica" });
+  const token = await auction.token("ada");
+  const place = async () => {
+    const response = await fetch(`${auction.gatewayUrl}/v1/lots/${LOT}/bids`, {
+      method: "POST",
+      body: JSON.stringify({ amountMinor: 5_000 }),
+      headers: {
+        "content-type": "application/json",
+        "idempotency-key": "once",
+        authorization: `Bearer ${token}`,
+      },
+    });
+    return { status: response.status, body: (await response.json()) as { code?: string } };
+  };
+  expect(await place()).toMatchObject({ status: 503, body: { code: "unknown" } });
+  const replica = await follow(auction);
+  await until("its key tells", async () => (await place()).status === 201);
+  replica.server.signal("SIGSTOP");
+  expect(await place()).toMatchObject({ status: 503, body: { code: "unknown" } });
+  replica.server.signal("SIGCONT");
+  await until("the replica answers again", async () => (await place()).status === 201);
+  replica.client.disconnect();
+}, 60_000);
