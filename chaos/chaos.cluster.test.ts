@@ -27,8 +27,14 @@ const target = new Target(`kind-${kindEnv.KIND_CLUSTER}`);
 let image: string;
 
 const settings = (): Settings => ({
-  ...{ loadImage: image, tierImage: undefined, bidsPerSecond: RATE, viewers: VIEWERS, seed: 7 },
-  ...{ durationSeconds: undefined, rounds: 1, keep: false },
+  loadImage: image,
+  tierImage: undefined,
+  bidsPerSecond: RATE,
+  viewers: VIEWERS,
+  seed: 7,
+  durationSeconds: undefined,
+  rounds: 1,
+  keep: false,
   say: (line) => void process.stdout.write(`${line}\n`),
 });
 

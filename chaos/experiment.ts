@@ -98,7 +98,10 @@ export async function experiment(
     const undisturbed = scenario.spec.bystander ? await calmWindow(scenario, load) : null;
     const rounds: Round[] = [];
     const course: Course = {
-      ...{ auction, load, marks: [], inRounds: new Set() },
+      auction,
+      load,
+      marks: [],
+      inRounds: new Set(),
       steady: await target.pods(),
     };
     const random = randomOf(settings.seed);
@@ -128,8 +131,13 @@ export async function experiment(
     const between = sinceFirst.filter((second) => !inRounds.has(second));
     if (!settings.keep) say("  removing what was made");
     const observed: Observed = {
-      ...{ rounds, biddersAtOnce: BIDDERS_AT_FIRST, viewers: settings.viewers, verified },
-      ...{ isFinished, failed: failedIn(sinceFirst), failedBetween: failedIn(between) },
+      rounds,
+      biddersAtOnce: BIDDERS_AT_FIRST,
+      viewers: settings.viewers,
+      verified,
+      isFinished,
+      failed: failedIn(sinceFirst),
+      failedBetween: failedIn(between),
       restartedAtEnd,
       viewersBroken: sinceFirst.reduce((sum, { broken }) => sum + broken, 0),
       drain: settings.keep ? null : await drained(target),
@@ -142,9 +150,15 @@ export async function experiment(
     const firstMs = (seconds[0]?.atMs ?? 0) - load.aheadMs;
     const at = (ms: number) => Math.round((ms - firstMs) / 100) / 10;
     return {
-      ...{ scenario: scenario.name, hypothesis: scenario.hypothesis, startedAt },
-      ...{ outcome: outcomeOf(findings), findings, rounds, cluster: target.context },
-      ...{ cores, undisturbedP99Ms: undisturbed && undisturbed.p99Ms },
+      scenario: scenario.name,
+      hypothesis: scenario.hypothesis,
+      startedAt,
+      outcome: outcomeOf(findings),
+      findings,
+      rounds,
+      cluster: target.context,
+      cores,
+      undisturbedP99Ms: undisturbed && undisturbed.p99Ms,
       settings: pick(settings),
       counts: verified.counts,
       verdicts: verified.verdicts.slice(0, 20),
@@ -166,7 +180,10 @@ const drained = (target: Target): Promise<Drain> =>
   drainAuction(target).catch((error: Error) => ({ proven: null, why: error.message }));
 
 const pick = ({ bidsPerSecond, viewers, seed, durationSeconds }: Settings) => ({
-  ...{ bidsPerSecond, viewers, seed, durationSeconds },
+  bidsPerSecond,
+  viewers,
+  seed,
+  durationSeconds,
 });
 
 async function startLoad(target: Target, auction: AuctionUnderTest, settings: Settings) {
@@ -174,7 +191,10 @@ async function startLoad(target: Target, auction: AuctionUnderTest, settings: Se
   say(`  ${viewers} viewers, ${bidsPerSecond} bids/s`);
   const load = new LoadJob(target);
   const plan = await planOf(auction, {
-    ...{ rates: [bidsPerSecond], stepSeconds: 1, viewers, seed },
+    rates: [bidsPerSecond],
+    stepSeconds: 1,
+    viewers,
+    seed,
   });
   await load.start(plan, loadImage);
   await passTime(WARM_UP_MS);
@@ -242,7 +262,8 @@ async function runRound(
   const restartedInCalm = await restartedOf(target, course.steady);
   const durationSeconds = settings.durationSeconds ?? spec.durationSeconds;
   const injected = await inject(target, scenario, {
-    ...{ durationSeconds, n },
+    durationSeconds,
+    n,
     ...(of.steps === null ? {} : { steps: of.steps }),
   });
   const { atMs, endedMs } = injected;
@@ -265,7 +286,11 @@ async function runRound(
     faulty: windowsFrom(load, atMs, Math.max(endedMs, atMs + windowMs), windowMs),
     failed: failedIn(since),
     bidsBackMs: isQuiet ? Math.round(bidsBackMs(since, endedMs, load.aheadMs)) : Infinity,
-    ...{ podsBackMs, archiveMs, checks, seen, unrelayedEvents: before.unrelayed },
+    podsBackMs,
+    archiveMs,
+    checks,
+    seen,
+    unrelayedEvents: before.unrelayed,
     epochs: [before.epoch, isReady ? await epochNow(target) : NaN],
     restarted: [...restartedInCalm, ...(await restartedOf(target, injected.untouched))],
     viewersBroken: since.reduce((sum, { broken }) => sum + broken, 0),
@@ -305,8 +330,12 @@ function pointOf(second: Second, atSeconds: number): Point {
   const { p50Ms, p99Ms, decided, refused, unknown } = windowOf([second]);
   const orNull = (value: number) => (Number.isNaN(value) ? null : value);
   return {
-    ...{ atSeconds, decided, failed: refused + unknown },
-    ...{ p50Ms: orNull(p50Ms), p99Ms: orNull(p99Ms) },
-    ...{ frames: second.frames, watching: second.watching },
+    atSeconds,
+    decided,
+    failed: refused + unknown,
+    p50Ms: orNull(p50Ms),
+    p99Ms: orNull(p99Ms),
+    frames: second.frames,
+    watching: second.watching,
   };
 }

@@ -4,45 +4,81 @@ import type { Round, Window } from "./measure.ts";
 import type { Expect } from "./scenario.ts";
 
 const CALM: Expect = {
-  ...{ failedBids: "none", steadyP99: true, viewers: "undisturbed" },
-  ...{ podsWithinSeconds: 60, archiveWithinSeconds: 60, lost: "nothing" },
+  failedBids: "none",
+  steadyP99: true,
+  viewers: "undisturbed",
+  podsWithinSeconds: 60,
+  archiveWithinSeconds: 60,
+  lost: "nothing",
 };
 
 const WINDOW: Window = {
-  ...{
-    seconds: 15,
-    due: 1_500,
-    decided: 1_500,
-    refused: 0,
-    unknown: 0,
-    dropped: 0,
-    viewersBroken: 0,
-  },
-  ...{ decidedPerSecond: 100, framesPerSecond: 2_500, p50Ms: 3, p99Ms: 12 },
+  seconds: 15,
+  due: 1_500,
+  decided: 1_500,
+  refused: 0,
+  unknown: 0,
+  dropped: 0,
+  viewersBroken: 0,
+  decidedPerSecond: 100,
+  framesPerSecond: 2_500,
+  p50Ms: 3,
+  p99Ms: 12,
 };
 
 const ROUND: Round = {
-  ...{ calm: [WINDOW], faulty: [WINDOW], failed: { refused: 0, unknown: 0, overHttp: 0 } },
-  ...{ epochs: [1, 1], restarted: [], checks: [] },
-  ...{ bidsBackMs: 0, podsBackMs: 9_000, archiveMs: 1_000, unrelayedEvents: 2, seen: [] },
-  ...{ viewersBroken: 0, viewersBackMs: [] },
+  calm: [WINDOW],
+  faulty: [WINDOW],
+  failed: { refused: 0, unknown: 0, overHttp: 0 },
+  epochs: [1, 1],
+  restarted: [],
+  checks: [],
+  bidsBackMs: 0,
+  podsBackMs: 9_000,
+  archiveMs: 1_000,
+  unrelayedEvents: 2,
+  seen: [],
+  viewersBroken: 0,
+  viewersBackMs: [],
 };
 
 const VERIFIED: Verified = {
   counts: {
-    ...{ lots: 20, events: 9_020, bids: 9_000, records: 100_000, reads: 0, frames: 90_000 },
-    ...{ acknowledged: 9_000, rejected: 100, refused: 0, lost: 0, duplicated: 0, misordered: 0 },
-    ...{ unknown: { resolved: 4, unresolved: 0 }, viewers: 500, viewersComplete: 500 },
+    lots: 20,
+    events: 9_020,
+    bids: 9_000,
+    records: 100_000,
+    reads: 0,
+    frames: 90_000,
+    acknowledged: 9_000,
+    rejected: 100,
+    refused: 0,
+    lost: 0,
+    duplicated: 0,
+    misordered: 0,
+    unknown: { resolved: 4, unresolved: 0 },
+    viewers: 500,
+    viewersComplete: 500,
     verdicts: {},
   },
   verdicts: [],
 };
 
 const GOOD: Observed = {
-  ...{ rounds: [ROUND, ROUND, ROUND], biddersAtOnce: 60, viewers: 500, watchingAtEnd: 500 },
-  ...{ isFinished: true, failed: { refused: 0, unknown: 0, overHttp: 0 }, viewersBroken: 0 },
-  ...{ failedBetween: { refused: 0, unknown: 0, overHttp: 0 }, restartedAtEnd: [] },
-  ...{ notRecovered: 0, dropped: 0, odd: [], verified: VERIFIED, drain: { proven: true, why: "" } },
+  rounds: [ROUND, ROUND, ROUND],
+  biddersAtOnce: 60,
+  viewers: 500,
+  watchingAtEnd: 500,
+  isFinished: true,
+  failed: { refused: 0, unknown: 0, overHttp: 0 },
+  viewersBroken: 0,
+  failedBetween: { refused: 0, unknown: 0, overHttp: 0 },
+  restartedAtEnd: [],
+  notRecovered: 0,
+  dropped: 0,
+  odd: [],
+  verified: VERIFIED,
+  drain: { proven: true, why: "" },
 };
 
 const outcome = (expected: Partial<Expect>, observed: Partial<Observed>) =>

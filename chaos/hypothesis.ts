@@ -55,10 +55,17 @@ const VIEWERS_P95_MS = 3_000;
 const VIEWERS_P99_MS = 5_000;
 /** What a lost tail makes of what was acknowledged and shown before it. */
 const OF_A_LOST_TAIL: readonly VerdictName[] = [
-  ...(["lost", "moved", "altered", "answers_differ", "no_such_event"] as const),
+  "lost",
+  "moved",
+  "altered",
+  "answers_differ",
+  "no_such_event",
 ];
 const AND_ITS_SIGHT: readonly VerdictName[] = [
-  ...(["viewer_phantom", "viewer_altered", "wrong_read", "stale"] as const),
+  "viewer_phantom",
+  "viewer_altered",
+  "wrong_read",
+  "stale",
 ];
 
 export function judge(expect: Expect, observed: Observed): Finding[] {

@@ -146,7 +146,10 @@ export async function inject(
     return hit ? hit.pod.uid === uid : applied.some((object) => means(object, component));
   };
   return {
-    ...{ atMs, endedMs, seen, gone },
+    atMs,
+    endedMs,
+    seen,
+    gone,
     untouched: before.filter((pod) => !isTouched(pod)),
     provenAfterwards: async () => [
       ...(await Promise.all(volumes.map((volume) => provenNew(target, volume)))),

@@ -44,7 +44,11 @@ export async function judgeBids(
   const views = expand(histories.views);
   const port = await freePort();
   const child = target.spawn([
-    ...["port-forward", "-n", NAMESPACE, `service/${AUCTION}-postgres`, `${port}:5432`],
+    "port-forward",
+    "-n",
+    NAMESPACE,
+    `service/${AUCTION}-postgres`,
+    `${port}:5432`,
   ]);
   try {
     let said = "";
@@ -59,8 +63,17 @@ export async function judgeBids(
     writeFileSync(archive, url.href, { mode: 0o600 });
     const cli = new URL("../cli/main.ts", import.meta.url).pathname;
     const words = [
-      ...["verify", "--json", "--settled", "--auction", auctionUid, "--archive", archive],
-      ...["--history", histories.bids, "--history", views],
+      "verify",
+      "--json",
+      "--settled",
+      "--auction",
+      auctionUid,
+      "--archive",
+      archive,
+      "--history",
+      histories.bids,
+      "--history",
+      views,
     ];
     const node = [process.execPath, "--max-old-space-size=3000", cli, ...words] as const;
     const [program, ...args] = node;

@@ -51,8 +51,12 @@ export function kneeOf(steps: readonly Step[], viewers: number, cores: number): 
   const knee = (first === -1 ? steps.at(-1) : steps[first - 1])?.rate;
   if (knee === undefined) throw new Error(`${steps[0]?.rate} bids/s are too many already`);
   return {
-    ...{ cores, measuredAt: new Date().toISOString(), viewers, steps },
-    ...{ knee, fixedRate: Math.round(knee * SHARE) },
+    cores,
+    measuredAt: new Date().toISOString(),
+    viewers,
+    steps,
+    knee,
+    fixedRate: Math.round(knee * SHARE),
   };
 }
 

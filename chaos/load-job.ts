@@ -68,7 +68,9 @@ function objectsOf(plan: Plan, image: string): object[] {
             automountServiceAccountToken: false,
             enableServiceLinks: false,
             securityContext: {
-              ...{ runAsNonRoot: true, runAsUser: 1000, fsGroup: 1000 },
+              runAsNonRoot: true,
+              runAsUser: 1000,
+              fsGroup: 1000,
               seccompProfile: { type: "RuntimeDefault" },
             },
             containers: [
@@ -153,7 +155,13 @@ export class LoadJob {
 
   #touch(name: string): Promise<string> {
     return this.#target.kubectl([
-      ...["exec", "-n", NAMESPACE, this.#pod, "--", "touch", `${FOLDER}/${name}`],
+      "exec",
+      "-n",
+      NAMESPACE,
+      this.#pod,
+      "--",
+      "touch",
+      `${FOLDER}/${name}`,
     ]);
   }
 

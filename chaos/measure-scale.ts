@@ -44,7 +44,10 @@ export async function measureScale(target: Target, settings: Settings): Promise<
       const { decidedPerSecond, framesPerSecond, p99Ms } = windowOf(load.between(fromMs, toMs));
       const cores = (tier: Tier) => (after[tier] - before[tier]) / ((toMs - fromMs) / 1_000);
       const step = {
-        ...{ replicas, decidedPerSecond, framesPerSecond, p99Ms },
+        replicas,
+        decidedPerSecond,
+        framesPerSecond,
+        p99Ms,
         cores: { gateway: cores("gateway"), broadcast: cores("broadcast") },
       };
       steps.push(step);

@@ -8,9 +8,23 @@ function second(atMs: number, more: Partial<Second> = {}, latencyMs = 10): Secon
   const latencies: Latencies = {};
   for (let i = 0; i < 100; i++) addLatency(latencies, latencyMs);
   return {
-    ...{ atMs, rate: 100, due: 100, accepted: 100, rejected: 0, refused: 0, unknown: 0 },
-    ...{ failedOverHttp: 0, dropped: 0, latencies, pending: 0, odd: [] },
-    ...{ frames: 1_000, watching: 10, broken: 0, back: [], notRecovered: 0 },
+    atMs,
+    rate: 100,
+    due: 100,
+    accepted: 100,
+    rejected: 0,
+    refused: 0,
+    unknown: 0,
+    failedOverHttp: 0,
+    dropped: 0,
+    latencies,
+    pending: 0,
+    odd: [],
+    frames: 1_000,
+    watching: 10,
+    broken: 0,
+    back: [],
+    notRecovered: 0,
     ...more,
   };
 }
@@ -78,16 +92,19 @@ test("percentiles are by nearest rank", () => {
 
 test("the knee is the last rate that was held, and the fixed rate 40 % of it", () => {
   const step = (rate: number, decidedPerSecond: number, p99Ms: number): Step => ({
-    ...{ rate, seconds: 10, due: rate * 10, decided: decidedPerSecond * 10 },
-    ...{
-      refused: 0,
-      unknown: 0,
-      dropped: 0,
-      viewersBroken: 0,
-      decidedPerSecond,
-      framesPerSecond: 0,
-    },
-    ...{ p50Ms: 1, p99Ms },
+    rate,
+    seconds: 10,
+    due: rate * 10,
+    decided: decidedPerSecond * 10,
+
+    refused: 0,
+    unknown: 0,
+    dropped: 0,
+    viewersBroken: 0,
+    decidedPerSecond,
+    framesPerSecond: 0,
+    p50Ms: 1,
+    p99Ms,
   });
   const steps = [step(100, 100, 20), step(200, 199, 40), step(400, 398, 300), step(800, 500, 50)];
   expect(kneeOf(steps, 500, 2)).toMatchObject({ knee: 200, fixedRate: 80, viewers: 500 });

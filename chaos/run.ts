@@ -52,17 +52,24 @@ function readWords() {
     allowPositionals: true,
     options: {
       context: { type: "string" },
-      ...{ all: { type: "boolean" }, daemon: { type: "boolean" }, keep: { type: "boolean" } },
-      ...{
-        clean: { type: "boolean" },
-        knee: { type: "boolean" },
-        scale: { type: "boolean" },
-        help: { type: "boolean" },
-      },
-      ...{ duration: { type: "string" }, rounds: { type: "string" }, rate: { type: "string" } },
-      ...{ viewers: { type: "string" }, seed: { type: "string" }, repeats: { type: "string" } },
-      ...{ image: { type: "string" }, "tier-image": { type: "string" } },
-      ...{ prometheus: { type: "string" }, grafana: { type: "string" } },
+      all: { type: "boolean" },
+      daemon: { type: "boolean" },
+      keep: { type: "boolean" },
+
+      clean: { type: "boolean" },
+      knee: { type: "boolean" },
+      scale: { type: "boolean" },
+      help: { type: "boolean" },
+      duration: { type: "string" },
+      rounds: { type: "string" },
+      rate: { type: "string" },
+      viewers: { type: "string" },
+      seed: { type: "string" },
+      repeats: { type: "string" },
+      image: { type: "string" },
+      "tier-image": { type: "string" },
+      prometheus: { type: "string" },
+      grafana: { type: "string" },
       "grafana-token-file": { type: "string" },
     },
   });
@@ -79,8 +86,11 @@ function readWords() {
     return number;
   };
   const numbers = {
-    ...{ durationSeconds: numberOf("duration"), rounds: numberOf("rounds") },
-    ...{ rate: numberOf("rate"), viewers: numberOf("viewers"), seed: numberOf("seed") },
+    durationSeconds: numberOf("duration"),
+    rounds: numberOf("rounds"),
+    rate: numberOf("rate"),
+    viewers: numberOf("viewers"),
+    seed: numberOf("seed"),
     // What is kept is in the way of another one.
     repeats: values.keep ? 0 : (numberOf("repeats", 0) ?? REPEATS_MAX),
   };

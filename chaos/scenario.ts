@@ -13,14 +13,22 @@ import { parseAllDocuments } from "yaml";
 export const NAMESPACE = "gavel-chaos";
 export const AUCTION = "chaos-auction";
 export const OPERATOR = {
-  ...{ namespace: "gavel-system", label: "app.kubernetes.io/name", lease: "gavel-operator" },
+  namespace: "gavel-system",
+  label: "app.kubernetes.io/name",
+  lease: "gavel-operator",
 } as const;
 const FOLDER = fileURLToPath(new URL(".", import.meta.url));
 
 const strict = { additionalProperties: false };
 
 export const COMPONENTS = [
-  ...(["redis", "nats", "postgres", "gateway", "broadcast", "archival", "operator"] as const),
+  "redis",
+  "nats",
+  "postgres",
+  "gateway",
+  "broadcast",
+  "archival",
+  "operator",
 ] as const;
 export type Component = (typeof COMPONENTS)[number];
 const ComponentName = Type.Enum([...COMPONENTS]);

@@ -33,7 +33,9 @@ test("each fault is a region in Grafana, and a refusal is told", async () => {
       url: "/grafana/api/annotations",
       headers: { authorization: "Bearer secret" },
       body: {
-        ...{ time: zeroMs + 10_000, timeEnd: zeroMs + 12_500, text: "redis-killed: held" },
+        time: zeroMs + 10_000,
+        timeEnd: zeroMs + 12_500,
+        text: "redis-killed: held",
         tags: ["gavel", "chaos", "redis-killed"],
       },
     },

@@ -23,10 +23,14 @@ export async function drawDashboards(
   const files: string[] = [];
   for (const name of SHOWN) {
     const picture = await drawDashboard(name, {
-      ...{ url: prometheus, auction: AUCTION, namespace: NAMESPACE },
-      ...{ fromSeconds: Math.floor(zero), toSeconds: Math.ceil(end) },
+      url: prometheus,
+      auction: AUCTION,
+      namespace: NAMESPACE,
+      fromSeconds: Math.floor(zero),
+      toSeconds: Math.ceil(end),
       marks: marks.map(({ fromSeconds, toSeconds }) => ({
-        ...{ fromSeconds: zero + fromSeconds, toSeconds: zero + toSeconds },
+        fromSeconds: zero + fromSeconds,
+        toSeconds: zero + toSeconds,
       })),
     });
     const file = join(FOLDER, `${scenario}-${name}.svg`);

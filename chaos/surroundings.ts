@@ -16,7 +16,13 @@ const KILLER = "chaos-killer";
 const OURS = { "app.kubernetes.io/managed-by": "gavel-chaos" } as const;
 const READY_WITHIN_MS = 300_000;
 const CHAOS_KINDS = [
-  ...["workflow", "schedule", "podchaos", "networkchaos", "iochaos", "stresschaos", "timechaos"],
+  "workflow",
+  "schedule",
+  "podchaos",
+  "networkchaos",
+  "iochaos",
+  "stresschaos",
+  "timechaos",
 ];
 
 export interface AuctionUnderTest {
@@ -54,7 +60,11 @@ export async function needNoNamespace(target: Target): Promise<void> {
 async function hasNamespace(target: Target): Promise<boolean> {
   const labels = ["-o", 'go-template={{index .metadata.labels "app.kubernetes.io/managed-by"}}'];
   const found = await target.kubectl([
-    ...["get", "namespace", NAMESPACE, "--ignore-not-found", ...labels],
+    "get",
+    "namespace",
+    NAMESPACE,
+    "--ignore-not-found",
+    ...labels,
   ]);
   if (found === "") return false;
   if (found === OURS["app.kubernetes.io/managed-by"]) return true;
@@ -181,7 +191,12 @@ export async function startAuction(
     READY_WITHIN_MS,
   );
   await target.kubectl([
-    ...["rollout", "status", `daemonset/${KILLER}`, "-n", NAMESPACE, "--timeout=120s"],
+    "rollout",
+    "status",
+    `daemonset/${KILLER}`,
+    "-n",
+    NAMESPACE,
+    "--timeout=120s",
   ]);
   const file = readAuctionFile(FILE);
   if (!file.ok) throw new Error(`${FILE}: ${file.problems[0]?.message}`);
@@ -257,7 +272,14 @@ export async function removeAll(target: Target, say: (line: string) => void): Pr
   if (!(await hasNamespace(target))) return;
   await removeChaos(target);
   const name = await target.kubectl([
-    ...["get", "auction", AUCTION, "-n", NAMESPACE, "--ignore-not-found", "-o", "name"],
+    "get",
+    "auction",
+    AUCTION,
+    "-n",
+    NAMESPACE,
+    "--ignore-not-found",
+    "-o",
+    "name",
   ]);
   if (name !== "") {
     const { proven, why } = await drainAuction(target);

@@ -181,7 +181,10 @@ function podOf({ metadata, spec, status }: PodList["items"][number]): Pod[] {
   const { name, namespace, uid } = metadata;
   return [
     {
-      ...{ name, namespace, uid, component },
+      name,
+      namespace,
+      uid,
+      component,
       node: spec.nodeName ?? "",
       image: spec.containers[0]!.image,
       ready: status.conditions?.some((c) => c.type === "Ready" && c.status === "True") ?? false,

@@ -45,7 +45,8 @@ export async function queryRange(
 ): Promise<Series[]> {
   const words = { start: `${fromSeconds}`, end: `${toSeconds}`, step: `${stepSeconds}` };
   const found = await ask<{ metric: Series["metric"]; values: [number, string][] }>(
-    ...([url, "query_range"] as const),
+    url,
+    "query_range",
     { query, ...words },
   );
   return found.map(({ metric, values }) => ({

@@ -137,7 +137,9 @@ onKind("seen on a real cluster", () => {
     const watched = spans.deliver.map(({ attributes }) => attributes["gavel.viewers"]);
     expect(watched.sort()).toEqual([0, 1]);
     const row = await askArchive(
-      ...([cluster, NAMESPACE, NAME] as const),
+      cluster,
+      NAMESPACE,
+      NAME,
       `select bid_id, outbox_id from bids join events using (auction_uid, lot_id, epoch, seq) where bid_id = '${bidId}'`,
     );
     expect(row).toBe(`${bidId}|${outboxId}`);
@@ -180,7 +182,9 @@ onKind("seen on a real cluster", () => {
     expect(left).toEqual([]);
     const up = await ask("sum by (job) (up)");
     expect(Object.fromEntries(up.map(({ metric, value }) => [metric["job"], value]))).toEqual({
-      ...{ "gavel-tiers": 5, "gavel-operator": 2, "chaos-mesh": 1 },
+      "gavel-tiers": 5,
+      "gavel-operator": 2,
+      "chaos-mesh": 1,
     });
     console.log(`${all.length} queries of all dashboards have had a value`);
   });

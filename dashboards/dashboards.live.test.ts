@@ -75,8 +75,12 @@ describe.skipIf(findProgram("prometheus") === null)("dashboards (needs prometheu
   test("a dashboard can be drawn", async () => {
     const toSeconds = Math.floor(Date.now() / 1_000);
     const picture = await drawDashboard("latency", {
-      ...{ url: labelled.url, fromSeconds: toSeconds - 60, toSeconds, marks: [] },
-      ...{ auction: NAME, namespace: "fairs" },
+      url: labelled.url,
+      fromSeconds: toSeconds - 60,
+      toSeconds,
+      marks: [],
+      auction: NAME,
+      namespace: "fairs",
     });
     expect(picture).toContain("p99 of each step");
     expect(picture.match(/<polyline/g)!.length).toBeGreaterThan(20);

@@ -30,13 +30,11 @@ export async function drawDashboard(name: string, options: DrawOptions): Promise
     panels.push({ title, lines: lines.flat() });
   }
   return pictureOf({
-    ...{
-      title: dashboard.title ?? name,
-      panels,
-      columns: 2,
-      span: [fromSeconds, toSeconds],
-      marks,
-    },
+    title: dashboard.title ?? name,
+    panels,
+    columns: 2,
+    span: [fromSeconds, toSeconds],
+    marks,
     note: `${timeOf(fromSeconds)} to ${timeOf(toSeconds)} UTC`,
   });
 }

@@ -30,8 +30,12 @@ const toSeconds = Math.floor(Date.now() / 1_000);
 try {
   process.stdout.write(
     await drawDashboard(name, {
-      ...{ url: values.prometheus, auction: values.auction, namespace: values.namespace },
-      ...{ fromSeconds: toSeconds - minutes * 60, toSeconds, marks: [] },
+      url: values.prometheus,
+      auction: values.auction,
+      namespace: values.namespace,
+      fromSeconds: toSeconds - minutes * 60,
+      toSeconds,
+      marks: [],
     }),
   );
 } catch (error) {

@@ -10,8 +10,12 @@ import { showBreakers } from "../services/runtime/breaker.ts";
 import { createRegistry } from "../services/runtime/internal.ts";
 
 const NOBODY = {
-  ...{ sockets: () => 0, behind: () => 0, subscriptions: () => 0, waitingBids: () => 0 },
-  ...{ connections: async () => 0, traffic: { frames: 0, bytes: 0, conflated: 0 } },
+  sockets: () => 0,
+  behind: () => 0,
+  subscriptions: () => 0,
+  waitingBids: () => 0,
+  connections: async () => 0,
+  traffic: { frames: 0, bytes: 0, conflated: 0 },
 };
 
 /** What each process has besides what every process has. */

@@ -44,7 +44,8 @@ async function comingValues(): Promise<Record<string, (value: string) => boolean
   };
   const routes = new Set([
     ...Object.keys(document.paths).map((path) => path.replaceAll(/\{(\w+)\}/g, ":$1")),
-    ...["none", "/openapi.json"],
+    "none",
+    "/openapi.json",
   ]);
   return {
     method: (value) => ["GET", "HEAD", "POST", "OPTIONS", "other"].includes(value),

@@ -124,7 +124,8 @@ export const OBJECTIVE_ALERTS: readonly Alert[] = OBJECTIVES.flatMap((objective)
       for: "0s",
       summary: `A promise is being broken fast: ${promise}`,
       means: `Promised: ${promise} At this rate the failures allowed for 30 days are used up within days.`,
-      ...{ look, act },
+      look,
+      act,
     },
     {
       name: `${alert}Slowly`,
@@ -133,7 +134,8 @@ export const OBJECTIVE_ALERTS: readonly Alert[] = OBJECTIVES.flatMap((objective)
       for: "0s",
       summary: `A promise is being broken slowly: ${promise}`,
       means: `Promised: ${promise} It is broken a little all the time: nobody need get up, but somebody must find out why.`,
-      ...{ look, act },
+      look,
+      act,
     },
   ];
 });

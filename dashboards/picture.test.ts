@@ -3,7 +3,11 @@ import { pictureOf } from "./picture.ts";
 
 const picture = (points: readonly (readonly [number, number | null])[], columns = 1) =>
   pictureOf({
-    ...{ title: "a < b & c", columns, span: [0, 100], note: "", marks: [] },
+    title: "a < b & c",
+    columns,
+    span: [0, 100],
+    note: "",
+    marks: [],
     panels: [{ title: "one", lines: [{ name: "line", points }] }],
   });
 const linesIn = (svg: string) => [...svg.matchAll(/points="([^"]*)"/g)].map(([, text]) => text);
@@ -33,7 +37,11 @@ test("where nothing is known there is a gap, and a lone point is a dot", () => {
 test("the highest value is written with its prefix", () => {
   const of = (value: number) => /text-anchor="end"[^>]*>([^<]*)</.exec(picture([[0, value]]))![1];
   expect([0.0435, 7, 1_234, 268_435_456, 5e10].map(of)).toEqual([
-    ...["0.0435", "7", "1.23 k", "268 M", "50 G"],
+    "0.0435",
+    "7",
+    "1.23 k",
+    "268 M",
+    "50 G",
   ]);
 });
 

@@ -16,7 +16,10 @@ export interface TestPrometheus {
 export async function startTestPrometheus(targets: readonly Target[]): Promise<TestPrometheus> {
   const dir = mkdtempSync(join(tmpdir(), "gavel-prometheus-"));
   const server = await startPrometheus({
-    ...{ dir, targets, everySeconds: 1, port: await freePort() },
+    dir,
+    targets,
+    everySeconds: 1,
+    port: await freePort(),
     logFile: join(dir, "prometheus.log"),
   });
   if (server === null) throw new Error("prometheus is not installed");

@@ -24,7 +24,12 @@ const LOW_ONE_IN = 40;
 const ODD_MAX = 20;
 
 const REJECTIONS: readonly string[] = [
-  ...["too_low", "closed", "not_open", "withdrawn", "suspended", "key_reused"],
+  "too_low",
+  "closed",
+  "not_open",
+  "withdrawn",
+  "suspended",
+  "key_reused",
 ];
 
 type Counts = { -readonly [K in keyof LoadCounts]: LoadCounts[K] };
@@ -236,7 +241,13 @@ class Bidders {
         const { epoch, seq, leadingBid } = lot;
         this.counts.reads++;
         this.#recorder.write({
-          ...{ op: "read", lotId, invMs, retMs: nowMs(), epoch, seq, status: lot["status"] },
+          op: "read",
+          lotId,
+          invMs,
+          retMs: nowMs(),
+          epoch,
+          seq,
+          status: lot["status"],
           leadingMinor: leadingBid?.amountMinor ?? null,
           bidId: leadingBid?.bidId ?? null,
         });

@@ -37,8 +37,16 @@ export interface LoadCounts {
 }
 
 export const NO_COUNTS: LoadCounts = {
-  ...{ acknowledged: 0, rejected: 0, refused: 0, unknown: 0, unresolved: 0, attempts: 0 },
-  ...{ reads: 0, frames: 0, connections: 0, odd: [] },
+  acknowledged: 0,
+  rejected: 0,
+  refused: 0,
+  unknown: 0,
+  unresolved: 0,
+  attempts: 0,
+  reads: 0,
+  frames: 0,
+  connections: 0,
+  odd: [],
 };
 
 export type ToLoad = { readonly plan: LoadPlan } | { readonly finish: true };

@@ -65,12 +65,22 @@ const PROGRESS_MS = 5_000;
 export function definitionOf(durationMs: number): AuctionDefinition {
   const shortLots = Math.floor(durationMs / SHORT_LOT_EVERY_MS);
   const lot = (lotId: string, lastsMs: number) => ({
-    ...{ lotId, title: lotId, startMinor: 1_000, reserveMinor: null },
-    ...{ closesAtMs: null, lastsMs, withdrawn: false },
+    lotId,
+    title: lotId,
+    startMinor: 1_000,
+    reserveMinor: null,
+    closesAtMs: null,
+    lastsMs,
+    withdrawn: false,
   });
   return {
-    ...{ uid: randomUUID(), name: "faults", title: "Faults", currency: "EUR" },
-    ...{ minorUnitDigits: 2, opensAtMs: null, suspended: false },
+    uid: randomUUID(),
+    name: "faults",
+    title: "Faults",
+    currency: "EUR",
+    minorUnitDigits: 2,
+    opensAtMs: null,
+    suspended: false,
     rules: {
       increments: [{ fromMinor: 0, stepMinor: STEP_MINOR }],
       antiSniping: { windowMs: 1_500, extensionMs: 700, maxExtensions: 20 },
@@ -338,7 +348,12 @@ function totalsOf(tally: Tally, judgement: Judgement, bidders: Load): Totals {
     kinds: tally.kinds,
     notSeen: tally.notSeen,
     skipped: [...tally.skipped],
-    ...{ judgement, bidsAttempted, odd, calm: tally.calm, line, good },
+    judgement,
+    bidsAttempted,
+    odd,
+    calm: tally.calm,
+    line,
+    good,
   };
 }
 

@@ -7,7 +7,14 @@ import { randomOf, shuffled } from "../load/random.ts";
 import { LINKS, linkName, type PartName, STORES, type StoreName, TIERS } from "./system.ts";
 
 export const TOXIC_KINDS = [
-  ...(["refuse", "hang", "reset", "latency", "bandwidth", "cut", "mute", "deaf"] as const),
+  "refuse",
+  "hang",
+  "reset",
+  "latency",
+  "bandwidth",
+  "cut",
+  "mute",
+  "deaf",
 ] as const;
 
 export type KindName =

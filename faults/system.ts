@@ -16,8 +16,12 @@ import { type Part, StorePart, TierPart } from "./part.ts";
 
 export const STORES = ["redis", "nats", "postgres"] as const;
 export const TIERS = [
-  ...(["gateway-1", "gateway-2", "broadcast-1", "broadcast-2"] as const),
-  ...(["archival-1", "archival-2"] as const),
+  "gateway-1",
+  "gateway-2",
+  "broadcast-1",
+  "broadcast-2",
+  "archival-1",
+  "archival-2",
 ] as const;
 export type StoreName = (typeof STORES)[number];
 export type TierName = (typeof TIERS)[number];
@@ -121,7 +125,13 @@ async function start(
 
   const internalUrl = (tier: TierName) => `http://127.0.0.1:${ports[`${tier} internal`]}`;
   return {
-    ...{ dir, definition, parts: { ...stores, ...tiers }, proxies, disks, dataOf, urls },
+    dir,
+    definition,
+    parts: { ...stores, ...tiers },
+    proxies,
+    disks,
+    dataOf,
+    urls,
     internalUrl,
     open: () => openAuction(internalUrl("archival-1")),
     stop,

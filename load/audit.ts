@@ -6,15 +6,13 @@ const RECORDS = Number(process.env["RECORDS"] ?? 1_000_000);
 const SEED = Number(process.env["SEED"] ?? 1);
 
 const { history, log, terms } = randomHistory(seededRandom(SEED), {
-  ...{
-    lots: 20,
-    steps: RECORDS,
-    viewers: 0,
-    gapMs: 1,
-    delayMs: 50,
-    lastsMs: RECORDS,
-    finish: true,
-  },
+  lots: 20,
+  steps: RECORDS,
+  viewers: 0,
+  gapMs: 1,
+  delayMs: 50,
+  lastsMs: RECORDS,
+  finish: true,
   weights: { pass: 0, withdraw: 0, low: 4, unknown: 1, refused: 1 },
 });
 const startedMs = performance.now();

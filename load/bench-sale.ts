@@ -37,15 +37,13 @@ export async function startBenchSale(): Promise<BenchSale> {
     store,
     keys,
     {
-      ...{
-        uid,
-        name: "bench",
-        title: "Bench",
-        currency: "EUR",
-        minorUnitDigits: 2,
-        opensAtMs: null,
-        suspended: false,
-      },
+      uid,
+      name: "bench",
+      title: "Bench",
+      currency: "EUR",
+      minorUnitDigits: 2,
+      opensAtMs: null,
+      suspended: false,
       rules: {
         increments: [{ fromMinor: 0, stepMinor: 1 }],
         antiSniping: { windowMs: 0, extensionMs: 0, maxExtensions: 0 },
@@ -54,8 +52,13 @@ export async function startBenchSale(): Promise<BenchSale> {
       },
       lots: [
         {
-          ...{ lotId: LOT_ID, title: "Lot", startMinor: 1_000, reserveMinor: null },
-          ...{ closesAtMs: null, lastsMs: 3_600_000, withdrawn: false },
+          lotId: LOT_ID,
+          title: "Lot",
+          startMinor: 1_000,
+          reserveMinor: null,
+          closesAtMs: null,
+          lastsMs: 3_600_000,
+          withdrawn: false,
         },
       ],
     },

@@ -101,10 +101,13 @@ async function benchBids(sale: BenchSale): Promise<void> {
     console.log(
       row(
         lane.name,
-        ...[whole(rate(lane)), (rate(lane) / rate(base)).toFixed(2), whole(median(accepted))],
+        whole(rate(lane)),
+        (rate(lane) / rate(base)).toFixed(2),
+        whole(median(accepted)),
         median(lane.results.map(({ p50Ms }) => p50Ms)).toFixed(2),
         median(lane.results.map(({ p99Ms }) => p99Ms)).toFixed(2),
-        ...[cost(lane).toFixed(1), (cost(base) / cost(lane)).toFixed(2)],
+        cost(lane).toFixed(1),
+        (cost(base) / cost(lane)).toFixed(2),
       ),
     );
     const failed = lane.results.flatMap(({ byStatus }) =>

@@ -39,7 +39,8 @@ symlinkSync(new URL("../gavel", import.meta.url).pathname, gavel);
 
 function verify(...words: string[]): { status: number | null; stdout: string; stderr: string } {
   const { status, stdout, stderr } = spawnSync(gavel, ["verify", ...words], {
-    ...{ encoding: "utf8", cwd: dir },
+    encoding: "utf8",
+    cwd: dir,
     env: plainEnv({ GAVEL_DIR: join(dir, ".gavel") }),
   });
   return { status, stdout, stderr };
@@ -57,7 +58,8 @@ let auctions = 0;
 async function archived(): Promise<Archived> {
   const shape = { lots: 2, steps: 250, viewers: 2, gapMs: 5, delayMs: 20, lastsMs: 900 };
   const sample = randomHistory(seededRandom(++auctions), {
-    ...{ ...shape, finish: true },
+    ...shape,
+    finish: true,
     weights: { withdraw: 0 },
   });
   const uid = randomUUID();
@@ -108,7 +110,8 @@ describe("gavel verify", () => {
     const { holds, auctions } = JSON.parse(all.stdout);
     expect(holds).toBe(true);
     expect(auctions[0]).toMatchObject({
-      ...{ auctionUid: uid, verdicts: [] },
+      auctionUid: uid,
+      verdicts: [],
       counts: { lots: 2, records: history.length, lost: 0, viewers: 2, viewersComplete: 2 },
     });
     const one = verify(...words, "--lot", "lot-1", "--history", files(history));

@@ -120,7 +120,11 @@ async function putBackFrom(folder: Context["folder"], uid: string, keys: Keys): 
     return await putBack({
       of: { auctionUid: uid, partition: 0 },
       readStoreUrl: () => readSecretFile(folder.urlFile("redis")),
-      ...{ keys, archive, bus, maxBytes: OUTBOX_MAX_BYTES, log: createLog("restore", "error") },
+      keys,
+      archive,
+      bus,
+      maxBytes: OUTBOX_MAX_BYTES,
+      log: createLog("restore", "error"),
     });
   } finally {
     await bus.connection.close();

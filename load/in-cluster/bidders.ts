@@ -30,7 +30,12 @@ const STEP_MINOR = 10;
 const ODD_MAX = 20;
 
 const REJECTIONS: readonly string[] = [
-  ...["too_low", "closed", "not_open", "withdrawn", "suspended", "key_reused"],
+  "too_low",
+  "closed",
+  "not_open",
+  "withdrawn",
+  "suspended",
+  "key_reused",
 ];
 
 interface Bid {
@@ -57,8 +62,17 @@ interface Bidder {
 type Tally = { -readonly [K in keyof BidderCounts]: BidderCounts[K] } & { latencies: Latencies };
 
 const emptyTally = (): Tally => ({
-  ...{ rate: 0, due: 0, accepted: 0, rejected: 0, refused: 0, unknown: 0, dropped: 0 },
-  ...{ failedOverHttp: 0, latencies: {}, pending: 0, odd: [] },
+  rate: 0,
+  due: 0,
+  accepted: 0,
+  rejected: 0,
+  refused: 0,
+  unknown: 0,
+  dropped: 0,
+  failedOverHttp: 0,
+  latencies: {},
+  pending: 0,
+  odd: [],
 });
 
 class Bidders {
@@ -154,7 +168,8 @@ class Bidders {
     const socket = new BidSocket(broadcast.port, token, broadcast.host);
     const stream: Way = { over: "socket", place: (bid) => socket.bid(bid, ATTEMPT_TIMEOUT_MS) };
     const bidder = {
-      ...{ process, bidderId },
+      process,
+      bidderId,
       // Every third bids by WebSocket first; all of them can do both.
       ways: process % 3 === 2 ? [stream, http] : [http, stream],
       close() {

@@ -24,13 +24,19 @@ test("what many viewers saw is read as it was, in its order, each text written o
   const lines = readFileSync(file, "utf8").split("\n");
   expect(lines.filter((line) => line.startsWith("D "))).toHaveLength(2);
   const frame = (viewer: number, seq: number) => ({
-    ...{ op: "frame", viewer, connection: 1, atMs: 1000.125 + seq },
+    op: "frame",
+    viewer,
+    connection: 1,
+    atMs: 1000.125 + seq,
     frame: JSON.parse(text(seq)) as object,
   });
   expect([...readViews(lines)]).toEqual([
     { op: "connected", viewer: 0, connection: 1, since: null },
     { op: "connected", viewer: 1, connection: 1, since: { "lot-1": { epoch: 1, seq: 4 } } },
-    ...[frame(0, 5), frame(1, 5), frame(0, 6), frame(1, 6)],
+    frame(0, 5),
+    frame(1, 5),
+    frame(0, 6),
+    frame(1, 6),
   ]);
 });
 

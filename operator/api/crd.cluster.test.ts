@@ -271,7 +271,7 @@ test("the CRD and 200 lots fit into the annotation of a client-side apply", () =
 const EXTERNAL = { mode: "External", external: { secretRef: { name: "s" } } };
 
 const at = (reason: string, type: string, status: string) => {
-  return { ...{ type, status, reason, message: "" }, lastTransitionTime: "2026-12-01T18:00:00Z" };
+  return { type, status, reason, message: "", lastTransitionTime: "2026-12-01T18:00:00Z" };
 };
 
 const STATUS = {

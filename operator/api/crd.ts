@@ -132,15 +132,32 @@ function addRule(root: Structural, path: string, rule: Json): void {
 
 /** Keywords that mean the same in a CRD, in the order in which they are printed. */
 const KEPT = [
-  ...["type", "format", "description", "default", "enum", "pattern"],
-  ...["minLength", "maxLength", "minimum", "maximum"],
-  ...["minItems", "maxItems", "minProperties", "maxProperties"],
-  ...["x-kubernetes-list-type", "x-kubernetes-list-map-keys"],
+  "type",
+  "format",
+  "description",
+  "default",
+  "enum",
+  "pattern",
+  "minLength",
+  "maxLength",
+  "minimum",
+  "maximum",
+  "minItems",
+  "maxItems",
+  "minProperties",
+  "maxProperties",
+  "x-kubernetes-list-type",
+  "x-kubernetes-list-map-keys",
 ];
 
 const REWRITTEN = [
-  ...["required", "properties", "items", "additionalProperties", "patternProperties"],
-  ...["anyOf", "x-kubernetes-int-or-string"],
+  "required",
+  "properties",
+  "items",
+  "additionalProperties",
+  "patternProperties",
+  "anyOf",
+  "x-kubernetes-int-or-string",
 ];
 
 /** @throws Error at a keyword that a CRD would not understand, and silently drop or refuse */

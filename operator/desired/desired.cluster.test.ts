@@ -73,7 +73,8 @@ describe.skipIf(!canRunApiServer())("a real API server", () => {
     const level = (mode: string) => [`pod-security.kubernetes.io/${mode}`, "restricted"];
     await cluster.apply(
       {
-        ...{ apiVersion: KINDS.Namespace.apiVersion, kind: KINDS.Namespace.kind },
+        apiVersion: KINDS.Namespace.apiVersion,
+        kind: KINDS.Namespace.kind,
         metadata: {
           name: NAMESPACE,
           labels: Object.fromEntries(["enforce", "warn", "audit"].map(level)) as object,

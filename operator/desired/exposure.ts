@@ -72,7 +72,9 @@ function routeOf(
     spec: {
       parentRefs: [
         {
-          ...{ group: "gateway.networking.k8s.io", kind: "Gateway", name },
+          group: "gateway.networking.k8s.io",
+          kind: "Gateway",
+          name,
           ...(namespace === undefined ? {} : { namespace }),
           ...(sectionName === undefined ? {} : { sectionName }),
         },

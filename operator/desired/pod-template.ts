@@ -138,7 +138,10 @@ function secretVolumesOf(tier: TierName, auction: StoredAuction): V1Volume[] {
       : [];
   if (tier !== "archival") return [store("redis"), ...access];
   return [
-    ...[store("redis"), store("nats"), store("postgres"), ...access],
+    store("redis"),
+    store("nats"),
+    store("postgres"),
+    ...access,
     volume("operator", childName(auction, "operator"), "token", "token"),
     volume("rules", childName(auction, "rules"), "rules.json", "rules.json"),
   ];

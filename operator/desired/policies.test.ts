@@ -123,8 +123,11 @@ test("what a tier is not told of it cannot reach, be it a store or another tier"
     }),
   );
   const ports: [Component, number][] = [
-    ...([["redis", 6379] as const, ["nats", 4222] as const, ["postgres", 5432] as const] as const),
-    ...([["gateway", 9080] as const, ["broadcast", 9081] as const] as const),
+    ["redis", 6379] as const,
+    ["nats", 4222] as const,
+    ["postgres", 5432] as const,
+    ["gateway", 9080] as const,
+    ["broadcast", 9081] as const,
     ["archival", 9082],
     ["nats", 8222],
   ].map(([component, port]) => [component as Component, port as number]);

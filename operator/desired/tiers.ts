@@ -90,7 +90,10 @@ export function servicesOf(auction: StoredAuction): KubeObject[] {
     );
   const open = (tier: "gateway" | "broadcast", appProtocol: string) =>
     service(tier, tier, {
-      ...{ name: "http", port: PUBLIC_PORTS[tier], targetPort: "http", appProtocol },
+      name: "http",
+      port: PUBLIC_PORTS[tier],
+      targetPort: "http",
+      appProtocol,
     });
   return [
     open("gateway", "http"),
@@ -135,7 +138,9 @@ export function autoscalersOf(auction: StoredAuction, context: Context): KubeObj
         metadata: metadataOf(auction, tier, tier),
         spec: {
           scaleTargetRef: {
-            ...{ apiVersion: "apps/v1", kind: "Deployment", name: childName(auction, tier) },
+            apiVersion: "apps/v1",
+            kind: "Deployment",
+            name: childName(auction, tier),
           },
           minReplicas,
           maxReplicas,
@@ -172,7 +177,9 @@ export function podMonitorOf(auction: StoredAuction, { serves }: Context): KubeO
         },
         podMetricsEndpoints: [
           {
-            ...{ port: "internal", path: "/metrics", interval: "15s" },
+            port: "internal",
+            path: "/metrics",
+            interval: "15s",
             // The processes do not know what their Auction is called; dashboards choose by it.
             relabelings: [
               {

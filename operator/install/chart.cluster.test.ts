@@ -23,8 +23,10 @@ const GROUPS = ["apps/v1", "policy/v1", "batch/v1", "networking.k8s.io/v1"].conc
 ]);
 /** Every optional object at once. The CRDs of PodMonitor and PrometheusRule are somebody else's. */
 const EVERYTHING = [
-  ...["--set", "networkPolicy.enabled=true,tiers.otlpEndpoint=http://otlp:4318"],
-  ...["--set", "metrics.dashboards.enabled=true"],
+  "--set",
+  "networkPolicy.enabled=true,tiers.otlpEndpoint=http://otlp:4318",
+  "--set",
+  "metrics.dashboards.enabled=true",
 ];
 
 const schemas = mkdtempSync(join(tmpdir(), "gavel-schemas-"));

@@ -289,8 +289,12 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
 test("install.yaml takes other images wherever one is named", () => {
   const manifest = readFileSync(new URL("../../manifests/install.yaml", import.meta.url), "utf8");
   const images = {
-    ...{ REDIS_IMAGE: "my/redis:1", NATS_IMAGE: "my/nats:1", POSTGRES_IMAGE: "my/postgres:1" },
-    ...{ REDIS_UID: 1, NATS_UID: 2, POSTGRES_UID: 3 },
+    REDIS_IMAGE: "my/redis:1",
+    NATS_IMAGE: "my/nats:1",
+    POSTGRES_IMAGE: "my/postgres:1",
+    REDIS_UID: 1,
+    NATS_UID: 2,
+    POSTGRES_UID: 3,
   };
   const text = toldTo(manifest, "my/gavel:1", images);
   expect(text.match(/my\/gavel:1/g)).toHaveLength(2);

@@ -23,8 +23,14 @@ const NAMESPACE = {
 /** What `helm template` gives for these values: objects in their order. @throws Error with helm's words */
 export async function renderChart(words: readonly string[] = []): Promise<object[]> {
   const text = await runProgram("helm", [
-    ...["template", RELEASE, CHART, "--namespace", OPERATOR_NAMESPACE],
-    ...["--kube-version", KUBERNETES, ...words],
+    "template",
+    RELEASE,
+    CHART,
+    "--namespace",
+    OPERATOR_NAMESPACE,
+    "--kube-version",
+    KUBERNETES,
+    ...words,
   ]);
   return parseAllDocuments(text).flatMap((document) => {
     const object = document.toJS() as object | null;

@@ -3,7 +3,9 @@ import type { AnyObject } from "../kube/object.ts";
 import { refusalOf } from "./uninstall-guard.ts";
 
 const auction = (name: string, status?: object): AnyObject => ({
-  ...{ apiVersion: "gavel.dev/v1alpha1", kind: "Auction", metadata: { name, namespace: "sales" } },
+  apiVersion: "gavel.dev/v1alpha1",
+  kind: "Auction",
+  metadata: { name, namespace: "sales" },
   ...(status === undefined ? {} : { status }),
 });
 

@@ -4,8 +4,13 @@ import { OperatorEnv } from "../config.ts";
 
 /** What the operator is told, too. */
 export const Told = Type.Pick(OperatorEnv, [
-  ...(["REDIS_IMAGE", "NATS_IMAGE", "POSTGRES_IMAGE"] as const),
-  ...(["REDIS_UID", "NATS_UID", "POSTGRES_UID", "OTLP_ENDPOINT"] as const),
+  "REDIS_IMAGE",
+  "NATS_IMAGE",
+  "POSTGRES_IMAGE",
+  "REDIS_UID",
+  "NATS_UID",
+  "POSTGRES_UID",
+  "OTLP_ENDPOINT",
 ]);
 
 export type Told = Type.Static<typeof Told>;

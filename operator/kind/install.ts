@@ -43,9 +43,20 @@ export async function installOperator(
     await runProgram(
       "helm",
       [
-        ...["upgrade", "--install", RELEASE, CHART, "--kube-context", context],
-        ...["--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--values", "-"],
-        ...["--wait", "--timeout", WITHIN],
+        "upgrade",
+        "--install",
+        RELEASE,
+        CHART,
+        "--kube-context",
+        context,
+        "--namespace",
+        OPERATOR_NAMESPACE,
+        "--create-namespace",
+        "--values",
+        "-",
+        "--wait",
+        "--timeout",
+        WITHIN,
       ],
       { input: stringify(valuesOf(image, told)) },
     );
@@ -56,9 +67,7 @@ export async function installOperator(
     });
   }
   const deployment = `deployment/${RELEASE}`;
-  await kubectl([
-    ...["rollout", "status", deployment, "-n", OPERATOR_NAMESPACE, `--timeout=${WITHIN}`],
-  ]);
+  await kubectl(["rollout", "status", deployment, "-n", OPERATOR_NAMESPACE, `--timeout=${WITHIN}`]);
   return by;
 }
 

@@ -27,8 +27,14 @@ export async function ensureCluster(name: string, nodeImage?: string): Promise<K
   const isNew = !(await clusterExists(name));
   if (isNew) {
     await runProgram("kind", [
-      ...["create", "cluster", "--name", name, "--config", join(ROOT, "manifests/kind.yaml")],
-      ...["--wait", READY_WITHIN],
+      "create",
+      "cluster",
+      "--name",
+      name,
+      "--config",
+      join(ROOT, "manifests/kind.yaml"),
+      "--wait",
+      READY_WITHIN,
       ...(nodeImage === undefined ? [] : ["--image", nodeImage]),
     ]);
   }

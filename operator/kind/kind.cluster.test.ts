@@ -43,7 +43,10 @@ const conditionOf = async (type: string) =>
 async function podsOf(component: string): Promise<string[]> {
   const selector = `gavel.dev/name=${NAME},gavel.dev/component=${component}`;
   const { items } = await json<{ items: { metadata: { uid: string; name: string } }[] }>(
-    ...["get", "pods", "-l", selector],
+    "get",
+    "pods",
+    "-l",
+    selector,
   );
   return items.map(({ metadata }) => `${metadata.name} ${metadata.uid}`).sort();
 }
@@ -149,7 +152,10 @@ onKind("on a real cluster", () => {
       await cluster.kubectl(["delete", "namespace", NAMESPACE, "--ignore-not-found"]);
       await cluster.kubectl(["create", "namespace", NAMESPACE]);
       await cluster.kubectl([
-        ...["label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted"],
+        "label",
+        "namespace",
+        NAMESPACE,
+        "pod-security.kubernetes.io/enforce=restricted",
       ]);
       await applyAuction(cluster, FILE, NAMESPACE);
       const said: string[] = [];
@@ -238,18 +244,22 @@ onKind("on a real cluster", () => {
       const pods = await allPods();
       const stop = keepBidding();
       await cluster.kubectl([
-        ...["delete", "pods", "-n", OPERATOR_NAMESPACE, "--force", "--grace-period=0"],
-        ...["-l", "app.kubernetes.io/name=gavel-operator"],
+        "delete",
+        "pods",
+        "-n",
+        OPERATOR_NAMESPACE,
+        "--force",
+        "--grace-period=0",
+        "-l",
+        "app.kubernetes.io/name=gavel-operator",
       ]);
       await cluster.kubectl([
-        ...[
-          "rollout",
-          "status",
-          `deployment/${RELEASE}`,
-          "-n",
-          OPERATOR_NAMESPACE,
-          "--timeout=120s",
-        ],
+        "rollout",
+        "status",
+        `deployment/${RELEASE}`,
+        "-n",
+        OPERATOR_NAMESPACE,
+        "--timeout=120s",
       ]);
       const { accepted, failed } = await stop();
       console.log(`operator killed: ${accepted} bids accepted, ${failed.length} failed`);

@@ -19,7 +19,8 @@ const WITHIN = "120s";
 const ANY_USER = 65_534;
 const CA_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 const CONFINED = {
-  ...{ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true },
+  allowPrivilegeEscalation: false,
+  readOnlyRootFilesystem: true,
   capabilities: { drop: ["ALL"] },
 };
 
@@ -82,7 +83,9 @@ export function prometheusObjects(images: PrometheusImages, everySeconds: number
           spec: {
             serviceAccountName: NAME,
             securityContext: {
-              ...{ runAsNonRoot: true, runAsUser: ANY_USER, fsGroup: ANY_USER },
+              runAsNonRoot: true,
+              runAsUser: ANY_USER,
+              fsGroup: ANY_USER,
               seccompProfile: { type: "RuntimeDefault" },
             },
             containers: [

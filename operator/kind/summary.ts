@@ -22,7 +22,13 @@ export async function tokenOn(
   }
   const name = `${metadata.name}-access`;
   const data = await kubectl([
-    ...["get", "secret", name, "-n", namespace, "-o", "jsonpath={.data.secret}"],
+    "get",
+    "secret",
+    name,
+    "-n",
+    namespace,
+    "-o",
+    "jsonpath={.data.secret}",
   ]);
   const { issuer, audience } = spec.access;
   const lifetimeSeconds = TOKEN_LIFETIME_SECONDS;

@@ -81,7 +81,8 @@ describe.skipIf(!canRunApiServer())("a cluster's verbs", () => {
     await counting.apply(configMap("b", { x: "theirs" }), { manager: "somebody", force });
     const lost: FieldConflict[] = [];
     const ours = await counting.apply(configMap("b", { x: "ours" }), {
-      ...{ manager, force },
+      manager,
+      force,
       onConflict: (fields) => lost.push(...fields),
     });
     expect(ours["data"]).toEqual({ x: "ours" });

@@ -141,7 +141,11 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
       { manager, force: true },
     );
     const recorder = new EventRecorder({
-      ...{ cluster, controller: "gavel.dev/operator", instance: "operator-0", log, metrics },
+      cluster,
+      controller: "gavel.dev/operator",
+      instance: "operator-0",
+      log,
+      metrics,
     });
     const opened = { type: "Normal", reason: "Opened", action: "Open", note: "doors are open" };
     for (let i = 0; i < 20; i++) recorder.record(about, opened as never);
@@ -174,7 +178,10 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
   test("a watch, a Lease and a cache survive a restart of the API server", async () => {
     const emitted = new Set<string>();
     const reflector = new Reflector<AnyObject>({
-      ...{ cluster, of: KINDS.ConfigMap, namespace: "default", log },
+      cluster,
+      of: KINDS.ConfigMap,
+      namespace: "default",
+      log,
       labelSelector: "watched=yes",
       emit: (key) => emitted.add(key),
     });
@@ -192,7 +199,9 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
     expect(reflector.get("default/before")!.metadata.managedFields).toBeUndefined();
 
     const patient = elect("patient", "patient", {
-      ...{ leaseMs: 60_000, renewWithinMs: 50_000, retryMs: 200 },
+      leaseMs: 60_000,
+      renewWithinMs: 50_000,
+      retryMs: 200,
     });
     await until("it leads", () => patient.seen.leads);
     await server.kill();

@@ -18,7 +18,10 @@ test("who leads stops in time while a renewal hangs", async () => {
   let stoppedMs = 0;
   const result = await lead(
     {
-      ...{ cluster, namespace: "default", name: "x", identity: "me" },
+      cluster,
+      namespace: "default",
+      name: "x",
+      identity: "me",
       log: pino({ level: "silent" }),
       timing: { leaseMs: LEASE_MS, renewWithinMs: 600, retryMs: 100 },
     },

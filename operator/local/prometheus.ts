@@ -41,8 +41,10 @@ export async function startPrometheus(of: PrometheusOf): Promise<ServerProcess |
     name: "prometheus",
     command,
     args: [
-      ...[`--config.file=${file}`, `--storage.tsdb.path=${join(dir, "data")}`],
-      ...[`--web.listen-address=127.0.0.1:${port}`, "--storage.tsdb.retention.time=7d"],
+      `--config.file=${file}`,
+      `--storage.tsdb.path=${join(dir, "data")}`,
+      `--web.listen-address=127.0.0.1:${port}`,
+      "--storage.tsdb.retention.time=7d",
       "--log.level=warn",
     ],
     cwd: dir,

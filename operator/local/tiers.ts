@@ -129,9 +129,12 @@ export async function readinessOf(internalUrl: string): Promise<Readiness> {
 /** Every port that a run listens on, with the variable that moves it. */
 export function portsOf(env: LocalEnv): { variable: keyof LocalEnv; port: number }[] {
   const variables = [
-    ...["GATEWAY_PORT", "BROADCAST_PORT"],
+    "GATEWAY_PORT",
+    "BROADCAST_PORT",
     ...TIERS.map((tier) => `${tier.toUpperCase()}_INTERNAL_PORT`),
-    ...["REDIS_PORT", "NATS_PORT", "POSTGRES_PORT"],
+    "REDIS_PORT",
+    "NATS_PORT",
+    "POSTGRES_PORT",
     ...(env.OBSERVE ? ["PROMETHEUS_PORT"] : []),
   ] as (keyof LocalEnv)[];
   return variables.map((variable) => ({ variable, port: env[variable] as number }));

@@ -171,8 +171,12 @@ async function observe({ env, folder, terminal, supervisor, auction }: Run): Pro
     container: null,
     launch: async (onSpawn) => {
       const started = await startPrometheus({
-        ...{ targets, onSpawn, everySeconds: SCRAPE_SECONDS, port: env.PROMETHEUS_PORT },
-        ...{ dir: folder.prometheusDir, logFile: folder.logFile("prometheus") },
+        targets,
+        onSpawn,
+        everySeconds: SCRAPE_SECONDS,
+        port: env.PROMETHEUS_PORT,
+        dir: folder.prometheusDir,
+        logFile: folder.logFile("prometheus"),
       });
       if (started === null) throw new Error("prometheus is not on PATH any more");
       return started;

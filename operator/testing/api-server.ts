@@ -66,12 +66,24 @@ export async function startApiServer(
   const etcdUrl = `http://127.0.0.1:${etcdPort}`;
   track(
     await startServer({
-      ...{ name: "etcd", command: binaries.etcd, cwd: dir, logFile: join(dir, "etcd.log") },
-      ...{ url: etcdUrl, port: etcdPort, stopSignal: "SIGTERM" },
+      name: "etcd",
+      command: binaries.etcd,
+      cwd: dir,
+      logFile: join(dir, "etcd.log"),
+      url: etcdUrl,
+      port: etcdPort,
+      stopSignal: "SIGTERM",
       args: [
-        ...["--data-dir", join(dir, "etcd"), "--unsafe-no-fsync", "--log-level=error"],
-        ...["--listen-client-urls", etcdUrl, "--advertise-client-urls", etcdUrl],
-        ...["--listen-peer-urls", `http://127.0.0.1:${peerPort}`],
+        "--data-dir",
+        join(dir, "etcd"),
+        "--unsafe-no-fsync",
+        "--log-level=error",
+        "--listen-client-urls",
+        etcdUrl,
+        "--advertise-client-urls",
+        etcdUrl,
+        "--listen-peer-urls",
+        `http://127.0.0.1:${peerPort}`,
       ],
     }),
   );
@@ -80,15 +92,24 @@ export async function startApiServer(
   const serve = async () => {
     const server = track(
       await startServer({
-        ...{ name: "kube-apiserver", command: binaries.apiServer, cwd: dir },
-        ...{ logFile: join(dir, "apiserver.log"), url, port, stopSignal: "SIGTERM" },
+        name: "kube-apiserver",
+        command: binaries.apiServer,
+        cwd: dir,
+        logFile: join(dir, "apiserver.log"),
+        url,
+        port,
+        stopSignal: "SIGTERM",
         args: [
-          ...[`--etcd-servers=${etcdUrl}`, "--bind-address=127.0.0.1", `--secure-port=${port}`],
-          ...[`--cert-dir=${join(dir, "certs")}`, `--token-auth-file=${files.tokens}`],
-          ...["--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/16"],
-          ...["--service-account-issuer=https://kubernetes.default.svc"],
-          ...[`--service-account-key-file=${files.key}`],
-          ...[`--service-account-signing-key-file=${files.key}`],
+          `--etcd-servers=${etcdUrl}`,
+          "--bind-address=127.0.0.1",
+          `--secure-port=${port}`,
+          `--cert-dir=${join(dir, "certs")}`,
+          `--token-auth-file=${files.tokens}`,
+          "--authorization-mode=RBAC",
+          "--service-cluster-ip-range=10.0.0.0/16",
+          "--service-account-issuer=https://kubernetes.default.svc",
+          `--service-account-key-file=${files.key}`,
+          `--service-account-signing-key-file=${files.key}`,
           // Nobody makes a namespace's default service account here.
           "--disable-admission-plugins=ServiceAccount",
           "--shutdown-delay-duration=0s",
@@ -108,13 +129,20 @@ export async function startApiServer(
     const controllerPort = await freePort();
     track(
       await startServer({
-        ...{ name: "kube-controller-manager", command: binaries.controllerManager!, cwd: dir },
-        ...{ logFile: join(dir, "controllers.log"), stopSignal: "SIGTERM" },
-        ...{ url: `https://127.0.0.1:${controllerPort}`, port: controllerPort },
+        name: "kube-controller-manager",
+        command: binaries.controllerManager!,
+        cwd: dir,
+        logFile: join(dir, "controllers.log"),
+        stopSignal: "SIGTERM",
+        url: `https://127.0.0.1:${controllerPort}`,
+        port: controllerPort,
         args: [
-          ...[`--kubeconfig=${kubeconfigFile}`, `--controllers=${CONTROLLERS}`],
-          ...["--bind-address=127.0.0.1", `--secure-port=${controllerPort}`],
-          ...["--leader-elect=false", `--service-account-private-key-file=${files.key}`],
+          `--kubeconfig=${kubeconfigFile}`,
+          `--controllers=${CONTROLLERS}`,
+          "--bind-address=127.0.0.1",
+          `--secure-port=${controllerPort}`,
+          "--leader-elect=false",
+          `--service-account-private-key-file=${files.key}`,
           `--cert-dir=${join(dir, "controller-certs")}`,
         ],
       }),
@@ -122,7 +150,12 @@ export async function startApiServer(
   }
 
   return {
-    ...{ url, kubeconfigFile, caFile, token, hasControllers, stop },
+    url,
+    kubeconfigFile,
+    caFile,
+    token,
+    hasControllers,
+    stop,
     ca: readFileSync(caFile, "utf8"),
     kill: () => server.kill(),
     async restart() {

@@ -96,7 +96,10 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
   writeFileSync(tokenFile, "first");
   writeFileSync(kubeconfigFile, kubeconfig({ url, tokenFile }));
   return {
-    ...{ url, kubeconfigFile, tokenFile, asked },
+    url,
+    kubeconfigFile,
+    tokenFile,
+    asked,
     get connections() {
       return connections;
     },

@@ -22,13 +22,20 @@ export async function startObservedOperator(): Promise<string> {
   server.onWatch({ kind: "stream", chunks: [line("MODIFIED", configMap("a", "2"))], then: "end" });
   const cluster = connectCluster({ kubeconfigFile: server.kubeconfigFile, metrics });
   const queue = new WorkQueue({
-    ...{ name: "auction", workers: 1, log, metrics },
+    name: "auction",
+    workers: 1,
+    log,
+    metrics,
     handle: async (key) => {
       if (key === "fails") throw new Error("as the test wants it");
     },
   });
   const reflector = new Reflector<AnyObject>({
-    ...{ cluster, of: KINDS.ConfigMap, indexLabels: [], log, metrics },
+    cluster,
+    of: KINDS.ConfigMap,
+    indexLabels: [],
+    log,
+    metrics,
     emit: (key) => queue.add(key),
   });
   reflector.start();

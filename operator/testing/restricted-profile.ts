@@ -27,7 +27,9 @@ export interface JudgedPod {
 }
 
 const VOLUMES = ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral"].concat(
-  ...["persistentVolumeClaim", "projected", "secret"],
+  "persistentVolumeClaim",
+  "projected",
+  "secret",
 );
 
 /** @returns all that is wrong with it */

@@ -223,7 +223,8 @@ export const anySample: fc.Arbitrary<Sample> = fc
     const { exposure: exposed, ...rest } = spec;
     const auction = stored(exposed === undefined ? rest : spec, name);
     const more = {
-      ...{ scale, otlpEndpoint },
+      scale,
+      otlpEndpoint,
       serves: { podMonitor: served, httpRoute: served },
       ...(known ? {} : { definition: null }),
     };

@@ -19,7 +19,9 @@ test("every fate of a bid but acceptance has its code and status", () => {
   ];
   for (const [placement, code, status] of cases) {
     expect(problemOf(placement)).toMatchObject({
-      ...{ code, status, type: `https://gavel.dev/problems/${code}` },
+      code,
+      status,
+      type: `https://gavel.dev/problems/${code}`,
     });
   }
 });

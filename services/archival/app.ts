@@ -68,8 +68,15 @@ export async function startArchival(
   const registry = createRegistry("archival");
   const metrics = createMetrics(registry);
   const checked = {
-    ...{ of, store, readStoreUrl, keys, archive, bus: reachBus },
-    ...{ maxBytes: env.OUTBOX_MAX_BYTES, metrics, log },
+    of,
+    store,
+    readStoreUrl,
+    keys,
+    archive,
+    bus: reachBus,
+    maxBytes: env.OUTBOX_MAX_BYTES,
+    metrics,
+    log,
   };
   const rules = new Rules(env.RULES_FILE, () => checkOf(checked, standing), log);
   const stateOf: StateOf = { of, store, keys, archive, bus: () => bus, standing, rules };
@@ -103,9 +110,14 @@ export async function startArchival(
   void keepLooking(stateOf, createWellBeing(registry), ending.signal);
   serving = serve(
     {
-      ...{ ...checked, definition, rules, timing },
-      ...{ audited: new Audited(createAuditMetrics(registry), log), tracing: telemetry.tracing },
-      ...{ relayed: new Relayed(), holder: `${hostname()}-${process.pid}-${randomUUID()}` },
+      ...checked,
+      definition,
+      rules,
+      timing,
+      audited: new Audited(createAuditMetrics(registry), log),
+      tracing: telemetry.tracing,
+      relayed: new Relayed(),
+      holder: `${hostname()}-${process.pid}-${randomUUID()}`,
     },
     standing,
     AbortSignal.any([ending.signal, working.signal]),

@@ -94,8 +94,14 @@ test("the state tells lots, bids, closes, durability and what has ended", async 
   const before = await state();
   expect(before).toMatchObject({
     lots: { total: 3, scheduled: 2, open: 0, closed: 0, sold: 0, unsold: 0, withdrawn: 1 },
-    ...{ extensions: 0, bidsAccepted: 0, suspended: false, fencedId: null, verified: null },
-    ...{ cleaned: false, refusedRules: null, rulesHash: rulesHashOf({ ...definition, lots }) },
+    extensions: 0,
+    bidsAccepted: 0,
+    suspended: false,
+    fencedId: null,
+    verified: null,
+    cleaned: false,
+    refusedRules: null,
+    rulesHash: rulesHashOf({ ...definition, lots }),
     durability: { keeps: "yes", settings: [] },
   });
   const { opensAtMs } = (await post("open")).body;
@@ -103,7 +109,9 @@ test("the state tells lots, bids, closes, durability and what has ended", async 
   const open = await state();
   expect(open).toMatchObject({
     lots: { scheduled: 0, open: 2, closed: 0, withdrawn: 1 },
-    ...{ bidsAccepted: 1, opensAtMs, closesAtMs: opensAtMs + third!.lastsMs! },
+    bidsAccepted: 1,
+    opensAtMs,
+    closesAtMs: opensAtMs + third!.lastsMs!,
   });
   expect(Math.abs(open.nowMs! - Date.now())).toBeLessThan(2_000);
   const lastId = async () => {
@@ -218,7 +226,8 @@ test("a fence holds through a lost Redis, and a key from before it is answered a
   expect(fenced).toEqual({ status: 200, body: { fencedId: (await state()).lastId } });
   expect(await post("fence")).toEqual(fenced);
   expect(await state()).toMatchObject({
-    ...{ fencedId: fenced.body["fencedId"], bidsAccepted: 19 },
+    fencedId: fenced.body["fencedId"],
+    bidsAccepted: 19,
     lots: { open: 0, closed: 3, sold: 0, unsold: 0 },
   });
   expect((await post("rules", { ...auction.definition(), title: "late" })).status).toBe(409);
@@ -334,7 +343,11 @@ test("a removed auction is gone from Redis and JetStream for good, and its recor
   await until("the archive is proved", async () => (await post("verify")).body["ok"]);
   expect(await post("clean")).toEqual({ status: 200, body: { cleaned: true } });
   expect(await state()).toMatchObject({
-    ...{ phase: "removed", cleaned: true, rulesHash: null, lots: null, redis: true },
+    phase: "removed",
+    cleaned: true,
+    rulesHash: null,
+    lots: null,
+    redis: true,
     verified: { ok: true },
   });
   const left = async () => {

@@ -61,9 +61,16 @@ test("bids, results and the tier's state are told to whoever asks inside", async
 
   const stored = (await readAuction(auction.store, auction.keys))!;
   expect(await stateOf(archival)).toMatchObject({
-    ...{ phase: "serving", active: true, redis: true, nats: true, postgres: true },
-    ...{ rulesHash: stored.rulesHash, opensAtMs: stored.opensAtMs, pendingBytes: 0 },
-    ...{ archiveLagMs: 0, deadLetters: 0 },
+    phase: "serving",
+    active: true,
+    redis: true,
+    nats: true,
+    postgres: true,
+    rulesHash: stored.rulesHash,
+    opensAtMs: stored.opensAtMs,
+    pendingBytes: 0,
+    archiveLagMs: 0,
+    deadLetters: 0,
   });
   await until("the gauges are read", async () => {
     return (await metric(archival, "gavel_archival_watermark_age_seconds")) > 0;

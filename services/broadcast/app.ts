@@ -70,12 +70,28 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
   );
   const kept = new KeptEntries();
   const positions = new Positions({
-    ...{ store, keys, hub, refill, kept, clock, log },
+    store,
+    keys,
+    hub,
+    refill,
+    kept,
+    clock,
+    log,
     onDropped: (lotId, readers) => tellGone(lotId, readers as readonly Viewer[], log),
     onChanged: () => void fanOut.run(),
   });
   const feed = new Feed({
-    ...{ blocking, store, keys, hub, fanOut, refill, positions, kept, clock, log, tracing },
+    blocking,
+    store,
+    keys,
+    hub,
+    fanOut,
+    refill,
+    positions,
+    kept,
+    clock,
+    log,
+    tracing,
     onLag: (seconds) => metrics.lag.observe(seconds),
   });
   const redis = new Breaker({ ...STORE_BREAKER, onChange: logChanges(log, "redis") });
@@ -96,7 +112,10 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     tracing,
   });
   const answers = new Answers({
-    ...{ hub, batcher, clock, log },
+    hub,
+    batcher,
+    clock,
+    log,
     tell: new TellBids(tracing, log),
     resume: new Resume(store, keys, hub, refill),
     verify: createVerifier(env),
@@ -109,7 +128,9 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     onMessage: (type, outcome, seconds) => metrics.messages.observe({ type, outcome }, seconds),
   });
   const server: StreamServer = new StreamServer({
-    ...{ answers, metrics, traffic },
+    answers,
+    metrics,
+    traffic,
     maxSockets: env.MAX_SOCKETS,
     messagesPerSecond: env.MESSAGES_PER_SECOND,
     allowedOrigins: originsOf(env.ALLOWED_ORIGINS),

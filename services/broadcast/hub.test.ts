@@ -41,14 +41,19 @@ function textsOf(frames: Buffer): string[] {
 
 function bidAccepted(seq: number, epoch = 1): LotEvent {
   return {
-    ...{ type: "bid_accepted", lotId: "lot-1", epoch, seq, atMs: 1_000, key: "secret" },
-    ...{
-      bidId: `bid-${seq}`,
-      bidderId: "ada",
-      amountMinor: 1_000 + seq,
-      minimumMinor: 2_000 + seq,
-    },
-    ...{ closesAtMs: 100_000, reserveMet: null },
+    type: "bid_accepted",
+    lotId: "lot-1",
+    epoch,
+    seq,
+    atMs: 1_000,
+    key: "secret",
+
+    bidId: `bid-${seq}`,
+    bidderId: "ada",
+    amountMinor: 1_000 + seq,
+    minimumMinor: 2_000 + seq,
+    closesAtMs: 100_000,
+    reserveMet: null,
   };
 }
 const bids = (from: number, to: number) =>

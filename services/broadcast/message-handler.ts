@@ -72,7 +72,11 @@ export class Answers {
     else void outcome.then((later) => this.#answered(message.type, later, startedMs));
   }
 
-  #answered(...[type, outcome, startedMs]: Parameters<AnswersParts["onMessage"]>): void {
+  #answered(
+    type: ClientMessage["type"] | "invalid",
+    outcome: "failed" | "ok" | "refused",
+    startedMs: number,
+  ): void {
     this.#parts.onMessage(type, outcome, (performance.now() - startedMs) / 1000);
   }
 

@@ -33,7 +33,12 @@ const CLOSES = [...(Object.keys(CLOSE_CODES) as CloseReason[]), "connection_lost
 const RESUMES = ["recovered", "snapshot", "behind"] as const;
 const REJECTIONS = ["invalid", "unauthenticated", "too_many_lots"] as const;
 const REFILLS: readonly Refilled[] = [
-  ...(["events", "added", "reset", "refreshed", "kept", "unknown_lot"] as const),
+  "events",
+  "added",
+  "reset",
+  "refreshed",
+  "kept",
+  "unknown_lot",
 ];
 
 export function createMetrics(
@@ -96,7 +101,8 @@ export function createMetrics(
   const messages = latency(
     "message_duration_seconds",
     "Viewers' messages, from their arrival to the last answer.",
-    ...(["type", "outcome"] as const),
+    "type",
+    "outcome",
   );
   for (const type of [...CLIENT_MESSAGE_TYPES, "invalid"]) {
     for (const outcome of MESSAGE_OUTCOMES) messages.zero({ type, outcome });

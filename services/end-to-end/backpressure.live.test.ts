@@ -42,12 +42,13 @@ beforeAll(async () => {
   const nats = await startNats();
   Object.assign(servers, { postgres, nats });
   fleet = await startFleet({
-    ...{ redisUrl: redis.url, natsUrl: nats.url, postgresUrl: postgres.url },
-    ...{
-      definition,
-      ofEach: 1,
-      env: { OUTBOX_MAX_BYTES: String(LIMIT_BYTES), LOG_LEVEL: "fatal" },
-    },
+    redisUrl: redis.url,
+    natsUrl: nats.url,
+    postgresUrl: postgres.url,
+
+    definition,
+    ofEach: 1,
+    env: { OUTBOX_MAX_BYTES: String(LIMIT_BYTES), LOG_LEVEL: "fatal" },
   });
   store = await openStore(redis.url);
 });
@@ -64,7 +65,8 @@ interface Answer {
 function post(agent: Agent, token: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const headers = {
-      ...{ "content-type": "application/json", authorization: `Bearer ${token}` },
+      "content-type": "application/json",
+      authorization: `Bearer ${token}`,
       "idempotency-key": randomUUID(),
     };
     const url = `${fleet.gatewayUrl}/v1/lots/lot-1/bids`;

@@ -46,7 +46,8 @@ test("over HTTP and the socket a suspended auction says so, goes on later, and e
   const refused = await gateway.bid("lot-1", 5_000);
   expect([refused.status, refused.body["code"]]).toEqual([409, "suspended"]);
   expect(await bidByViewer(5_000)).toMatchObject({
-    ...{ accepted: false, problem: { code: "suspended", status: 409 } },
+    accepted: false,
+    problem: { code: "suspended", status: 409 },
   });
   expect((await gateway.get("/v1/auction")).body).toMatchObject({ suspended: true });
   expect((await gateway.get("/v1/lots/lot-1")).body).toMatchObject({ suspended: true, closesAtMs });
@@ -80,7 +81,10 @@ test("a gateway tells whether the auction is well by what the store has", async 
   expect(await ask()).toEqual([200, []]);
   expect(await ask(archive)).toEqual([503, ["archive_lag"]]);
   const summary = {
-    ...{ atMs: await storeClockMs(store), archivedId: "0-0", lagMs: 200, violations: [] },
+    atMs: await storeClockMs(store),
+    archivedId: "0-0",
+    lagMs: 200,
+    violations: [],
   };
   await writeSummary(store, keys, summary);
   expect(await ask(archive)).toEqual([200, []]);

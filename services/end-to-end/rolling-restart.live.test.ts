@@ -28,8 +28,11 @@ beforeAll(async () => {
   const redis = await startRedis();
   postgres = await startPostgres();
   fleet = await startFleet({
-    ...{ redisUrl: redis.url, natsUrl: (await startNats()).url, postgresUrl: postgres.url },
-    ...{ definition, ofEach: 2 },
+    redisUrl: redis.url,
+    natsUrl: (await startNats()).url,
+    postgresUrl: postgres.url,
+    definition,
+    ofEach: 2,
     env: { DRAIN_NOTICE_MS: "300", DRAIN_MS: "2000" },
   });
   store = await openStore(redis.url);
@@ -56,7 +59,8 @@ function post(agent: Agent, token: string, bid: Bid): Promise<HttpAnswer | "idle
   return new Promise((resolve, reject) => {
     const url = `${fleet.gatewayUrl}/v1/lots/${bid.lotId}/bids`;
     const headers = {
-      ...{ "content-type": "application/json", authorization: `Bearer ${token}` },
+      "content-type": "application/json",
+      authorization: `Bearer ${token}`,
       "idempotency-key": bid.key,
     };
     const sent = request(url, { method: "POST", agent, headers, timeout: 5_000 }, (answer) => {

@@ -29,7 +29,9 @@ test("Redis gets a password, and then another one, and bids go on", async () => 
   writeFileSync(file, servers.redis.url);
   const scripted = await startTestGateway(servers.redis.url, auction.uid, { REDIS_URL_FILE: file });
   const optimistic = await startTestGateway(servers.redis.url, auction.uid, {
-    ...{ REDIS_URL_FILE: file, BID_STRATEGY: "optimistic", BID_DURABILITY: "local" },
+    REDIS_URL_FILE: file,
+    BID_STRATEGY: "optimistic",
+    BID_DURABILITY: "local",
   });
   const broadcast = await startOne(servers.redis.url, auction.uid, {
     REDIS_URL_FILE: file,

@@ -81,7 +81,9 @@ test("a bid over HTTP is one trace from its caller to its row and to the viewers
     "url.path": "/v1/lots/lot-1/bids",
   });
   expect(tree.call.attributes).toMatchObject({
-    ...{ "db.system.name": "redis", "db.operation.name": "EVALSHA", "db.operation.batch.size": 1 },
+    "db.system.name": "redis",
+    "db.operation.name": "EVALSHA",
+    "db.operation.batch.size": 1,
   });
   expect(tree.send.attributes["messaging.system"]).toBe("nats");
   expect(tree.insert.attributes["db.system.name"]).toBe("postgresql");
@@ -101,7 +103,10 @@ test("a bid over a socket is one, too", async () => {
   viewer.send({ type: "authenticate", token: await auction.token("bob") });
   const asks = caller();
   viewer.send({
-    ...{ type: "place_bid", lotId: "lot-1", amountMinor: (amountMinor += 500), key: "socket-1" },
+    type: "place_bid",
+    lotId: "lot-1",
+    amountMinor: (amountMinor += 500),
+    key: "socket-1",
     traceparent: asks.traceparent,
   });
   const answer = await viewer.next("bid_result");

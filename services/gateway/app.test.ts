@@ -17,7 +17,10 @@ const store = connectStore("redis://127.0.0.1:1", "app-test");
 store.on("error", () => {});
 const keys = keysOf("app-test");
 const app = await createApp({
-  ...{ store, keys, streamUrl: "ws://localhost:8081/v1/stream", archivalUrl: "http://localhost" },
+  store,
+  keys,
+  streamUrl: "ws://localhost:8081/v1/stream",
+  archivalUrl: "http://localhost",
   archival: new Breaker(ARCHIVAL_BREAKER),
   log: createLog("app-test", "silent"),
   metrics: createMetrics(createRegistry("gateway"), {

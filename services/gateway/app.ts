@@ -110,7 +110,13 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
   lifecycle.onStop("internal server", () => internal.close());
 
   const app = await createApp({
-    ...{ log, metrics, batcher, verify, store, keys, archival },
+    log,
+    metrics,
+    batcher,
+    verify,
+    store,
+    keys,
+    archival,
     tell: new TellBids(tracing, log),
     allowedOrigins: new Set(env.ALLOWED_ORIGINS.split(/[\s,]+/).filter(Boolean)),
     streamUrl: env.STREAM_URL,

@@ -325,12 +325,10 @@ describe("a request that is not as it must be is refused for what is wrong with 
   add("a body said to be 10 MB", 413, large, GOOD, { "content-length": "10485760" });
   add("10 MB", 413, large, `{"amountMinor":5000${" ".repeat(10 * 1024 * 1024)}}`);
   const chunk = "x".repeat(5_000);
-  add(
-    "5 KB in a chunk",
-    ...([413, large] as const),
-    `${chunk.length.toString(16)}\r\n${chunk}\r\n0\r\n\r\n`,
-    { "content-length": null, "transfer-encoding": "chunked" },
-  );
+  add("5 KB in a chunk", 413, large, `${chunk.length.toString(16)}\r\n${chunk}\r\n0\r\n\r\n`, {
+    "content-length": null,
+    "transfer-encoding": "chunked",
+  });
 
   add("both lengths", 400, request400, `0\r\n\r\n`, { "transfer-encoding": "chunked" });
   add("two lengths", 400, request400, GOOD, { "content-length": "20\r\ncontent-length: 21" });
@@ -357,7 +355,11 @@ describe("a request that is not as it must be is refused for what is wrong with 
   add("no status", 400, { field: "status" }, "", {}, "/v1/lots?status=sold", "GET");
   add("a strange cursor", 400, { field: "cursor" }, "", {}, "/v1/lots?cursor=zzz", "GET");
   add(
-    ...(["a cursor out of range", 400, { field: "cursor" }, "", {}] as const),
+    "a cursor out of range",
+    400,
+    { field: "cursor" },
+    "",
+    {},
     "/v1/lots/lot-1/bids?cursor=1.99999999999999999999",
     "GET",
   );

@@ -60,10 +60,14 @@ test("the clock opens lots, closes them in time and writes who won", async () =>
     return all.every((events) => events.at(-1)?.type === "lot_closed");
   });
   expect((await eventsOf(keys, "sold")).at(-1)).toMatchObject({
-    ...{ outcome: "sold", amountMinor: 2_000, seq: 3 },
+    outcome: "sold",
+    amountMinor: 2_000,
+    seq: 3,
   });
   expect((await eventsOf(keys, "dear")).at(-1)).toMatchObject({
-    ...{ outcome: "reserve_not_met", amountMinor: null, bidderId: null },
+    outcome: "reserve_not_met",
+    amountMinor: null,
+    bidderId: null,
   });
   const empty = await eventsOf(keys, "none");
   expect(empty.map(({ type }) => type)).toEqual(["lot_opened", "lot_closed"]);

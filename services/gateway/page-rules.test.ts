@@ -68,7 +68,9 @@ test("an amount is shown to the last digit, beyond what a double divided by 100 
 
 test("a lot on the page goes through the same events to the same view", () => {
   let lot = newLot({
-    ...{ status: "scheduled", seq: 0, reserveMinor: 1_500 },
+    status: "scheduled",
+    seq: 0,
+    reserveMinor: 1_500,
     rules: { ...RULES, antiSniping: { windowMs: 50_000, extensionMs: 60_000, maxExtensions: 2 } },
   });
   let view = viewOf(lot);
@@ -83,12 +85,10 @@ test("a lot on the page goes through the same events to the same view", () => {
     }
   };
   for (const [amountMinor, atMs] of [
-    ...([
-      [1_000, 2_000],
-      [1_400, 60_000],
-      [1_600, 99_000],
-    ] as const),
-  ]) {
+    [1_000, 2_000],
+    [1_400, 60_000],
+    [1_600, 99_000],
+  ] as const) {
     const decision = decide(lot, bid(amountMinor), atMs);
     if (!decision.accepted) throw new Error(decision.rejection);
     happen(decision.events);

@@ -37,8 +37,14 @@ test("an accepted bid is answered with its place in the order and what comes nex
   const [event] = await acceptedOn("answers");
   const { bidId, atMs, closesAtMs } = event!;
   expect(body).toEqual({
-    ...{ bidId, lotId: "answers", amountMinor: 1_000, epoch: 1, seq: 2 },
-    ...{ placedAtMs: atMs, closesAtMs, minimumMinor: 1_050 },
+    bidId,
+    lotId: "answers",
+    amountMinor: 1_000,
+    epoch: 1,
+    seq: 2,
+    placedAtMs: atMs,
+    closesAtMs,
+    minimumMinor: 1_050,
   });
 });
 
@@ -51,7 +57,10 @@ test("a bid that is too low learns the minimum, and as of which event", async ()
     title: "The bid is below the minimum",
     status: 409,
     detail: expect.stringContaining("1050"),
-    ...{ code: "too_low", minimumMinor: 1_050, epoch: 1, seq: 2 },
+    code: "too_low",
+    minimumMinor: 1_050,
+    epoch: 1,
+    seq: 2,
   });
 });
 
@@ -123,7 +132,9 @@ test("numbers are what they denote: 1e3 and 1000.0 are 1000, and of equal names 
 test("an amount above what the auction allows is the field's fault, and 10^12 is exact", async () => {
   const high = await gateway.bid("answers", RULES.maxAmountMinor + 1);
   expect([high.status, high.body["code"], high.body["field"]]).toEqual([
-    ...[400, "invalid", "amountMinor"],
+    400,
+    "invalid",
+    "amountMinor",
   ]);
   const { body } = await gateway.bid("answers", RULES.maxAmountMinor);
   expect(body["amountMinor"]).toBe(1_000_000_000_000);

@@ -30,9 +30,19 @@ const schema = {
   response: {
     201: { description: "Accepted", content: { "application/json": { schema: BidAnswer } } },
     ...problemAnswers(
-      ...(["invalid", "unauthenticated", "forbidden", "unknown_lot", "too_low"] as const),
-      ...(["not_open", "closed", "withdrawn", "suspended", "key_reused", "too_large"] as const),
-      ...(["unsupported_media_type", "unknown"] as const),
+      "invalid",
+      "unauthenticated",
+      "forbidden",
+      "unknown_lot",
+      "too_low",
+      "not_open",
+      "closed",
+      "withdrawn",
+      "suspended",
+      "key_reused",
+      "too_large",
+      "unsupported_media_type",
+      "unknown",
     ),
   },
 };

@@ -32,9 +32,16 @@ test("the auction is told with the store's time and where its stream is", async 
   const { uid, name } = definition;
   expect(status).toBe(200);
   expect(body).toEqual({
-    ...{ uid, name, title: "Spring sale", currency: "EUR", minorUnitDigits: 2, streamUrl },
+    uid,
+    name,
+    title: "Spring sale",
+    currency: "EUR",
+    minorUnitDigits: 2,
+    streamUrl,
     suspended: false,
-    ...{ lotCount: 7, opensAtMs: expect.any(Number), serverTimeMs: expect.any(Number) },
+    lotCount: 7,
+    opensAtMs: expect.any(Number),
+    serverTimeMs: expect.any(Number),
   });
   expect(body["serverTimeMs"]).toBeGreaterThanOrEqual(fromMs);
   expect(body["serverTimeMs"]).toBeLessThanOrEqual(await storeClockMs(store));
@@ -44,9 +51,17 @@ test("a lot shows all that viewers may see, and the rest of it nowhere", async (
   await gateway.bid("lot-1", 2_000);
   const { body } = await gateway.get("/v1/lots/lot-1");
   expect(body).toMatchObject({
-    ...{ lotId: "lot-1", status: "open", minimumMinor: 2_200, bidCount: 1, seq: 2, epoch: 1 },
-    ...{ leadingBid: { amountMinor: 2_000, bidderId: "ada" }, outcome: null, extensions: 0 },
-    ...{ reserveMet: false, reserveMinor: 3_000 },
+    lotId: "lot-1",
+    status: "open",
+    minimumMinor: 2_200,
+    bidCount: 1,
+    seq: 2,
+    epoch: 1,
+    leadingBid: { amountMinor: 2_000, bidderId: "ada" },
+    outcome: null,
+    extensions: 0,
+    reserveMet: false,
+    reserveMinor: 3_000,
   });
   expect(JSON.stringify(body)).not.toContain("key");
 });

@@ -51,8 +51,13 @@ test("nothing is due while an auction is suspended, or once it is fenced", () =>
 test("a lot that goes on closes later by as long as it could not be bid on", () => {
   expect(resumed(lot({ extensions: 2 }), 40_000, 70_000)).toEqual([
     {
-      ...{ type: "lot_extended", lotId: "lot-1", epoch: 1, seq: 2, atMs: 70_000 },
-      ...{ closesAtMs: 130_000, extensions: 2 },
+      type: "lot_extended",
+      lotId: "lot-1",
+      epoch: 1,
+      seq: 2,
+      atMs: 70_000,
+      closesAtMs: 130_000,
+      extensions: 2,
     },
   ]);
   // Its opening came meanwhile: it opens now, with all of its time.

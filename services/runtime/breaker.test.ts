@@ -6,7 +6,9 @@ function breakerAt(random = 0.5) {
   const clock = { ms: 0 };
   const states: BreakerState[] = [];
   const breaker = new Breaker({
-    ...{ failures: 3, waitMs: 100, waitMaxMs: 1_000 },
+    failures: 3,
+    waitMs: 100,
+    waitMaxMs: 1_000,
     nowMs: () => clock.ms,
     random: () => random,
     onChange: (state) => states.push(state),

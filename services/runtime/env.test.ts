@@ -12,8 +12,12 @@ const schema = Type.Object({
 test("text becomes numbers, what is missing or empty becomes its default, the rest is not looked at", () => {
   const env = { PORT: "9000", REDIS_URL_FILE: "/r", LOG_LEVEL: "", OTHER: "x" };
   expect(readEnv(schema, env)).toEqual({
-    ...{ PORT: 9000, REDIS_URL_FILE: "/r", LOG_LEVEL: "info" },
-    ...{ DRAIN_MS: 10_000, DRAIN_NOTICE_MS: 0, STRATEGY: "script" },
+    PORT: 9000,
+    REDIS_URL_FILE: "/r",
+    LOG_LEVEL: "info",
+    DRAIN_MS: 10_000,
+    DRAIN_NOTICE_MS: 0,
+    STRATEGY: "script",
   });
 });
 

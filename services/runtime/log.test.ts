@@ -42,7 +42,9 @@ test("of one kind so many lines a second are written, and one that counts those 
     for (let n = 0; n < 4; n++) sampled.info({ n }, "a bid was rejected");
     vi.advanceTimersByTime(1_000);
     expect(lines.slice(5).map(({ n, leftOut }) => n ?? `${leftOut} left out`)).toEqual([
-      ...[0, 1, 2],
+      0,
+      1,
+      2,
       "1 left out",
     ]);
   } finally {

@@ -86,13 +86,17 @@ export async function defineLots(
       ...dropped.map((lotId) => ({ lotId })),
     ];
     const allKeys = [
-      ...[keys.auction, keys.outbox, keys.due],
+      keys.auction,
+      keys.outbox,
+      keys.due,
       ...keysOfLots(keys, [...lotIds, ...dropped]),
     ];
     const [word, why] = await store.defineLots(
       allKeys.length,
       ...allKeys,
-      ...[JSON.stringify(fields), JSON.stringify(definitions), known ?? ""],
+      JSON.stringify(fields),
+      JSON.stringify(definitions),
+      known ?? "",
     );
     if (word === "refused") return { outcome: word, why: why ?? "" };
     if (word === "defined" || word === "unconfirmed") return { outcome: word };
@@ -108,7 +112,11 @@ export function fieldsOf(
 ): Record<string, string> {
   const { uid, name, title, currency, minorUnitDigits, opensAtMs, rules, lots } = definition;
   return {
-    ...{ uid, name, title, currency, minorUnitDigits: String(minorUnitDigits) },
+    uid,
+    name,
+    title,
+    currency,
+    minorUnitDigits: String(minorUnitDigits),
     opensAtMs: text(opensAtMs),
     lotIds: JSON.stringify(lots.map(({ lotId }) => lotId)),
     increments: JSON.stringify(rules.increments.map((band) => [band.fromMinor, band.stepMinor])),

@@ -215,7 +215,8 @@ test("what is suspended neither opens nor closes, and goes on as resumed() says"
 test("a lot whose opening came while all was suspended has all of its time", async () => {
   const opensAtMs = (await storeClockMs(store)) + 1_000;
   const { definition, keys } = await defineAndOpen(store, {
-    ...{ opensAtMs, suspended: true },
+    opensAtMs,
+    suspended: true,
     lots: [lotDefinition("lot-1", { lastsMs: 50 })],
   });
   await until("all its time has passed", async () => (await storeClockMs(store)) > opensAtMs + 60);

@@ -52,8 +52,14 @@ test("a definition is kept as it was given, and giving it twice changes nothing"
   expect(await define(definition)).toEqual({ outcome: "defined" });
   const auction = await readAuction(store, keys);
   expect(auction).toMatchObject({
-    ...{ uid: definition.uid, title: "Test sale", currency: "EUR", rules: RULES, epoch: 1 },
-    ...{ lotIds: ["b", "a"], opensAtMs: 4_000_000_000_000, rulesHash: rulesHashOf(definition) },
+    uid: definition.uid,
+    title: "Test sale",
+    currency: "EUR",
+    rules: RULES,
+    epoch: 1,
+    lotIds: ["b", "a"],
+    opensAtMs: 4_000_000_000_000,
+    rulesHash: rulesHashOf(definition),
   });
   const [b, a] = await lots(keys);
   expect(b).toMatchObject({ lotId: "b", status: "scheduled", reserveMinor: 7_000, seq: 0 });
@@ -122,7 +128,10 @@ test("an open auction takes withdrawals and later closes, and refuses all else w
   expect(b).toMatchObject({ status: "withdrawn", seq: 1 });
   expect(c).toMatchObject({ status: "scheduled", seq: 0 });
   expect((await events(keys)).map(({ type, lotId }) => `${lotId} ${type}`)).toEqual([
-    ...["a lot_opened", "a bid_accepted", "a lot_extended", "b lot_withdrawn"],
+    "a lot_opened",
+    "a bid_accepted",
+    "a lot_extended",
+    "b lot_withdrawn",
   ]);
   expect(await place(keys, 9_000, "b")).toMatchObject({ outcome: "withdrawn" });
 });

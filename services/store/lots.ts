@@ -88,7 +88,9 @@ function haltOf(fields: Record<string, string>) {
   const isSuspended = fields["suspended"] === "1";
   const intake: Intake = fencedId !== null ? "fenced" : isSuspended ? "suspended" : "taking";
   return {
-    ...{ intake, fencedId, fencedAtMs: numberOrNull(fields["fencedAtMs"]) },
+    intake,
+    fencedId,
+    fencedAtMs: numberOrNull(fields["fencedAtMs"]),
     suspendedAtMs: isSuspended ? numberOrNull(fields["suspendedAtMs"]) : null,
   };
 }

@@ -259,8 +259,15 @@ async function write(
     .xadd(keys.outbox, "*", "lotId", lot.lotId, ...entry, ...beside)
     .hincrby(keys.auction, "pendingBytes", Buffer.byteLength(text))
     .hset(lotKey, {
-      ...{ seq: lot.seq, atMs: lot.atMs, extensions: lot.extensions, bidCount: lot.bidCount },
-      ...{ bidId, bidder: JSON.stringify(bidderId), amountMinor, sumMinor, chain },
+      seq: lot.seq,
+      atMs: lot.atMs,
+      extensions: lot.extensions,
+      bidCount: lot.bidCount,
+      bidId,
+      bidder: JSON.stringify(bidderId),
+      amountMinor,
+      sumMinor,
+      chain,
     })
     .hset(keys.answers[keysBucket % 2]!, ...toKeep);
   if (lot.closesAtMs !== before.closesAtMs) {

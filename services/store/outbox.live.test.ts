@@ -36,10 +36,8 @@ test("the outbox is read in order from any id, and waits for what comes", async 
   await placeBatches(keys, [1], "b");
   const entries = await readOutbox(store, keys, "0-0", { count: 10, blockMs: 1 });
   expect(entries.map(({ lotId, events }) => [lotId, seqs(decodeEvents(events))])).toEqual([
-    ...[
-      ["a", [1, 2, 3]],
-      ["a", [4]],
-    ],
+    ["a", [1, 2, 3]],
+    ["a", [4]],
     ["b", [1, 2]],
   ]);
   const [first, second, third] = entries;

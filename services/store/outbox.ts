@@ -29,7 +29,13 @@ export async function readOutbox(
 ): Promise<OutboxEntry[]> {
   const streams = (await store.call(
     "XREAD",
-    ...["COUNT", count, "BLOCK", blockMs, "STREAMS", keys.outbox, afterId],
+    "COUNT",
+    count,
+    "BLOCK",
+    blockMs,
+    "STREAMS",
+    keys.outbox,
+    afterId,
   )) as [key: string, entries: StreamEntry[]][] | null;
   return (streams?.[0]?.[1] ?? []).map(([id, [, lotId, , events, , traceparent]]) => {
     return { id, lotId: lotId!, events: events!, traceparent: traceparent ?? null };

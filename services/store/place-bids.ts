@@ -85,8 +85,19 @@ export async function placeBids(
   const { lot, events, closing } = keys.lot(lotId);
   const server = knownServer(store) ?? (await askServer(store));
   const args: (string | number)[] = [
-    ...[keys.auction, keys.outbox, keys.due, ...keys.answers, lot, events, closing],
-    ...[lotId, seen.epoch, seen.seq, deadlineMs, server, traceparent ?? ""],
+    keys.auction,
+    keys.outbox,
+    keys.due,
+    ...keys.answers,
+    lot,
+    events,
+    closing,
+    lotId,
+    seen.epoch,
+    seen.seq,
+    deadlineMs,
+    server,
+    traceparent ?? "",
   ];
   for (const { bidId, bidderId, key, amountMinor } of bids) {
     if (!ID.test(bidId)) throw new Error(`not a bid id: ${bidId}`);

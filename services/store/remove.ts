@@ -19,8 +19,15 @@ export async function removeAuction(
 ): Promise<void> {
   await store.set(keys.cleaned, "1", "EX", MARK_SECONDS);
   const all = [
-    ...[keys.auction, keys.outbox, keys.due, ...keys.answers, keys.restoring, keys.claims],
-    ...[keys.invariants, keys.lease("clock"), keys.lease("relay")],
+    keys.auction,
+    keys.outbox,
+    keys.due,
+    ...keys.answers,
+    keys.restoring,
+    keys.claims,
+    keys.invariants,
+    keys.lease("clock"),
+    keys.lease("relay"),
     ...keysOfLots(keys, lotIds),
   ];
   for (let at = 0; at < all.length; at += KEYS_PER_CALL) {

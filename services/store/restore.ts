@@ -78,7 +78,13 @@ export async function restoreLot(
     ...(digest === null ? null : { sumMinor: String(digest.sumMinor), chain: digest.chain }),
   };
   const done = await store.restoreLot(
-    ...[keys.auction, keys.restoring, lot, events, closing, epoch, JSON.stringify(fields)],
+    keys.auction,
+    keys.restoring,
+    lot,
+    events,
+    closing,
+    epoch,
+    JSON.stringify(fields),
     ...entries.flatMap(({ id, events: text }) => [id, text]),
   );
   if (done !== 1) throw new RestoreSuperseded(`lot ${lotId} under epoch ${epoch}`);
@@ -87,7 +93,10 @@ export async function restoreLot(
 function stateFields(state: LotState): Record<string, string> {
   const { status, seq, atMs, opensAtMs, closesAtMs, extensions, bidCount, leadingBid } = state;
   return {
-    ...{ status, seq: String(seq), atMs: String(atMs), extensions: String(extensions) },
+    status,
+    seq: String(seq),
+    atMs: String(atMs),
+    extensions: String(extensions),
     bidCount: String(bidCount),
     ...(opensAtMs === null ? {} : { opensAtMs: String(opensAtMs) }),
     ...(closesAtMs === null ? {} : { closesAtMs: String(closesAtMs) }),
@@ -164,7 +173,11 @@ export async function restoreAuction(
   { epoch, floorId, archivedId, fields, claimed, lotIds }: RestoredAuction,
 ): Promise<void> {
   const all = [
-    ...[keys.auction, keys.restoring, keys.outbox, keys.due, keys.claims],
+    keys.auction,
+    keys.restoring,
+    keys.outbox,
+    keys.due,
+    keys.claims,
     ...lotIds.map((lotId) => keys.lot(lotId).lot),
   ];
   const args = [epoch, floorId, archivedId, JSON.stringify(fields), JSON.stringify(claimed)];

@@ -104,7 +104,11 @@ test("of two restores the one with the higher epoch ends, and a store that decid
   const write = (epoch: number) => restoreLot(store, keys, epoch, "lot-1", null, lot!, null, []);
   const end = (epoch: number) =>
     restoreAuction(store, keys, {
-      ...{ epoch, floorId: "9-9", archivedId: "9-9", fields: {}, claimed: [] },
+      epoch,
+      floorId: "9-9",
+      archivedId: "9-9",
+      fields: {},
+      claimed: [],
       lotIds: definition.lots.map(({ lotId }) => lotId),
     });
   await write(2);

@@ -95,8 +95,13 @@ export class AuctionUnderTest {
       },
       suspended: false,
       lots: this.lotIds.map((lotId) => ({
-        ...{ lotId, title: lotId, startMinor: 1, reserveMinor: null },
-        ...{ closesAtMs: null, lastsMs: 3_600_000, withdrawn: false },
+        lotId,
+        title: lotId,
+        startMinor: 1,
+        reserveMinor: null,
+        closesAtMs: null,
+        lastsMs: 3_600_000,
+        withdrawn: false,
       })),
     };
   }
@@ -166,7 +171,9 @@ export class AuctionUnderTest {
     for (let call = 0; call < calls; call++) {
       const lotId = this.lotIds[call % this.lotIds.length]!;
       const bids = Array.from({ length: each }, () => ({
-        ...{ bidId: randomUUID(), bidderId: `bidder "${call % 7}" ü`, key: randomUUID() },
+        bidId: randomUUID(),
+        bidderId: `bidder "${call % 7}" ü`,
+        key: randomUUID(),
         amountMinor: (this.#amountMinor += 10),
       }));
       const never = { epoch: 0, seq: 0 };

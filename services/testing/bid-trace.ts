@@ -48,7 +48,9 @@ export async function expectBidTrace(
   const deliver = own().filter(({ name }) => name === "process outbox");
   const tree = Object.fromEntries(own().map((span) => [span.name, span]));
   expect([Object.keys(tree).length, deliver.length, own().length]).toEqual([
-    ...[6, broadcasts, 5 + broadcasts],
+    6,
+    broadcasts,
+    5 + broadcasts,
   ]);
   const server = tree[edge]!;
   const call = tree["EVALSHA place-bids"]!;
@@ -70,7 +72,9 @@ export async function expectBidTrace(
     expect(startMs).toBeGreaterThanOrEqual(server.startMs - 5);
   }
   expect(server.attributes).toMatchObject({
-    ...{ "gavel.bid.id": bidId, "gavel.lot.id": lotId, "gavel.bid.outcome": "accepted" },
+    "gavel.bid.id": bidId,
+    "gavel.lot.id": lotId,
+    "gavel.bid.outcome": "accepted",
   });
   expect(take.attributes["gavel.bid.ids"]).toEqual([bidId]);
   const outboxId = take.attributes["messaging.message.id"] as string;

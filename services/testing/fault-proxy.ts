@@ -45,8 +45,14 @@ const SLICE_MS = 20;
 
 export class FaultProxy {
   readonly counters: ProxyCounters = {
-    ...{ connections: 0, forwardedBytes: 0, reset: 0, cut: 0, delayedChunks: 0 },
-    ...{ throttledChunks: 0, withheldRequests: 0, withheldReplies: 0 },
+    connections: 0,
+    forwardedBytes: 0,
+    reset: 0,
+    cut: 0,
+    delayedChunks: 0,
+    throttledChunks: 0,
+    withheldRequests: 0,
+    withheldReplies: 0,
   };
   readonly name: string;
   readonly #upstreamPort: number;

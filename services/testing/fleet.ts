@@ -58,7 +58,9 @@ export async function startFleet(of: FleetOf): Promise<Fleet> {
     return join(dir, name);
   };
   const shared = {
-    ...{ AUCTION_UID: definition.uid, HOST: "127.0.0.1", LOG_LEVEL: "error" },
+    AUCTION_UID: definition.uid,
+    HOST: "127.0.0.1",
+    LOG_LEVEL: "error",
     REDIS_URL_FILE: file("redis-url", of.redisUrl),
     NATS_URL_FILE: file("nats-url", of.natsUrl),
     POSTGRES_URL_FILE: file("postgres-url", of.postgresUrl),

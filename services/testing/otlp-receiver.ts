@@ -88,8 +88,11 @@ function spansOf({ resourceSpans = [] }: Request): ReceivedSpan[] {
   return resourceSpans.flatMap(({ resource, scopeSpans = [] }) =>
     scopeSpans.flatMap(({ spans = [] }) =>
       spans.map((span) => ({
-        ...{ traceId: span.traceId, spanId: span.spanId, parentSpanId: span.parentSpanId ?? "" },
-        ...{ name: span.name, kind: KINDS[span.kind] ?? "internal" },
+        traceId: span.traceId,
+        spanId: span.spanId,
+        parentSpanId: span.parentSpanId ?? "",
+        name: span.name,
+        kind: KINDS[span.kind] ?? "internal",
         startMs: Number(span.startTimeUnixNano) / 1e6,
         endMs: Number(span.endTimeUnixNano) / 1e6,
         failed: span.status?.code === 2,

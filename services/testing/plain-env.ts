@@ -1,7 +1,17 @@
 /** What a program needs of its surroundings, and nothing that could tell it what to do. */
 const NEEDED = [
-  ...["PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "LC_ALL", "TZ"],
-  ...["LD_LIBRARY_PATH", "DOCKER_HOST", "DOCKER_CONFIG"],
+  "PATH",
+  "HOME",
+  "USER",
+  "LOGNAME",
+  "SHELL",
+  "TMPDIR",
+  "LANG",
+  "LC_ALL",
+  "TZ",
+  "LD_LIBRARY_PATH",
+  "DOCKER_HOST",
+  "DOCKER_CONFIG",
 ];
 
 /**

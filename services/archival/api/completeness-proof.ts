@@ -106,8 +106,11 @@ export async function verifyArchive(parts: VerifyOf): Promise<Verified | null> {
     differences.push(`lot ${lotId} is archived, and not in the store`);
   }
   const verified: Verified = {
-    ...{ atMs: await storeClockMs(store), ok: differences.length === 0 },
-    ...{ lots: lotIds.length, events, differences: shortened(differences) },
+    atMs: await storeClockMs(store),
+    ok: differences.length === 0,
+    lots: lotIds.length,
+    events,
+    differences: shortened(differences),
   };
   await markVerified(archive, auctionUid, verified);
   return verified;

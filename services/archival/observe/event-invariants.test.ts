@@ -4,7 +4,13 @@ import type { BidAccepted, LotEvent } from "../../lot/events.ts";
 import { Audit } from "./event-invariants.ts";
 
 const SHAPE = {
-  ...{ lots: 2, steps: 300, viewers: 1, gapMs: 3, delayMs: 4, lastsMs: 400, finish: true },
+  lots: 2,
+  steps: 300,
+  viewers: 1,
+  gapMs: 3,
+  delayMs: 4,
+  lastsMs: 400,
+  finish: true,
   weights: { move: 2 },
 } as const;
 
@@ -12,22 +18,46 @@ const kindsOf = (audit: Audit, events: readonly LotEvent[]) =>
   events.flatMap((event) => audit.check(event).map(({ kind }) => kind));
 
 const opened: LotEvent = {
-  ...{ type: "lot_opened", lotId: "lot-1", epoch: 1, seq: 1, atMs: 100 },
-  ...{ opensAtMs: 100, closesAtMs: 1_000, minimumMinor: 100 },
+  type: "lot_opened",
+  lotId: "lot-1",
+  epoch: 1,
+  seq: 1,
+  atMs: 100,
+  opensAtMs: 100,
+  closesAtMs: 1_000,
+  minimumMinor: 100,
 };
 
 function bid(seq: number, amountMinor: number, changes: Partial<BidAccepted> = {}): LotEvent {
   return {
-    ...{ type: "bid_accepted", lotId: "lot-1", epoch: 1, seq, atMs: 100 + seq, amountMinor },
-    ...{ bidId: `bid-${seq}`, bidderId: "ada", key: "k", minimumMinor: amountMinor + 10 },
-    ...{ closesAtMs: 1_000, reserveMet: null, ...changes },
+    type: "bid_accepted",
+    lotId: "lot-1",
+    epoch: 1,
+    seq,
+    atMs: 100 + seq,
+    amountMinor,
+    bidId: `bid-${seq}`,
+    bidderId: "ada",
+    key: "k",
+    minimumMinor: amountMinor + 10,
+    closesAtMs: 1_000,
+    reserveMet: null,
+    ...changes,
   };
 }
 
 function closed(seq: number, changes: object = {}): LotEvent {
   return {
-    ...{ type: "lot_closed", lotId: "lot-1", epoch: 1, seq, atMs: 1_000, outcome: "sold" },
-    ...{ bidId: `bid-${seq - 1}`, bidderId: "ada", amountMinor: 110, ...changes },
+    type: "lot_closed",
+    lotId: "lot-1",
+    epoch: 1,
+    seq,
+    atMs: 1_000,
+    outcome: "sold",
+    bidId: `bid-${seq - 1}`,
+    bidderId: "ada",
+    amountMinor: 110,
+    ...changes,
   };
 }
 

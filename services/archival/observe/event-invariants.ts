@@ -40,8 +40,14 @@ export interface AuditedLot {
 }
 
 const UNOPENED: AuditedLot = {
-  ...{ epoch: 0, seq: 0, atMs: 0, status: "scheduled", closesAtMs: null, minimumMinor: null },
-  ...{ leading: null, holed: false },
+  epoch: 0,
+  seq: 0,
+  atMs: 0,
+  status: "scheduled",
+  closesAtMs: null,
+  minimumMinor: null,
+  leading: null,
+  holed: false,
 };
 
 export class Audit {
@@ -147,7 +153,10 @@ function after(lot: AuditedLot, event: LotEvent): AuditedLot {
   // Whoever put the lot back under a new epoch may have moved its close.
   const closesAtMs = lot.holed || epoch !== lot.epoch ? null : lot.closesAtMs;
   return {
-    ...{ epoch, seq, atMs: Math.max(lot.atMs, event.atMs), holed: false },
+    epoch,
+    seq,
+    atMs: Math.max(lot.atMs, event.atMs),
+    holed: false,
     status: STATUS_AFTER[event.type] ?? lot.status,
     closesAtMs: "closesAtMs" in event ? event.closesAtMs : closesAtMs,
     minimumMinor: "minimumMinor" in event ? event.minimumMinor : lot.minimumMinor,

@@ -14,7 +14,13 @@ async function violations(archival: Archival): Promise<Record<string, number>> {
 }
 
 const NONE = {
-  ...{ sequence: 0, epoch: 0, conflict: 0, time: 0, amount: 0, after_close: 0, result: 0 },
+  sequence: 0,
+  epoch: 0,
+  conflict: 0,
+  time: 0,
+  amount: 0,
+  after_close: 0,
+  result: 0,
 };
 
 /** The last bid of a lot, and one that would come right after it. */
@@ -22,9 +28,13 @@ async function nextBid(auction: AuctionUnderTest, changes: Partial<BidAccepted>)
   const bodies = await auction.archived();
   const last = bodies.map(decodeEvent).findLast(({ lotId }) => lotId === "lot-1") as BidAccepted;
   return encodeEvent({
-    ...{ ...last, seq: last.seq + 1, atMs: last.atMs + 1 },
-    ...{ bidId: `smuggled-${last.seq + 1}`, amountMinor: last.minimumMinor },
-    ...{ minimumMinor: last.minimumMinor + 1, ...changes },
+    ...last,
+    seq: last.seq + 1,
+    atMs: last.atMs + 1,
+    bidId: `smuggled-${last.seq + 1}`,
+    amountMinor: last.minimumMinor,
+    minimumMinor: last.minimumMinor + 1,
+    ...changes,
   });
 }
 

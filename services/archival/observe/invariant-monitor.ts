@@ -144,7 +144,11 @@ async function readAudited(
 function auditedOf(row: AuditedRow, tails: Tails): AuditedLot {
   const { lot_id: lotId, status, epoch, seq, leading_bid_id: bidId, amount } = row;
   return {
-    ...{ status, epoch, seq, atMs: row.at_ms, closesAtMs: row.closes_ms },
+    status,
+    epoch,
+    seq,
+    atMs: row.at_ms,
+    closesAtMs: row.closes_ms,
     minimumMinor: row.asked === null ? null : minimumOf(row.asked),
     leading: bidId === null || amount === null ? null : { bidId, amountMinor: amount },
     holed: tails.lots.get(lotId)?.bridged ?? false,

@@ -159,8 +159,12 @@ function countLots(auction: StoredAuction, lots: readonly Lot[], nowMs: number):
   const ended = lots.filter(({ status }) => status === "closed");
   const sold = ended.filter((lot) => result(lot).outcome === "sold").length;
   return {
-    ...{ total: lots.length, scheduled: count("scheduled"), open: count("open") },
-    ...{ closed: count("closed"), sold, unsold: ended.length - sold },
+    total: lots.length,
+    scheduled: count("scheduled"),
+    open: count("open"),
+    closed: count("closed"),
+    sold,
+    unsold: ended.length - sold,
     withdrawn: count("withdrawn"),
   };
 }

@@ -56,14 +56,26 @@ test("a message on the stream that is not from the outbox moves no watermark", a
 test("an event that Postgres cannot hold is set aside alone; the rest of its batch is not", async () => {
   const { auction, archival } = await atWork();
   const [tail] = await auction.store.xrevrange(
-    ...([auction.keys.lot("lot-1").events, "+", "-", "COUNT", 1] as const),
+    auction.keys.lot("lot-1").events,
+    "+",
+    "-",
+    "COUNT",
+    1,
   );
   const seq = Number(tail![0].split("-")[1]) + 1;
   const event = {
     type: "bid_accepted",
-    ...{ lotId: "lot-1", epoch: 1, seq, atMs: Date.now() },
-    ...{ bidId: randomUUID(), bidderId: "a\0b", amountMinor: 5, minimumMinor: 6, key: "k" },
-    ...{ closesAtMs: Date.now() + 1000, reserveMet: null },
+    lotId: "lot-1",
+    epoch: 1,
+    seq,
+    atMs: Date.now(),
+    bidId: randomUUID(),
+    bidderId: "a\0b",
+    amountMinor: 5,
+    minimumMinor: 6,
+    key: "k",
+    closesAtMs: Date.now() + 1000,
+    reserveMet: null,
   } as const;
   const multi = auction.store.multi();
   multi.xadd(auction.keys.outbox, "*", "lotId", "lot-1", "events", encodeEvent(event));
@@ -100,7 +112,9 @@ test("another event under an archived seq is told apart, kept and counted", asyn
   await archival.stop();
   const was = (await auction.archived())[3]!;
   await auction.archive.query("update events set body = $3 where auction_uid = $1 and body = $2", [
-    ...[auction.uid, was, was.replace('"bidderId":"bidder', '"bidderId":"Bidder')],
+    auction.uid,
+    was,
+    was.replace('"bidderId":"bidder', '"bidderId":"Bidder'),
   ]);
   await auction.archive.query("update watermarks set outbox_id = '0-0' where auction_uid = $1", [
     auction.uid,

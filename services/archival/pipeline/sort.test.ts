@@ -8,8 +8,17 @@ import type { Tail, Tails } from "./watermark.ts";
 
 function bid(seq: number, epoch = 1, lotId = "lot-1"): LotEvent {
   return {
-    ...{ type: "bid_accepted", lotId, epoch, seq, atMs: seq, bidId: `${epoch}-${seq}` },
-    ...{ bidderId: "ada", amountMinor: seq, minimumMinor: seq + 1, closesAtMs: 9, key: "k" },
+    type: "bid_accepted",
+    lotId,
+    epoch,
+    seq,
+    atMs: seq,
+    bidId: `${epoch}-${seq}`,
+    bidderId: "ada",
+    amountMinor: seq,
+    minimumMinor: seq + 1,
+    closesAtMs: 9,
+    key: "k",
     reserveMet: null,
   };
 }
@@ -83,8 +92,15 @@ test("an entry that cannot be read leaves a hole in its lot and moves the waterm
 
 test("a lot's change is the sum of its events", () => {
   const closed: LotEvent = {
-    ...{ type: "lot_closed", lotId: "lot-1", epoch: 1, seq: 3, atMs: 3 },
-    ...{ outcome: "sold", bidId: "1-2", bidderId: "ada", amountMinor: 2 },
+    type: "lot_closed",
+    lotId: "lot-1",
+    epoch: 1,
+    seq: 3,
+    atMs: 3,
+    outcome: "sold",
+    bidId: "1-2",
+    bidderId: "ada",
+    amountMinor: 2,
   };
   const events = [bid(1), bid(2), closed].map((event) => ({ event, body: "", outboxId: "4-0" }));
   expect(changesOf(events)).toMatchObject([

@@ -44,8 +44,13 @@ interface KnownRow {
 
 function knownLotOf(row: KnownRow): KnownLot {
   return {
-    ...{ status: row.status, epoch: row.epoch, seq: row.seq, atMs: row.at_ms },
-    ...{ opensAtMs: row.opens_ms, closesAtMs: row.closes_ms, extensions: row.extensions },
+    status: row.status,
+    epoch: row.epoch,
+    seq: row.seq,
+    atMs: row.at_ms,
+    opensAtMs: row.opens_ms,
+    closesAtMs: row.closes_ms,
+    extensions: row.extensions,
     bidCount: row.bid_count,
     leadingBid:
       row.leading_bid_id === null

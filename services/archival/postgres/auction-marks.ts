@@ -27,8 +27,12 @@ export interface Marks {
 }
 
 const NONE: Marks = {
-  ...{ suspendedAtMs: null, fence: null, verified: null },
-  ...{ cleaning: false, cleaned: false, deadLetters: 0 },
+  suspendedAtMs: null,
+  fence: null,
+  verified: null,
+  cleaning: false,
+  cleaned: false,
+  deadLetters: 0,
 };
 
 const MS = (column: string) => `round(extract(epoch from ${column}) * 1000)::float8`;
@@ -57,7 +61,10 @@ export async function readMarks(archive: Archive, auctionUid: string): Promise<M
   return {
     suspendedAtMs: row.suspended_ms,
     fence: fencedId === null ? null : { fencedId, fencedAtMs: fencedAtMs! },
-    ...{ verified, cleaning, cleaned, deadLetters: Number(row.dead_letters) },
+    verified,
+    cleaning,
+    cleaned,
+    deadLetters: Number(row.dead_letters),
   };
 }
 

@@ -71,7 +71,10 @@ export async function insertLoss(
      where not exists (select from dead_letters where auction_uid = $1 and partition = $2
        and reason = 'lost' and after_id = $3 and outbox_id = $4)`,
     [
-      ...[auctionUid, partition, afterId, upToId],
+      auctionUid,
+      partition,
+      afterId,
+      upToId,
       `the outbox begins at ${upToId}; the archive ends at ${afterId}`,
     ],
   );

@@ -130,7 +130,8 @@ test("closed and withdrawn lots stay so, and outbox ids go on above Postgres's w
   // As if this Redis's clock had been a year ahead of the next one's.
   const future = `${Date.now() + 365 * 86_400_000}-7`;
   await auction.archive.query("update watermarks set outbox_id = $2 where auction_uid = $1", [
-    ...[auction.uid, future],
+    auction.uid,
+    future,
   ]);
   await archival.stop();
   const before = await lotsOf(auction);

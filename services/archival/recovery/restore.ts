@@ -131,7 +131,11 @@ async function restoreInto(store: Store, parts: RestoreOf): Promise<Restored> {
     await restoreLot(store, keys, epoch, lotId, defined, state, digest, all);
   }
   await restoreAuction(store, keys, {
-    ...{ epoch, floorId: watermark, archivedId: watermark, claimed, lotIds },
+    epoch,
+    floorId: watermark,
+    archivedId: watermark,
+    claimed,
+    lotIds,
     fields: {
       ...(auction === null
         ? { ...fieldsOf(definition, epoch, maxBytes), opensAtMs: String(opensAtMs ?? "") }
@@ -151,7 +155,10 @@ async function restoreInto(store: Store, parts: RestoreOf): Promise<Restored> {
   }
   const last = Math.max(0, ...[...known.values()].map(({ atMs }) => atMs));
   return {
-    ...{ epoch, lots: lotIds.length, behind, fromStream: inserted },
+    epoch,
+    lots: lotIds.length,
+    behind,
+    fromStream: inserted,
     lastKnownAtMs: last === 0 ? null : last,
     lossWindowMs: last === 0 ? null : Math.max(0, nowMs - last),
   };
@@ -186,8 +193,15 @@ function withEvents(
 }
 
 const UNOPENED: KnownLot = {
-  ...{ status: "scheduled", epoch: 0, seq: 0, atMs: 0, opensAtMs: null, closesAtMs: null },
-  ...{ extensions: 0, bidCount: 0, leadingBid: null },
+  status: "scheduled",
+  epoch: 0,
+  seq: 0,
+  atMs: 0,
+  opensAtMs: null,
+  closesAtMs: null,
+  extensions: 0,
+  bidCount: 0,
+  leadingBid: null,
 };
 
 function entryOf(events: readonly LotEvent[]): StreamEntry {

@@ -11,7 +11,11 @@ const SEED = Number(process.env["SEED"] ?? 1);
 
 /** At most 6 operations, so overlapping and so near to opening and close that all of it matters. */
 const TINY: Omit<Shape, "steps" | "lastsMs"> = {
-  ...{ lots: 1, viewers: 0, gapMs: 20, delayMs: 25, finish: false },
+  lots: 1,
+  viewers: 0,
+  gapMs: 20,
+  delayMs: 25,
+  finish: false,
   weights: { pass: 8, withdraw: 3, unknown: 20, retry: 20 },
 };
 

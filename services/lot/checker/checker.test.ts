@@ -18,7 +18,9 @@ const sampleOf = (seed: number) =>
   randomHistory(seededRandom(seed), { ...SHAPE, weights: { withdraw: 0 } });
 
 const optionsOf = ({ terms }: Sample): AuditOptions => ({
-  ...{ terms, ended: true, settled: true },
+  terms,
+  ended: true,
+  settled: true,
   clock: { offsetMs: CLOCK_OFFSET_MS, errorMs: 0 },
 });
 
@@ -42,12 +44,19 @@ test("what is counted is what happened", () => {
   const bids = sample.history.filter((record) => record.op === "bid");
   const acknowledged = bids.flatMap((bid) => (bid.outcome === "accepted" ? [bid.bidId] : []));
   expect(counts).toMatchObject({
-    ...{ lots: 2, events: sample.log.length, records: sample.history.length },
+    lots: 2,
+    events: sample.log.length,
+    records: sample.history.length,
     bids: sample.log.filter(({ type }) => type === "bid_accepted").length,
     acknowledged: new Set(acknowledged).size,
     rejected: bids.filter(({ outcome }) => outcome === "rejected").length,
     refused: bids.filter(({ outcome }) => outcome === "refused").length,
-    ...{ lost: 0, duplicated: 0, misordered: 0, viewers: 3, viewersComplete: 3, verdicts: {} },
+    lost: 0,
+    duplicated: 0,
+    misordered: 0,
+    viewers: 3,
+    viewersComplete: 3,
+    verdicts: {},
   });
   const { resolved, unresolved } = counts.unknown;
   expect(resolved).toBeGreaterThan(0);
@@ -220,7 +229,12 @@ const MUTANTS: [VerdictName, how: string, (mutant: Mutant) => void][] = [
         sameKey(event),
       ) as BidRecord;
       m.tell({
-        ...{ op, process, lotId, bidderId, key, invMs },
+        op,
+        process,
+        lotId,
+        bidderId,
+        key,
+        invMs,
         amountMinor: 1,
         outcome: "unknown",
         retMs: null,
@@ -236,7 +250,14 @@ const MUTANTS: [VerdictName, how: string, (mutant: Mutant) => void][] = [
       m.forget(sameKey(bid));
       const { op, process, lotId, bidderId, key, amountMinor, invMs, retMs } = bid;
       m.tell({
-        ...{ op, process, lotId, bidderId, key, amountMinor, invMs, retMs },
+        op,
+        process,
+        lotId,
+        bidderId,
+        key,
+        amountMinor,
+        invMs,
+        retMs,
         outcome: "refused",
       });
     },
@@ -615,14 +636,25 @@ describe("each mutant of a right history is caught by its own verdict:", () => {
 /** A right history of one open lot, with one more bid after it, rejected with a code. */
 function withRejection(code: "closed" | "suspended", afterMs: number) {
   const sample = randomHistory(seededRandom(3), {
-    ...{ ...SHAPE, lots: 1, steps: 60, lastsMs: 60_000, finish: false },
+    ...SHAPE,
+    lots: 1,
+    steps: 60,
+    lastsMs: 60_000,
+    finish: false,
     weights: { withdraw: 0, pass: 0, move: 0 },
   });
   const lastMs = Math.max(...sample.log.map(({ atMs }) => atMs)) - CLOCK_OFFSET_MS + 1_000;
   const rejected: BidRecord = {
-    ...{ op: "bid", process: 99, lotId: "lot-1", bidderId: "late", key: "late" },
-    ...{ amountMinor: 900_000, invMs: lastMs + afterMs, retMs: lastMs + afterMs + 5 },
-    ...{ outcome: "rejected", code },
+    op: "bid",
+    process: 99,
+    lotId: "lot-1",
+    bidderId: "late",
+    key: "late",
+    amountMinor: 900_000,
+    invMs: lastMs + afterMs,
+    retMs: lastMs + afterMs + 5,
+    outcome: "rejected",
+    code,
   };
   const options: AuditOptions = {
     terms: sample.terms,

@@ -186,7 +186,11 @@ function count(
     lost,
     duplicated: verdicts.sum("seq_repeated", "bid_twice", "key_twice", "answers_differ"),
     misordered: verdicts.sum(
-      ...(["moved", "reordered", "epoch_overlap", "time_backwards", "viewer_order"] as const),
+      "moved",
+      "reordered",
+      "epoch_overlap",
+      "time_backwards",
+      "viewer_order",
     ),
     viewers: viewers.count,
     viewersComplete: viewers.complete,

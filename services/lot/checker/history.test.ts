@@ -4,7 +4,13 @@ import { randomHistory, seededRandom } from "./random-history.ts";
 
 test("every record is read back as it was written", () => {
   const { history } = randomHistory(seededRandom(1), {
-    ...{ lots: 2, steps: 300, viewers: 2, gapMs: 5, delayMs: 20, lastsMs: 900, finish: true },
+    lots: 2,
+    steps: 300,
+    viewers: 2,
+    gapMs: 5,
+    delayMs: 20,
+    lastsMs: 900,
+    finish: true,
   });
   const lines = history.map(encodeRecord);
   expect([...decodeHistory([...lines, "", " "])]).toEqual(history);

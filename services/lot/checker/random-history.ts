@@ -183,7 +183,8 @@ class Player {
       if (this.#random() < 0.6) this.#decide(field, attempt);
       const gaveUpMs = invMs + Math.floor(this.#random() * (retMs - invMs));
       return tell({
-        ...{ ...placed, outcome: "unknown" },
+        ...placed,
+        outcome: "unknown",
         retMs: this.#random() < 0.5 ? null : gaveUpMs,
       });
     }
@@ -226,7 +227,13 @@ class Player {
     const { lotId, epoch, seq, leadingBid, status } = field.lot;
     const [invMs, retMs] = this.#interval();
     this.#sample.history.push({
-      ...{ op: "read", lotId, invMs, retMs, epoch, seq, status },
+      op: "read",
+      lotId,
+      invMs,
+      retMs,
+      epoch,
+      seq,
+      status,
       leadingMinor: leadingBid?.amountMinor ?? null,
       bidId: leadingBid?.bidId ?? null,
     });
@@ -297,9 +304,17 @@ function lotAt(at: number, lastsMs: number): Lot {
   const opensAtMs = CLOCK_OFFSET_MS + OPENS_MS;
   return {
     ...TERMS,
-    ...{ lotId: `lot-${at + 1}`, title: `Lot ${at + 1}`, status: "scheduled" },
+    lotId: `lot-${at + 1}`,
+    title: `Lot ${at + 1}`,
+    status: "scheduled",
     intake: "taking",
-    ...{ opensAtMs, closesAtMs: opensAtMs + lastsMs, extensions: 0 },
-    ...{ epoch: 1, seq: 0, atMs: 0, leadingBid: null, bidCount: 0 },
+    opensAtMs,
+    closesAtMs: opensAtMs + lastsMs,
+    extensions: 0,
+    epoch: 1,
+    seq: 0,
+    atMs: 0,
+    leadingBid: null,
+    bidCount: 0,
   };
 }

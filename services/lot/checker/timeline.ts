@@ -159,9 +159,18 @@ class Replay {
     const first = events[0];
     this.#lot = {
       ...(terms ?? NO_TERMS),
-      ...{ lotId, title: "", status: "scheduled", intake: "taking" },
-      ...{ opensAtMs: null, closesAtMs: null },
-      ...{ extensions: 0, epoch: 0, seq: 0, atMs: 0, leadingBid: null, bidCount: 0 },
+      lotId,
+      title: "",
+      status: "scheduled",
+      intake: "taking",
+      opensAtMs: null,
+      closesAtMs: null,
+      extensions: 0,
+      epoch: 0,
+      seq: 0,
+      atMs: 0,
+      leadingBid: null,
+      bidCount: 0,
     };
     if (terms) timeline.minimum[0] = minimumMinor(terms, null);
     else if (first?.type === "lot_opened") timeline.minimum[0] = first.minimumMinor;
