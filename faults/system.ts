@@ -67,7 +67,8 @@ export async function stopSystems(): Promise<void> {
 
 export async function startSystem(
   definition: AuctionDefinition,
-  settings: { readonly outboxMaxBytes: number; readonly onStep: (text: string) => void },
+  outboxMaxBytes: number,
+  log: (line: string) => void,
 ): Promise<System> {
   const dir = mkdtempSync(join(tmpdir(), "gavel-faults-"));
   chmodSync(dir, 0o755); // Postgres is another one, and must reach its disk.
@@ -78,7 +79,7 @@ export async function startSystem(
   };
   running.add(stop);
   try {
-    return await start(definition, settings, dir, stops, stop);
+    return await start(definition, outboxMaxBytes, log, dir, stops, stop);
   } catch (error) {
     await stop();
     throw error;
@@ -87,12 +88,13 @@ export async function startSystem(
 
 async function start(
   definition: AuctionDefinition,
-  settings: { readonly outboxMaxBytes: number; readonly onStep: (text: string) => void },
+  outboxMaxBytes: number,
+  log: (line: string) => void,
   dir: string,
   stops: (() => unknown)[],
   stop: () => Promise<void>,
 ): Promise<System> {
-  settings.onStep("starting redis, nats and postgres");
+  log("starting redis, nats and postgres");
   const { parts: stores, disks, dataOf, urls } = await startStores(dir, stops);
   const ports: Record<string, number> = {};
   for (const tier of TIERS) {
@@ -109,9 +111,9 @@ async function start(
     proxies.set(proxy.name, proxy);
   }
 
-  settings.onStep("starting the tiers");
+  log("starting the tiers");
   const portOf = (from: string, to: string) => proxies.get(linkName(from, to))!.port;
-  const environment = environmentOf({ dir, definition, urls, ports, portOf, ...settings });
+  const environment = environmentOf({ dir, definition, urls, ports, portOf, outboxMaxBytes });
   const tiers = Object.fromEntries(
     TIERS.map((name) => {
       const log = join(dir, `${name}.log`);
