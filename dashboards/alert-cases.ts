@@ -145,6 +145,12 @@ export const CASES: Readonly<Record<string, Case>> = {
     },
     at: "5m",
   },
+  GavelInternalErrors: {
+    fires: one("gavel_archival_internal_errors_total", "0x10 1x10", `tier="archival"`),
+    quiet: one("gavel_archival_internal_errors_total", "0x20", `tier="archival"`),
+    at: "8m",
+    labels: { ...AUCTION, tier: "archival" },
+  },
   GavelStoreAway: {
     fires: one("gavel_gateway_breaker_state", "2x20", `dependency="redis"`),
     quiet: one("gavel_gateway_breaker_state", "0x8 2 0x8", `dependency="redis"`),

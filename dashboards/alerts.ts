@@ -125,6 +125,17 @@ const PARTS: readonly Alert[] = [
     act: "Bring back the store it waits for. If none is missing, restart archival: the lease is free after 5 s.",
   },
   {
+    name: "GavelInternalErrors",
+    severity: "page",
+    expr: `sum by (${BY}, tier) (increase(gavel_gateway_internal_errors_total[10m]) or increase(gavel_broadcast_internal_errors_total[10m]) or increase(gavel_archival_internal_errors_total[10m])) > 0`,
+    for: "0s",
+    summary: "A tier answered requests with `internal`: it has a defect.",
+    means:
+      "A request or a message failed with an error that no outage explains: a defect of Gavel, not of a store. The caller got status 500 and code `internal`. A bid that was answered so may or may not have been placed: the same bid with the same key tells which.",
+    look: "The log of the tier in label `tier`: “request failed: defect” at level error, with the route or the message type and the stack. Tiers: “Defects”. Which version runs since when.",
+    act: "Roll back if it began with a rollout. Otherwise report the stack; if bids fail, suspend the auction (spec.suspended) until a mended version runs.",
+  },
+  {
     name: "GavelStoreAway",
     severity: "page",
     expr: `max by (${BY}, dependency) (gavel_archival_breaker_state or gavel_gateway_breaker_state or gavel_broadcast_breaker_state) > 0`,

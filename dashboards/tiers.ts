@@ -68,6 +68,13 @@ export const tiers = page(
       [of("gavel_broadcast_store_up"), EACH],
     ]),
   )
+  .withPanel(
+    graph("Defects", "Requests and messages answered `internal`: errors that no outage explains.", [
+      [perSecond("gavel_gateway_internal_errors_total", "tier"), "gateway"],
+      [perSecond("gavel_broadcast_internal_errors_total", "tier"), "broadcast"],
+      [perSecond("gavel_archival_internal_errors_total", "tier"), "archival"],
+    ]),
+  )
   .withRow(row("Gateway"))
   .withPanel(
     graph(

@@ -10,6 +10,7 @@ import { readSecretFile } from "../runtime/secret-file.ts";
 import { startTelemetry } from "../runtime/telemetry.ts";
 import { connectStore, startConnecting, type Store } from "../store/connect.ts";
 import { keysOf } from "../store/keys.ts";
+import { StoreUnavailable } from "../store/unreachable.ts";
 import { Audited, createAuditMetrics } from "./observe/invariant-monitor.ts";
 import type { ArchivalEnv } from "./config.ts";
 import { watchDependencies } from "./observe/dependencies.ts";
@@ -60,7 +61,7 @@ export async function startArchival(
   const of = { auctionUid: env.AUCTION_UID, partition: 0 };
   const ending = new AbortController();
   const stopping = new Promise<never>((_, reject) => {
-    const stop = () => reject(new Error("stopping"));
+    const stop = () => reject(new StoreUnavailable("stopping"));
     ending.signal.addEventListener("abort", stop, { once: true });
   });
   stopping.catch(() => {}); // Nobody may be waiting.
@@ -97,7 +98,7 @@ export async function startArchival(
   };
   const routed = { ...stateOf, ...dependencies, rules, endWork };
   const operatorTokenFile = env.OPERATOR_TOKEN_FILE ?? null;
-  addRoutes(app, { ...routed, operatorTokenFile }, createVerifier(env), log);
+  addRoutes(app, { ...routed, operatorTokenFile, metrics }, createVerifier(env), log);
   startConnecting(store, (error) => log.debug({ err: error }, "Redis is away"));
   const internalUrl = await app.listen({ host: env.HOST, port: env.INTERNAL_PORT });
 

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import { createInternalErrors } from "../access/problem-edge.ts";
 import { DELAY_SECONDS, LATENCY_SECONDS, seriesOf } from "../runtime/series.ts";
 import { DEAD_LETTER_REASONS } from "./postgres/dead-letters.ts";
 import { RESTART_REASONS } from "./pipeline/pipeline-failure.ts";
@@ -95,6 +96,7 @@ export function createMetrics(registry: Registry) {
         DELAY_SECONDS,
       ),
     ),
+    internalErrors: createInternalErrors(registry, "gavel_archival_"),
     answerSeconds: seriesOf(answers, "dependency", DEPENDENCIES),
     clock,
     leaseHeld: gauge("lease_held", "1 where this process relays and archives."),

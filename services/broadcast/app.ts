@@ -1,6 +1,7 @@
 /** The broadcast tier in one process: what its parts are, and in which order they start and stop. */
 import { randomUUID } from "node:crypto";
 import { TellBids } from "../access/bid-reporter.ts";
+import { readOrigins } from "../access/origins.ts";
 import { createVerifier } from "../access/tokens.ts";
 import { problemOf } from "../access/problems.ts";
 import { Breaker, keepProbing, logChanges, showBreakers } from "../runtime/breaker.ts";
@@ -124,6 +125,7 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     onBid: (outcome) => metrics.bids.inc({ outcome }),
     onResume: (result) => metrics.resumes.inc({ result }),
     onRejected: (reason) => metrics.rejected.inc({ reason }),
+    onInternalError: () => metrics.internalErrors.inc(),
     onUnavailable: (why) => metrics.unavailable.inc({ why }),
     onMessage: (type, outcome, seconds) => metrics.messages.observe({ type, outcome }, seconds),
   });
@@ -133,7 +135,7 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     traffic,
     maxSockets: env.MAX_SOCKETS,
     messagesPerSecond: env.MESSAGES_PER_SECOND,
-    allowedOrigins: originsOf(env.ALLOWED_ORIGINS),
+    allowedOrigins: readOrigins(env.ALLOWED_ORIGINS),
   });
 
   const stopping = new AbortController();
@@ -219,9 +221,4 @@ function healthOf(
       }
     },
   };
-}
-
-/** Null for "*": all. */
-function originsOf(text: string): ReadonlySet<string> | null {
-  return text.trim() === "*" ? null : new Set(text.split(",").map((origin) => origin.trim()));
 }

@@ -1,6 +1,7 @@
 /** What each message of a viewer does. One viewer's messages are taken in their order. */
 import { randomUUID } from "node:crypto";
 import { performance } from "node:perf_hooks";
+import { logFailure, problemOfError } from "../access/problem-edge.ts";
 import { type Problem, problem, type ProblemCode, problemOf } from "../access/problems.ts";
 import { type BidSpan, TellBids } from "../access/bid-reporter.ts";
 import type { Verify } from "../access/tokens.ts";
@@ -32,6 +33,8 @@ export interface AnswersParts {
   readonly onResume: (result: "recovered" | "snapshot" | "behind") => void;
   readonly onRejected: (reason: "invalid" | "unauthenticated" | "too_many_lots") => void;
   readonly onUnavailable: (why: Refusal) => void;
+  /** A defect of ours, answered `internal`. */
+  readonly onInternalError: () => void;
   /** For each message, once the last of its answers is written. */
   readonly onMessage: (
     type: ClientMessage["type"] | "invalid",
@@ -45,11 +48,11 @@ const RESUME_BACKLOG_BYTES = BACKLOG_MAX_BYTES / 2;
 
 export class Answers {
   readonly #parts: AnswersParts;
-  readonly #unverified: SampledLog;
+  readonly #failures: SampledLog;
 
   constructor(parts: AnswersParts) {
     this.#parts = parts;
-    this.#unverified = new SampledLog(parts.log, 1);
+    this.#failures = new SampledLog(parts.log, 1);
   }
 
   /** Takes one text frame. Whatever it holds, it costs this viewer only. */
@@ -67,9 +70,35 @@ export class Answers {
       return;
     }
     const { message } = reading;
-    const outcome = this.#answer(viewer, message);
+    const outcome = this.#answerSafely(viewer, message);
     if (typeof outcome === "string") this.#answered(message.type, outcome, startedMs);
     else void outcome.then((later) => this.#answered(message.type, later, startedMs));
+  }
+
+  /** Answers with a problem whatever is thrown, as the HTTP edge does. Never throws, never rejects. */
+  #answerSafely(viewer: Viewer, message: ClientMessage): Answered {
+    const fail = (error: unknown) => this.#fail(viewer, message, error);
+    try {
+      const outcome = this.#answer(viewer, message);
+      return typeof outcome === "string" ? outcome : outcome.catch(fail);
+    } catch (error) {
+      return fail(error);
+    }
+  }
+
+  #fail(viewer: Viewer, message: ClientMessage, error: unknown): MessageOutcome {
+    const why = this.#problemOf(error, message.type);
+    if (message.type === "place_bid") return this.#refuse(viewer, message, why);
+    viewer.send({ type: "error", problem: why });
+    return outcomeOf(why);
+  }
+
+  /** The problem of an error, which is logged, and counted where it is a defect. */
+  #problemOf(error: unknown, type: ClientMessage["type"]): Problem {
+    const why = problemOfError(error);
+    logFailure(this.#failures, error, why, { type });
+    if (why.code === "internal") this.#parts.onInternalError();
+    return why;
   }
 
   #answered(
@@ -111,9 +140,7 @@ export class Answers {
     try {
       viewer.identity = await verify(token);
     } catch (error) {
-      this.#unverified.warn({ err: error }, "tokens cannot be verified");
-      const detail = "Tokens cannot be verified at the moment; send it again.";
-      viewer.send({ type: "error", problem: problem("unavailable", detail) });
+      viewer.send({ type: "error", problem: this.#problemOf(error, "authenticate") });
       return "failed";
     }
     if (viewer.identity) {
@@ -153,7 +180,15 @@ export class Answers {
     const resumed = resume.lot(lotId, since, wanted, (missed) => {
       if (wanted()) outcome = this.#recover(viewer, lotId, missed);
     });
-    return resumed.then(() => outcome);
+    return resumed.then(
+      () => outcome,
+      (reason: unknown) => {
+        const why = this.#problemOf(reason, "subscribe");
+        if (!wanted()) return outcomeOf(why);
+        viewer.watched.delete(lotId);
+        return error(why);
+      },
+    );
   }
 
   /** In one turn: what was missed, the lot as it stands, and the subscription. */

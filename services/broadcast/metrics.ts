@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import { createInternalErrors } from "../access/problem-edge.ts";
 import type { ProblemCode } from "../access/problems.ts";
 import { DELAY_SECONDS, LATENCY_SECONDS, seriesOf } from "../runtime/series.ts";
 import { OUTCOMES, REFUSALS } from "../store/outcomes.ts";
@@ -24,7 +25,12 @@ export const MESSAGE_OUTCOMES = ["ok", "refused", "failed"] as const;
 export type MessageOutcome = (typeof MESSAGE_OUTCOMES)[number];
 
 /** Those that are answered before the batcher, besides its own. */
-const REFUSED_BIDS = ["invalid", "unauthenticated", "forbidden"] as const satisfies ProblemCode[];
+const REFUSED_BIDS = [
+  "invalid",
+  "unauthenticated",
+  "forbidden",
+  "internal",
+] as const satisfies ProblemCode[];
 
 const REFUSED_SOCKETS = ["origin", "full", "draining"] as const;
 export type RefusedSocket = (typeof REFUSED_SOCKETS)[number];
@@ -108,6 +114,7 @@ export function createMetrics(
     for (const outcome of MESSAGE_OUTCOMES) messages.zero({ type, outcome });
   }
   return {
+    internalErrors: createInternalErrors(registry, "gavel_broadcast_"),
     messages,
     closes: counterOf("closes_total", "Sockets closed by us, by reason.", "reason", CLOSES),
     dead: counter("dead_total", "Sockets removed because nothing was heard of their viewer."),

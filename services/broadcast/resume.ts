@@ -14,6 +14,7 @@
  */
 import { performance } from "node:perf_hooks";
 import { setTimeout } from "node:timers/promises";
+import { isUnavailable } from "../access/unavailable.ts";
 import type { LotEvent } from "../lot/events.ts";
 import { frameOf } from "../lot/view.ts";
 import type { Store } from "../store/connect.ts";
@@ -63,8 +64,8 @@ export class Resume {
   }
 
   /**
-   * Calls `done` once, at once where the hub has all. Never rejects: where the store stays away the answer
-   * is null, or "behind".
+   * Calls `done` once, at once where the hub has all. Where the store stays away the answer is null, or
+   * "behind". @throws only for a defect
    * @param wanted false once nobody waits for it any more
    */
   async lot(
@@ -99,7 +100,8 @@ export class Resume {
         if (read === null) return done(null);
         before.push(...read.frames);
         from = read.upTo;
-      } catch {
+      } catch (error) {
+        if (!isUnavailable(error)) throw error;
         await setTimeout(RETRY_MS);
       }
     }

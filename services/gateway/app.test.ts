@@ -8,7 +8,7 @@ import { Batcher, BATCHER_DEFAULTS, scriptStrategy } from "../store/batcher.ts";
 import { connectStore } from "../store/connect.ts";
 import { keysOf } from "../store/keys.ts";
 import { until } from "../testing/until.ts";
-import { createApp } from "./app.ts";
+import { type AppOptions, createApp } from "./app.ts";
 import { ARCHIVAL_BREAKER } from "./history.ts";
 import { createMetrics } from "./metrics.ts";
 
@@ -16,14 +16,15 @@ import { createMetrics } from "./metrics.ts";
 const store = connectStore("redis://127.0.0.1:1", "app-test");
 store.on("error", () => {});
 const keys = keysOf("app-test");
-const app = await createApp({
+const registry = createRegistry("gateway");
+const options: AppOptions = {
   store,
   keys,
   streamUrl: "ws://localhost:8081/v1/stream",
   archivalUrl: "http://localhost",
   archival: new Breaker(ARCHIVAL_BREAKER),
   log: createLog("app-test", "silent"),
-  metrics: createMetrics(createRegistry("gateway"), {
+  metrics: createMetrics(registry, {
     waitingBids: () => 0,
     connections: async () => 0,
   }),
@@ -31,7 +32,8 @@ const app = await createApp({
   verify: async () => null,
   tell: new TellBids(null, createLog("app-test", "silent")),
   allowedOrigins: new Set(),
-});
+};
+const app = await createApp(options);
 await app.ready();
 const document = app.swagger() as unknown as {
   openapi: string;
@@ -98,4 +100,19 @@ test("an event loop that falls behind refuses what comes next, and recovers", as
   expect([refused.statusCode, refused.json().code]).toEqual([503, "unavailable"]);
   expect(refused.headers["retry-after"]).toMatch(/^[1-9]$/);
   await until("it recovers", async () => (await app.inject("/openapi.json")).statusCode === 200);
+});
+
+test("a defect in a route is answered internal, and not as a store that cannot be reached", async () => {
+  const broken = new Proxy(store, {
+    get() {
+      throw new TypeError("Cannot read properties of undefined");
+    },
+  });
+  const defective = await createApp({ ...options, store: broken });
+  const answer = await defective.inject("/v1/auction");
+  expect([answer.statusCode, answer.json().code]).toEqual([500, "internal"]);
+  expect(await registry.metrics()).toMatch(/gavel_gateway_internal_errors_total\S* 1\n/);
+
+  const unreachable = await app.inject("/v1/auction");
+  expect([unreachable.statusCode, unreachable.json().code]).toEqual([503, "unavailable"]);
 });

@@ -2,6 +2,9 @@
 import type { AddressInfo, Server as NetServer } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { TellBids } from "../access/bid-reporter.ts";
+import { addInvariants } from "../access/invariants.ts";
+import { readOrigins } from "../access/origins.ts";
+import { answerErrors } from "../access/problem-edge.ts";
 import { createVerifier } from "../access/tokens.ts";
 import { Breaker, keepProbing, logChanges, showBreakers } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry } from "../runtime/internal.ts";
@@ -25,7 +28,6 @@ import { startClock } from "./clock.ts";
 import type { GatewayEnv } from "./config.ts";
 import { collectDocument, documentRoutes } from "./documents.ts";
 import { ARCHIVAL_BREAKER } from "./history.ts";
-import { addInvariants } from "../access/invariants.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { refuseOtherMethods } from "./methods.ts";
 import { pageRoutes } from "./page.ts";
@@ -106,6 +108,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
       );
   };
   const internal = createInternalServer({ ready }, registry);
+  answerErrors(internal, { log, internalErrors: metrics.internalErrors });
   addInvariants(internal, store, keys);
   lifecycle.onStop("internal server", () => internal.close());
 
@@ -118,7 +121,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
     keys,
     archival,
     tell: new TellBids(tracing, log),
-    allowedOrigins: new Set(env.ALLOWED_ORIGINS.split(/[\s,]+/).filter(Boolean)),
+    allowedOrigins: readOrigins(env.ALLOWED_ORIGINS) ?? new Set(),
     streamUrl: env.STREAM_URL,
     archivalUrl: env.ARCHIVAL_URL,
   });

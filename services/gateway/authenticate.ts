@@ -1,7 +1,8 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { bearerToken } from "../access/bearer.ts";
+import { sendProblem } from "../access/problem-edge.ts";
 import { type Problem, problem } from "../access/problems.ts";
 import type { Scope, Verify } from "../access/tokens.ts";
-import { sendProblem } from "./refuse.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -9,8 +10,6 @@ declare module "fastify" {
     bidderId: string;
   }
 }
-
-const BEARER = /^Bearer ([A-Za-z0-9._~+/=-]+)$/i;
 
 /** The same words for every bad token: which part of it was wrong is nobody's business. */
 const UNAUTHENTICATED: Problem = problem(
@@ -24,8 +23,8 @@ const UNAUTHENTICATED: Problem = problem(
  */
 export function authenticate(verify: Verify, scope: Scope) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
-    const token = BEARER.exec(request.headers.authorization ?? "")?.[1];
-    const identity = token === undefined ? null : await verify(token);
+    const token = bearerToken(request.headers.authorization);
+    const identity = token === null ? null : await verify(token);
     if (identity === null) return sendProblem(reply, UNAUTHENTICATED);
     if (!identity.scopes.has(scope)) {
       return sendProblem(reply, problem("forbidden", `The token lacks the scope "${scope}".`));

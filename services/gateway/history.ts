@@ -1,14 +1,14 @@
 /** A lot's bids, newest first: the store has the recent ones, the archive all of them. */
 import { Value } from "typebox/value";
+import { Refused } from "../access/problem-edge.ts";
 import { problem } from "../access/problems.ts";
+import { isUnavailable } from "../access/unavailable.ts";
 import type { BidAccepted } from "../lot/events.ts";
 import type { Breaker } from "../runtime/breaker.ts";
 import type { Store } from "../store/connect.ts";
 import { eventsBefore } from "../store/history.ts";
 import type { Keys } from "../store/keys.ts";
 import type { Seen } from "../store/place-bids.ts";
-import { fromStore } from "./from-store.ts";
-import { Refused } from "./refuse.ts";
 import { type History, HistoryAnswer } from "./schemas.ts";
 
 /** Every answer to a bidder is due within a second. */
@@ -43,7 +43,7 @@ export async function readHistory(
   before: Seen | null,
   limit: number,
 ): Promise<History> {
-  const recent = await fromStore(() => readRecent(options, lotId, before, limit));
+  const recent = await readRecent(options, lotId, before, limit);
   return recent ?? (await readArchived(options, lotId, before, limit));
 }
 
@@ -83,20 +83,27 @@ async function readArchived(
   const query = new URLSearchParams({ limit: String(limit) });
   if (before !== null) query.set("before", cursorOf(before));
   const url = new URL(`/internal/v1/lots/${lotId}/bids?${query}`, archivalUrl);
+  const text = await askArchival(archival, url);
+  return Value.Parse(HistoryAnswer, JSON.parse(text));
+}
+
+/** @throws Refused `unavailable` where archival does not answer, or answers that it cannot */
+async function askArchival(archival: Breaker, url: URL): Promise<string> {
+  let why: unknown;
   try {
     const { status, text } = await archival.call(async () => {
       const signal = AbortSignal.timeout(ARCHIVAL_TIMEOUT_MS);
       const answer = await fetch(url, { redirect: "error", signal });
       return { status: answer.status, text: await answer.text() };
     });
-    if (status !== 200) throw new Error(`archival answered ${status}`);
-    return Value.Parse(HistoryAnswer, JSON.parse(text));
+    if (status === 200) return text;
+    why = new Error(`archival answered ${status}`);
   } catch (error) {
-    throw new Refused(
-      problem("unavailable", "Older bids are in the archive, which cannot be asked at present."),
-      error,
-    );
+    if (!isUnavailable(error)) throw error;
+    why = error;
   }
+  const detail = "Older bids are in the archive, which cannot be reached at the moment.";
+  throw new Refused(problem("unavailable", detail), why);
 }
 
 /** "<epoch>.<seq>", as a page's cursor says it. */

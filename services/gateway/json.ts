@@ -1,5 +1,5 @@
 import { isExactAmount } from "../access/exact-amount.ts";
-import { invalid } from "./refuse.ts";
+import { invalid } from "../access/problem-edge.ts";
 import type { Server } from "./server.ts";
 
 const BOM = "\ufeff";

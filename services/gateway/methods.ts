@@ -1,6 +1,6 @@
 import type { HTTPMethods } from "fastify";
+import { sendProblem } from "../access/problem-edge.ts";
 import { problem } from "../access/problems.ts";
-import { sendProblem } from "./refuse.ts";
 import type { Server } from "./server.ts";
 
 const ALL: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import { createInternalErrors } from "../access/problem-edge.ts";
 import type { ProblemCode } from "../access/problems.ts";
 import { LATENCY_SECONDS, seriesOf } from "../runtime/series.ts";
 import { OUTCOMES, REFUSALS } from "../store/outcomes.ts";
@@ -84,6 +85,7 @@ export function createMetrics(registry: Registry, { waitingBids, connections }: 
     bid: seriesOf(bids, "outcome", OUTCOMES),
     unavailable: seriesOf(unavailable, "why", REFUSALS),
     unreadable: seriesOf(unreadable, "code", UNREADABLE),
+    internalErrors: createInternalErrors(registry, "gavel_gateway_"),
     requests: requestTimers(requests),
     batchBids: new Histogram({
       name: "gavel_gateway_batch_bids",

@@ -1,12 +1,12 @@
 /** The route that the product exists for. */
 import { randomUUID } from "node:crypto";
+import { sendProblem } from "../access/problem-edge.ts";
 import { problemOf } from "../access/problems.ts";
 import type { TellBids } from "../access/bid-reporter.ts";
 import type { Verify } from "../access/tokens.ts";
 import type { Batcher } from "../store/batcher.ts";
 import { authenticate } from "./authenticate.ts";
 import { BID_ROUTE, type Metrics } from "./metrics.ts";
-import { sendProblem } from "./refuse.ts";
 import { BidAnswer, BidBody, BidHeaders, LotParams, problemAnswers } from "./schemas.ts";
 import type { Server } from "./server.ts";
 import { traceBid } from "./trace-bid.ts";

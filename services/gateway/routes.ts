@@ -1,4 +1,5 @@
 /** What anybody may read: the auction, its lots, their bids. */
+import { invalid, Refused } from "../access/problem-edge.ts";
 import { problem } from "../access/problems.ts";
 import type { Lot } from "../lot/lot.ts";
 import { viewOf } from "../lot/view.ts";
@@ -6,9 +7,7 @@ import type { Breaker } from "../runtime/breaker.ts";
 import { type Store, storeClockMs } from "../store/connect.ts";
 import type { Keys } from "../store/keys.ts";
 import { readAuction, readLots, type StoredAuction } from "../store/lots.ts";
-import { fromStore } from "./from-store.ts";
 import { readHistory, seenOf } from "./history.ts";
-import { invalid, Refused } from "./refuse.ts";
 import {
   AuctionAnswer,
   HistoryAnswer,
@@ -52,7 +51,7 @@ function auctionRoute(app: Server, { store, keys, streamUrl }: ReadOptions): voi
   app.get("/v1/auction", { schema }, async () => {
     const [auction, serverTimeMs] = await Promise.all([
       auctionOf(store, keys),
-      fromStore(() => storeClockMs(store)),
+      storeClockMs(store),
     ]);
     const lotCount = auction.lotIds.length;
     const suspended = auction.intake === "suspended";
@@ -78,7 +77,7 @@ function lotsRoute(app: Server, { store, keys }: ReadOptions): void {
     while (at < auction.lotIds.length && lots.length < limit) {
       const size = status === undefined ? limit : LOTS_PER_READ;
       const lotIds = auction.lotIds.slice(at, at + size);
-      const found = await fromStore(() => readLots(store, keys, auction, lotIds));
+      const found = await readLots(store, keys, auction, lotIds);
       for (const lot of found) {
         if (lots.length === limit) break;
         at++;
@@ -120,14 +119,14 @@ function historyRoute(app: Server, options: ReadOptions): void {
 }
 
 async function auctionOf(store: Store, keys: Keys): Promise<StoredAuction> {
-  const auction = await fromStore(() => readAuction(store, keys));
+  const auction = await readAuction(store, keys);
   if (auction === null) throw new Refused(problem("unavailable", "The auction is not set up yet."));
   return auction;
 }
 
 async function lotOf(store: Store, keys: Keys, lotId: string): Promise<Lot> {
   const auction = await auctionOf(store, keys);
-  const [lot] = await fromStore(() => readLots(store, keys, auction, [lotId]));
+  const [lot] = await readLots(store, keys, auction, [lotId]);
   if (!lot) throw new Refused(problem("unknown_lot", "No lot of this auction has that lotId."));
   return lot;
 }

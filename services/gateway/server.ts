@@ -6,16 +6,18 @@ import {
   fastify,
   type FastifyBaseLogger,
   type FastifyInstance,
+  type FastifyRequest,
   type RawServerDefault,
 } from "fastify";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { MESSAGE_MAX_BYTES } from "../access/limits.ts";
+import { answerErrors, problemOfError, Refused, sendProblem } from "../access/problem-edge.ts";
 import { problem } from "../access/problems.ts";
-import { type Logger, SampledLog, traceIds } from "../runtime/log.ts";
+import { type Logger, traceIds } from "../runtime/log.ts";
 import { allowOrigins } from "./allow-origins.ts";
 import { readJsonStrictly } from "./json.ts";
 import { countUnreadable, type Metrics } from "./metrics.ts";
-import { problemOfError, refuseConnection, Refused, sendProblem } from "./refuse.ts";
+import { refuseConnection } from "./unreadable-requests.ts";
 
 export type Server = FastifyInstance<
   RawServerDefault,
@@ -87,19 +89,9 @@ export async function createServer({
   app.decorateRequest("bidId", "");
   app.decorateRequest("outcome", "");
 
-  const failures = new SampledLog(log);
-  app.setErrorHandler((error: Error, request, reply) => {
-    const refusal = problemOfError(error);
-    if (refusal.status >= 500) {
-      const route = request.routeOptions.url;
-      const fields = { err: error, route, code: refusal.code, ...traceIds(request.span) };
-      if (refusal.code === "internal") failures.error(fields, "request failed");
-      else failures.warn(fields, "request not served");
-    }
-    // Unread bytes of a body that is too large must not be taken for the next request.
-    if (refusal.code === "too_large") reply.header("connection", "close");
-    return sendProblem(reply, refusal);
-  });
+  const { internalErrors } = metrics;
+  const fieldsOf = ({ span }: FastifyRequest) => traceIds(span);
+  answerErrors(app as unknown as FastifyInstance, { log, internalErrors, fieldsOf });
   app.setNotFoundHandler((_request, reply) =>
     sendProblem(reply, problem("not_found", "No such route; see /openapi.json.")),
   );

@@ -9,6 +9,7 @@
  */
 import type { Store } from "./connect.ts";
 import type { Keys } from "./keys.ts";
+import { StoreUnavailable } from "./unreachable.ts";
 
 interface Asked {
   name: string | null;
@@ -60,7 +61,8 @@ async function ask(store: Store, asked: Asked): Promise<string> {
   const { connection } = asked;
   try {
     const name = valueOf(await store.info("server"), "run_id");
-    if (asked.connection !== connection) throw new Error("the connection to Redis broke");
+    if (asked.connection !== connection)
+      throw new StoreUnavailable("the connection to Redis broke");
     asked.name = name;
     return name;
   } finally {

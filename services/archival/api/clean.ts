@@ -6,6 +6,7 @@ import type { Keys } from "../../store/keys.ts";
 import { removeAuction } from "../../store/remove.ts";
 import { readAuction } from "../../store/lots.ts";
 import { compareIds } from "../../store/outbox.ts";
+import { StoreUnavailable } from "../../store/unreachable.ts";
 import { readDefinition } from "../postgres/archived-lots.ts";
 import { markCleaned, markCleaning, readMarks } from "../postgres/auction-marks.ts";
 import type { Archive } from "../postgres/connection.ts";
@@ -50,7 +51,7 @@ export async function clean(parts: CleanOf, force: boolean): Promise<Cleaned> {
   ]);
   await removeAuction(store, keys, [...lotIds]);
   const connected = bus();
-  if (connected === null) throw new Error("NATS was not reached yet");
+  if (connected === null) throw new StoreUnavailable("NATS was not reached yet");
   await deleteStream(connected, auctionUid);
   await markCleaned(archive, auctionUid);
   return { outcome: "cleaned" };

@@ -1,13 +1,14 @@
 /** What an operator tells an auction to do: rules, opening, fence, proof and removal. */
 import type { FastifyInstance, FastifyReply, preHandlerAsyncHookHandler } from "fastify";
 import Type from "typebox";
+import { refuse } from "../../access/problem-edge.ts";
 import type { Logger } from "../../runtime/log.ts";
+import { StoreUnavailable } from "../../store/unreachable.ts";
 import { rulesHashOf } from "../../store/define-lots.ts";
 import { fenceAuction, openAuction } from "../../store/lifecycle.ts";
 import { readAuction } from "../../store/lots.ts";
 import { clean, type CleanOf } from "./clean.ts";
 import { markFenced } from "../postgres/auction-marks.ts";
-import { refuse } from "./refuse.ts";
 import type { Rules } from "../definition/rules.ts";
 import { readDefinition, WrongDefinition } from "../definition/rules-file.ts";
 import { verifyArchive } from "./completeness-proof.ts";
@@ -95,7 +96,10 @@ export function addLifecycleRoutes(
 async function inTime<T>(work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("the stores took too long")), SETTLE_TIMEOUT_MS);
+    timer = setTimeout(
+      () => reject(new StoreUnavailable("the stores took too long")),
+      SETTLE_TIMEOUT_MS,
+    );
   });
   work.catch(() => {}); // Nobody may be waiting any more.
   return Promise.race([work, late]).finally(() => clearTimeout(timer));

@@ -1,9 +1,10 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { bearerToken } from "../../access/bearer.ts";
+import { refuse } from "../../access/problem-edge.ts";
 import type { Verify } from "../../access/tokens.ts";
 import type { Logger } from "../../runtime/log.ts";
 import { readSecretFile } from "../../runtime/secret-file.ts";
-import { refuse } from "./refuse.ts";
 
 /**
  * A hook that lets pass the operator, by the text of a file, and tokens with the scope admin.
@@ -20,9 +21,9 @@ export function requireAdmin(verify: Verify, operatorTokenFile: string | null, l
     }
   };
   return async (request: FastifyRequest, reply: FastifyReply) => {
-    const [, token] = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? "") ?? [];
-    if (token !== undefined && isOperator(token)) return;
-    const identity = token === undefined ? null : await verify(token);
+    const token = bearerToken(request.headers.authorization);
+    if (token !== null && isOperator(token)) return;
+    const identity = token === null ? null : await verify(token);
     if (identity === null) return refuse(reply, "unauthenticated", "Send a valid bearer token.");
     if (identity.scopes.has("admin")) return;
     return refuse(reply, "forbidden", "The token lacks the scope admin.");

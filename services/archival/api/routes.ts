@@ -1,14 +1,15 @@
 /** What the archival tier answers on its internal port, besides health and metrics. */
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyInstance } from "fastify";
 import Type from "typebox";
 import { addInvariants } from "../../access/invariants.ts";
 import { LOT_ID_PATTERN, PAGE_MAX } from "../../access/limits.ts";
-import { KeysUnavailable, type Verify } from "../../access/tokens.ts";
+import { answerErrors, refuse } from "../../access/problem-edge.ts";
+import type { Verify } from "../../access/tokens.ts";
 import type { Logger } from "../../runtime/log.ts";
 import type { Dependencies } from "../observe/dependencies.ts";
+import type { ArchivalMetrics } from "../metrics.ts";
 import { bidsBefore, resultOf } from "./history.ts";
 import { addLifecycleRoutes, type Ended } from "./lifecycle-routes.ts";
-import { refuse } from "./refuse.ts";
 import { listDeadLetters, replayDeadLetter } from "./replay.ts";
 import { requireAdmin } from "./require-admin.ts";
 import { readState, type StateOf } from "../observe/state.ts";
@@ -29,12 +30,15 @@ const LettersQuery = Type.Object({
 
 export type Routed = StateOf &
   Ended &
-  Pick<Dependencies, "postgres"> & { readonly operatorTokenFile: string | null };
+  Pick<Dependencies, "postgres"> & {
+    readonly operatorTokenFile: string | null;
+    readonly metrics: Pick<ArchivalMetrics, "internalErrors">;
+  };
 
 export function addRoutes(app: FastifyInstance, of: Routed, verify: Verify, log: Logger): void {
   const { store, keys, archive, postgres } = of;
   const { auctionUid } = of.of;
-  app.setErrorHandler(answerError(log));
+  answerErrors(app, { log, internalErrors: of.metrics.internalErrors });
 
   app.get<{ Params: Type.Static<typeof LotParams>; Querystring: Type.Static<typeof BidsQuery> }>(
     "/internal/v1/lots/:lotId/bids",
@@ -80,22 +84,4 @@ export function addRoutes(app: FastifyInstance, of: Routed, verify: Verify, log:
       return refuse(reply, "not_found", "There is no such dead letter that waits for a replay.");
     },
   );
-}
-
-function answerError(log: Logger) {
-  return (error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => {
-    if (error.validation) {
-      const field = error.validation[0]?.instancePath.slice(1) || "?";
-      return refuse(reply, "invalid", error.message, field);
-    }
-    if (error.statusCode === 413) return refuse(reply, "too_large", error.message);
-    if (error.statusCode === 415) return refuse(reply, "unsupported_media_type", error.message);
-    if (error.statusCode !== undefined && error.statusCode < 500) {
-      return refuse(reply, "invalid", error.message);
-    }
-    log.warn({ err: error }, "a request failed");
-    const keys = error instanceof KeysUnavailable;
-    const why = keys ? "Tokens cannot be verified at present." : "A store cannot be reached.";
-    return refuse(reply, "unavailable", why);
-  };
 }

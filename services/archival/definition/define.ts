@@ -4,6 +4,7 @@
  */
 import { type AuctionDefinition, defineLots } from "../../store/define-lots.ts";
 import { readAuction } from "../../store/lots.ts";
+import { StoreUnavailable } from "../../store/unreachable.ts";
 import { type CheckOf, checkStore } from "../recovery/check-store.ts";
 import { raiseEpoch } from "../postgres/archived-lots.ts";
 import { markSuspended } from "../postgres/auction-marks.ts";
@@ -30,7 +31,7 @@ export async function settleDefinition(
     epoch = await raiseEpoch(archive, definition.uid);
   }
   const defined = await defineLots(store, keys, definition, { epoch, maxPendingBytes });
-  if (defined.outcome === "unconfirmed") throw new Error("Redis changed meanwhile");
+  if (defined.outcome === "unconfirmed") throw new StoreUnavailable("Redis changed meanwhile");
   if (defined.outcome === "refused") return defined;
   // Only now: what the store refused is not in force, and a restore goes by what is.
   const { uid, name, title, currency, minorUnitDigits } = definition;

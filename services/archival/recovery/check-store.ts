@@ -11,6 +11,7 @@ import type { Keys } from "../../store/keys.ts";
 import { readAuction, readLots, type StoredAuction } from "../../store/lots.ts";
 import { isBehind, type Seen } from "../../store/place-bids.ts";
 import { forgetAhead, isBeingRestored, RESTORE_ASKED } from "../../store/restore.ts";
+import { StoreUnavailable } from "../../store/unreachable.ts";
 import { confirmServer, serverOf, wasPromoted } from "../../store/which-server.ts";
 import { archiveStream } from "./archive-stream.ts";
 import { readKnownLots } from "../postgres/archived-lots.ts";
@@ -91,7 +92,8 @@ export async function checkStore(check: CheckOf, relayed: Relayed | null): Promi
   });
   const isAsked = auction.confirmedServer === RESTORE_ASKED || (await isBeingRestored(store, keys));
   if (lacking.length > 0 || isAsked) return putBack(check, lacking);
-  if (!(await confirmServer(store, keys, server))) throw new Error("Redis changed meanwhile");
+  if (!(await confirmServer(store, keys, server)))
+    throw new StoreUnavailable("Redis changed meanwhile");
   log.info({ server, lots: lots.size }, "the store has all that was relayed: it goes on");
   relayed?.begin(lots);
   return "confirmed";
