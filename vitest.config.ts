@@ -1,11 +1,41 @@
+import { existsSync } from "node:fs";
+import { relative } from "node:path";
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-const shared = { testTimeout: 60_000, hookTimeout: 60_000, pool: "forks" } as const;
+// Generous: a test fails because something is wrong, not because the machine is busy. There are no retries.
+const shared = { testTimeout: 120_000, hookTimeout: 120_000, pool: "forks" } as const;
 const CLUSTER = "**/*.cluster.test.ts";
 const LEFT_OUT = ["node_modules/**"];
 
+/** These files start first: a long file that starts last would run alone at the end. */
+const LONGEST_FIRST = [
+  "services/end-to-end/loss.live.test.ts",
+  "operator/local/up.live.test.ts",
+  "faults/faults.live.test.ts",
+  "services/end-to-end/crash.live.test.ts",
+  "services/broadcast/resume.live.test.ts",
+  "services/archival/pipeline/pipeline.live.test.ts",
+  "services/end-to-end/hung.live.test.ts",
+  "cli/commands/check.live.test.ts",
+  "cli/main.test.ts",
+];
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const missing = LONGEST_FIRST.filter((file) => !existsSync(`${import.meta.dirname}/${file}`));
+    if (missing.length > 0) throw new Error(`vitest.config.ts names ${missing.join(", ")}`);
+    const rank = ({ moduleId }: TestSpecification): number => {
+      const place = LONGEST_FIRST.indexOf(relative(import.meta.dirname, moduleId));
+      return place === -1 ? LONGEST_FIRST.length : place;
+    };
+    return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b));
+  }
+}
+
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {
@@ -13,12 +43,12 @@ export default defineConfig({
           name: "machine",
           include: ["**/*.test.ts"],
           exclude: [...LEFT_OUT, CLUSTER],
-          maxWorkers: 2,
+          maxWorkers: 3, // on two cores: live tests spend most of their time waiting
           sequence: { groupOrder: 0 },
         },
       },
       {
-        // API servers and a whole cluster: one at a time, when nothing else wants the processor.
+        // API servers and a whole cluster: one file at a time, after everything else.
         test: {
           ...shared,
           name: "cluster",

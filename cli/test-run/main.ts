@@ -1,7 +1,6 @@
 /**
- * `make test`: sees that the machine has what the tests need, runs them, and ends on one line with
- * the counts. Where only a few files failed, all of them with real servers, those are run once more,
- * alone, and each test that failed before is named. node cli/test-run/main.ts [--coverage] [path …]
+ * `make test`: installs what the tests need, runs them, and ends with the slowest files, every failure
+ * and skip by name, and the counts. node cli/test-run/main.ts [--coverage] [path …]
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -15,14 +14,14 @@ import { PROMETHEUS_PACKAGE } from "../../operator/local/prometheus.ts";
 import { findProgram } from "../../servers/store-servers.ts";
 import { createTerminal } from "../../operator/local/terminal.ts";
 import { readEnv } from "../../services/runtime/env.ts";
-import { type Closing, closingLines, filesToRunAgain, type VitestReport } from "./counts.ts";
+import { closingLines, type VitestReport } from "./counts.ts";
 
-/** It brings promtool, which judges metrics and alerts. */
+/** Brings promtool, which judges metrics and alerts. */
 const PROMETHEUS = { programs: ["prometheus", "promtool"], packages: [PROMETHEUS_PACKAGE] };
 
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome"];
 
-/** The tests start servers themselves, as programs; one looks at the page with a browser. */
+/** The tests start servers as child processes; one test opens the page in a browser. */
 async function prepareMachine(): Promise<void> {
   const missing = Object.values(SERVERS).filter(({ needs }) => !needs.every(findProgram));
   const packages = missing.flatMap((server) => server.packages);
@@ -47,32 +46,25 @@ async function prepareMachine(): Promise<void> {
 async function runTests(words: readonly string[]): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), "gavel-test-"));
   try {
-    const first = await runVitest(words, join(folder, "report.json"));
-    const files = words.includes("--coverage") ? [] : filesToRunAgain(first.report);
-    if (files.length === 0) return close(closingLines(first.report, first.code));
-    process.stdout.write(`Once more, alone: ${files.join(" ")}\n`);
-    const alone = await runVitest(["--no-file-parallelism", ...files], join(folder, "again.json"));
-    return close(closingLines(first.report, alone.code, alone.report));
+    const { report, code } = await runVitest(words, join(folder, "report.json"));
+    const { lines, failed } = closingLines(report, code);
+    process.stdout.write(`${lines.join("\n")}\n`);
+    return failed ? 1 : 0;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-}
-
-function close({ lines, failed }: Closing): number {
-  process.stdout.write(`${lines.join("\n")}\n`);
-  return failed ? 1 : 0;
 }
 
 async function runVitest(
   words: readonly string[],
   reportFile: string,
 ): Promise<{ code: number; report: VitestReport | null }> {
-  const vitest = fileURLToPath(new URL("../node_modules/vitest/vitest.mjs", import.meta.url));
+  const vitest = fileURLToPath(new URL("../../node_modules/vitest/vitest.mjs", import.meta.url));
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${reportFile}`];
   const child = spawn(process.execPath, [vitest, "run", ...reporters, ...words], {
     stdio: "inherit",
   });
-  // Ctrl-C reaches vitest from the terminal; we stay to say how far it came.
+  // Ctrl-C reaches vitest from the terminal. This process waits, to print the counts so far.
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => child.kill(signal));
   }
@@ -84,7 +76,7 @@ function readReport(path: string): VitestReport | null {
   try {
     return JSON.parse(readFileSync(path, "utf8")) as VitestReport;
   } catch {
-    return null; // vitest did not come to write it
+    return null; // vitest broke off before it wrote the report
   }
 }
 

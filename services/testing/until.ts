@@ -1,11 +1,15 @@
+/** A busy machine may need long, and a test that passes does not wait for it. */
+const PATIENCE_MS = 60_000;
+const POLL_MS = 15;
+
 /**
- * Waits until a condition holds: asks again and again instead of sleeping for as long as it might take.
+ * Waits until a condition holds. It polls instead of sleeping for as long as the condition might take.
  * @throws Error with the last failure, after `timeoutMs`
  */
 export async function until<T>(
   what: string,
   condition: () => T | Promise<T>,
-  timeoutMs = 10_000,
+  timeoutMs = PATIENCE_MS,
 ): Promise<NonNullable<T>> {
   const deadline = Date.now() + timeoutMs;
   let last: unknown = "not yet";
@@ -20,6 +24,6 @@ export async function until<T>(
     if (Date.now() > deadline) {
       throw new Error(`waited ${timeoutMs} ms in vain until ${what}: ${String(last)}`);
     }
-    await new Promise((resolve) => setTimeout(resolve, 15));
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
