@@ -9,7 +9,7 @@ import { connectStore } from "../store/connect.ts";
 import { keysOf } from "../store/keys.ts";
 import { until } from "../testing/until.ts";
 import { type AppOptions, createApp } from "./app.ts";
-import { ARCHIVAL_BREAKER } from "./history.ts";
+import { ARCHIVAL_BREAKER } from "./bid-history.ts";
 import { createMetrics } from "./metrics.ts";
 
 // Never connects: what is tested here never asks the store.
@@ -115,4 +115,31 @@ test("a defect in a route is answered internal, and not as a store that cannot b
 
   const unreachable = await app.inject("/v1/auction");
   expect([unreachable.statusCode, unreachable.json().code]).toEqual([503, "unavailable"]);
+});
+
+test("CORS: named origins get their headers, nobody else does", async () => {
+  const shared = await createApp({ ...options, allowedOrigins: new Set(["https://a.example"]) });
+  const ask = (origin: string, method: "GET" | "OPTIONS", headers: object = {}) =>
+    shared.inject({ url: "/v1/lots/lot-1/bids", method, headers: { origin, ...headers } });
+  const preflight = { "access-control-request-method": "POST" };
+
+  const allowed = await ask("https://a.example", "OPTIONS", preflight);
+  expect(allowed.statusCode).toBe(204);
+  expect(allowed.headers).toMatchObject({
+    vary: "Origin",
+    "access-control-allow-origin": "https://a.example",
+    "access-control-expose-headers": "Retry-After",
+    "access-control-allow-methods": "GET, POST",
+    "access-control-allow-headers": "Authorization, Content-Type, Idempotency-Key",
+    "access-control-max-age": "600",
+  });
+  expect(allowed.headers).not.toHaveProperty("access-control-allow-credentials");
+  const read = await ask("https://a.example", "GET");
+  expect(read.headers["access-control-allow-origin"]).toBe("https://a.example");
+
+  const plain = await ask("https://a.example", "OPTIONS");
+  const foreign = await ask("https://b.example", "OPTIONS", preflight);
+  expect([plain.statusCode, foreign.statusCode]).toEqual([405, 405]);
+  expect(foreign.headers).not.toHaveProperty("access-control-allow-origin");
+  expect(foreign.headers["vary"]).toBe("Origin");
 });

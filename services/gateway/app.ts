@@ -26,14 +26,15 @@ import { optimisticStrategy } from "../store/optimistic.ts";
 import { durableStrategy } from "../store/replication.ts";
 import { startClock } from "./clock.ts";
 import type { GatewayEnv } from "./config.ts";
-import { collectDocument, documentRoutes } from "./documents.ts";
-import { ARCHIVAL_BREAKER } from "./history.ts";
+import { collectDocument, documentRoutes } from "./openapi.ts";
+import { ARCHIVAL_BREAKER } from "./bid-history.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
-import { refuseOtherMethods } from "./methods.ts";
+import { refuseOtherMethods } from "./method-not-allowed.ts";
 import { pageRoutes } from "./page.ts";
+import type { Server } from "./typed-server.ts";
 import { placeBidRoute, type PlaceBidOptions } from "./place-bid.ts";
-import { readRoutes, type ReadOptions } from "./routes.ts";
-import { createServer, type Server, type ServerOptions } from "./server.ts";
+import { readRoutes, type ReadOptions } from "./read-routes.ts";
+import { createServer, type ServerOptions } from "./server.ts";
 
 export interface Gateway {
   readonly url: string;
@@ -121,7 +122,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
     keys,
     archival,
     tell: new TellBids(tracing, log),
-    allowedOrigins: readOrigins(env.ALLOWED_ORIGINS) ?? new Set(),
+    allowedOrigins: readOrigins(env.ALLOWED_ORIGINS),
     streamUrl: env.STREAM_URL,
     archivalUrl: env.ARCHIVAL_URL,
   });

@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import fastifyStatic from "@fastify/static";
-import type { Server } from "./server.ts";
+import type { Server } from "./typed-server.ts";
 
 /** Serves the auction's page at `/`. It may load only our own files, and talk to us and the stream. */
 export async function pageRoutes(app: Server, streamUrl: string): Promise<void> {

@@ -8,8 +8,8 @@ import type { Batcher } from "../store/batcher.ts";
 import { authenticate } from "./authenticate.ts";
 import { BID_ROUTE, type Metrics } from "./metrics.ts";
 import { BidAnswer, BidBody, BidHeaders, LotParams, problemAnswers } from "./schemas.ts";
-import type { Server } from "./server.ts";
-import { traceBid } from "./trace-bid.ts";
+import type { Server } from "./typed-server.ts";
+import { traceBid } from "./bid-span.ts";
 
 export interface PlaceBidOptions {
   readonly batcher: Batcher;

@@ -1,7 +1,7 @@
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
 import { PROBLEMS } from "../access/problems.ts";
-import type { Server } from "./server.ts";
+import type { Server } from "./typed-server.ts";
 
 const CODES = Object.entries(PROBLEMS)
   .map(([code, { status, title }]) => `- \`${code}\` (${status}): ${title}`)

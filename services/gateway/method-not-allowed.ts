@@ -1,7 +1,7 @@
 import type { HTTPMethods } from "fastify";
 import { sendProblem } from "../access/problem-edge.ts";
 import { problem } from "../access/problems.ts";
-import type { Server } from "./server.ts";
+import type { Server } from "./typed-server.ts";
 
 const ALL: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 

@@ -1,6 +1,6 @@
 import { isExactAmount } from "../access/exact-amount.ts";
 import { invalid } from "../access/problem-edge.ts";
-import type { Server } from "./server.ts";
+import type { Server } from "./typed-server.ts";
 
 const BOM = "\ufeff";
 

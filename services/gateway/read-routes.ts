@@ -7,7 +7,7 @@ import type { Breaker } from "../runtime/breaker.ts";
 import { type Store, storeClockMs } from "../store/connect.ts";
 import type { Keys } from "../store/keys.ts";
 import { readAuction, readLots, type StoredAuction } from "../store/lots.ts";
-import { readHistory, seenOf } from "./history.ts";
+import { readHistory, seenOf } from "./bid-history.ts";
 import {
   AuctionAnswer,
   HistoryAnswer,
@@ -18,7 +18,7 @@ import {
   LotsQuery,
   problemAnswers,
 } from "./schemas.ts";
-import type { Server } from "./server.ts";
+import type { Server } from "./typed-server.ts";
 
 export interface ReadOptions {
   readonly store: Store;
