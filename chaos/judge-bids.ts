@@ -4,7 +4,7 @@ import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { linesOf } from "../cli/output/lines.ts";
 import { readViews } from "../load/in-cluster/views.ts";
-import { freePort } from "../servers/server-process.ts";
+import { freePort } from "../servers/ports.ts";
 import { encodeRecord } from "../services/lot/checker/history.ts";
 import type { Verified } from "./hypothesis.ts";
 import { AUCTION, NAMESPACE } from "./scenario.ts";

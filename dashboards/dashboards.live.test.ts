@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, test } from "vitest";
-import { findProgram } from "../servers/store-servers.ts";
+import { findProgram } from "../servers/find-program.ts";
 import { startObservedOperator } from "../operator/testing/observed-operator.ts";
 import { afterFile } from "../services/testing/after-file.ts";
 import { startTestPrometheus } from "./test-prometheus.ts";

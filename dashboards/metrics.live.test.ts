@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { commonMetrics, metricsOf } from "./metrics-reference.ts";
-import { findProgram } from "../servers/store-servers.ts";
+import { findProgram } from "../servers/find-program.ts";
 import { startAuction } from "../services/testing/running-auction.ts";
 import { lotsFor, startTraffic } from "../services/testing/traffic.ts";
 import { until } from "../services/testing/until.ts";

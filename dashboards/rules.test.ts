@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
-import { findProgram } from "../servers/store-servers.ts";
+import { findProgram } from "../servers/find-program.ts";
 import { CASES } from "./alert-cases.ts";
 import { ALERTS } from "./alerts.ts";
 import { GROUPS, RUNBOOK } from "./rule-files.ts";

@@ -2,10 +2,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startPrometheus, type Target } from "../operator/local/prometheus.ts";
+import { fileURLToPath } from "node:url";
 import { queryNow, type Sample } from "./ask-prometheus.ts";
-import { freePort } from "../servers/server-process.ts";
+import { freePort } from "../servers/ports.ts";
+import { type ScrapeTarget, startPrometheus } from "../servers/prometheus.ts";
 import { afterFile } from "../services/testing/after-file.ts";
+
+const RULES = fileURLToPath(new URL("alerts.yaml", import.meta.url));
 
 export interface TestPrometheus {
   readonly url: string;
@@ -13,16 +16,18 @@ export interface TestPrometheus {
   query(expression: string): Promise<Sample[]>;
 }
 
-export async function startTestPrometheus(targets: readonly Target[]): Promise<TestPrometheus> {
+export async function startTestPrometheus(
+  targets: readonly ScrapeTarget[],
+): Promise<TestPrometheus> {
   const dir = mkdtempSync(join(tmpdir(), "gavel-prometheus-"));
   const server = await startPrometheus({
     dir,
     targets,
-    everySeconds: 1,
+    ruleFiles: [RULES],
+    scrapeIntervalSeconds: 1,
     port: await freePort(),
     logFile: join(dir, "prometheus.log"),
   });
-  if (server === null) throw new Error("prometheus is not installed");
   afterFile(async () => {
     await server.kill();
     rmSync(dir, { recursive: true, force: true });

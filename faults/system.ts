@@ -5,8 +5,13 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freePort } from "../servers/server-process.ts";
-import { removeData, startNats, startPostgres, startRedis } from "../servers/store-servers.ts";
+import { freePort } from "../servers/ports.ts";
+import {
+  removePostgresData,
+  startNats,
+  startPostgres,
+  startRedis,
+} from "../servers/store-servers.ts";
 import { signToken } from "../services/access/tokens.ts";
 import type { AuctionDefinition } from "../services/store/define-lots.ts";
 import { FaultProxy } from "../services/testing/fault-proxy.ts";
@@ -165,7 +170,7 @@ async function startStores(dir: string, stops: (() => unknown)[]) {
     stops.push(async () => {
       part.signal("SIGCONT");
       await part.kill();
-      removeData(at.dir);
+      removePostgresData(at.dir);
     });
     parts[store] = part;
   }

@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freePort } from "../servers/server-process.ts";
+import { freePort } from "../servers/ports.ts";
 import { startRedis } from "../servers/store-servers.ts";
 import { signToken } from "../services/access/tokens.ts";
 import { connectStore, type Store } from "../services/store/connect.ts";

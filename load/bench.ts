@@ -7,7 +7,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
-import { findProgram } from "../servers/store-servers.ts";
+import { findProgram } from "../servers/find-program.ts";
 import { BATCHER_DEFAULTS, Batcher, scriptStrategy } from "../services/store/batcher.ts";
 import { keysOf } from "../services/store/keys.ts";
 import { type BenchSale, LOT_ID, startBenchSale } from "./bench-sale.ts";

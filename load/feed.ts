@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { freePort } from "../servers/server-process.ts";
+import { freePort } from "../servers/ports.ts";
 import { startRedis } from "../servers/store-servers.ts";
 import { connectStore, type Store } from "../services/store/connect.ts";
 import { keysOf } from "../services/store/keys.ts";

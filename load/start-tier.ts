@@ -1,5 +1,5 @@
 /** A gateway or broadcast of the benchmark's auction, on the core of what is measured. */
-import { freePort } from "../servers/server-process.ts";
+import { freePort } from "../servers/ports.ts";
 import type { BenchSale } from "./bench-sale.ts";
 import { type Pinned, runPinned, SERVER_CORE } from "./pinned.ts";
 

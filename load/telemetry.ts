@@ -6,7 +6,7 @@
  * quartiles of the rates and lower ones of the CPU: what else runs on the machine only ever takes.
  */
 import { parseArgs } from "node:util";
-import { freePort } from "../servers/server-process.ts";
+import { freePort } from "../servers/ports.ts";
 import { LOT_ID, startBenchSale } from "./bench-sale.ts";
 import type { HttpResult } from "./http-load.ts";
 import {

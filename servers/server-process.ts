@@ -1,23 +1,23 @@
-/** A server of somebody else's as a process of this machine. */
+/** Starts a third-party server as a child process. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
-import { connect, createServer } from "node:net";
+import { isPortInUse } from "./ports.ts";
 
 export interface ServerProcess {
   readonly url: string;
   readonly port: number;
   readonly pid: number;
-  /** Settles when it ended, for whatever reason. */
+  /** Resolves when the process has exited, for whatever reason. */
   readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
-  /** Asks it to stop, kills it when it takes longer than 10 s, and waits for its end. */
+  /** Sends the stop signal, then SIGKILL after 10 s. Resolves when the process has exited. */
   stop(): Promise<void>;
-  /** SIGKILL: as a crash would. Waits for its end. */
+  /** Sends SIGKILL, as a crash would. Resolves when the process has exited. */
   kill(): Promise<void>;
   signal(signal: NodeJS.Signals): void;
 }
 
-export interface Command {
+export interface ServerCommand {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
@@ -25,22 +25,26 @@ export interface Command {
   readonly logFile: string;
   readonly url: string;
   readonly port: number;
-  /** The signal that means "stop in good order". */
+  /** The signal for a graceful stop. */
   readonly stopSignal: NodeJS.Signals;
   readonly uid?: number;
   readonly gid?: number;
   readonly env?: NodeJS.ProcessEnv;
-  /** Told at once, before the server answers: whoever dies meanwhile has it on record. */
+  /** Called right after the spawn, before the server accepts connections, so that a caller that crashes has the pid on record. */
   readonly onSpawn?: (pid: number) => void;
 }
 
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
 
-/** Starts it in a process group of its own, and waits until it takes connections. */
-export async function startServer(command: Command): Promise<ServerProcess> {
+/**
+ * Starts the server in its own process group and waits until it accepts connections.
+ * @throws Error if the port is in use, or if the server exits or does not listen within 30 s
+ */
+export async function startServer(command: ServerCommand): Promise<ServerProcess> {
   const { name, args, cwd, logFile, port, uid, gid } = command;
-  if (await isTaken(port)) throw new Error(`${name}: port ${port} is in use by another process`);
+  if (await isPortInUse(port))
+    throw new Error(`${name}: port ${port} is in use by another process`);
 
   const log = createWriteStream(logFile, { flags: "a" });
   await once(log, "open");
@@ -52,14 +56,15 @@ export async function startServer(command: Command): Promise<ServerProcess> {
     ...(uid === undefined ? {} : { uid }),
     ...(gid === undefined ? {} : { gid }),
   });
-  const ended = endOf(child);
+  const ended = exitOf(child);
   if (child.pid !== undefined) command.onSpawn?.(child.pid);
   void ended.then(() => log.end());
-  const started = await Promise.race([answers(port), ended.then(() => "ended" as const)]);
-  if (started !== true) {
+  const outcome = await Promise.race([untilListening(port), ended.then(() => "exited" as const)]);
+  if (outcome !== "listening") {
     child.kill("SIGKILL");
-    const why = started === "ended" ? "ended at once" : `did not answer in ${START_TIMEOUT_MS} ms`;
-    throw new Error(`${name} ${why}; see ${logFile}`);
+    const reason =
+      outcome === "exited" ? "exited at start" : `did not listen within ${START_TIMEOUT_MS} ms`;
+    throw new Error(`${name} ${reason}; see ${logFile}`);
   }
   return {
     url: command.url,
@@ -80,50 +85,18 @@ export async function startServer(command: Command): Promise<ServerProcess> {
   };
 }
 
-function endOf(child: ChildProcess): ServerProcess["ended"] {
+function exitOf(child: ChildProcess): ServerProcess["ended"] {
   return new Promise((resolve) => {
     child.once("error", () => resolve({ code: 127, signal: null }));
     child.once("exit", (code, signal) => resolve({ code, signal }));
   });
 }
 
-async function answers(port: number): Promise<boolean> {
+async function untilListening(port: number): Promise<"listening" | "timeout"> {
   const deadline = Date.now() + START_TIMEOUT_MS;
   while (Date.now() < deadline) {
-    if (await isTaken(port)) return true;
+    if (await isPortInUse(port)) return "listening";
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  return false;
+  return "timeout";
 }
-
-/** Whether something on this machine listens on a port. */
-export function isTaken(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host: "127.0.0.1", port, timeout: 1_000 });
-    const settle = (taken: boolean) => {
-      socket.destroy();
-      resolve(taken);
-    };
-    socket.once("connect", () => settle(true));
-    socket.once("error", () => settle(false));
-    socket.once("timeout", () => settle(true));
-  });
-}
-
-/** A port that nobody listens on now. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const server = createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const address = server.address();
-    server.close();
-    await once(server, "close");
-    if (address === null || typeof address === "string") throw new Error("no port");
-    if (given.has(address.port)) continue;
-    given.add(address.port);
-    return address.port;
-  }
-}
-
-/** What is given is used a little later: the kernel may offer it again before that. */
-const given = new Set<number>();

@@ -1,6 +1,6 @@
 /**
- * The three servers under an auction, started the way an auction needs them: Redis with every write
- * on disk before its answer, NATS with JetStream on disk, Postgres as a user that is not root.
+ * Starts the three stores of an auction as child processes: Redis with `appendfsync always`, NATS with
+ * JetStream on disk, and Postgres as a user other than root.
  */
 import { execFile, execFileSync } from "node:child_process";
 import { promisify } from "node:util";
@@ -8,38 +8,23 @@ import {
   chownSync,
   existsSync,
   mkdirSync,
-  readdirSync,
   realpathSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { createHash } from "node:crypto";
-import { delimiter, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
+import { findProgram } from "./find-program.ts";
 import { type ServerProcess, startServer } from "./server-process.ts";
 
 const run = promisify(execFile);
 
-export interface At {
-  /** Its data and its log lie here; made if missing. */
+export interface StoreOptions {
+  /** Folder for data and log. It is created if it is missing. */
   readonly dir: string;
   readonly port: number;
   readonly onSpawn?: (pid: number) => void;
-}
-
-/** Debian keeps Postgres's server programs off PATH, one folder a version. */
-const POSTGRES_HOMES = "/usr/lib/postgresql";
-
-/** The full path of a program: on PATH, or where Debian hides it. Null where it is not installed. */
-export function findProgram(name: string): string | null {
-  const postgresBins = existsSync(POSTGRES_HOMES)
-    ? readdirSync(POSTGRES_HOMES)
-        .sort((a, b) => Number(b) - Number(a))
-        .map((version) => join(POSTGRES_HOMES, version, "bin"))
-    : [];
-  const onPath = (process.env["PATH"] ?? "").split(delimiter);
-  const folders = [...postgresBins, ...onPath, "/usr/sbin", "/usr/local/sbin"];
-  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path)) ?? null;
 }
 
 function program(name: string): string {
@@ -48,11 +33,11 @@ function program(name: string): string {
   return path;
 }
 
-export async function startRedis(at: At): Promise<ServerProcess> {
-  const { dir, port } = at;
-  mkdirSync(dir, { recursive: true, mode: 0o700 }); // it holds reserves and keys
+export async function startRedis(options: StoreOptions): Promise<ServerProcess> {
+  const { dir, port } = options;
+  mkdirSync(dir, { recursive: true, mode: 0o700 }); // it holds reserves and idempotency keys
   return startServer({
-    ...onSpawnOf(at),
+    ...onSpawnOf(options),
     name: "redis-server",
     command: program("redis-server"),
     args: [
@@ -79,11 +64,11 @@ export async function startRedis(at: At): Promise<ServerProcess> {
   });
 }
 
-export async function startNats(at: At): Promise<ServerProcess> {
-  const { dir, port } = at;
+export async function startNats(options: StoreOptions): Promise<ServerProcess> {
+  const { dir, port } = options;
   mkdirSync(dir, { recursive: true });
   return startServer({
-    ...onSpawnOf(at),
+    ...onSpawnOf(options),
     name: "nats-server",
     command: program("nats-server"),
     args: ["--jetstream", "--store_dir", dir, "--addr", "127.0.0.1", "--port", String(port)],
@@ -95,15 +80,18 @@ export async function startNats(at: At): Promise<ServerProcess> {
   });
 }
 
-/** @param password of the role and database `gavel`, fixed when the data directory is made */
-export async function startPostgres(at: At, password: string): Promise<ServerProcess> {
-  const { dir, port } = at;
+/** @param password of the role `gavel`; set once, when the data directory is initialised */
+export async function startPostgres(
+  options: StoreOptions,
+  password: string,
+): Promise<ServerProcess> {
+  const { dir, port } = options;
   mkdirSync(dir, { recursive: true });
   const owner = postgresOwner();
   const data = dataDirectory(dir, owner);
   if (!existsSync(join(data, "PG_VERSION"))) await initialise(data, owner, password);
   return startServer({
-    ...onSpawnOf(at),
+    ...onSpawnOf(options),
     name: "postgres",
     command: program("postgres"),
     args: [
@@ -113,7 +101,7 @@ export async function startPostgres(at: At, password: string): Promise<ServerPro
       String(port),
       "-h",
       "127.0.0.1",
-      // No socket file: its path may be too long, and nobody needs it.
+      // No socket file: its path may exceed the limit of the system, and every connection uses TCP.
       "-c",
       "unix_socket_directories=",
       "-c",
@@ -123,18 +111,18 @@ export async function startPostgres(at: At, password: string): Promise<ServerPro
     logFile: join(dir, "postgres.log"),
     url: `postgres://gavel:${encodeURIComponent(password)}@127.0.0.1:${port}/postgres`,
     port,
-    stopSignal: "SIGINT", // "fast": breaks off sessions; SIGTERM would wait for them
+    stopSignal: "SIGINT", // "fast" shutdown: it ends sessions; SIGTERM would wait for them
     ...owner,
   });
 }
 
-function onSpawnOf({ onSpawn }: At): Pick<At, "onSpawn"> {
+function onSpawnOf({ onSpawn }: StoreOptions): Pick<StoreOptions, "onSpawn"> {
   return onSpawn === undefined ? {} : { onSpawn };
 }
 
 type Owner = { uid: number; gid: number } | Record<string, never>;
 
-/** Postgres refuses to be root: as root, it runs as `postgres`, else as `nobody`. */
+/** Postgres refuses to run as root. If we are root, it runs as `postgres`, else as `nobody`. */
 function postgresOwner(): Owner {
   if (process.getuid?.() !== 0) return {};
   for (const user of ["postgres", "nobody"]) {
@@ -142,34 +130,36 @@ function postgresOwner(): Owner {
       const id = (flag: string) => Number(execFileSync("id", [flag, user], { stdio: "pipe" }));
       return { uid: id("-u"), gid: id("-g") };
     } catch {
-      // No such user: the next one.
+      // This user does not exist: try the next one.
     }
   }
-  throw new Error("postgres cannot run as root, and there is neither a user postgres nor nobody");
+  throw new Error(
+    "postgres cannot run as root, and this machine has neither a user postgres nor nobody: create one, or run as another user",
+  );
 }
 
 /**
- * `data` inside `dir`; where its owner cannot reach that (a clone under /root), a folder in /var/tmp
- * that `data` then links to.
+ * The data directory: `data` inside `dir`. If the owner cannot enter `dir` (a clone under /root),
+ * `data` is a link to a folder in /var/tmp.
  */
 function dataDirectory(dir: string, owner: Owner): string {
   const data = join(resolve(dir), "data");
-  // Its real place: the way through a folder that only root may enter is closed to the owner.
+  // The target of the link: the owner cannot follow a link through a folder that only root may enter.
   if (existsSync(data)) return realpathSync(data);
-  let made = data;
+  let target = data;
   if (owner.uid !== undefined && !canReach(resolve(dir), owner)) {
-    made = `/var/tmp/gavel-${createHash("sha256").update(data).digest("hex").slice(0, 12)}`;
-    mkdirSync(made, { recursive: true, mode: 0o700 });
-    symlinkSync(made, data);
+    target = `/var/tmp/gavel-${createHash("sha256").update(data).digest("hex").slice(0, 12)}`;
+    mkdirSync(target, { recursive: true, mode: 0o700 });
+    symlinkSync(target, data);
   } else {
     mkdirSync(data, { mode: 0o700 });
   }
-  if (owner.uid !== undefined) chownSync(made, owner.uid, owner.gid);
+  if (owner.uid !== undefined) chownSync(target, owner.uid, owner.gid);
   return realpathSync(data);
 }
 
-/** Removes what a stopped Postgres left, the folder in /var/tmp included. */
-export function removeData(dir: string): void {
+/** Removes the data of a stopped Postgres, including a data directory in /var/tmp. */
+export function removePostgresData(dir: string): void {
   const data = join(resolve(dir), "data");
   if (existsSync(data)) rmSync(realpathSync(data), { recursive: true, force: true });
   rmSync(dir, { recursive: true, force: true });
@@ -184,7 +174,7 @@ function canReach(dir: string, owner: Owner): boolean {
   }
 }
 
-/** Off the event loop: it takes seconds, and other servers are starting. */
+/** Asynchronous, because it takes seconds while other servers start. */
 async function initialise(data: string, owner: Owner, password: string): Promise<void> {
   const passwordFile = `/var/tmp/gavel-${process.pid}-${Date.now()}`;
   writeFileSync(passwordFile, password, { mode: 0o600 });

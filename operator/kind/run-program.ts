@@ -1,6 +1,6 @@
 /** Other people's programs: docker, kind, kubectl, helm, npm. */
 import { spawn } from "node:child_process";
-import { findProgram } from "../../servers/store-servers.ts";
+import { findProgram } from "../../servers/find-program.ts";
 
 export interface RunOptions {
   readonly cwd?: string;

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { Registry } from "prom-client";
 import { beforeAll, describe, expect, test } from "vitest";
 import { afterFile } from "../../services/testing/after-file.ts";
-import { freePort } from "../../servers/server-process.ts";
+import { freePort } from "../../servers/ports.ts";
 import { type FieldConflict, isApiError } from "./api-error.ts";
 import { type Cluster, connectCluster } from "./client.ts";
 import { type AnyObject, KINDS, refOf } from "./object.ts";

@@ -7,8 +7,8 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type DataFolder, type StoreName, STORES, writeWhole } from "./data-folder.ts";
-import { isTaken } from "../../servers/server-process.ts";
-import { findProgram } from "../../servers/store-servers.ts";
+import { isPortInUse } from "../../servers/ports.ts";
+import { findProgram } from "../../servers/find-program.ts";
 import type { Terminal } from "./terminal.ts";
 
 export type Source = "program" | "docker";
@@ -210,6 +210,6 @@ export async function installPackages(
 
 async function servicePorts(): Promise<number[]> {
   const ports = STORES.map((store) => SERVERS[store].usualPort);
-  const taken = await Promise.all(ports.map(isTaken));
+  const taken = await Promise.all(ports.map(isPortInUse));
   return ports.filter((_, i) => taken[i]);
 }

@@ -3,8 +3,8 @@ import { existsSync, readdirSync } from "node:fs";
 import { expect, test } from "vitest";
 import { ALERTS } from "../../dashboards/alerts.ts";
 import { until } from "../../services/testing/until.ts";
-import { freePort, isTaken } from "../../servers/server-process.ts";
-import { findProgram } from "../../servers/store-servers.ts";
+import { freePort, isPortInUse } from "../../servers/ports.ts";
+import { findProgram } from "../../servers/find-program.ts";
 import { Place } from "./up-under-test.ts";
 
 const SAMPLE = new URL("../../manifests/samples/spring-sale.yaml", import.meta.url).pathname;
@@ -51,7 +51,7 @@ test.skipIf(findProgram("prometheus") === null)(
     expect(existsSync(place.folder.prometheusDir)).toBe(true);
     expect(place.gavel(["down"])).toMatchObject({ status: 0 });
     expect(await running.ended).toBe(0);
-    expect(await isTaken(port)).toBe(false);
+    expect(await isPortInUse(port)).toBe(false);
     expect(readdirSync(place.folder.runDir)).toEqual([]);
   },
   180_000,

@@ -5,7 +5,7 @@ import { readSources } from "./find-servers.ts";
 import { readRecords } from "./process-record.ts";
 import { readRun } from "./run-record.ts";
 import { containerName, removeContainer, removeVolume } from "./stores.ts";
-import { removeData } from "../../servers/store-servers.ts";
+import { removePostgresData } from "../../servers/store-servers.ts";
 import type { Terminal } from "./terminal.ts";
 
 export async function reset(folder: DataFolder, terminal: Terminal): Promise<number> {
@@ -38,7 +38,7 @@ export async function reset(folder: DataFolder, terminal: Terminal): Promise<num
     removeContainer(containerName(store, folder));
     removeVolume(containerName(store, folder));
   }
-  removeData(folder.storeDir("postgres")); // as root, it may lie in /var/tmp
+  removePostgresData(folder.storeDir("postgres")); // as root, it may lie in /var/tmp
   rmSync(folder.path, { recursive: true, force: true });
   terminal.say("Deleted.");
   return 0;

@@ -9,8 +9,8 @@ import { afterFile } from "../../services/testing/after-file.ts";
 import { plainEnv } from "../../services/testing/plain-env.ts";
 import { until } from "../../services/testing/until.ts";
 import { DataFolder } from "./data-folder.ts";
-import { freePort } from "../../servers/server-process.ts";
-import { removeData } from "../../servers/store-servers.ts";
+import { freePort } from "../../servers/ports.ts";
+import { removePostgresData } from "../../servers/store-servers.ts";
 
 const MAIN = new URL("main.ts", import.meta.url).pathname;
 const CLI = new URL("../../cli/main.ts", import.meta.url).pathname;
@@ -150,7 +150,7 @@ export class Place {
   async leave(): Promise<void> {
     this.gavel(["down"]);
     for (const child of this.#children) child.kill("SIGKILL");
-    removeData(this.folder.storeDir("postgres"));
+    removePostgresData(this.folder.storeDir("postgres"));
     rmSync(this.root, { recursive: true, force: true });
   }
 }

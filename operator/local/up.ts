@@ -1,5 +1,6 @@
 /** `make up`: an Auction on this machine, from its YAML to the first bid. */
 import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { pause } from "../../services/runtime/lifecycle.ts";
 import { readSecretFile } from "../../services/runtime/secret-file.ts";
 import { rulesHashOf } from "../../services/store/define-lots.ts";
@@ -21,10 +22,10 @@ import { settle, standingOf } from "./earlier-auction.ts";
 import { findServers } from "./find-servers.ts";
 import { holderOf } from "./port-holder.ts";
 import { stopLeftovers } from "./leftovers.ts";
-import { PROMETHEUS_PACKAGE, startPrometheus } from "./prometheus.ts";
 import { beginRun, endRun, readRun, runIsReady } from "./run-record.ts";
-import { isTaken } from "../../servers/server-process.ts";
-import { findProgram } from "../../servers/store-servers.ts";
+import { isPortInUse } from "../../servers/ports.ts";
+import { findProgram } from "../../servers/find-program.ts";
+import { PROMETHEUS_PACKAGE, startPrometheus } from "../../servers/prometheus.ts";
 import { containerName, startStore } from "./stores.ts";
 import { summaryOf } from "./summary.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -116,7 +117,7 @@ async function busyPorts(env: LocalEnv): Promise<string[]> {
     seen.set(port, variable);
     if (twin !== undefined) {
       lines.push(`port ${port} is given to both ${twin} and ${variable}`);
-    } else if (await isTaken(port)) {
+    } else if (await isPortInUse(port)) {
       const by = holderOf(port) ?? "another process";
       lines.push(`port ${port} is in use by ${by}: stop that, or set ${variable} to another port`);
     }
@@ -149,7 +150,8 @@ async function start(run: Run): Promise<RecordedAuction> {
   return recorded;
 }
 
-const SCRAPE_SECONDS = 5;
+const SCRAPE_INTERVAL_SECONDS = 5;
+const ALERT_RULES = fileURLToPath(new URL("../../dashboards/alerts.yaml", import.meta.url));
 
 /** @returns whether Prometheus runs. Without it an auction is as good. */
 async function observe({ env, folder, terminal, supervisor, auction }: Run): Promise<boolean> {
@@ -169,18 +171,16 @@ async function observe({ env, folder, terminal, supervisor, auction }: Run): Pro
     name: "prometheus",
     stopSignal: "SIGTERM",
     container: null,
-    launch: async (onSpawn) => {
-      const started = await startPrometheus({
+    launch: (onSpawn) =>
+      startPrometheus({
         targets,
         onSpawn,
-        everySeconds: SCRAPE_SECONDS,
+        ruleFiles: [ALERT_RULES],
+        scrapeIntervalSeconds: SCRAPE_INTERVAL_SECONDS,
         port: env.PROMETHEUS_PORT,
         dir: folder.prometheusDir,
         logFile: folder.logFile("prometheus"),
-      });
-      if (started === null) throw new Error("prometheus is not on PATH any more");
-      return started;
-    },
+      }),
   });
   terminal.say("  prometheus is up");
   return true;

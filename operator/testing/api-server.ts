@@ -10,7 +10,8 @@ import { join } from "node:path";
 import { Agent, request } from "undici";
 import { afterFile } from "../../services/testing/after-file.ts";
 import { until } from "../../services/testing/until.ts";
-import { freePort, type ServerProcess, startServer } from "../../servers/server-process.ts";
+import { freePort } from "../../servers/ports.ts";
+import { type ServerProcess, startServer } from "../../servers/server-process.ts";
 import { provideBinaries } from "./kubernetes-binaries.ts";
 
 export interface TestApiServer {

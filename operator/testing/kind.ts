@@ -8,8 +8,8 @@ import { KindEnv } from "../kind/config.ts";
 import { buildImage } from "../kind/image.ts";
 import { installOperator } from "../kind/install.ts";
 import { ensureCluster, type KindCluster, loadImages, localImages } from "../kind/kind-cluster.ts";
-import { findProgram } from "../../servers/store-servers.ts";
-import { freePort } from "../../servers/server-process.ts";
+import { findProgram } from "../../servers/find-program.ts";
+import { freePort } from "../../servers/ports.ts";
 
 export const kindEnv = readEnv(KindEnv);
 

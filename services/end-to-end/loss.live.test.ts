@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { Redis } from "ioredis";
 import { afterAll, expect, test } from "vitest";
-import { findProgram } from "../../servers/store-servers.ts";
+import { findProgram } from "../../servers/find-program.ts";
 import { lotDefinition } from "../testing/auction.ts";
 import { ask, Load, lost, lowered, metricOf, show } from "../testing/load.ts";
 import { type RunningAuction, startAuction } from "../testing/running-auction.ts";

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { expect, test } from "vitest";
-import { freePort } from "../../servers/server-process.ts";
+import { freePort } from "../../servers/ports.ts";
 import { signToken } from "../access/tokens.ts";
 import { afterFile } from "../testing/after-file.ts";
 import { auctionDefinition } from "../testing/auction.ts";

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { type Browser, chromium, type Page, type WebSocketRoute } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { findProgram } from "../../servers/store-servers.ts";
+import { findProgram } from "../../servers/find-program.ts";
 import { startOne } from "../testing/broadcast.ts";
 import { defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
 import { startTestGateway, type TestGateway, tokenOf } from "../testing/gateway.ts";

@@ -5,7 +5,7 @@ import { storeClockMs } from "../store/connect.ts";
 import { eventsBefore } from "../store/history.ts";
 import { defineAndOpen, lotDefinition, openStore, RULES } from "../testing/auction.ts";
 import { startTestGateway } from "../testing/gateway.ts";
-import { freePort } from "../../servers/server-process.ts";
+import { freePort } from "../../servers/ports.ts";
 import { startRedis } from "../testing/servers.ts";
 import { until } from "../testing/until.ts";
 

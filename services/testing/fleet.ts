@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterFile } from "./after-file.ts";
-import { freePort } from "../../servers/server-process.ts";
+import { freePort } from "../../servers/ports.ts";
 import { signToken } from "../access/tokens.ts";
 import type { AuctionDefinition } from "../store/define-lots.ts";
 import { until } from "./until.ts";

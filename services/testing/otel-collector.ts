@@ -7,8 +7,8 @@ import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync }
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { findProgram } from "../../servers/store-servers.ts";
-import { freePort } from "../../servers/server-process.ts";
+import { findProgram } from "../../servers/find-program.ts";
+import { freePort } from "../../servers/ports.ts";
 import { afterFile } from "./after-file.ts";
 import { until } from "./until.ts";
 

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterFile } from "./after-file.ts";
-import { freePort, type ServerProcess } from "../../servers/server-process.ts";
+import { freePort } from "../../servers/ports.ts";
+import type { ServerProcess } from "../../servers/server-process.ts";
 import * as servers from "../../servers/store-servers.ts";
 
 const running = new Set<ServerProcess>();
@@ -25,7 +26,7 @@ export interface TestServer {
 
 async function serve(
   name: string,
-  start: (at: servers.At) => Promise<ServerProcess>,
+  start: (at: servers.StoreOptions) => Promise<ServerProcess>,
 ): Promise<TestServer> {
   const root = mkdtempSync(join(tmpdir(), `gavel-${name}-`));
   const at = { dir: join(root, "store"), port: await freePort() };
@@ -34,7 +35,7 @@ async function serve(
   afterFile(async () => {
     running.delete(server);
     await server.kill();
-    servers.removeData(at.dir);
+    servers.removePostgresData(at.dir);
     rmSync(root, { recursive: true, force: true });
   });
   return {
