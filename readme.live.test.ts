@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { Place } from "./operator/local/up-under-test.ts";
+import { UpSandbox } from "./operator/testing/up-sandbox.ts";
 import { PROBLEMS } from "./services/access/problems.ts";
 import { plainEnv } from "./services/testing/plain-env.ts";
 import { until } from "./services/testing/until.ts";
@@ -19,12 +19,12 @@ function blocks(heading: string, language: string): string[] {
 }
 
 test("the three examples work as they are printed", { timeout: 240_000 }, async () => {
-  const place = await Place.take();
-  const env = plainEnv({ ...place.env });
+  const sandbox = await UpSandbox.create();
+  const env = plainEnv({ ...sandbox.env });
   const here = (text: string) =>
     text
-      .replaceAll("localhost:8080", `localhost:${place.env["GATEWAY_PORT"]}`)
-      .replaceAll("localhost:8081", `localhost:${place.env["BROADCAST_PORT"]}`);
+      .replaceAll("localhost:8080", `localhost:${sandbox.env["GATEWAY_PORT"]}`)
+      .replaceAll("localhost:8081", `localhost:${sandbox.env["BROADCAST_PORT"]}`);
   const shell = (text: string) =>
     spawnSync("bash", ["--norc", "-euc", here(text)], { env, encoding: "utf8", timeout: 240_000 });
 

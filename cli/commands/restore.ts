@@ -60,7 +60,7 @@ export async function restore({ folder, terminal, words }: Context): Promise<num
     }
     terminal.say(`This writes auction ${uid} into Redis, from the archive, under a higher epoch.`);
     if (before !== null) terminal.say("Redis has it: nobody can bid until it is done.");
-    if (!(await terminal.agreesToDelete("Restore?"))) {
+    if (!(await terminal.confirmDeletion("Restore?"))) {
       terminal.say("Nothing was done. (YES=1 answers for you.)");
       return 1;
     }

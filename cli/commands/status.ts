@@ -1,7 +1,7 @@
-import { archivalState } from "../../operator/local/archival.ts";
+import { readArchivalState } from "../../operator/local/archival.ts";
 import { STORES, TIERS } from "../../operator/local/data-folder.ts";
 import { readRun, type RunRecord } from "../../operator/local/run-record.ts";
-import { answersAs } from "../../operator/local/stores.ts";
+import { isStoreReady } from "../../operator/local/stores.ts";
 import { readinessOf } from "../../operator/local/tiers.ts";
 import { printMajor } from "../../services/lot/money.ts";
 import type { LotView } from "../../services/lot/view.ts";
@@ -24,12 +24,12 @@ export async function status({ folder, terminal }: Context): Promise<number> {
   const tiers = await Promise.all(
     TIERS.map(async (tier) => {
       const readiness = await readinessOf(endpoints.internal[tier]);
-      return { ok: readiness.ready, row: [tier, readiness.ready ? "ready" : readiness.why] };
+      return { ok: readiness.ready, row: [tier, readiness.ready ? "ready" : readiness.reason] };
     }),
   );
   const stores = await Promise.all(
     STORES.map(async (store) => {
-      const ok = await answersAs(store, run.storePorts[store]);
+      const ok = await isStoreReady(store, run.storePorts[store]);
       return { ok, row: [store, ok ? "answers" : "does not answer"] };
     }),
   );
@@ -48,7 +48,7 @@ export async function status({ folder, terminal }: Context): Promise<number> {
 }
 
 async function archiveText({ endpoints }: RunRecord): Promise<string> {
-  const state = await archivalState(endpoints.internal.archival);
+  const state = await readArchivalState(endpoints.internal.archival);
   if (state === null) return "archive  not known: archival does not answer";
   const { phase, pendingBytes, archiveLagMs, deadLetters } = state;
   const known = (value: number | null, unit: string) => (value === null ? "?" : `${value} ${unit}`);

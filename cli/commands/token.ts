@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { tokenFor } from "../../operator/local/archival.ts";
+import { signLocalToken } from "../../operator/local/archival.ts";
 import type { Context } from "../commands.ts";
 
 const LIFETIME_SECONDS = 24 * 3600;
@@ -9,6 +9,6 @@ export async function token({ env, folder, terminal, argument }: Context): Promi
   if (!existsSync(folder.tokenSecretFile)) {
     throw new Error(`${folder.path} has no token secret yet: make up makes one`);
   }
-  terminal.say(await tokenFor(folder, argument ?? env.BIDDER, env.SCOPE, LIFETIME_SECONDS));
+  terminal.say(await signLocalToken(folder, argument ?? env.BIDDER, env.SCOPE, LIFETIME_SECONDS));
   return 0;
 }

@@ -1,27 +1,27 @@
-/** What this machine asks the archival tier: its state, and to open the auction. */
+/** Calls from this machine to archival's internal API: read its state, open the auction. */
 import { readSecretFile } from "../../services/runtime/secret-file.ts";
 import { pause } from "../../services/runtime/lifecycle.ts";
 import { signToken } from "../../services/access/tokens.ts";
 import type { DataFolder } from "./data-folder.ts";
 import type { Endpoints } from "./tiers.ts";
 
-/** Of `GET /internal/v1/state`, as far as it is shown here. */
+/** The fields of `GET /internal/v1/state` that are shown here. */
 export interface ArchivalState {
   readonly phase: string;
-  /** Of the rules in the store. */
+  /** Hash of the rules in the store. */
   readonly rulesHash: string | null;
-  /** Events that are not archived yet. */
+  /** Bytes of events that are not archived yet. */
   readonly pendingBytes: number | null;
   readonly archiveLagMs: number | null;
   readonly deadLetters: number | null;
 }
 
-const TIMEOUT_MS = 3_000;
+const REQUEST_TIMEOUT_MS = 3_000;
 
-/** Null where it does not answer. */
-export async function archivalState(internalUrl: string): Promise<ArchivalState | null> {
+/** Null if archival does not answer. */
+export async function readArchivalState(internalUrl: string): Promise<ArchivalState | null> {
   try {
-    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
     const response = await fetch(`${internalUrl}/internal/v1/state`, { signal });
     return response.ok ? ((await response.json()) as ArchivalState) : null;
   } catch {
@@ -32,36 +32,37 @@ export async function archivalState(internalUrl: string): Promise<ArchivalState 
 const OPEN_TIMEOUT_MS = 60_000;
 
 /**
- * Opens the auction, once it is defined. Repeating it changes nothing.
- * @throws Error when it is not open within a minute
+ * Opens the auction. Idempotent. Retries while archival has not defined the auction yet.
+ * @throws Error if the auction is not open within a minute
  */
-export async function askToOpen(
+export async function openAuction(
   { internal }: Endpoints,
   folder: DataFolder,
   signal: AbortSignal,
 ): Promise<void> {
   const deadline = Date.now() + OPEN_TIMEOUT_MS;
-  const token = await tokenFor(folder, "owner", "admin", 300);
-  let why = "";
+  const token = await signLocalToken(folder, "owner", "admin", 300);
+  let reason = "";
   do {
     signal.throwIfAborted();
     try {
       const response = await fetch(`${internal.archival}/internal/v1/open`, {
         method: "POST",
         headers: { authorization: `Bearer ${token}` },
-        signal: AbortSignal.timeout(TIMEOUT_MS),
+        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
       });
       if (response.ok) return;
-      why = `archival answers ${response.status}: ${(await response.text()).slice(0, 300)}`;
+      reason = `archival answers ${response.status}: ${(await response.text()).slice(0, 300)}`;
     } catch (error) {
-      why = `archival does not answer: ${(error as Error).message}`;
+      reason = `archival does not answer: ${(error as Error).message}`;
     }
     await pause(200, signal);
   } while (Date.now() < deadline);
-  throw new Error(`the auction could not be opened: ${why}`);
+  throw new Error(`the auction could not be opened: ${reason}; see make logs TIER=archival`);
 }
 
-export function tokenFor(
+/** Signs a token with the secret of this folder. */
+export function signLocalToken(
   folder: DataFolder,
   sub: string,
   scope: string,

@@ -1,4 +1,4 @@
-/** Reads a YAML file as `kubectl apply -f` would: one Auction, and the Secrets it takes amounts from. */
+/** Reads a YAML file as `kubectl apply -f` would: one Auction, and the Secrets with its reserves. */
 import { readFileSync, statSync } from "node:fs";
 import { type Document, LineCounter, parseAllDocuments } from "yaml";
 import { isMinor } from "../../services/lot/money.ts";
@@ -7,7 +7,7 @@ import { KIND } from "../api/auction-resource.ts";
 import { type Problem, validateAuction } from "../api/validate-auction.ts";
 
 export interface FileProblem extends Problem {
-  /** Counted from 1; null where it cannot be said. */
+  /** Counted from 1; null if it is not known. */
   readonly line: number | null;
 }
 
@@ -25,10 +25,10 @@ const MAX_BYTES = 1024 * 1024;
 export function readAuctionFile(path: string): AuctionFile {
   let text: string;
   try {
-    if (statSync(path).size > MAX_BYTES) return broken(`is larger than ${MAX_BYTES} bytes`);
+    if (statSync(path).size > MAX_BYTES) return fileProblem(`is larger than ${MAX_BYTES} bytes`);
     text = readFileSync(path, "utf8");
   } catch (error) {
-    return broken(`cannot be read: ${(error as Error).message}`);
+    return fileProblem(`cannot be read: ${(error as Error).message}`);
   }
   return parseAuctionFile(text);
 }
@@ -36,7 +36,7 @@ export function readAuctionFile(path: string): AuctionFile {
 export function parseAuctionFile(text: string): AuctionFile {
   const lines = new LineCounter();
   const documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false });
-  if (!Array.isArray(documents)) return broken("is empty");
+  if (!Array.isArray(documents)) return fileProblem("is empty");
 
   const errors = documents.flatMap((document) => document.errors);
   if (errors.length > 0) {
@@ -50,25 +50,25 @@ export function parseAuctionFile(text: string): AuctionFile {
   try {
     for (const document of documents) parsed.push({ document, value: document.toJS() as unknown });
   } catch (error) {
-    return broken(`cannot be read: ${(error as Error).message}`); // aliases without end
+    return fileProblem(`cannot be read: ${(error as Error).message}`); // too many aliases
   }
 
   const secrets = parsed.filter(({ value }) => kindOf(value) === "Secret");
   const others = parsed.filter((each) => !secrets.includes(each) && each.value !== null);
   const auctions = others.filter(({ value }) => kindOf(value) === KIND);
-  // A lone document of another kind is meant to be the Auction: it will hear what it should say.
-  const [found, second] = auctions.length === 0 ? others : auctions;
-  if (found === undefined) return broken(`has no document of kind ${KIND}`);
-  if (second !== undefined) return broken(`must have exactly one document of kind ${KIND}`);
+  // A single document of another kind is validated as an Auction, so that its problems are reported.
+  const [auctionDocument, second] = auctions.length === 0 ? others : auctions;
+  if (auctionDocument === undefined) return fileProblem(`has no document of kind ${KIND}`);
+  if (second !== undefined) return fileProblem(`must have exactly one document of kind ${KIND}`);
 
-  const validation = validateAuction(found.value);
+  const validation = validateAuction(auctionDocument.value);
   const problems = validation.ok ? [] : [...validation.problems];
   const reserves = new Map<string, number>();
   if (validation.ok) problems.push(...readReserves(validation.auction, secrets, reserves));
   if (!validation.ok || problems.length > 0) {
     const located = problems.map((problem) => ({
       ...problem,
-      line: lineOf(found.document, problem.path, lines),
+      line: lineOf(auctionDocument.document, problem.path, lines),
     }));
     return { ok: false, problems: located };
   }
@@ -98,7 +98,7 @@ function readReserves(
     const text = secretText(secret.document, key);
     if (text === null) return [{ path, message: `Secret ${name} has no key ${key}` }];
     const reserveMinor = /^\d{1,16}$/.test(text.trim()) ? Number(text) : NaN;
-    // The value stays out of the message: it is confidential.
+    // The message does not contain the value, which is confidential.
     if (!isMinor(reserveMinor)) {
       return [{ path, message: `${key} of Secret ${name} is not a whole number of minor units` }];
     }
@@ -117,7 +117,7 @@ function secretText(secret: Document, key: string): string | null {
   return typeof encoded === "string" ? Buffer.from(encoded, "base64").toString("utf8") : null;
 }
 
-/** The line of a path like `spec.lots[1].id`; of what it should stand in, where it is missing. */
+/** The line of a path like `spec.lots[1].id`; if the field is missing, the line of its parent. */
 function lineOf(document: Document, path: string, lines: LineCounter): number | null {
   const segments = path.match(/[^.[\]]+/g) ?? [];
   const keys = segments.map((segment) => (/^\d+$/.test(segment) ? Number(segment) : segment));
@@ -128,6 +128,6 @@ function lineOf(document: Document, path: string, lines: LineCounter): number | 
   return null;
 }
 
-function broken(message: string): AuctionFile {
+function fileProblem(message: string): AuctionFile {
   return { ok: false, problems: [{ path: "the file", message, line: null }] };
 }

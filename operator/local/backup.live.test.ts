@@ -1,9 +1,9 @@
-/** The commands of BACKUP.md, as they stand there. */
+/** Runs the commands of BACKUP.md exactly as they are printed there. */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { Place } from "./up-under-test.ts";
+import { UpSandbox } from "../testing/up-sandbox.ts";
 import { until } from "../../services/testing/until.ts";
 
 const REPOSITORY = new URL("../../", import.meta.url).pathname;
@@ -13,19 +13,19 @@ const [BACK_UP, START_FROM_IT] = [
   ),
 ].map(([, commands]) => commands!);
 
-function run(commands: string, place: Place, backup: string): void {
+function run(commands: string, sandbox: UpSandbox, backup: string): void {
   const { status, stdout, stderr } = spawnSync("sh", ["-eu", "-c", commands], {
     cwd: REPOSITORY,
     encoding: "utf8",
-    env: { ...process.env, ...place.env, BACKUP: backup, YES: "1" },
+    env: { ...process.env, ...sandbox.env, BACKUP: backup, YES: "1" },
     timeout: 120_000,
   });
   expect([status, status === 0 ? "" : stdout + stderr]).toEqual([0, ""]);
 }
 
-async function bid(place: Place, lotId: string, amountMinor: number, bidder: string) {
-  const token = place.gavel(["token", bidder]).stdout.trim();
-  const response = await fetch(`${place.gatewayUrl}/v1/lots/${lotId}/bids`, {
+async function bid(sandbox: UpSandbox, lotId: string, amountMinor: number, bidder: string) {
+  const token = sandbox.gavel(["token", bidder]).stdout.trim();
+  const response = await fetch(`${sandbox.gatewayUrl}/v1/lots/${lotId}/bids`, {
     method: "POST",
     headers: {
       authorization: `Bearer ${token}`,
@@ -37,14 +37,14 @@ async function bid(place: Place, lotId: string, amountMinor: number, bidder: str
   expect(response.status).toBe(201);
 }
 
-const lotsOf = async (place: Place) =>
-  ((await (await fetch(`${place.gatewayUrl}/v1/lots`)).json()) as { lots: { epoch: number }[] })
+const lotsOf = async (sandbox: UpSandbox) =>
+  ((await (await fetch(`${sandbox.gatewayUrl}/v1/lots`)).json()) as { lots: { epoch: number }[] })
     .lots;
 
 const ROWS = "select count(*), sum(amount_minor), max(bid_id) from bids";
 
-test("an archive that was dumped starts an empty machine, with every bid, and is judged there", async () => {
-  const first = await Place.take();
+test("an empty machine started from a dump of the archive has every bid, and the check passes there", async () => {
+  const first = await UpSandbox.create();
   const backup = join(first.root, "backup");
   mkdirSync(backup);
   const running = first.up(join(REPOSITORY, "manifests/samples/spring-sale.yaml"));
@@ -59,7 +59,7 @@ test("an archive that was dumped starts an empty machine, with every bid, and is
   expect(first.gavel(["down"]).status).toBe(0);
   await running.ended;
 
-  const second = await Place.take();
+  const second = await UpSandbox.create();
   run(START_FROM_IT!, second, backup);
   expect(second.gavel(["sql"], { Q: ROWS }).stdout).toBe(before.rows);
   const lots = await lotsOf(second);

@@ -1,6 +1,6 @@
 /**
- * What lies in `.gavel/`: which auction this folder runs, its secrets, and how to reach the stores.
- * Everything that is secret is readable to its owner only.
+ * The folder `.gavel/`: the auctions that it runs, the secrets, the URLs of the stores, data and logs.
+ * Only the owner can read files with secrets.
  */
 import { randomBytes, randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
@@ -16,7 +16,7 @@ export const TIERS = ["archival", "gateway", "broadcast"] as const satisfies Tie
 export interface RecordedAuction {
   readonly uid: string;
   readonly name: string;
-  /** The YAML it came from. */
+  /** Path of the YAML file. */
   readonly file: string;
 }
 
@@ -46,19 +46,19 @@ export class DataFolder {
   storeDir(store: StoreName): string {
     return join(this.path, store);
   }
-  /** Configuration and data of Prometheus, where it runs. */
+  /** Configuration and data of Prometheus (OBSERVE=1). */
   get prometheusDir(): string {
     return join(this.path, "prometheus");
   }
-  logFile(part: StoreName | TierName | "up" | "prometheus"): string {
-    const isStore = (STORES as readonly string[]).includes(part);
-    return join(this.path, isStore ? part : "logs", `${part}.log`);
+  logFile(process: StoreName | TierName | "up" | "prometheus"): string {
+    const isStore = (STORES as readonly string[]).includes(process);
+    return join(this.path, isStore ? process : "logs", `${process}.log`);
   }
   get runDir(): string {
     return join(this.path, "run");
   }
 
-  /** Makes the folder and the secrets that are not there yet. */
+  /** Creates the folder and the secrets if they do not exist. */
   prepare(): void {
     for (const name of ["secrets", "connections", "logs", "run"]) {
       mkdirSync(join(this.path, name), { recursive: true });
@@ -68,7 +68,7 @@ export class DataFolder {
     }
   }
 
-  /** The auction of that name that this folder runs, with the uid it has had so far. */
+  /** The auction of this name that the folder runs, with its uid; null if it has run none. */
   recorded(name: string): RecordedAuction | null {
     const all = this.#auctions();
     return Object.hasOwn(all, name) ? all[name]! : null;
@@ -77,7 +77,7 @@ export class DataFolder {
   record(name: string, file: string, uid: string = randomUUID()): RecordedAuction {
     const auction = { uid, name, file };
     const all = { ...this.#auctions(), [name]: auction };
-    writeWhole(this.#auctionsFile, `${JSON.stringify(all, null, 2)}\n`, 0o644);
+    writeAtomically(this.#auctionsFile, `${JSON.stringify(all, null, 2)}\n`, 0o644);
     return auction;
   }
 
@@ -92,13 +92,13 @@ export class DataFolder {
 }
 
 export function writeSecret(file: string, text: string): void {
-  writeWhole(file, `${text}\n`, 0o600);
+  writeAtomically(file, `${text}\n`, 0o600);
 }
 
-/** All or nothing: a crash in the middle leaves what was there before. */
-export function writeWhole(file: string, text: string, mode: number): void {
+/** Writes to a temporary file and renames it: a crash leaves the old content. */
+export function writeAtomically(file: string, text: string, mode: number): void {
   mkdirSync(dirname(file), { recursive: true });
-  const draft = `${file}.new`;
-  writeFileSync(draft, text, { mode, flush: true });
-  renameSync(draft, file);
+  const temporaryFile = `${file}.new`;
+  writeFileSync(temporaryFile, text, { mode, flush: true });
+  renameSync(temporaryFile, file);
 }

@@ -1,12 +1,13 @@
-/** `make up DETACH=1`: the run goes on in the background, once it is ready. */
+/** `make up DETACH=1`: starts the run in the background and returns when it is ready. */
 import { spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import type { DataFolder } from "./data-folder.ts";
 import { readRun } from "./run-record.ts";
+import { SUMMARY_END } from "./summary.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Starts `command` apart from this terminal, and shows what it says until it is ready or ended. */
+/** Starts `command` detached from this terminal, and shows its output until it is ready or has exited. */
 export async function detach(
   command: readonly string[],
   folder: DataFolder,
@@ -15,10 +16,10 @@ export async function detach(
 ): Promise<number> {
   const logFile = folder.logFile("up");
   mkdirSync(dirname(logFile), { recursive: true });
-  // Of a run that goes on, the log is not ours to empty; what it said stays where make logs finds it.
+  // Only a new run may empty the log: if another run is active, this is its log.
   if (readRun(folder) === null) rmSync(logFile, { force: true });
-  const log = openSync(logFile, "a", 0o600); // it shows a token
-  let shown = readFileSync(logFile, "utf8").length;
+  const log = openSync(logFile, "a", 0o600); // it contains a token
+  let shownLength = readFileSync(logFile, "utf8").length;
   const child = spawn(process.execPath, command, {
     detached: true,
     stdio: ["ignore", log, log],
@@ -29,25 +30,23 @@ export async function detach(
   child.once("error", () => (code = 1));
   child.once("exit", (exitCode) => (code = exitCode ?? 1));
 
-  const show = () => {
+  const showNewLines = () => {
     const text = readFileSync(logFile, "utf8");
-    const whole = text.lastIndexOf("\n") + 1;
-    if (whole > shown) terminal.say(text.slice(shown, whole - 1));
-    shown = Math.max(shown, whole);
+    const end = text.lastIndexOf("\n") + 1;
+    if (end > shownLength) terminal.say(text.slice(shownLength, end - 1));
+    shownLength = Math.max(shownLength, end);
     return text;
   };
   for (;;) {
-    const ended = code !== null;
+    const exited = code !== null;
     const run = readRun(folder);
     const ready = run?.ready === true && run.pid === child.pid;
-    const text = show();
-    if (ended) return code!;
-    // The summary is said after the run is marked as ready, and ends on this.
-    if (ready && text.trimEnd().endsWith(LAST_WORDS)) break;
+    const text = showNewLines();
+    if (exited) return code!;
+    // The summary is printed after the run is marked as ready.
+    if (ready && text.trimEnd().endsWith(SUMMARY_END)) break;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   child.unref();
   return 0;
 }
-
-const LAST_WORDS = "make up goes on from there.";

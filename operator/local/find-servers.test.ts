@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { choose, isOlder, type Machine, type Sources } from "./find-servers.ts";
+import { chooseSources, isOlder, type Machine, type Sources } from "./find-servers.ts";
 
 const ALL = { redis: true, nats: true, postgres: true };
 const NONE = { redis: false, nats: false, postgres: false };
@@ -27,7 +27,7 @@ test.each<[string, Machine, Partial<Sources>, string[]]>([
     "nothing where there is nothing",
     { programs: NONE, docker: false, apt: false },
     {},
-    ["nowhere", "nowhere", "nowhere"],
+    ["unavailable", "unavailable", "unavailable"],
   ],
   [
     "Docker again where the data is, although PATH has it by now",
@@ -39,7 +39,7 @@ test.each<[string, Machine, Partial<Sources>, string[]]>([
     "nothing in place of a Docker that holds the data and does not answer",
     { programs: ALL, docker: false, apt: true },
     { redis: "docker" },
-    ["away", "program", "program"],
+    ["docker-down", "program", "program"],
   ],
   [
     "an installation rather than a Docker that has none of a program's data",
@@ -47,8 +47,8 @@ test.each<[string, Machine, Partial<Sources>, string[]]>([
     { postgres: "program" },
     ["program", "program", "install"],
   ],
-])("choose() takes %s", (_, machine, before, expected) => {
-  expect(Object.values(choose(machine, before))).toEqual(expected);
+])("chooseSources() takes %s", (_, machine, before, expected) => {
+  expect(Object.values(chooseSources(machine, before))).toEqual(expected);
 });
 
 test("isOlder() compares versions by their parts", () => {

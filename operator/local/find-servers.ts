@@ -1,12 +1,12 @@
 /**
- * Where the three servers come from: this machine's programs, else Docker, else they are installed
- * by the system's package manager. Each choice is said, with its reason, and kept: the data of a
- * server that ran in Docker is not where a program would look for it.
+ * Chooses how each store runs: as a program of this machine, else in Docker, else as a program that the
+ * system's package manager installs. The choice is printed and recorded, because a program cannot read
+ * the data of a store that ran in Docker, nor the other way round.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type DataFolder, type StoreName, STORES, writeWhole } from "./data-folder.ts";
+import { type DataFolder, type StoreName, STORES, writeAtomically } from "./data-folder.ts";
 import { isPortInUse } from "../../servers/ports.ts";
 import { findProgram } from "../../servers/find-program.ts";
 import type { Terminal } from "./terminal.ts";
@@ -16,12 +16,12 @@ export type Sources = Readonly<Record<StoreName, Source>>;
 
 interface Server {
   readonly program: string;
-  /** Programs it cannot do without. */
+  /** Programs that must all be installed. */
   readonly needs: readonly string[];
   readonly packages: readonly string[];
-  /** The oldest that we have run on. */
+  /** The oldest version that was tested. */
   readonly oldest: string;
-  /** Where the package's own service would listen. */
+  /** The port of the service that the package itself starts. */
   readonly usualPort: number;
 }
 
@@ -49,7 +49,7 @@ export const SERVERS: Readonly<Record<StoreName, Server>> = {
   },
 };
 
-/** What this machine has. */
+/** What is available on this machine. */
 export interface Machine {
   readonly programs: Readonly<Record<StoreName, boolean>>;
   readonly docker: boolean;
@@ -59,100 +59,110 @@ export interface Machine {
 export type Choice =
   | Source
   | "install"
-  | "nowhere"
-  /** Its data is in a volume of Docker, which does not answer. */
-  | "away";
+  /** No program, no Docker, no package manager. */
+  | "unavailable"
+  /** The data is in a Docker volume, and Docker does not answer. */
+  | "docker-down";
 
-/** Pure: which way each server comes, given what there is and how it came the last time. */
-export function choose(
+/** Pure. @param before how each store ran the last time */
+export function chooseSources(
   { programs, docker, apt }: Machine,
   before: Partial<Sources>,
 ): Record<StoreName, Choice> {
   const choice = (store: StoreName): Choice => {
-    if (before[store] === "docker") return docker ? "docker" : "away";
+    if (before[store] === "docker") return docker ? "docker" : "docker-down";
     if (programs[store]) return "program";
-    // Its data is a program's: Docker would begin with nothing.
+    // The data belongs to a program: a container would start with an empty volume.
     if (docker && before[store] !== "program") return "docker";
-    return apt ? "install" : "nowhere";
+    return apt ? "install" : "unavailable";
   };
   return { redis: choice("redis"), nats: choice("nats"), postgres: choice("postgres") };
 }
 
-/** Installs the servers that this machine can be had to run in no other way, after asking. */
+/** Installs, after asking, the servers that this machine can run in no other way. */
 export async function installMissing(folder: DataFolder, terminal: Terminal): Promise<void> {
   const before = readSources(folder);
-  const choices = choose(lookAround(before), before);
+  const choices = chooseSources(inspectMachine(before), before);
   const missing = STORES.filter((store) => choices[store] === "install");
   if (missing.length === 0) return;
   await installPackages(
     missing.flatMap((store) => SERVERS[store].packages),
-    `${missing.map((store) => SERVERS[store].program).join(", ")}: not on PATH, and Docker does not answer`,
+    `${missing.map((store) => SERVERS[store].program).join(", ")}: not on PATH, and Docker is not running`,
     terminal,
   );
 }
 
 /**
- * Finds the servers, installs what is missing, and says which it took.
- * @throws Error with what to do, where a server can be had in no way
+ * Finds the servers, installs missing ones, and prints which were chosen.
+ * @throws Error that says what to do, if a server is not available in any way
  */
 export async function findServers(folder: DataFolder, terminal: Terminal): Promise<Sources> {
   await installMissing(folder, terminal);
   const before = readSources(folder);
-  const choices = choose(lookAround(before), before);
+  const choices = chooseSources(inspectMachine(before), before);
   const named = (choice: Choice) =>
     STORES.filter((store) => choices[store] === choice)
       .map((store) => `${SERVERS[store].program} (${SERVERS[store].oldest}+)`)
       .join(", ");
-  if (named("away") !== "") {
+  if (named("docker-down") !== "") {
     throw new Error(
-      `the data of ${named("away")} is in Docker, which does not answer: start it (or make reset)`,
+      `the data of ${named("docker-down")} is in Docker, which is not running: start Docker, or delete the data with make reset`,
     );
   }
-  const nowhere = named("nowhere") || named("install");
-  if (nowhere !== "") {
+  const unavailable = named("unavailable") || named("install");
+  if (unavailable !== "") {
     throw new Error(
-      `cannot find ${nowhere}: put it on PATH, or start Docker (there is no apt-get here to install it with)`,
+      `cannot find ${unavailable}: install it on PATH, or start Docker (there is no apt-get to install it with)`,
     );
   }
   for (const store of STORES) {
-    terminal.say(`  ${SERVERS[store].program.padEnd(13)} ${origin(store, choices[store])}`);
+    terminal.say(`  ${SERVERS[store].program.padEnd(13)} ${describeSource(store, choices[store])}`);
   }
   const sources = choices as Sources;
-  writeWhole(sourcesFile(folder), `${JSON.stringify(sources)}\n`, 0o644);
+  writeAtomically(sourcesFile(folder), `${JSON.stringify(sources)}\n`, 0o644);
   return sources;
 }
 
 const sourcesFile = (folder: DataFolder) => join(folder.path, "servers.json");
 
-/** How this folder's servers were run before. */
+/** How the stores of this folder ran the last time. */
 export function readSources(folder: DataFolder): Partial<Sources> {
   const file = sourcesFile(folder);
   return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Sources) : {};
 }
 
-function lookAround(before: Partial<Sources>): Machine {
-  const has = (store: StoreName) => SERVERS[store].needs.every((name) => findProgram(name));
-  const programs = { redis: has("redis"), nats: has("nats"), postgres: has("postgres") };
-  const isEnough =
+function inspectMachine(before: Partial<Sources>): Machine {
+  const isInstalled = (store: StoreName) => SERVERS[store].needs.every((name) => findProgram(name));
+  const programs = {
+    redis: isInstalled("redis"),
+    nats: isInstalled("nats"),
+    postgres: isInstalled("postgres"),
+  };
+  const needsNoDocker =
     Object.values(programs).every(Boolean) && !Object.values(before).includes("docker");
-  return { programs, docker: !isEnough && dockerAnswers(), apt: findProgram("apt-get") !== null };
+  return {
+    programs,
+    docker: !needsNoDocker && isDockerRunning(),
+    apt: findProgram("apt-get") !== null,
+  };
 }
 
 const DOCKER_TIMEOUT_MS = 10_000;
 
-function dockerAnswers(): boolean {
+function isDockerRunning(): boolean {
   const docker = findProgram("docker");
   if (docker === null) return false;
   return spawnSync(docker, ["info"], { stdio: "ignore", timeout: DOCKER_TIMEOUT_MS }).status === 0;
 }
 
-function origin(store: StoreName, choice: Choice): string {
-  if (choice === "docker") return "in a Docker container (it is not on PATH, or was not at first)";
+function describeSource(store: StoreName, choice: Choice): string {
+  if (choice === "docker")
+    return "in a Docker container (not on PATH now, or not at the first run)";
   const path = findProgram(SERVERS[store].program)!;
   const version = versionOf(path);
   const old =
     version !== null && isOlder(version, SERVERS[store].oldest)
-      ? `; older than ${SERVERS[store].oldest}, the oldest that was tried`
+      ? `; older than ${SERVERS[store].oldest}, the oldest tested version`
       : "";
   return `${path} (${version ?? "version unknown"}${old})`;
 }
@@ -173,42 +183,47 @@ export function isOlder(version: string, than: string): boolean {
 }
 
 /**
- * Says what it installs and why, asks where somebody can answer, and does it.
- * @throws Error where the answer is no, or the package manager fails
+ * Prints which packages it installs and why, asks if there is a terminal, and installs them.
+ * @throws Error if the answer is no, or the package manager fails
  */
 export async function installPackages(
   packages: readonly string[],
-  why: string,
+  reason: string,
   terminal: Terminal,
 ): Promise<void> {
   const sudo = process.getuid?.() === 0 ? [] : ["sudo"];
-  terminal.say(`${why}.`);
+  terminal.say(`${reason}.`);
   terminal.say(`Will install with ${[...sudo, "apt-get"].join(" ")}: ${packages.join(" ")}`);
-  if (!(await terminal.agrees("Install?"))) throw new Error("nothing was installed");
+  if (!(await terminal.confirm("Install?")))
+    throw new Error(
+      `not installed: install ${packages.join(" ")} yourself, then run the command again`,
+    );
   if (sudo.length > 0 && findProgram("sudo") === null) {
-    throw new Error(`neither root nor sudo: install ${packages.join(" ")} and come back`);
+    throw new Error(
+      `cannot install without root or sudo: install ${packages.join(" ")}, then run the command again`,
+    );
   }
-  const taken = await servicePorts();
+  const portsBefore = await servicePortsInUse();
   const apt = (...args: string[]) => {
     const command = [...sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", ...args];
     terminal.say(`  apt-get ${args.join(" ")}`);
-    // stdin is the terminal's: sudo may ask for a password.
+    // stdin is inherited: sudo may ask for a password.
     const run = spawnSync(command[0]!, command.slice(1), { stdio: ["inherit", "ignore", "pipe"] });
     return { ok: run.status === 0, error: run.stderr?.toString().trim() ?? "" };
   };
-  apt("update", "-q"); // Some source may be out of reach: the installation tells whether it matters.
+  apt("update", "-q"); // A source may be unreachable: the installation shows whether that matters.
   const { ok, error } = apt("install", "-y", "-q", "--no-install-recommends", ...packages);
   if (!ok) throw new Error(`apt-get install ${packages.join(" ")} failed:\n${error}`);
 
-  const started = (await servicePorts()).filter((port) => !taken.includes(port));
-  if (started.length > 0) {
+  const startedPorts = (await servicePortsInUse()).filter((port) => !portsBefore.includes(port));
+  if (startedPorts.length > 0) {
     terminal.say(
-      `  the packages started services of their own on port ${started.join(", ")}; Gavel does not use them`,
+      `  the packages started services of their own on port ${startedPorts.join(", ")}; Gavel does not use them`,
     );
   }
 }
 
-async function servicePorts(): Promise<number[]> {
+async function servicePortsInUse(): Promise<number[]> {
   const ports = STORES.map((store) => SERVERS[store].usualPort);
   const taken = await Promise.all(ports.map(isPortInUse));
   return ports.filter((_, i) => taken[i]);

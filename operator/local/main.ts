@@ -1,4 +1,4 @@
-/** The process behind `make up`: node operator/local/main.ts up <file>. */
+/** Entry point of `make up`: node operator/local/main.ts up <file>. */
 import { readEnv } from "../../services/runtime/env.ts";
 import { readAuctionFile } from "./auction-file.ts";
 import { LocalEnv } from "./config.ts";
@@ -13,8 +13,8 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => interrupted.abort());
 }
 
-const [word, file, flag] = process.argv.slice(2);
-if (word !== "up" || file === undefined) {
+const [command, file, flag] = process.argv.slice(2);
+if (command !== "up" || file === undefined) {
   process.stderr.write("usage: node operator/local/main.ts up <auction.yaml>\n");
   process.exit(2);
 }
@@ -22,10 +22,10 @@ try {
   const env = readEnv(LocalEnv);
   const folder = new DataFolder(env.GAVEL_DIR);
   const terminal = createTerminal(env.YES);
-  const again = [import.meta.filename, "up", file, "--detached"];
+  const detachedCommand = [import.meta.filename, "up", file, "--detached"];
   if (env.DETACH && flag !== "--detached") {
-    if (readAuctionFile(file).ok) await installMissing(folder, terminal); // while one can be asked
-    process.exitCode = await detach(again, folder, terminal, interrupted.signal);
+    if (readAuctionFile(file).ok) await installMissing(folder, terminal); // while there is a terminal to ask at
+    process.exitCode = await detach(detachedCommand, folder, terminal, interrupted.signal);
   } else {
     process.exitCode = await up(file, folder, env, terminal, interrupted.signal);
   }
@@ -35,7 +35,7 @@ try {
 }
 process.exit();
 
-/** What broke is told in a sentence; where it was ourselves, with the place. */
+/** The message of an operational error; the stack of a bug. */
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const isBug = error instanceof TypeError || error instanceof ReferenceError;

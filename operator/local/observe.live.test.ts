@@ -1,16 +1,16 @@
-/** `make up OBSERVE=1`: Prometheus beside the tiers, with the alerts. */
+/** `make up OBSERVE=1` also runs Prometheus with the alerts. */
 import { existsSync, readdirSync } from "node:fs";
 import { expect, test } from "vitest";
 import { ALERTS } from "../../dashboards/alerts.ts";
 import { until } from "../../services/testing/until.ts";
 import { freePort, isPortInUse } from "../../servers/ports.ts";
 import { findProgram } from "../../servers/find-program.ts";
-import { Place } from "./up-under-test.ts";
+import { UpSandbox } from "../testing/up-sandbox.ts";
 
 const SAMPLE = new URL("../../manifests/samples/spring-sale.yaml", import.meta.url).pathname;
 
-const place = await Place.take();
-place.clearAfterFailures();
+const sandbox = await UpSandbox.create();
+sandbox.clearAfterFailures();
 
 interface Scraped {
   readonly health: string;
@@ -22,10 +22,10 @@ test.skipIf(findProgram("prometheus") === null)(
   async () => {
     const port = await freePort();
     const url = `http://127.0.0.1:${port}/api/v1`;
-    const running = place.up(SAMPLE, { OBSERVE: "1", PROMETHEUS_PORT: String(port) });
-    await place.ready(running);
+    const running = sandbox.up(SAMPLE, { OBSERVE: "1", PROMETHEUS_PORT: String(port) });
+    await sandbox.ready(running);
     for (const tier of ["GATEWAY", "BROADCAST", "ARCHIVAL"]) {
-      const internal = place.env[`${tier}_INTERNAL_PORT`];
+      const internal = sandbox.env[`${tier}_INTERNAL_PORT`];
       expect(running.output()).toContain(`http://127.0.0.1:${internal}/metrics`);
     }
     expect(running.output()).toContain(`Prometheus: http://localhost:${port}`);
@@ -48,11 +48,11 @@ test.skipIf(findProgram("prometheus") === null)(
     const names = data.groups.flatMap(({ rules }) => rules.map(({ name }) => name));
     expect(names.sort()).toEqual(ALERTS.map(({ name }) => name).sort());
 
-    expect(existsSync(place.folder.prometheusDir)).toBe(true);
-    expect(place.gavel(["down"])).toMatchObject({ status: 0 });
+    expect(existsSync(sandbox.folder.prometheusDir)).toBe(true);
+    expect(sandbox.gavel(["down"])).toMatchObject({ status: 0 });
     expect(await running.ended).toBe(0);
     expect(await isPortInUse(port)).toBe(false);
-    expect(readdirSync(place.folder.runDir)).toEqual([]);
+    expect(readdirSync(sandbox.folder.runDir)).toEqual([]);
   },
   180_000,
 );

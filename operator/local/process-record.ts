@@ -1,29 +1,29 @@
 /**
- * Notes of the processes that we started, so that after a crash of ours the next run knows them for
- * ours: by pid and by the instant that the process started, since pids are given out again.
+ * Records on disk of the processes that a run started, so that the next run finds them after a crash. A
+ * record holds the pid and the start instant, because the system reuses pids.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { writeWhole } from "./data-folder.ts";
+import { writeAtomically } from "./data-folder.ts";
 
 export interface ProcessRecord {
   readonly name: string;
   readonly pid: number;
-  /** Of this machine's run and that process: no other process ever has both. */
+  /** Boot id and start time of the process: together they identify it. */
   readonly startedAt: string;
   readonly stopSignal: NodeJS.Signals;
-  /** In place of a process, where Docker runs it. */
+  /** Name of the container, if Docker runs the process. */
   readonly container: string | null;
 }
 
-/** When a process started, as this system counts it; null where there is no such process. */
-export function startOf(pid: number): string | null {
+/** When a process started, in the notation of this system; null if there is no such process. */
+export function startInstantOf(pid: number): string | null {
   try {
-    // Field 22, counted behind the name, which may hold anything, spaces and brackets included.
+    // Field 22. Fields are counted after the name, which may contain spaces and brackets.
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    if (fields[0] === "Z") return null; // ended; only its parent has not asked yet
+    if (fields[0] === "Z") return null; // a zombie: it has exited and its parent has not waited for it
     const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
     return `${boot} ${fields[19]}`;
   } catch {
@@ -38,32 +38,36 @@ export function startOf(pid: number): string | null {
 }
 
 export function isAlive({ pid, startedAt }: Pick<ProcessRecord, "pid" | "startedAt">): boolean {
-  return startOf(pid) === startedAt;
+  return startInstantOf(pid) === startedAt;
 }
 
-export function keepRecord(
+export function writeProcessRecord(
   runDir: string,
   record: Omit<ProcessRecord, "startedAt">,
 ): ProcessRecord | null {
-  const startedAt = startOf(record.pid);
+  const startedAt = startInstantOf(record.pid);
   if (startedAt === null) return null;
-  const whole = { ...record, startedAt };
-  writeWhole(join(runDir, `${record.name}.pid.json`), `${JSON.stringify(whole)}\n`, 0o644);
-  return whole;
+  const completeRecord = { ...record, startedAt };
+  writeAtomically(
+    join(runDir, `${record.name}.pid.json`),
+    `${JSON.stringify(completeRecord)}\n`,
+    0o644,
+  );
+  return completeRecord;
 }
 
-export function dropRecord(runDir: string, name: string): void {
+export function removeProcessRecord(runDir: string, name: string): void {
   rmSync(join(runDir, `${name}.pid.json`), { force: true });
 }
 
-/** What is on record and still runs. Notes of processes that are gone are removed. */
-export function readRecords(runDir: string): ProcessRecord[] {
+/** Records of processes that still run. Records of the others are deleted. */
+export function readProcessRecords(runDir: string): ProcessRecord[] {
   if (!existsSync(runDir)) return [];
   const files = readdirSync(runDir).filter((file) => file.endsWith(".pid.json"));
   return files.flatMap((file) => {
     const record = readRecord(join(runDir, file));
     if (record && isAlive(record)) return [record];
-    // A container outlives the process that watched it.
+    // A container outlives the `docker run` process.
     if (record?.container) return [record];
     rmSync(join(runDir, file), { force: true });
     return [];
@@ -80,24 +84,24 @@ function readRecord(path: string): ProcessRecord | null {
 
 const STOP_TIMEOUT_MS = 15_000;
 
-/** Stops a process that is not our child: asks, waits, and kills it when it takes too long. */
-export async function stopRecorded(
+/** Stops a process that is not our child: sends its stop signal, and SIGKILL after the timeout. */
+export async function stopRecordedProcess(
   record: ProcessRecord,
   timeoutMs = STOP_TIMEOUT_MS,
 ): Promise<void> {
   const deadline = Date.now() + timeoutMs;
-  signal(record, record.stopSignal);
+  sendSignal(record, record.stopSignal);
   while (isAlive(record)) {
-    if (Date.now() > deadline) signal(record, "SIGKILL");
+    if (Date.now() > deadline) sendSignal(record, "SIGKILL");
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
-function signal(record: ProcessRecord, name: NodeJS.Signals): void {
+function sendSignal(record: ProcessRecord, signal: NodeJS.Signals): void {
   if (!isAlive(record)) return;
   try {
-    process.kill(record.pid, name);
+    process.kill(record.pid, signal);
   } catch {
-    // It ended in between.
+    // It has exited in the meantime.
   }
 }

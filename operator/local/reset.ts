@@ -1,8 +1,8 @@
-/** `make reset`: deletes everything that this folder holds, its data included. */
+/** `make reset`: deletes the folder of `make up` with all its data. */
 import { existsSync, rmSync } from "node:fs";
 import { type DataFolder, STORES } from "./data-folder.ts";
 import { readSources } from "./find-servers.ts";
-import { readRecords } from "./process-record.ts";
+import { readProcessRecords } from "./process-record.ts";
 import { readRun } from "./run-record.ts";
 import { containerName, removeContainer, removeVolume } from "./stores.ts";
 import { removePostgresData } from "../../servers/store-servers.ts";
@@ -10,26 +10,24 @@ import type { Terminal } from "./terminal.ts";
 
 export async function reset(folder: DataFolder, terminal: Terminal): Promise<number> {
   if (!folder.exists) {
-    terminal.say(`there is no ${folder.path}: nothing to delete`);
+    terminal.say(`nothing to delete: there is no ${folder.path}`);
     return 0;
   }
-  // Whatever the variable says, only a folder of ours is deleted.
-  const ours = [folder.tokenSecretFile, folder.postgresPasswordFile, folder.runDir].every((path) =>
-    existsSync(path),
+  // GAVEL_DIR may name any folder: delete only one that `make up` made.
+  const isOurs = [folder.tokenSecretFile, folder.postgresPasswordFile, folder.runDir].every(
+    (path) => existsSync(path),
   );
-  if (!ours) {
-    terminal.say(`${folder.path} was not made by make up: not touched`);
+  if (!isOurs) {
+    terminal.say(`not deleted: ${folder.path} was not made by make up (see GAVEL_DIR)`);
     return 1;
   }
-  if (readRun(folder) !== null || readRecords(folder.runDir).length > 0) {
-    terminal.say(`something still runs from ${folder.path}: make down first`);
+  if (readRun(folder) !== null || readProcessRecords(folder.runDir).length > 0) {
+    terminal.say(`processes still run from ${folder.path}: stop them with make down first`);
     return 1;
   }
-  terminal.say(
-    `This deletes ${folder.path}: every auction, bid and result in it, and its secrets.`,
-  );
-  if (!(await terminal.agreesToDelete("Delete?"))) {
-    terminal.say("Nothing was deleted. (YES=1 answers for you.)");
+  terminal.say(`This deletes ${folder.path}: all auctions, bids, results and secrets in it.`);
+  if (!(await terminal.confirmDeletion("Delete?"))) {
+    terminal.say("Nothing was deleted. To delete without a question, set YES=1.");
     return 1;
   }
   const sources = readSources(folder);
@@ -38,7 +36,7 @@ export async function reset(folder: DataFolder, terminal: Terminal): Promise<num
     removeContainer(containerName(store, folder));
     removeVolume(containerName(store, folder));
   }
-  removePostgresData(folder.storeDir("postgres")); // as root, it may lie in /var/tmp
+  removePostgresData(folder.storeDir("postgres")); // the data directory of a run as root may be in /var/tmp
   rmSync(folder.path, { recursive: true, force: true });
   terminal.say("Deleted.");
   return 0;

@@ -1,13 +1,13 @@
-/** Which run of `make up` this folder has now, so that the other commands find it. */
+/** Records the active run of `make up` in the folder, so that the other commands find it. */
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   type DataFolder,
   type RecordedAuction,
   type StoreName,
-  writeWhole,
+  writeAtomically,
 } from "./data-folder.ts";
-import { isAlive, startOf } from "./process-record.ts";
+import { isAlive, startInstantOf } from "./process-record.ts";
 import type { LocalEnv } from "./config.ts";
 import { storePorts } from "./stores.ts";
 import { type Endpoints, endpointsOf } from "./tiers.ts";
@@ -23,7 +23,7 @@ export interface RunRecord {
 
 const pathOf = (folder: DataFolder) => join(folder.runDir, "up.json");
 
-/** The run that is under way here; null where none is, whatever a crash left. */
+/** The active run; null if there is none. The record of a crashed run does not count. */
 export function readRun(folder: DataFolder): RunRecord | null {
   try {
     const run = JSON.parse(readFileSync(pathOf(folder), "utf8")) as RunRecord;
@@ -33,30 +33,30 @@ export function readRun(folder: DataFolder): RunRecord | null {
   }
 }
 
-/** Takes this folder for our run. False when another one was faster. */
+/** Claims the folder for this run. @returns false if another run has claimed it */
 export function beginRun(folder: DataFolder, env: LocalEnv): boolean {
   if (readRun(folder) !== null) return false;
   rmSync(pathOf(folder), { force: true });
   try {
-    writeFileSync(pathOf(folder), text(env, null, false), { flag: "wx" });
+    writeFileSync(pathOf(folder), recordText(env, null, false), { flag: "wx" });
     return true;
   } catch {
     return false;
   }
 }
 
-export function runIsReady(folder: DataFolder, env: LocalEnv, auction: RecordedAuction): void {
-  writeWhole(pathOf(folder), text(env, auction, true), 0o644);
+export function markRunReady(folder: DataFolder, env: LocalEnv, auction: RecordedAuction): void {
+  writeAtomically(pathOf(folder), recordText(env, auction, true), 0o644);
 }
 
 export function endRun(folder: DataFolder): void {
   rmSync(pathOf(folder), { force: true });
 }
 
-function text(env: LocalEnv, auction: RecordedAuction | null, ready: boolean): string {
+function recordText(env: LocalEnv, auction: RecordedAuction | null, ready: boolean): string {
   const run: RunRecord = {
     pid: process.pid,
-    startedAt: startOf(process.pid) ?? "",
+    startedAt: startInstantOf(process.pid) ?? "",
     ready,
     endpoints: endpointsOf(env),
     storePorts: storePorts(env),

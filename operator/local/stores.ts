@@ -1,4 +1,4 @@
-/** The three stores of this machine, each as a program or a container, and whether they answer. */
+/** Starts the three stores of this machine, each as a program or a container, and checks their readiness. */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync } from "node:fs";
@@ -14,7 +14,7 @@ export function storePorts(env: LocalEnv): Record<StoreName, number> {
   return { redis: env.REDIS_PORT, nats: env.NATS_PORT, postgres: env.POSTGRES_PORT };
 }
 
-/** Starts a store, waits until it answers in its own words, and writes down how to reach it. */
+/** Starts a store, waits until it accepts commands, and writes its URL to the folder. */
 export async function startStore(
   store: StoreName,
   source: Source,
@@ -22,25 +22,25 @@ export async function startStore(
   env: LocalEnv,
   onSpawn: (pid: number) => void,
 ): Promise<ServerProcess> {
-  const at = { dir: folder.storeDir(store), port: storePorts(env)[store], onSpawn };
+  const options = { dir: folder.storeDir(store), port: storePorts(env)[store], onSpawn };
   const password = readSecretFile(folder.postgresPasswordFile);
   const start = {
-    redis: () => startRedis(at),
-    nats: () => startNats(at),
-    postgres: () => startPostgres(at, password),
+    redis: () => startRedis(options),
+    nats: () => startNats(options),
+    postgres: () => startPostgres(options, password),
   };
   const server = await (source === "program"
     ? start[store]()
     : startContainer(store, folder, env, password, onSpawn));
-  if (!(await comesToAnswer(store, server))) {
+  if (!(await untilStoreReady(store, server))) {
     await server.kill();
-    throw new Error(`${store} did not answer; see ${folder.logFile(store)}`);
+    throw new Error(`${store} started but does not accept commands; see ${folder.logFile(store)}`);
   }
   writeSecret(folder.urlFile(store), server.url);
   return server;
 }
 
-/** One a folder and store: two clones on one machine do not meet. */
+/** Unique per folder and store, so that two clones on one machine do not share a container. */
 export function containerName(store: StoreName, folder: DataFolder): string {
   const id = createHash("sha256").update(folder.path).digest("hex").slice(0, 8);
   return `gavel-${id}-${store}`;
@@ -56,12 +56,12 @@ async function startContainer(
   const dir = folder.storeDir(store);
   mkdirSync(dir, { recursive: true });
   const name = containerName(store, folder);
-  removeContainer(name); // left by a crash
+  removeContainer(name); // left by a crashed run
   pullImage({ redis: env.REDIS_IMAGE, nats: env.NATS_IMAGE, postgres: env.POSTGRES_IMAGE }[store]);
   const port = storePorts(env)[store];
   const publish = (inside: number) => ["-p", `127.0.0.1:${port}:${inside}`];
   const volume = (path: string) => ["-v", `${name}:${path}`];
-  const settings = {
+  const containers = {
     redis: {
       args: [
         ...publish(6379),
@@ -93,7 +93,7 @@ async function startContainer(
       url: `nats://127.0.0.1:${port}`,
     },
     postgres: {
-      // The values of -e come from the environment: arguments can be read by everybody.
+      // `-e NAME` takes the value from the environment: other users can read arguments.
       args: [
         ...publish(5432),
         ...volume("/var/lib/postgresql/data"),
@@ -110,7 +110,7 @@ async function startContainer(
       url: `postgres://gavel:${password}@127.0.0.1:${port}/postgres`,
     },
   };
-  const { args, url } = settings[store];
+  const { args, url } = containers[store];
   return startServer({
     name: store,
     command: "docker",
@@ -119,7 +119,7 @@ async function startContainer(
     logFile: folder.logFile(store),
     url,
     port,
-    stopSignal: store === "postgres" ? "SIGINT" : "SIGTERM", // `docker run` hands signals on
+    stopSignal: store === "postgres" ? "SIGINT" : "SIGTERM", // `docker run` forwards signals
     onSpawn,
     env: {
       POSTGRES_USER: "gavel",
@@ -133,12 +133,12 @@ async function startContainer(
 const DOCKER_TIMEOUT_MS = 30_000;
 const PULL_TIMEOUT_MS = 600_000;
 
-/** Beforehand and in sight, so that a slow network does not look like a server that does not start. */
+/** Pulls before the start and shows the progress, so that a slow network does not look like a failed start. */
 function pullImage(image: string): void {
-  const known = spawnSync("docker", ["image", "inspect", image], { stdio: "ignore" });
-  if (known.status === 0) return;
+  const inspected = spawnSync("docker", ["image", "inspect", image], { stdio: "ignore" });
+  if (inspected.status === 0) return;
   const pull = spawnSync("docker", ["pull", image], { stdio: "inherit", timeout: PULL_TIMEOUT_MS });
-  if (pull.status !== 0) throw new Error(`docker pull ${image} failed`);
+  if (pull.status !== 0) throw new Error(`docker pull ${image} failed; its output is above`);
 }
 
 export function removeContainer(name: string): void {
@@ -152,41 +152,41 @@ export function removeVolume(name: string): void {
   });
 }
 
-/** A first start of Postgres in Docker initialises its data, and may pull its image before. */
-const ANSWER_TIMEOUT_MS = 120_000;
+/** Postgres in Docker initialises its data at its first start. */
+const STORE_READY_TIMEOUT_MS = 120_000;
 const PROBE_TIMEOUT_MS = 1_000;
 
-async function comesToAnswer(store: StoreName, server: ServerProcess): Promise<boolean> {
-  let over = false;
-  void server.ended.then(() => (over = true));
-  const deadline = Date.now() + ANSWER_TIMEOUT_MS;
-  while (!over && Date.now() < deadline) {
-    if (await answersAs(store, server.port)) return true;
+async function untilStoreReady(store: StoreName, server: ServerProcess): Promise<boolean> {
+  let exited = false;
+  void server.ended.then(() => (exited = true));
+  const deadline = Date.now() + STORE_READY_TIMEOUT_MS;
+  while (!exited && Date.now() < deadline) {
+    if (await isStoreReady(store, server.port)) return true;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   return false;
 }
 
-/** Postgres's StartupMessage, protocol 3.0: while it recovers it answers with an error to that. */
-const STARTUP = Buffer.from("\0\0\0\x14\0\x03\0\0user\0gavel\0\0", "latin1");
+/** The StartupMessage of protocol 3.0. Postgres answers it with an error while it recovers. */
+const POSTGRES_STARTUP = Buffer.from("\0\0\0\x14\0\x03\0\0user\0gavel\0\0", "latin1");
 
-/** Whether what listens there is that kind of server, and takes commands: a loading Redis does not. */
-export function answersAs(store: StoreName, port: number): Promise<boolean> {
-  const { say, expect } = {
-    redis: { say: Buffer.from("PING\r\n"), expect: /^\+PONG/ },
-    nats: { say: Buffer.alloc(0), expect: /^INFO / },
-    postgres: { say: STARTUP, expect: /^R/ },
+/** Whether a store of this kind listens on the port and accepts commands. A Redis that loads its data does not. */
+export function isStoreReady(store: StoreName, port: number): Promise<boolean> {
+  const { request, reply } = {
+    redis: { request: Buffer.from("PING\r\n"), reply: /^\+PONG/ },
+    nats: { request: Buffer.alloc(0), reply: /^INFO / },
+    postgres: { request: POSTGRES_STARTUP, reply: /^R/ },
   }[store];
   return new Promise((resolve) => {
     const socket = connect({ host: "127.0.0.1", port, timeout: PROBE_TIMEOUT_MS });
-    const settle = (answers: boolean) => {
+    const finish = (isReady: boolean) => {
       socket.destroy();
-      resolve(answers);
+      resolve(isReady);
     };
-    socket.once("connect", () => socket.write(say));
-    socket.once("data", (data) => settle(expect.test(data.toString("latin1"))));
-    socket.once("timeout", () => settle(false));
-    socket.once("error", () => settle(false));
-    socket.once("close", () => settle(false));
+    socket.once("connect", () => socket.write(request));
+    socket.once("data", (data) => finish(reply.test(data.toString("latin1"))));
+    socket.once("timeout", () => finish(false));
+    socket.once("error", () => finish(false));
+    socket.once("close", () => finish(false));
   });
 }

@@ -1,40 +1,40 @@
 /**
- * Keeps the processes of one run alive: what ends by itself is started again, ever more patiently,
- * and everything that was started ends with the run, in reverse order.
+ * Supervises the processes of one run: restarts, with exponential backoff, a process that exits, and
+ * stops everything in reverse order when the run ends.
  */
 import { pause } from "../../services/runtime/lifecycle.ts";
-import { dropRecord, keepRecord } from "./process-record.ts";
 import type { ServerProcess } from "../../servers/server-process.ts";
+import { removeProcessRecord, writeProcessRecord } from "./process-record.ts";
 import { removeContainer } from "./stores.ts";
 
-export interface Part {
+export interface ProcessDefinition {
   readonly name: string;
   readonly stopSignal: NodeJS.Signals;
-  /** Where Docker runs it. */
+  /** Name of the container, if Docker runs the process. */
   readonly container: string | null;
   launch(onSpawn: (pid: number) => void): Promise<ServerProcess>;
 }
 
 const BACKOFF_FIRST_MS = 250;
 const BACKOFF_MAX_MS = 10_000;
-/** Who ran for so long has recovered: the next restart is prompt again. */
+/** A process that ran for this long has recovered: its backoff starts again from the first value. */
 const RECOVERED_MS = 30_000;
 
-interface Running {
-  readonly part: Part;
-  /** False once its end is wanted: nobody starts it again. */
-  wanted: boolean;
+interface SupervisedProcess {
+  readonly definition: ProcessDefinition;
+  /** False once a stop was requested: an exit is then no reason to restart. */
+  keepRunning: boolean;
   process: ServerProcess | null;
-  /** Of the process that is being started, before it answers. */
-  pid: number | null;
-  /** The loop that starts it again. */
-  watch: Promise<void>;
+  /** Pid of the process that is being started and does not listen yet. */
+  startingPid: number | null;
+  /** Resolves when the restart loop has ended. */
+  restartLoop: Promise<void>;
 }
 
 export class Supervisor {
   readonly #runDir: string;
   readonly #say: (line: string) => void;
-  readonly #running: Running[] = [];
+  readonly #processes: SupervisedProcess[] = [];
   readonly #stopping = new AbortController();
 
   constructor(runDir: string, say: (line: string) => void) {
@@ -42,91 +42,91 @@ export class Supervisor {
     this.#say = say;
   }
 
-  /** Aborted once this run is to end. */
+  /** Aborted when this run must end. */
   get stopping(): AbortSignal {
     return this.#stopping.signal;
   }
 
-  /** Starts a part and watches over it from then on. @throws Error when it does not start */
-  async start(part: Part): Promise<void> {
+  /** Starts a process and restarts it whenever it exits. @throws Error if the first start fails */
+  async start(definition: ProcessDefinition): Promise<void> {
     this.stopping.throwIfAborted();
-    const running: Running = {
-      part,
-      wanted: true,
+    const supervised: SupervisedProcess = {
+      definition,
+      keepRunning: true,
       process: null,
-      pid: null,
-      watch: Promise.resolve(),
+      startingPid: null,
+      restartLoop: Promise.resolve(),
     };
-    this.#running.push(running);
-    await this.#launch(running);
-    if (!running.wanted) return;
-    running.watch = this.#watch(running);
+    this.#processes.push(supervised);
+    await this.#launch(supervised);
+    if (!supervised.keepRunning) return;
+    supervised.restartLoop = this.#restartOnExit(supervised);
   }
 
-  /** Ends one part for good. */
-  async stopPart(name: string): Promise<void> {
-    const at = this.#running.findIndex(({ part }) => part.name === name);
-    const [running] = at === -1 ? [] : this.#running.splice(at, 1);
-    if (running) await this.#end(running);
+  /** Stops one process and no longer supervises it. */
+  async stopOne(name: string): Promise<void> {
+    const index = this.#processes.findIndex(({ definition }) => definition.name === name);
+    const [supervised] = index === -1 ? [] : this.#processes.splice(index, 1);
+    if (supervised) await this.#stop(supervised);
   }
 
-  /** Tells the run to end: no wait goes on, nothing is started any more. */
+  /** Ends the run: pending waits are aborted and nothing is started any more. */
   interrupt(): void {
     this.#stopping.abort(new Error("interrupted"));
   }
 
-  /** Stops everything, last started first. */
+  /** Stops every process, the last one started first. */
   async stop(): Promise<void> {
     this.interrupt();
-    for (const running of this.#running.splice(0).reverse()) await this.#end(running);
+    for (const supervised of this.#processes.splice(0).reverse()) await this.#stop(supervised);
   }
 
-  async #launch(running: Running): Promise<void> {
-    const { name, stopSignal, container, launch } = running.part;
+  async #launch(supervised: SupervisedProcess): Promise<void> {
+    const { name, stopSignal, container, launch } = supervised.definition;
     try {
-      running.process = await launch((pid) => {
-        running.pid = pid;
-        keepRecord(this.#runDir, { name, pid, stopSignal, container });
-        if (!running.wanted) signalPid(pid, stopSignal);
+      supervised.process = await launch((pid) => {
+        supervised.startingPid = pid;
+        writeProcessRecord(this.#runDir, { name, pid, stopSignal, container });
+        if (!supervised.keepRunning) signalPid(pid, stopSignal);
       });
     } finally {
-      running.pid = null;
+      supervised.startingPid = null;
     }
   }
 
-  async #end(running: Running): Promise<void> {
-    const { name, container, stopSignal } = running.part;
-    running.wanted = false;
-    if (running.pid !== null) signalPid(running.pid, stopSignal);
-    await running.process?.stop();
-    await running.watch;
-    await running.process?.stop(); // A restart may have been under way.
+  async #stop(supervised: SupervisedProcess): Promise<void> {
+    const { name, container, stopSignal } = supervised.definition;
+    supervised.keepRunning = false;
+    if (supervised.startingPid !== null) signalPid(supervised.startingPid, stopSignal);
+    await supervised.process?.stop();
+    await supervised.restartLoop;
+    await supervised.process?.stop(); // The loop may have restarted it in the meantime.
     if (container !== null) removeContainer(container);
-    dropRecord(this.#runDir, name);
+    removeProcessRecord(this.#runDir, name);
   }
 
-  async #watch(running: Running): Promise<void> {
-    const { name } = running.part;
+  async #restartOnExit(supervised: SupervisedProcess): Promise<void> {
+    const { name } = supervised.definition;
     let backoffMs = BACKOFF_FIRST_MS;
     for (;;) {
       const startedMs = performance.now();
-      const { code, signal } = await running.process!.ended;
-      if (!running.wanted || this.stopping.aborted) return;
+      const { code, signal } = await supervised.process!.ended;
+      if (!supervised.keepRunning || this.stopping.aborted) return;
 
       if (performance.now() - startedMs > RECOVERED_MS) backoffMs = BACKOFF_FIRST_MS;
-      const how = signal === null ? `with code ${code}` : `by ${signal}`;
-      this.#say(`${name} ended ${how}; starting it again`);
-      for (let back = false; !back;) {
+      const reason = signal === null ? `exited with code ${code}` : `was killed by ${signal}`;
+      this.#say(`${name} ${reason}; restarting`);
+      for (let isRestarted = false; !isRestarted;) {
         await pause(backoffMs, this.stopping);
-        if (!running.wanted || this.stopping.aborted) return;
+        if (!supervised.keepRunning || this.stopping.aborted) return;
         backoffMs = Math.min(2 * backoffMs, BACKOFF_MAX_MS);
         try {
-          await this.#launch(running);
-          back = true;
-          this.#say(`${name} runs again`);
+          await this.#launch(supervised);
+          isRestarted = true;
+          this.#say(`${name} restarted`);
         } catch (error) {
-          if (!running.wanted) return;
-          this.#say(`${(error as Error).message}; trying again in ${backoffMs} ms`);
+          if (!supervised.keepRunning) return;
+          this.#say(`${(error as Error).message}; next attempt in ${backoffMs} ms`);
         }
       }
     }
@@ -137,6 +137,6 @@ function signalPid(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch {
-    // It has ended already.
+    // The process has exited.
   }
 }

@@ -1,17 +1,17 @@
-/** What is said to the person at the terminal, and asked of them. */
+/** Prints to the terminal and asks the person at it. */
 import { createInterface } from "node:readline/promises";
 
 export interface Terminal {
   say(line: string): void;
-  /** Where nobody can be asked, the answer is yes. */
-  agrees(question: string): Promise<boolean>;
-  /** Where nobody can be asked, the answer is no. */
-  agreesToDelete(question: string): Promise<boolean>;
+  /** Yes if there is no terminal to ask at. */
+  confirm(question: string): Promise<boolean>;
+  /** No if there is no terminal to ask at. */
+  confirmDeletion(question: string): Promise<boolean>;
 }
 
-/** @param yes answers every question */
-export function createTerminal(yes: boolean): Terminal {
-  const isAttached = process.stdin.isTTY && process.stdout.isTTY;
+/** @param assumeYes every question is answered with yes */
+export function createTerminal(assumeYes: boolean): Terminal {
+  const isInteractive = process.stdin.isTTY && process.stdout.isTTY;
   const ask = async (question: string, choices: string): Promise<string> => {
     const lines = createInterface({ input: process.stdin, output: process.stdout });
     try {
@@ -22,13 +22,13 @@ export function createTerminal(yes: boolean): Terminal {
   };
   return {
     say: (line) => void process.stdout.write(`${line}\n`),
-    async agrees(question) {
-      if (yes || !isAttached) return true;
+    async confirm(question) {
+      if (assumeYes || !isInteractive) return true;
       return /^(y(es)?)?$/i.test(await ask(question, "[Y/n]"));
     },
-    async agreesToDelete(question) {
-      if (yes) return true;
-      return isAttached && /^y(es)?$/i.test(await ask(question, "[y/N]"));
+    async confirmDeletion(question) {
+      if (assumeYes) return true;
+      return isInteractive && /^y(es)?$/i.test(await ask(question, "[y/N]"));
     },
   };
 }

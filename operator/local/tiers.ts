@@ -1,4 +1,4 @@
-/** The three tiers as processes of this machine, each told what its config.ts asks for. */
+/** Starts the three tiers as processes of this machine, each with the environment that its config.ts declares. */
 import { existsSync, renameSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { ArchivalEnv } from "../../services/archival/config.ts";
@@ -8,7 +8,7 @@ import type { LocalEnv } from "./config.ts";
 import { type DataFolder, type TierName, TIERS } from "./data-folder.ts";
 import { type ServerProcess, startServer } from "../../servers/server-process.ts";
 
-/** Below the 10 s after which a process that does not stop is killed. */
+/** Below the 10 s after which the supervisor kills a process that does not stop. */
 const DRAIN_MS = 8_000;
 
 const REPOSITORY = new URL("../../", import.meta.url);
@@ -16,7 +16,7 @@ const REPOSITORY = new URL("../../", import.meta.url);
 export interface Endpoints {
   readonly gateway: string;
   readonly stream: string;
-  /** Where each tier tells of its health. */
+  /** Base URL for health and metrics of each tier. */
   readonly internal: Readonly<Record<TierName, string>>;
 }
 
@@ -44,7 +44,7 @@ export function internalPort(tier: TierName, env: LocalEnv): number {
 
 type Environment = Readonly<Record<string, string | number>>;
 
-/** The environment of each tier: the types belong to the processes that read it. */
+/** The environment of a tier. Its types are declared by the process that reads it. */
 export function environmentOf(
   tier: TierName,
   auctionUid: string,
@@ -112,7 +112,8 @@ export function startTier(
 
 const HEALTH_TIMEOUT_MS = 2_000;
 
-export type Readiness = { readonly ready: true } | { readonly ready: false; readonly why: string };
+export type Readiness =
+  { readonly ready: true } | { readonly ready: false; readonly reason: string };
 
 export async function readinessOf(internalUrl: string): Promise<Readiness> {
   try {
@@ -120,13 +121,13 @@ export async function readinessOf(internalUrl: string): Promise<Readiness> {
     const response = await fetch(`${internalUrl}/readyz`, { signal });
     if (response.ok) return { ready: true };
     const { why } = (await response.json()) as { why?: string };
-    return { ready: false, why: why ?? `answers ${response.status}` };
+    return { ready: false, reason: why ?? `answers ${response.status}` };
   } catch {
-    return { ready: false, why: "does not answer" };
+    return { ready: false, reason: "does not answer" };
   }
 }
 
-/** Every port that a run listens on, with the variable that moves it. */
+/** Every port on which a run listens, with the variable that sets it. */
 export function portsOf(env: LocalEnv): { variable: keyof LocalEnv; port: number }[] {
   const variables = [
     "GATEWAY_PORT",

@@ -1,4 +1,4 @@
-/** The way of a newcomer, on the real thing: a YAML file in, an archived bid out. */
+/** `make up` on real servers: from a YAML file to an archived bid, through crashes and restarts. */
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { once } from "node:events";
@@ -6,19 +6,19 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { until } from "../../services/testing/until.ts";
 import type { LotView } from "../../services/lot/view.ts";
-import { startOf } from "./process-record.ts";
-import { Place, type RunningUp } from "./up-under-test.ts";
+import { startInstantOf } from "./process-record.ts";
+import { UpSandbox, type RunningUp } from "../testing/up-sandbox.ts";
 
 const SAMPLE = new URL("../../manifests/samples/spring-sale.yaml", import.meta.url).pathname;
-const PARTS = ["redis", "nats", "postgres", "archival", "gateway", "broadcast"];
+const PROCESSES = ["redis", "nats", "postgres", "archival", "gateway", "broadcast"];
 
-const place = await Place.take();
+const sandbox = await UpSandbox.create();
 let shared: RunningUp | undefined;
-place.clearAfterFailures(() => (shared = undefined));
+sandbox.clearAfterFailures(() => (shared = undefined));
 
 async function bid(lotId: string, amountMinor: number, bidder: string): Promise<Response> {
-  const token = place.gavel(["token", bidder]).stdout.trim();
-  return fetch(`${place.gatewayUrl}/v1/lots/${lotId}/bids`, {
+  const token = sandbox.gavel(["token", bidder]).stdout.trim();
+  return fetch(`${sandbox.gatewayUrl}/v1/lots/${lotId}/bids`, {
     method: "POST",
     headers: {
       authorization: `Bearer ${token}`,
@@ -30,23 +30,25 @@ async function bid(lotId: string, amountMinor: number, bidder: string): Promise<
 }
 
 async function lot(lotId: string): Promise<LotView> {
-  return (await fetch(`${place.gatewayUrl}/v1/lots/${lotId}`)).json() as Promise<LotView>;
+  return (await fetch(`${sandbox.gatewayUrl}/v1/lots/${lotId}`)).json() as Promise<LotView>;
 }
 
 async function auctionUid(): Promise<string> {
-  const auction = (await (await fetch(`${place.gatewayUrl}/v1/auction`)).json()) as { uid: string };
+  const auction = (await (await fetch(`${sandbox.gatewayUrl}/v1/auction`)).json()) as {
+    uid: string;
+  };
   return auction.uid;
 }
 
 async function down(running: RunningUp): Promise<void> {
-  expect(place.gavel(["down"])).toMatchObject({ status: 0 });
+  expect(sandbox.gavel(["down"])).toMatchObject({ status: 0 });
   expect(await running.ended).toBe(0);
-  expect(readdirSync(place.folder.runDir)).toEqual([]);
+  expect(readdirSync(sandbox.folder.runDir)).toEqual([]);
 }
 
 /** Every message of a viewer who watches one lot. */
 async function watch(lotId: string): Promise<{ messages: Record<string, unknown>[] }> {
-  const socket = new WebSocket(place.streamUrl);
+  const socket = new WebSocket(sandbox.streamUrl);
   const messages: Record<string, unknown>[] = [];
   socket.addEventListener("message", ({ data }) => {
     messages.push(JSON.parse(String(data)) as Record<string, unknown>);
@@ -57,12 +59,12 @@ async function watch(lotId: string): Promise<{ messages: Record<string, unknown>
   return { messages };
 }
 
-test("a bid over HTTP is seen on the stream and found in the archive, and a second run goes on", async () => {
-  const first = place.up(SAMPLE);
-  await place.ready(first);
-  expect(first.output()).toContain(place.env["GATEWAY_PORT"]);
-  expect(statSync(place.folder.tokenSecretFile).mode & 0o077).toBe(0);
-  expect(statSync(place.folder.rulesFile).mode & 0o077).toBe(0);
+test("a bid over HTTP is shown on the stream and archived, and a second run continues the auction", async () => {
+  const first = sandbox.up(SAMPLE);
+  await sandbox.ready(first);
+  expect(first.output()).toContain(sandbox.env["GATEWAY_PORT"]);
+  expect(statSync(sandbox.folder.tokenSecretFile).mode & 0o077).toBe(0);
+  expect(statSync(sandbox.folder.rulesFile).mode & 0o077).toBe(0);
   const uid = await auctionUid();
   const viewer = await watch("oak-table");
 
@@ -75,22 +77,22 @@ test("a bid over HTTP is seen on the stream and found in the archive, and a seco
     ),
   );
   await until("the archive has the bid", () => {
-    const { stdout } = place.gavel(["sql"], { Q: "select bidder_id, amount_minor from bids" });
+    const { stdout } = sandbox.gavel(["sql"], { Q: "select bidder_id, amount_minor from bids" });
     return /alice\s+12000\n\(1 row\)/.test(stdout);
   });
-  expect(place.gavel(["sql", "delete from bids"]).stderr).toContain("read-only");
-  const status = place.gavel(["status"]);
+  expect(sandbox.gavel(["sql", "delete from bids"]).stderr).toContain("read-only");
+  const status = sandbox.gavel(["status"]);
   expect(status.status).toBe(0);
   expect(status.stdout).toMatch(/oak-table\s+open\s+1\s+120\.00\s+alice/);
 
-  const again = place.up(SAMPLE);
+  const again = sandbox.up(SAMPLE);
   expect(await again.ended).toBe(1);
   expect(again.output()).toContain("already runs");
   await down(first);
 
-  const second = place.up(SAMPLE);
-  await place.ready(second);
-  expect(second.output()).toContain("goes on where it stopped");
+  const second = sandbox.up(SAMPLE);
+  await sandbox.ready(second);
+  expect(second.output()).toContain("continues where it stopped");
   expect(await auctionUid()).toBe(uid);
   expect(await lot("oak-table")).toMatchObject({
     leadingBid: { bidderId: "alice", amountMinor: 12_000 },
@@ -99,79 +101,75 @@ test("a bid over HTTP is seen on the stream and found in the archive, and a seco
   expect(await second.ended).toBe(0);
 }, 240_000);
 
-test("after a SIGKILL of make up, the next one stops what is left and goes on", async () => {
-  const killed = place.up(SAMPLE);
-  await place.ready(killed);
+test("after a SIGKILL of make up, the next one stops the orphaned processes and continues", async () => {
+  const killed = sandbox.up(SAMPLE);
+  await sandbox.ready(killed);
   const uid = await auctionUid();
   const { minimumMinor } = await lot("blue-vase");
   expect((await bid("blue-vase", minimumMinor, "bob")).status).toBe(201);
-  const orphans = PARTS.map((part) => place.pidOf(part));
+  const orphans = PROCESSES.map((name) => sandbox.pidOf(name));
   killed.kill("SIGKILL");
   await killed.ended;
-  expect(orphans.filter((pid) => startOf(pid) === null)).toEqual([]);
+  expect(orphans.filter((pid) => startInstantOf(pid) === null)).toEqual([]);
 
-  const next = place.up(SAMPLE);
-  await place.ready(next);
+  const next = sandbox.up(SAMPLE);
+  await sandbox.ready(next);
   expect(next.output()).toContain("left behind by an earlier run");
-  expect(orphans.filter((pid) => startOf(pid) !== null)).toEqual([]);
+  expect(orphans.filter((pid) => startInstantOf(pid) !== null)).toEqual([]);
   expect(await auctionUid()).toBe(uid);
   expect(await lot("blue-vase")).toMatchObject({ leadingBid: { bidderId: "bob" } });
   await down(next);
 }, 240_000);
 
-test.each(PARTS)(
-  "a run whose %s is killed starts it again",
-  async (part) => {
-    const running = await oneForAll();
-    const pid = place.pidOf(part);
+test.each(PROCESSES)(
+  "a run restarts its %s after a SIGKILL",
+  async (name) => {
+    const running = await sharedRun();
+    const pid = sandbox.pidOf(name);
     process.kill(pid, "SIGKILL");
-    await until(
-      `${part} runs again`,
-      () => running.output().includes(`${part} runs again`),
-      30_000,
-    );
-    expect(place.pidOf(part)).not.toBe(pid);
+    await until(`${name} restarted`, () => running.output().includes(`${name} restarted`), 30_000);
+    expect(sandbox.pidOf(name)).not.toBe(pid);
     await until("bids are taken", async () => {
       const { minimumMinor } = await lot("gramophone");
       return (await bid("gramophone", minimumMinor, "carol")).status === 201;
     });
-    if (part === PARTS.at(-1)) await down(running);
+    if (name === PROCESSES.at(-1)) await down(running);
   },
   120_000,
 );
 
-async function oneForAll(): Promise<RunningUp> {
+async function sharedRun(): Promise<RunningUp> {
   if (shared === undefined) {
-    shared = place.up(SAMPLE);
-    await place.ready(shared);
+    shared = sandbox.up(SAMPLE);
+    await sandbox.ready(shared);
   }
   return shared;
 }
 
-test("a Redis wiped while nothing ran is restored by the next make up, and by gavel restore", async () => {
-  const first = place.up(SAMPLE);
-  await place.ready(first);
+test("a Redis that was wiped while stopped is restored by the next make up, and by gavel restore", async () => {
+  const first = sandbox.up(SAMPLE);
+  await sandbox.ready(first);
   const uid = await auctionUid();
   const { minimumMinor } = await lot("brass-telescope");
   expect((await bid("brass-telescope", minimumMinor, "dora")).status).toBe(201);
   await until("the archive has the bid", () => {
-    const { stdout } = place.gavel(["sql"], { Q: "select bidder_id from bids" });
+    const { stdout } = sandbox.gavel(["sql"], { Q: "select bidder_id from bids" });
     return stdout.includes("dora");
   });
   await down(first);
-  expect(place.gavel(["restore"])).toMatchObject({ status: 3 });
-  rmSync(place.folder.storeDir("redis"), { recursive: true });
+  expect(sandbox.gavel(["restore"])).toMatchObject({ status: 3 });
+  rmSync(sandbox.folder.storeDir("redis"), { recursive: true });
 
-  const second = place.up(SAMPLE);
-  await place.ready(second);
+  const second = sandbox.up(SAMPLE);
+  await sandbox.ready(second);
   expect(await auctionUid()).toBe(uid);
   const leading = { bidderId: "dora", amountMinor: minimumMinor };
   expect(await lot("brass-telescope")).toMatchObject({ epoch: 2, leadingBid: leading });
 
-  expect(place.gavel(["restore"], { YES: "1" })).toMatchObject({ status: 1 });
-  expect(place.gavel(["restore", "--force"]).stdout).toContain("Nothing was done");
-  expect(place.gavel(["restore", "--now"])).toMatchObject({ status: 2 });
-  const byTier = place.gavel(["restore", "--force"], { YES: "1" });
+  expect(sandbox.gavel(["restore"], { YES: "1" })).toMatchObject({ status: 1 });
+  expect(sandbox.gavel(["restore", "--force"]).stdout).toContain("Nothing was done");
+  expect(sandbox.gavel(["restore", "--now"])).toMatchObject({ status: 2 });
+  const byTier = sandbox.gavel(["restore", "--force"], { YES: "1" });
   expect([byTier.status, byTier.stderr]).toEqual([0, ""]);
   expect(byTier.stdout).toMatch(/Restored.* lots, epoch 3/);
   expect(await lot("brass-telescope")).toMatchObject({ epoch: 3, leadingBid: leading });
@@ -190,10 +188,10 @@ spec:
   lots: [{ id: vase, startMinor: 100 }]
 `;
 
-test("an auction whose time passed while nothing ran is settled, and a new one begins", async () => {
-  const file = place.write("short.yaml", SHORT);
-  const first = place.up(file);
-  await place.ready(first);
+test("an auction whose closing time passed while it was stopped is settled, and a new one starts", async () => {
+  const file = sandbox.write("short.yaml", SHORT);
+  const first = sandbox.up(file);
+  await sandbox.ready(first);
   const uid = await auctionUid();
   expect((await bid("vase", 100, "alice")).status).toBe(201);
   first.kill("SIGTERM");
@@ -201,35 +199,35 @@ test("an auction whose time passed while nothing ran is settled, and a new one b
   const closesAtMs = Date.now() + 12_000;
   await until("its time has passed", () => Date.now() > closesAtMs, 20_000);
 
-  const second = place.up(file);
-  await place.ready(second);
-  expect(second.output()).toMatch(/short is over; starting it anew/);
+  const second = sandbox.up(file);
+  await sandbox.ready(second);
+  expect(second.output()).toMatch(/short has ended; starting a new auction/);
   expect(await auctionUid()).not.toBe(uid);
   const Q = `select lot_id, outcome, bidder_id, amount_minor from results where auction_uid = '${uid}'`;
-  expect(place.gavel(["sql"], { Q }).stdout).toMatch(/vase\s+sold\s+alice\s+100\n\(1 row\)/);
+  expect(sandbox.gavel(["sql"], { Q }).stdout).toMatch(/vase\s+sold\s+alice\s+100\n\(1 row\)/);
   await down(second);
 }, 240_000);
 
-test("DETACH=1 returns when all is ready, and make down stops it", async () => {
-  const parent = place.up(SAMPLE, { DETACH: "1" });
+test("DETACH=1 returns when the auction is ready, and make down stops it", async () => {
+  const parent = sandbox.up(SAMPLE, { DETACH: "1" });
   expect(await parent.ended).toBe(0);
-  expect(parent.output()).toContain("make up goes on from there");
-  expect(place.gavel(["status"]).status).toBe(0);
-  expect(place.gavel(["reset"], { YES: "1" })).toMatchObject({ status: 1 });
-  expect(place.gavel(["down"]).stdout).toContain("stopped");
-  expect(place.gavel(["status"]).status).toBe(3);
+  expect(parent.output()).toContain("the next make up continues the auction");
+  expect(sandbox.gavel(["status"]).status).toBe(0);
+  expect(sandbox.gavel(["reset"], { YES: "1" })).toMatchObject({ status: 1 });
+  expect(sandbox.gavel(["down"]).stdout).toContain("stopped");
+  expect(sandbox.gavel(["status"]).status).toBe(3);
 }, 240_000);
 
-test("a busy port is named, with its variable and who has it, and nothing is left running", async () => {
-  const server = createServer().listen(Number(place.env["NATS_PORT"]), "127.0.0.1");
+test("a port in use is reported with its variable and its process, and nothing stays running", async () => {
+  const server = createServer().listen(Number(sandbox.env["NATS_PORT"]), "127.0.0.1");
   await once(server, "listening");
-  const running = place.up(SAMPLE);
+  const running = sandbox.up(SAMPLE);
   expect(await running.ended.finally(() => server.close())).toBe(1);
-  const port = place.env["NATS_PORT"];
+  const port = sandbox.env["NATS_PORT"];
   expect(running.output()).toMatch(
     new RegExp(`^port ${port} is in use by .+ \\(pid ${process.pid}\\): .* NATS_PORT `, "m"),
   );
-  expect(readdirSync(place.folder.runDir)).toEqual([]);
+  expect(readdirSync(sandbox.folder.runDir)).toEqual([]);
 });
 
 const WRONG = `
@@ -251,14 +249,14 @@ spec:
     - { id: b, startMinor: "100" }
 `;
 
-test("a YAML with fourteen mistakes has all of them named, with their lines, and starts nothing", async () => {
-  const empty = await Place.take();
+test("fourteen mistakes in a YAML are all reported with their lines, and nothing starts", async () => {
+  const empty = await UpSandbox.create();
   const file = empty.write("wrong.yaml", WRONG);
   const running = empty.up(file);
   expect(await running.ended).toBe(1);
   const lines = running.output().trim().split("\n").slice(1);
-  const told = lines.map((line) => /:(\d+) +(\S+): /.exec(line)?.slice(1).join(" "));
-  expect(told.sort()).toEqual(
+  const reported = lines.map((line) => /:(\d+) +(\S+): /.exec(line)?.slice(1).join(" "));
+  expect(reported.sort()).toEqual(
     [
       "2 apiVersion",
       "4 metadata.name",
@@ -279,13 +277,13 @@ test("a YAML with fourteen mistakes has all of them named, with their lines, and
   expect(existsSync(empty.folder.path)).toBe(false);
 });
 
-test("make reset deletes everything, and only what make up made", () => {
-  expect(place.gavel(["reset"]).status).toBe(1);
-  expect(existsSync(place.folder.path)).toBe(true);
-  const other = place.write("keep.txt", "mine");
-  expect(place.gavel(["reset"], { YES: "1", GAVEL_DIR: place.root }).status).toBe(1);
+test("make reset deletes everything that make up made, and nothing else", () => {
+  expect(sandbox.gavel(["reset"]).status).toBe(1);
+  expect(existsSync(sandbox.folder.path)).toBe(true);
+  const other = sandbox.write("keep.txt", "mine");
+  expect(sandbox.gavel(["reset"], { YES: "1", GAVEL_DIR: sandbox.root }).status).toBe(1);
   expect(existsSync(other)).toBe(true);
-  expect(place.gavel(["reset"], { YES: "1" }).status).toBe(0);
-  expect(existsSync(place.folder.path)).toBe(false);
-  expect(existsSync(join(place.root, "keep.txt"))).toBe(true);
+  expect(sandbox.gavel(["reset"], { YES: "1" }).status).toBe(0);
+  expect(existsSync(sandbox.folder.path)).toBe(false);
+  expect(existsSync(join(sandbox.root, "keep.txt"))).toBe(true);
 });

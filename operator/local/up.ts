@@ -1,4 +1,4 @@
-/** `make up`: an Auction on this machine, from its YAML to the first bid. */
+/** `make up`: runs an Auction on this machine. It starts the stores and the tiers and opens the auction. */
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { pause } from "../../services/runtime/lifecycle.ts";
@@ -7,7 +7,7 @@ import { rulesHashOf } from "../../services/store/define-lots.ts";
 import type { AuctionResource } from "../api/auction-resource.ts";
 import { definitionOf } from "../api/definition.ts";
 import { durationMs } from "../api/duration.ts";
-import { archivalState, askToOpen } from "./archival.ts";
+import { readArchivalState, openAuction } from "./archival.ts";
 import { type FileProblem, readAuctionFile } from "./auction-file.ts";
 import type { LocalEnv } from "./config.ts";
 import {
@@ -18,11 +18,11 @@ import {
   TIERS,
   writeSecret,
 } from "./data-folder.ts";
-import { settle, standingOf } from "./earlier-auction.ts";
+import { previousAuctionState, settlePreviousAuction } from "./previous-auction.ts";
 import { findServers } from "./find-servers.ts";
-import { holderOf } from "./port-holder.ts";
-import { stopLeftovers } from "./leftovers.ts";
-import { beginRun, endRun, readRun, runIsReady } from "./run-record.ts";
+import { processListeningOn } from "./port-owner.ts";
+import { stopOrphans } from "./orphans.ts";
+import { beginRun, endRun, readRun, markRunReady } from "./run-record.ts";
 import { isPortInUse } from "../../servers/ports.ts";
 import { findProgram } from "../../servers/find-program.ts";
 import { PROMETHEUS_PACKAGE, startPrometheus } from "../../servers/prometheus.ts";
@@ -34,7 +34,7 @@ import { endpointsOf, internalPort, portsOf, readinessOf, startTier } from "./ti
 
 type Reserves = ReadonlyMap<string, number>;
 
-/** One run, and what it works with. */
+/** What every step of a run needs. */
 interface Run {
   readonly env: LocalEnv;
   readonly folder: DataFolder;
@@ -46,9 +46,9 @@ interface Run {
 }
 
 /**
- * Runs the Auction of a file until `interrupted` aborts, then stops all that it started.
+ * Runs the Auction of a file until `interrupted` aborts, then stops every process that it started.
  * @returns the exit code
- * @throws Error when something does not start; all that had started is stopped by then
+ * @throws Error if a process does not start; the others are stopped before
  */
 export async function up(
   file: string,
@@ -68,7 +68,7 @@ export async function up(
     const other = readRun(folder);
     terminal.say(`an auction already runs from ${folder.path} (pid ${other?.pid}).`);
     terminal.say(
-      `It answers at ${other?.endpoints.gateway}; make status shows it, make down stops it.`,
+      `Its gateway is at ${other?.endpoints.gateway}. make status shows its state, make down stops it.`,
     );
     return 1;
   }
@@ -77,7 +77,7 @@ export async function up(
   interrupted.addEventListener("abort", () => supervisor.interrupt());
   if (interrupted.aborted) supervisor.interrupt();
   try {
-    await stopLeftovers(folder, say);
+    await stopOrphans(folder, say);
     const busy = await busyPorts(env);
     if (busy.length > 0) {
       for (const line of busy) say(line);
@@ -85,9 +85,9 @@ export async function up(
     }
     const run = { env, folder, terminal, supervisor, file, auction, reserves };
     const recorded = await start(run);
-    const observed = env.OBSERVE && (await observe(run));
-    runIsReady(folder, env, recorded);
-    say(await summaryOf(auction, folder, env, observed));
+    const withPrometheus = env.OBSERVE && (await startObserving(run));
+    markRunReady(folder, env, recorded);
+    say(await summaryOf(auction, folder, env, withPrometheus));
     await new Promise((resolve) => supervisor.stopping.addEventListener("abort", resolve));
     return 0;
   } catch (error) {
@@ -97,7 +97,7 @@ export async function up(
     say("Stopping …");
     await supervisor.stop();
     endRun(folder);
-    say(`Stopped. What was bid is kept in ${folder.path}; make up goes on with it.`);
+    say(`Stopped. All bids are kept in ${folder.path}; the next make up continues the auction.`);
   }
 }
 
@@ -106,26 +106,26 @@ export function problemsText(file: string, problems: readonly FileProblem[]): st
   const lines = problems.map(({ path, message, line }) => {
     return `  ${line === null ? file : `${file}:${line}`}  ${path}: ${message}`;
   });
-  return [`${file} is not a valid Auction, nothing was started. ${count}:`, ...lines].join("\n");
+  return [`${file} is not a valid Auction. Nothing was started. ${count}:`, ...lines].join("\n");
 }
 
 async function busyPorts(env: LocalEnv): Promise<string[]> {
   const lines: string[] = [];
-  const seen = new Map<number, string>();
+  const variableOf = new Map<number, string>();
   for (const { variable, port } of portsOf(env)) {
-    const twin = seen.get(port);
-    seen.set(port, variable);
-    if (twin !== undefined) {
-      lines.push(`port ${port} is given to both ${twin} and ${variable}`);
+    const other = variableOf.get(port);
+    variableOf.set(port, variable);
+    if (other !== undefined) {
+      lines.push(`port ${port} is set for both ${other} and ${variable}: change one of them`);
     } else if (await isPortInUse(port)) {
-      const by = holderOf(port) ?? "another process";
-      lines.push(`port ${port} is in use by ${by}: stop that, or set ${variable} to another port`);
+      const owner = processListeningOn(port) ?? "another process";
+      lines.push(`port ${port} is in use by ${owner}: stop it, or set ${variable} to another port`);
     }
   }
   return lines;
 }
 
-/** Everything up to the opening, in order; says how far it is. */
+/** Starts the stores, then the tiers, then opens the auction. Prints each step. */
 async function start(run: Run): Promise<RecordedAuction> {
   const { folder, env, terminal, supervisor, auction, file } = run;
   terminal.say("Servers");
@@ -139,13 +139,13 @@ async function start(run: Run): Promise<RecordedAuction> {
     });
     terminal.say(`  ${store} is up`);
   }
-  const recorded = await whichAuction(run);
+  const recorded = await chooseAuction(run);
   terminal.say(`Tiers of ${recorded.name} (auction ${recorded.uid})`);
-  defineFor(run, recorded.uid);
-  for (const tier of TIERS) await startAndAwait(run, tier, recorded.uid);
+  writeRules(run, recorded.uid);
+  for (const tier of TIERS) await startTierAndWait(run, tier, recorded.uid);
 
-  await askToOpen(endpointsOf(env), folder, supervisor.stopping);
-  await warnIfRefused(run, recorded.uid);
+  await openAuction(endpointsOf(env), folder, supervisor.stopping);
+  await warnIfRulesDiffer(run, recorded.uid);
   folder.record(auction.metadata.name, file, recorded.uid);
   return recorded;
 }
@@ -153,11 +153,17 @@ async function start(run: Run): Promise<RecordedAuction> {
 const SCRAPE_INTERVAL_SECONDS = 5;
 const ALERT_RULES = fileURLToPath(new URL("../../dashboards/alerts.yaml", import.meta.url));
 
-/** @returns whether Prometheus runs. Without it an auction is as good. */
-async function observe({ env, folder, terminal, supervisor, auction }: Run): Promise<boolean> {
+/** @returns false if Prometheus is not installed: the auction runs without it */
+async function startObserving({
+  env,
+  folder,
+  terminal,
+  supervisor,
+  auction,
+}: Run): Promise<boolean> {
   if (findProgram("prometheus") === null) {
     terminal.say(
-      `  OBSERVE=1: prometheus is not on PATH; going on without (apt-get install ${PROMETHEUS_PACKAGE})`,
+      `  OBSERVE=1: prometheus is not on PATH, so the auction runs without it (to install it: apt-get install ${PROMETHEUS_PACKAGE})`,
     );
     return false;
   }
@@ -186,27 +192,30 @@ async function observe({ env, folder, terminal, supervisor, auction }: Run): Pro
   return true;
 }
 
-/** The one that this folder ran before, or a new one where there is none or that one is over. */
-async function whichAuction(run: Run): Promise<RecordedAuction> {
+/** The auction of this name that the folder ran before; a new one if there is none or it has ended. */
+async function chooseAuction(run: Run): Promise<RecordedAuction> {
   const { folder, terminal, file, auction } = run;
   const { name } = auction.metadata;
-  const before = folder.recorded(name);
-  if (before === null) {
-    if (isPast(auction)) throw new Error(`${file}: spec.schedule: it would be over already`);
+  const previous = folder.recorded(name);
+  if (previous === null) {
+    if (isPast(auction))
+      throw new Error(
+        `${file}: spec.schedule: the auction has already ended; set a later closesAt`,
+      );
     return folder.record(name, file);
   }
   const redisUrl = readSecretFile(folder.urlFile("redis"));
-  const standing = await standingOf(redisUrl, before.uid);
-  if (standing === "goes on") {
-    terminal.say(`  ${name} goes on where it stopped`);
-    return before;
+  const state = await previousAuctionState(redisUrl, previous.uid);
+  if (state === "running") {
+    terminal.say(`  ${name} continues where it stopped`);
+    return previous;
   }
   if (isPast(auction)) {
-    terminal.say(`  ${name} is over, and its schedule is in the past: showing how it ended`);
-    return before;
+    terminal.say(`  ${name} has ended and its schedule is in the past: its results are shown`);
+    return previous;
   }
-  if (standing === "unsettled") await settleBefore(run, before, redisUrl);
-  terminal.say(`  ${name} is over; starting it anew (the archive keeps auction ${before.uid})`);
+  if (state === "unsettled") await settlePrevious(run, previous, redisUrl);
+  terminal.say(`  ${name} has ended; starting a new auction (the archive keeps ${previous.uid})`);
   return folder.record(name, file);
 }
 
@@ -217,28 +226,36 @@ function isPast({ spec }: AuctionResource): boolean {
   return Date.parse(opensAt) + durationMs(lasts) <= Date.now();
 }
 
-async function settleBefore(run: Run, before: RecordedAuction, redisUrl: string): Promise<void> {
+async function settlePrevious(
+  run: Run,
+  previous: RecordedAuction,
+  redisUrl: string,
+): Promise<void> {
   const { terminal, supervisor, folder } = run;
-  terminal.say(`  ${before.name} ended while nothing ran: closing its lots, archiving its results`);
-  if (!existsSync(folder.rulesFile)) defineFor(run, before.uid);
+  terminal.say(
+    `  ${previous.name} ended while it was stopped: closing its lots, archiving its results`,
+  );
+  if (!existsSync(folder.rulesFile)) writeRules(run, previous.uid);
   const { uid } = JSON.parse(readFileSync(folder.rulesFile, "utf8")) as { uid: string };
-  if (uid !== before.uid) defineFor(run, before.uid);
-  await startAndAwait(run, "archival", before.uid);
-  if (!(await settle(redisUrl, before.uid, supervisor.stopping))) {
+  if (uid !== previous.uid) writeRules(run, previous.uid);
+  await startTierAndWait(run, "archival", previous.uid);
+  if (!(await settlePreviousAuction(redisUrl, previous.uid, supervisor.stopping))) {
     supervisor.stopping.throwIfAborted();
-    throw new Error(`the results of ${before.name} were not archived in time; see make logs`);
+    throw new Error(
+      `the results of ${previous.name} were not archived in time; see make logs TIER=archival`,
+    );
   }
-  await supervisor.stopPart("archival");
+  await supervisor.stopOne("archival");
 }
 
-function defineFor({ auction, reserves, folder }: Run, uid: string): void {
+function writeRules({ auction, reserves, folder }: Run, uid: string): void {
   const definition = definitionOf(auction, uid, reserves);
-  writeSecret(folder.rulesFile, JSON.stringify(definition, null, 2)); // it holds the reserves
+  writeSecret(folder.rulesFile, JSON.stringify(definition, null, 2)); // it contains the reserves
 }
 
 const READY_TIMEOUT_MS = 60_000;
 
-async function startAndAwait(run: Run, tier: TierName, uid: string): Promise<void> {
+async function startTierAndWait(run: Run, tier: TierName, uid: string): Promise<void> {
   const { supervisor, folder, env, terminal } = run;
   await supervisor.start({
     name: tier,
@@ -253,22 +270,24 @@ async function startAndAwait(run: Run, tier: TierName, uid: string): Promise<voi
     const readiness = await readinessOf(url);
     if (readiness.ready) break;
     if (Date.now() > deadline) {
-      throw new Error(`${tier} is not ready: ${readiness.why}; see ${folder.logFile(tier)}`);
+      throw new Error(`${tier} is not ready: ${readiness.reason}; see ${folder.logFile(tier)}`);
     }
     await pause(50, supervisor.stopping);
   }
   terminal.say(`  ${tier} is ready`);
 }
 
-/** An open auction's lots and rules are frozen: a file that was changed since is not what runs. */
-async function warnIfRefused(run: Run, uid: string): Promise<void> {
+/** The lots and rules of an open auction are frozen: a later change of the file has no effect. */
+async function warnIfRulesDiffer(run: Run, uid: string): Promise<void> {
   const { env, terminal, auction, reserves, file } = run;
-  const state = await archivalState(endpointsOf(env).internal.archival);
-  const asked = rulesHashOf(definitionOf(auction, uid, reserves));
-  if (state !== null && state.rulesHash !== null && state.rulesHash !== asked) {
+  const state = await readArchivalState(endpointsOf(env).internal.archival);
+  const fileHash = rulesHashOf(definitionOf(auction, uid, reserves));
+  if (state !== null && state.rulesHash !== null && state.rulesHash !== fileHash) {
     terminal.say(
-      `  note: ${file} was changed, and the auction is open already: its lots and rules`,
+      `  note: ${file} has changed, but the auction is open: its lots and rules stay as`,
     );
-    terminal.say("        stay as they were. make reset starts afresh.");
+    terminal.say(
+      "        they were. To start from the file, delete all data: make down, make reset.",
+    );
   }
 }

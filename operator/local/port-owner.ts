@@ -1,11 +1,11 @@
-/** Who listens on a port, as far as this system tells. */
+/** Finds the process that listens on a port. */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, readdirSync, readlinkSync } from "node:fs";
 
-/** "redis-server (pid 123)", or null where it cannot be found out. */
-export function holderOf(port: number): string | null {
+/** "redis-server (pid 123)", or null if the system does not tell. */
+export function processListeningOn(port: number): string | null {
   try {
-    return existsSync("/proc/net/tcp") ? holderInProc(port) : holderByLsof(port);
+    return existsSync("/proc/net/tcp") ? listenerInProc(port) : listenerByLsof(port);
   } catch {
     return null;
   }
@@ -13,7 +13,7 @@ export function holderOf(port: number): string | null {
 
 const LISTEN = "0A";
 
-function holderInProc(port: number): string | null {
+function listenerInProc(port: number): string | null {
   const hex = port.toString(16).toUpperCase().padStart(4, "0");
   const inodes = ["/proc/net/tcp", "/proc/net/tcp6"].flatMap((file) => {
     if (!existsSync(file)) return [];
@@ -23,27 +23,27 @@ function holderInProc(port: number): string | null {
       return local?.endsWith(`:${hex}`) && state === LISTEN ? [`socket:[${inode}]`] : [];
     });
   });
-  const pid = readdirSync("/proc").find((name) => /^\d+$/.test(name) && holdsAny(name, inodes));
+  const pid = readdirSync("/proc").find((name) => /^\d+$/.test(name) && hasAnySocket(name, inodes));
   if (pid === undefined) return null;
   return `${readFileSync(`/proc/${pid}/comm`, "utf8").trim()} (pid ${pid})`;
 }
 
-function holdsAny(pid: string, inodes: readonly string[]): boolean {
+function hasAnySocket(pid: string, inodes: readonly string[]): boolean {
   try {
     const folder = `/proc/${pid}/fd`;
     return readdirSync(folder).some((fd) => {
       try {
         return inodes.includes(readlinkSync(`${folder}/${fd}`));
       } catch {
-        return false; // closed while we looked
+        return false; // closed in the meantime
       }
     });
   } catch {
-    return false; // somebody else's
+    return false; // a process of another user
   }
 }
 
-function holderByLsof(port: number): string | null {
+function listenerByLsof(port: number): string | null {
   const args = ["-nP", `-iTCP:${port}`, "-sTCP:LISTEN", "-Fpc"];
   const text = execFileSync("lsof", args, { stdio: "pipe", timeout: 2_000 }).toString();
   const pid = /^p(\d+)$/m.exec(text)?.[1];

@@ -1,4 +1,4 @@
-/** `make up` as a process of its own, on free ports and in a folder of its own, for one test file. */
+/** Runs `make up` as a child process for one test file, with free ports and a temporary folder. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,64 +8,65 @@ import { afterEach } from "vitest";
 import { afterFile } from "../../services/testing/after-file.ts";
 import { plainEnv } from "../../services/testing/plain-env.ts";
 import { until } from "../../services/testing/until.ts";
-import { DataFolder } from "./data-folder.ts";
+import { DataFolder } from "../local/data-folder.ts";
+import { SUMMARY_END } from "../local/summary.ts";
 import { freePort } from "../../servers/ports.ts";
 import { removePostgresData } from "../../servers/store-servers.ts";
 
-const MAIN = new URL("main.ts", import.meta.url).pathname;
+const MAIN = new URL("../local/main.ts", import.meta.url).pathname;
 const CLI = new URL("../../cli/main.ts", import.meta.url).pathname;
 const UP_TIMEOUT_MS = 120_000;
 const DOWN_TIMEOUT_MS = 60_000;
 
-/** Of what is printed where a test fails: so many of the latest runs, so much of each. */
-const TOLD_MAX = 30;
-const OUTPUT_MAX = 4_000;
+/** A failed test prints this many of the latest commands, and this many characters of each. */
+const TRANSCRIPTS_MAX = 30;
+const OUTPUT_MAX_CHARACTERS = 4_000;
 
 export interface RunningUp {
   readonly pid: number;
   output(): string;
-  /** Null when it was killed. */
+  /** The exit code; null if it was killed. */
   readonly ended: Promise<number | null>;
   kill(signal: NodeJS.Signals): void;
 }
 
-export class Place {
+export class UpSandbox {
   readonly root = mkdtempSync(join(tmpdir(), "gavel-up-"));
   readonly folder = new DataFolder(join(this.root, ".gavel"));
   readonly env: Readonly<Record<string, string>>;
   readonly #children: ChildProcess[] = [];
-  /** What the test at hand ran, and what it goes on to use. */
-  #told: Told[] = [];
+  /** Commands of the current test, and earlier ones that still run. */
+  #transcripts: Transcript[] = [];
 
   private constructor(env: Record<string, string>) {
     this.env = { ...env, GAVEL_DIR: this.folder.path };
   }
 
-  /** Takes ports, and sees that nothing is left when the test file is done. */
-  static async take(): Promise<Place> {
+  /** Reserves ports. Everything is stopped and deleted after the test file. */
+  static async create(): Promise<UpSandbox> {
     const variables = ["GATEWAY", "BROADCAST", "REDIS", "NATS", "POSTGRES"];
     const internal = ["GATEWAY", "BROADCAST", "ARCHIVAL"].map((tier) => `${tier}_INTERNAL`);
     const env: Record<string, string> = {};
     for (const name of [...variables, ...internal]) env[`${name}_PORT`] = String(await freePort());
-    const place = new Place(env);
-    afterFile(() => place.leave());
-    return place;
+    const sandbox = new UpSandbox(env);
+    afterFile(() => sandbox.#remove());
+    return sandbox;
   }
 
   /**
-   * After each test: if it failed, prints what was run and what it said, and ends what runs, so that the
-   * next test fails only for reasons of its own.
-   * @param onCleared what a test shared with the next is over
+   * After a failed test: prints its commands with their output and stops every process, so that the next
+   * test starts clean.
+   * @param onCleared called then; a run that tests share has been stopped
    */
   clearAfterFailures(onCleared: () => void = () => {}): void {
     afterEach(async ({ task }) => {
       if (task.result?.state === "fail") {
-        const texts = this.#told.map(({ text }) => text());
-        process.stderr.write(`"${task.name}" failed; what was said:\n${texts.join("\n")}\n`);
+        const texts = this.#transcripts.map(({ text }) => text());
+        process.stderr.write(`"${task.name}" failed; its commands:\n${texts.join("\n")}\n`);
         await this.#clear();
         onCleared();
       }
-      this.#told = this.#told.filter(({ runs }) => runs());
+      this.#transcripts = this.#transcripts.filter(({ isActive }) => isActive());
     });
   }
 
@@ -98,8 +99,8 @@ export class Place {
     this.#children.push(child);
     let output = "";
     const words = ["make up", basename(file)];
-    const text = () => said(words, env, child.exitCode, output);
-    this.#tell({ text, runs: () => isRunning(child) });
+    const text = () => transcriptText(words, env, child.exitCode, output);
+    this.#record({ text, isActive: () => isRunning(child) });
     for (const stream of [child.stdout, child.stderr]) {
       stream.on("data", (data: Buffer) => (output += data.toString()));
     }
@@ -112,16 +113,16 @@ export class Place {
     };
   }
 
-  /** Waits for its summary. */
+  /** Waits until `make up` has printed its summary. */
   async ready(running: RunningUp): Promise<void> {
-    let over = false;
-    void running.ended.then(() => (over = true));
+    let exited = false;
+    void running.ended.then(() => (exited = true));
     await until(
       "make up is ready",
-      () => over || running.output().includes("make up goes on from there"),
+      () => exited || running.output().includes(SUMMARY_END),
       UP_TIMEOUT_MS,
     );
-    if (over) throw new Error(`make up ended:\n${running.output()}`);
+    if (exited) throw new Error(`make up exited:\n${running.output()}`);
   }
 
   gavel(words: readonly string[], env: Record<string, string> = {}) {
@@ -131,23 +132,25 @@ export class Place {
       timeout: DOWN_TIMEOUT_MS,
     });
     const { status, stdout, stderr } = result;
-    const text = said(["gavel", ...words], env, status, stdout + stderr);
-    this.#tell({ text: () => text, runs: () => false });
+    const text = transcriptText(["gavel", ...words], env, status, stdout + stderr);
+    this.#record({ text: () => text, isActive: () => false });
     return { status, stdout, stderr };
   }
 
-  #tell(told: Told): void {
-    this.#told.push(told);
-    if (this.#told.length > 2 * TOLD_MAX) this.#told = this.#told.slice(-TOLD_MAX);
+  #record(transcript: Transcript): void {
+    this.#transcripts.push(transcript);
+    if (this.#transcripts.length > 2 * TRANSCRIPTS_MAX) {
+      this.#transcripts = this.#transcripts.slice(-TRANSCRIPTS_MAX);
+    }
   }
 
-  /** The pid that a part runs under now. */
-  pidOf(part: string): number {
-    const path = join(this.folder.runDir, `${part}.pid.json`);
+  /** The current pid of a store or tier. */
+  pidOf(name: string): number {
+    const path = join(this.folder.runDir, `${name}.pid.json`);
     return (JSON.parse(readFileSync(path, "utf8")) as { pid: number }).pid;
   }
 
-  async leave(): Promise<void> {
+  async #remove(): Promise<void> {
     this.gavel(["down"]);
     for (const child of this.#children) child.kill("SIGKILL");
     removePostgresData(this.folder.storeDir("postgres"));
@@ -155,22 +158,24 @@ export class Place {
   }
 }
 
-interface Told {
+/** A command and its output. */
+interface Transcript {
   text(): string;
-  runs(): boolean;
+  isActive(): boolean;
 }
 
 function isRunning({ exitCode, signalCode }: ChildProcess): boolean {
   return exitCode === null && signalCode === null;
 }
 
-function said(
+function transcriptText(
   words: readonly string[],
   env: Readonly<Record<string, string>>,
   status: number | null,
   output: string,
 ): string {
   const given = Object.entries(env).map(([name, value]) => `${name}=${value} `);
-  const text = output.length > OUTPUT_MAX ? `…${output.slice(-OUTPUT_MAX)}` : output;
+  const text =
+    output.length > OUTPUT_MAX_CHARACTERS ? `…${output.slice(-OUTPUT_MAX_CHARACTERS)}` : output;
   return `$ ${given.join("")}${words.join(" ")} [${status ?? "no exit code"}]\n${text}`;
 }

@@ -1,0 +1,66 @@
+/** Reads from the store how the auction that this folder ran before has ended, and closes its overdue lots. */
+import { pause } from "../../services/runtime/lifecycle.ts";
+import { connectStore, type Store, storeClockMs } from "../../services/store/connect.ts";
+import { keysOf } from "../../services/store/keys.ts";
+import { passTime } from "../../services/store/lifecycle.ts";
+import { readAuction, readLots } from "../../services/store/lots.ts";
+
+export type PreviousAuctionState =
+  /** At least one lot is still to open or to close. */
+  | "running"
+  /** Every lot's closing time has passed, but some lots are not closed or some events are not archived. */
+  | "unsettled"
+  /** Every lot is closed or withdrawn, and every event is archived. */
+  | "settled";
+
+const COMMAND_TIMEOUT_MS = 5_000;
+
+async function withStore<T>(redisUrl: string, work: (store: Store) => Promise<T>): Promise<T> {
+  const store = connectStore(redisUrl, "gavel-up", COMMAND_TIMEOUT_MS);
+  try {
+    await store.connect();
+    return await work(store);
+  } finally {
+    store.disconnect();
+  }
+}
+
+/** `running` if the store does not know the auction: archival creates or restores it. */
+export function previousAuctionState(redisUrl: string, uid: string): Promise<PreviousAuctionState> {
+  return withStore(redisUrl, (store) => stateInStore(store, uid));
+}
+
+async function stateInStore(store: Store, uid: string): Promise<PreviousAuctionState> {
+  const keys = keysOf(uid);
+  const auction = await readAuction(store, keys);
+  if (auction === null) return "running";
+  const nowMs = await storeClockMs(store);
+  const lots = await readLots(store, keys, auction, auction.lotIds);
+  const isDone = lots.map((lot) => lot?.status === "closed" || lot?.status === "withdrawn");
+  const isDue = lots.map((lot, i) => isDone[i] || (lot?.closesAtMs ?? Infinity) <= nowMs);
+  if (!isDue.every(Boolean)) return "running";
+  return isDone.every(Boolean) && auction.pendingBytes === 0 ? "settled" : "unsettled";
+}
+
+const SETTLE_TIMEOUT_MS = 60_000;
+
+/**
+ * Closes the lots whose closing time passed while nothing ran, and waits until archival, which must be
+ * running, has archived the results.
+ * @returns false if that takes longer than a minute
+ */
+export function settlePreviousAuction(
+  redisUrl: string,
+  uid: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  return withStore(redisUrl, async (store) => {
+    const deadline = Date.now() + SETTLE_TIMEOUT_MS;
+    while (Date.now() < deadline && !signal.aborted) {
+      await passTime(store, keysOf(uid)); // No effect until archival has confirmed the store.
+      if ((await stateInStore(store, uid)) === "settled") return true;
+      await pause(100, signal);
+    }
+    return false;
+  });
+}
