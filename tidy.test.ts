@@ -3,7 +3,17 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { expect, test } from "vitest";
 
-const ROOMS = ["services", "servers", "operator", "faults", "cli", "load", "dashboards", "chaos"];
+const ROOMS = [
+  "services",
+  "servers",
+  "operator",
+  "faults",
+  "cli",
+  "load",
+  "dashboards",
+  "chaos",
+  "tidy",
+];
 const files = ROOMS.flatMap((room) =>
   readdirSync(room, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
