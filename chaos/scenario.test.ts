@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { selectorOf } from "../operator/desired/identity.ts";
-import type { StoredAuction } from "../operator/desired/context.ts";
+import type { StoredAuction } from "../operator/api/auction-resource.ts";
 import { readAuctionFile } from "../operator/local/auction-file.ts";
 import {
   AUCTION,

@@ -4,6 +4,7 @@ import { readEnv } from "../services/runtime/env.ts";
 import { createInternalServer, createRegistry } from "../services/runtime/internal.ts";
 import { runProcess } from "../services/runtime/lifecycle.ts";
 import { createLog } from "../services/runtime/log.ts";
+import { AUCTION_KIND } from "./api/kind.ts";
 import { archivalAt } from "./control/archival-client.ts";
 import { connectCluster } from "./kube/client.ts";
 import { OperatorEnv, readNamespaces, settingsOf } from "./config.ts";
@@ -24,7 +25,12 @@ const { version } = JSON.parse(
 await runProcess(log, env.DRAIN_NOTICE_MS + env.DRAIN_MS, async (lifecycle) => {
   const registry = createRegistry("operator");
   const metrics = createOperatorMetrics(registry);
-  const cluster = connectCluster({ kubeconfigFile: env.KUBECONFIG, metrics, log });
+  const cluster = connectCluster({
+    kubeconfigFile: env.KUBECONFIG,
+    customKinds: [AUCTION_KIND],
+    metrics,
+    log,
+  });
   const instance = env.POD_NAME;
   const operator = new AuctionOperator({
     cluster,

@@ -5,6 +5,8 @@
  */
 import Type from "typebox";
 import { MAX_MINOR } from "../../services/lot/money.ts";
+import type { ObjectMeta } from "../kube/object.ts";
+import type { AuctionStatus } from "./auction-status.ts";
 import {
   Access,
   Backings,
@@ -212,3 +214,13 @@ export type AuctionLot = Type.Static<typeof AuctionLot>;
 export type Spec = Type.Static<typeof Spec>;
 /** With its defaults filled in. */
 export type AuctionResource = Type.Static<typeof AuctionResource>;
+
+/** An Auction as the API server keeps it. */
+export interface StoredAuction extends Omit<AuctionResource, "metadata"> {
+  readonly metadata: ObjectMeta & {
+    readonly namespace: string;
+    readonly uid: string;
+    readonly generation: number;
+  };
+  readonly status?: AuctionStatus;
+}

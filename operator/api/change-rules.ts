@@ -7,7 +7,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { AuctionResource, Spec } from "./auction-resource.ts";
 import type { Phase } from "./auction-status.ts";
-import { STORES } from "../desired/context.ts";
+import { STORES } from "./components.ts";
 import { durationMs } from "./duration.ts";
 import type { Problem } from "./validate-auction.ts";
 

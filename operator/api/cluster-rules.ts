@@ -1,6 +1,6 @@
 /** The rules of what runs an Auction on a cluster, written as auction-rules.ts says. */
-import type { AutoscaledScope, Rule, RuleAt, SizedScope, StoreScope } from "./auction-rules.ts";
 import { durationMs } from "./duration.ts";
+import type { AutoscaledScope, Rule, RuleAt, SizedScope, StoreScope } from "./rule.ts";
 
 const SECOND_MS = 1_000;
 const HOUR_MS = 3_600_000;

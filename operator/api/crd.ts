@@ -6,6 +6,7 @@ import { stringify } from "yaml";
 import { API_VERSION, AuctionResource, KIND } from "./auction-resource.ts";
 import { AUCTION_RULES } from "./auction-rules.ts";
 import { Status } from "./auction-status.ts";
+import { AUCTION_KIND } from "./kind.ts";
 import { CHANGE_RULES, changeCel } from "./change-rules.ts";
 
 type Json = Readonly<Record<string, unknown>>;
@@ -13,9 +14,8 @@ type Json = Readonly<Record<string, unknown>>;
 type Structural = Record<string, unknown>;
 
 const [GROUP, VERSION] = API_VERSION.split("/") as [string, string];
-const PLURAL = "auctions";
 
-export const CRD_NAME = `${PLURAL}.${GROUP}`;
+export const CRD_NAME = `${AUCTION_KIND.plural}.${GROUP}`;
 
 const KEEP = "helm.sh/resource-policy";
 
@@ -66,7 +66,7 @@ export function crd(): Json {
       names: {
         kind: KIND,
         listKind: `${KIND}List`,
-        plural: PLURAL,
+        plural: AUCTION_KIND.plural,
         singular: "auction",
         shortNames: ["auc"],
         categories: ["auction"],

@@ -4,7 +4,8 @@ import { Format } from "typebox/format";
 import { Settings } from "typebox/system";
 import { Value } from "typebox/value";
 import { AuctionResource } from "./auction-resource.ts";
-import { AUCTION_RULES, type Rule } from "./auction-rules.ts";
+import { AUCTION_RULES } from "./auction-rules.ts";
+import type { Rule } from "./rule.ts";
 import { parseDurationMs } from "./duration.ts";
 
 export interface Problem {

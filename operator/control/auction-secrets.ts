@@ -2,8 +2,9 @@
 import { createHash, randomBytes } from "node:crypto";
 import { MAX_MINOR } from "../../services/lot/money.ts";
 import type { Cluster } from "../kube/client.ts";
-import type { Context, Credentials, StoredAuction } from "../desired/context.ts";
-import { STORES } from "../desired/context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
+import type { Context, Credentials } from "../desired/context.ts";
+import { STORES } from "../api/components.ts";
 import { storeAddressOf } from "../desired/desired.ts";
 import { type AnyObject, KINDS } from "../kube/object.ts";
 import type { Obstacle, SecretHashes } from "./observation.ts";

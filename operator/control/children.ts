@@ -2,11 +2,12 @@
 import { createHash } from "node:crypto";
 import type { Logger } from "../../services/runtime/log.ts";
 import type { Cluster } from "../kube/client.ts";
-import type { Component, KubeObject } from "../desired/context.ts";
+import type { Component } from "../api/components.ts";
+import type { KubeObject } from "../desired/context.ts";
 import { COMPONENT_LABEL, UID_LABEL } from "../desired/identity.ts";
 import { REVISION_ANNOTATION } from "../desired/pod-template.ts";
 import { isApiError } from "../kube/api-error.ts";
-import { type AnyObject, keyOf, type Kind, KINDS, refOf } from "../kube/object.ts";
+import { type AnyObject, keyOf, KINDS, refOf, type ServedKind } from "../kube/object.ts";
 import type { Workload, Workloads } from "./observation.ts";
 
 /** Who sends what `desired()` says. */
@@ -17,7 +18,7 @@ const HANDOVER_MANAGER = "gavel-operator-handover";
 export const CHILDREN_SELECTOR = "app.kubernetes.io/managed-by=gavel-operator";
 
 /** What is watched. Secrets are not: the operator may not list them. */
-export const WATCHED: readonly Kind[] = [
+export const WATCHED: readonly ServedKind[] = [
   KINDS.Deployment,
   KINDS.StatefulSet,
   KINDS.ControllerRevision,

@@ -6,10 +6,11 @@ import { until } from "../../services/testing/until.ts";
 import { auctionWith } from "../api/auction-cases.ts";
 import { type Cluster, connectCluster } from "../kube/client.ts";
 import { crd } from "../api/crd.ts";
-import type { StoredAuction } from "../desired/context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
 import { FINALIZER, type Settings } from "./observe.ts";
 import { createOperatorMetrics } from "../metrics.ts";
 import { AuctionOperator } from "./controller.ts";
+import { AUCTION_KIND } from "../api/kind.ts";
 import { type AnyObject, type Kind, KINDS } from "../kube/object.ts";
 import { openConnectionsTo } from "../testing/connections.ts";
 import { startApiServer, type TestApiServer } from "../testing/api-server.ts";
@@ -27,7 +28,7 @@ const SETTINGS: Settings = {
   otlpEndpoint: null,
 };
 const log = pino({ level: "silent" });
-const AUCTION = KINDS.Auction;
+const AUCTION = AUCTION_KIND;
 const ME = { manager: "kubectl", force: true } as const;
 
 let server: TestApiServer;
@@ -45,7 +46,10 @@ let arePodsHeld = false;
 describe.skipIf(!canRunApiServer())("the operator", () => {
   beforeAll(async () => {
     server = await startApiServer();
-    cluster = connectCluster({ kubeconfigFile: server.kubeconfigFile });
+    cluster = connectCluster({
+      kubeconfigFile: server.kubeconfigFile,
+      customKinds: [AUCTION_KIND],
+    });
     await cluster.apply(crd() as unknown as AnyObject, ME);
     await until("the CRD is served", () => cluster.list(AUCTION), 60_000);
   }, 240_000);
@@ -81,7 +85,10 @@ describe.skipIf(!canRunApiServer())("the operator", () => {
 
   /** One operator process. `stop` is a kill as far as the cluster can see: nothing is tidied. */
   function startOperator(settings: Partial<Settings> = {}) {
-    const own = connectCluster({ kubeconfigFile: server.kubeconfigFile });
+    const own = connectCluster({
+      kubeconfigFile: server.kubeconfigFile,
+      customKinds: [AUCTION_KIND],
+    });
     const metrics = createOperatorMetrics(new Registry());
     const operator = new AuctionOperator({
       cluster: own,

@@ -5,10 +5,11 @@ import { type Archival } from "./archival-client.ts";
 import { SecretReader } from "./auction-secrets.ts";
 import { type Cache, Children, MANAGER, CHILDREN_SELECTOR, WATCHED } from "./children.ts";
 import type { Cluster } from "../kube/client.ts";
-import type { StoredAuction } from "../desired/context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
 import { NAME_LABEL, UID_LABEL } from "../desired/identity.ts";
 import { EventRecorder } from "../kube/event-recorder.ts";
-import { type AnyObject, keyOf, type Kind, KINDS } from "../kube/object.ts";
+import { AUCTION_KIND } from "../api/kind.ts";
+import { type AnyObject, keyOf, type ServedKind } from "../kube/object.ts";
 import type { Memory, Operator, Settings } from "./observe.ts";
 import type { OperatorMetrics } from "../metrics.ts";
 import { PHASES } from "../api/auction-status.ts";
@@ -53,7 +54,7 @@ export class AuctionOperator {
       log,
       metrics,
     });
-    this.#auctions = this.#watch(KINDS.Auction, undefined, (auction) => [keyOf(auction)]);
+    this.#auctions = this.#watch(AUCTION_KIND, undefined, (auction) => [keyOf(auction)]);
     const auctionOf = ({ metadata }: AnyObject) => [
       `${metadata.namespace}/${metadata.labels?.[NAME_LABEL]}`,
     ];
@@ -67,7 +68,13 @@ export class AuctionOperator {
       version: options.version,
       children: new Children(cluster, caches, log),
       secrets: new SecretReader(cluster),
-      events: new EventRecorder({ cluster, controller: "gavel.dev/operator", instance, log }),
+      events: new EventRecorder({
+        cluster,
+        controller: "gavel.dev/operator",
+        instance,
+        log,
+        droppedEvents: metrics.droppedEvents,
+      }),
       metrics,
       log,
       memories: new Map<string, Memory>(),
@@ -77,7 +84,7 @@ export class AuctionOperator {
   }
 
   #watch(
-    of: Kind,
+    of: ServedKind,
     labelSelector: string | undefined,
     keysOf: (object: AnyObject) => readonly string[],
   ): Cache {

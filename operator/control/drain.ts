@@ -4,7 +4,7 @@
  */
 import type { State } from "../../services/archival/observe/state.ts";
 import { compareIds } from "../../services/store/outbox.ts";
-import type { StoredAuction } from "../desired/context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
 import { durationMs } from "../api/duration.ts";
 import type { Drain, Workloads } from "./observation.ts";
 

@@ -2,7 +2,9 @@
 import { isApiError } from "../kube/api-error.ts";
 import { type Archival, ArchivalUnavailable } from "./archival-client.ts";
 import { desired } from "../desired/desired.ts";
-import { type KubeObject, type Scale, STORES, type StoredAuction } from "../desired/context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
+import { STORES } from "../api/components.ts";
+import type { KubeObject, Scale } from "../desired/context.ts";
 import { COMPONENT_LABEL } from "../desired/identity.ts";
 import { type DrainSeen, type DrainStep, drainStep, isTimedOut } from "./drain.ts";
 import { type AnyObject, KINDS, refOf } from "../kube/object.ts";

@@ -1,7 +1,9 @@
 /** Everything that a status is computed from. The reconciler gathers it; nothing here asks anybody. */
 import type { State } from "../../services/archival/observe/state.ts";
 import type { AuctionStatus, DrainStep } from "../api/auction-status.ts";
-import type { Component, Scale, StoredAuction } from "../desired/context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
+import type { Component } from "../api/components.ts";
+import type { Scale } from "../desired/context.ts";
 
 /** What is left of a Deployment or StatefulSet once it is read. */
 export interface Workload {

@@ -1,7 +1,8 @@
 /** One look at one Auction: bring its objects to what is desired, tell its data plane, write its status. */
 import { type Archival, ArchivalUnavailable } from "./archival-client.ts";
 import { isRefused } from "./children.ts";
-import type { Context, StoredAuction } from "../desired/context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
+import type { Context } from "../desired/context.ts";
 import { desired } from "../desired/desired.ts";
 import { isUpTo } from "./drain.ts";
 import { finalize } from "./finalize.ts";

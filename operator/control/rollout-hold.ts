@@ -3,7 +3,8 @@
  * spec or operator would make of it. The template in use is kept as a ControllerRevision, so that drift is
  * put back meanwhile. Pure.
  */
-import type { Component, KubeObject } from "../desired/context.ts";
+import type { Component } from "../api/components.ts";
+import type { KubeObject } from "../desired/context.ts";
 import { revisionOf, withPodTemplate } from "../desired/desired.ts";
 import { type AnyObject, KINDS } from "../kube/object.ts";
 import { COMPONENT_LABEL } from "../desired/identity.ts";

@@ -1,6 +1,7 @@
 /** When things are due: how much of the tiers runs now, and when to look at an Auction again. Pure. */
 import type { AuctionStatus } from "../api/auction-status.ts";
-import type { Scale, StoredAuction } from "../desired/context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
+import type { Scale } from "../desired/context.ts";
 import { durationMs } from "../api/duration.ts";
 
 type Spec = Pick<StoredAuction["spec"], "schedule" | "tiers">;

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { State } from "../../services/archival/observe/state.ts";
 import type { AuctionStatus } from "../api/auction-status.ts";
 import { conditionsOf, dated } from "./conditions.ts";
-import { type Component, type StoreName, STORES, TIERS } from "../desired/context.ts";
+import { type Component, type StoreName, STORES, TIERS } from "../api/components.ts";
 import { durationMs } from "../api/duration.ts";
 import { phaseOf } from "./phase.ts";
 import { believed, type Seen } from "./observation.ts";

@@ -1,30 +1,10 @@
 /** What `desired()` needs to know besides the Auction. All of it is read before; `desired()` asks nobody. */
 import type { AuctionDefinition } from "../../services/store/define-lots.ts";
-import type { AuctionResource } from "../api/auction-resource.ts";
-import type { AuctionStatus } from "../api/auction-status.ts";
-import type { ObjectMeta } from "../kube/object.ts";
-
-export type Component = "gateway" | "broadcast" | "archival" | "redis" | "nats" | "postgres";
-
-export type TierName = Extract<Component, "gateway" | "broadcast" | "archival">;
-export type StoreName = Exclude<Component, TierName>;
-
-export const TIERS: readonly TierName[] = ["gateway", "broadcast", "archival"];
-export const STORES: readonly StoreName[] = ["redis", "nats", "postgres"];
+import type { StoreName } from "../api/components.ts";
 
 export interface Address {
   readonly host: string;
   readonly port: number;
-}
-
-/** An Auction as the API server keeps it. */
-export interface StoredAuction extends Omit<AuctionResource, "metadata"> {
-  readonly metadata: ObjectMeta & {
-    readonly namespace: string;
-    readonly uid: string;
-    readonly generation: number;
-  };
-  readonly status?: AuctionStatus;
 }
 
 /** A Kubernetes object as it is sent: intent only, no status, no managedFields. */

@@ -2,8 +2,9 @@
  * All objects that an Auction is to have. Pure: the same Auction and Context give the same objects, field
  * by field, and what was asked for is all that is looked at.
  */
-import type { Context, KubeObject, StoredAuction } from "./context.ts";
-import { TIERS } from "./context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
+import type { Context, KubeObject } from "./context.ts";
+import { TIERS } from "../api/components.ts";
 import { exposureOf } from "./exposure.ts";
 import { policiesOf } from "./policies.ts";
 import { secretsOf } from "./secrets.ts";

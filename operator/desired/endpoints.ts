@@ -1,5 +1,5 @@
 /** Where bidders and viewers reach an auction. */
-import type { StoredAuction } from "./context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
 import { hostOf } from "./identity.ts";
 
 export const STREAM_PATH = "/v1/stream";

@@ -2,7 +2,9 @@
 import type { ArchivalEnv } from "../../services/archival/config.ts";
 import type { BroadcastEnv } from "../../services/broadcast/config.ts";
 import type { GatewayEnv } from "../../services/gateway/config.ts";
-import type { Context, StoredAuction, TierName } from "./context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
+import type { TierName } from "../api/components.ts";
+import type { Context } from "./context.ts";
 import { endpointsOf } from "./endpoints.ts";
 import { hostOf } from "./identity.ts";
 

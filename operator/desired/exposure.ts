@@ -1,6 +1,7 @@
 /** The way in from outside the cluster: an Ingress or an HTTPRoute. */
 import { durationMs } from "../api/duration.ts";
-import type { Context, KubeObject, StoredAuction } from "./context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
+import type { Context, KubeObject } from "./context.ts";
 import { STREAM_PATH } from "./endpoints.ts";
 import { PUBLIC_PORTS } from "./environment.ts";
 import { childName, ownedMetadata } from "./identity.ts";

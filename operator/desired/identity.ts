@@ -1,6 +1,8 @@
 /** How the objects of an Auction are called and labelled, and which of them the garbage collector removes. */
 import { API_VERSION, KIND } from "../api/auction-resource.ts";
-import type { Component, KubeObject, StoredAuction } from "./context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
+import type { Component } from "../api/components.ts";
+import type { KubeObject } from "./context.ts";
 
 const MANAGED_BY = "gavel-operator";
 

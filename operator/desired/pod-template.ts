@@ -6,7 +6,9 @@ import type {
   V1TopologySpreadConstraint,
   V1Volume,
 } from "@kubernetes/client-node";
-import type { Context, KubeObject, StoredAuction, TierName } from "./context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
+import type { TierName } from "../api/components.ts";
+import type { Context, KubeObject } from "./context.ts";
 import { environmentOf, INTERNAL_PORTS, MOUNTS, PUBLIC_PORTS } from "./environment.ts";
 import { childName, labelsOf, selectorOf } from "./identity.ts";
 import { RESTRICTED_CONTAINER, restrictedPod, SECRET_MODE } from "./restricted.ts";

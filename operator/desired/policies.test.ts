@@ -3,14 +3,8 @@ import { expect, test } from "vitest";
 import { ArchivalEnv } from "../../services/archival/config.ts";
 import { BroadcastEnv } from "../../services/broadcast/config.ts";
 import { GatewayEnv } from "../../services/gateway/config.ts";
-import {
-  type Component,
-  type KubeObject,
-  STORES,
-  type StoreName,
-  type TierName,
-  TIERS,
-} from "./context.ts";
+import { type Component, STORES, type StoreName, type TierName, TIERS } from "../api/components.ts";
+import type { KubeObject } from "./context.ts";
 import { desired, podTemplateOf, storeAddressOf } from "./desired.ts";
 import { mayConnect, type Place, type Pod, resolve, templatesOf } from "../testing/network.ts";
 import { anySample, contextOf, type Sample, SAMPLES, stored } from "../testing/samples.ts";

@@ -1,13 +1,7 @@
 /** NetworkPolicies: nothing may connect, but for the arrows that are written here. */
-import type {
-  Address,
-  Component,
-  Context,
-  KubeObject,
-  StoreName,
-  StoredAuction,
-} from "./context.ts";
-import { TIERS } from "./context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
+import { type Component, type StoreName, TIERS } from "../api/components.ts";
+import type { Address, Context, KubeObject } from "./context.ts";
 import { INTERNAL_PORTS, PUBLIC_PORTS } from "./environment.ts";
 import { keptMetadata, metadataOf, NAME_LABEL, selectorOf } from "./identity.ts";
 import { isManaged, STORE_PORTS } from "./secrets.ts";

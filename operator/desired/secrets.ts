@@ -1,6 +1,7 @@
 /** The Secrets that the operator writes. What they hold is in no environment, argument or annotation. */
-import type { Context, KubeObject, StoreName, StoredAuction } from "./context.ts";
-import { STORES } from "./context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
+import { type StoreName, STORES } from "../api/components.ts";
+import type { Context, KubeObject } from "./context.ts";
 import { childName, keptMetadata } from "./identity.ts";
 
 export const STORE_PORTS: Readonly<Record<StoreName, number>> = {

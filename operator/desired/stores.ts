@@ -8,8 +8,9 @@ import type {
   V1ResourceRequirements,
   V1Volume,
 } from "@kubernetes/client-node";
-import type { Context, KubeObject, StoreName, StoredAuction } from "./context.ts";
-import { STORES } from "./context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
+import { type StoreName, STORES } from "../api/components.ts";
+import type { Context, KubeObject } from "./context.ts";
 import { childName, keptMetadata, labelsOf, selectorOf } from "./identity.ts";
 import { placementOf, resourcesOr, withRevision } from "./pod-template.ts";
 import { RESTRICTED_CONTAINER, restrictedPod, SECRET_MODE } from "./restricted.ts";

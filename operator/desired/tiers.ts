@@ -1,6 +1,7 @@
 /** The objects of gateway, broadcast and archival, but for their secrets and policies. */
-import type { Context, KubeObject, StoredAuction, TierName } from "./context.ts";
-import { TIERS } from "./context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
+import { type TierName, TIERS } from "../api/components.ts";
+import type { Context, KubeObject } from "./context.ts";
 import { INTERNAL_PORTS, PUBLIC_PORTS } from "./environment.ts";
 import {
   childName,

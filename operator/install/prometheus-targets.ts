@@ -6,7 +6,7 @@
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { COMPONENT_LABEL, NAME_LABEL } from "../desired/identity.ts";
-import { TIERS } from "../desired/context.ts";
+import { TIERS } from "../api/components.ts";
 
 export const TARGETS_PORT = 9099;
 

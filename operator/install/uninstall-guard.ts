@@ -6,8 +6,9 @@ import Type from "typebox";
 import { readEnv } from "../../services/runtime/env.ts";
 import { isApiError } from "../kube/api-error.ts";
 import { type Cluster, connectCluster } from "../kube/client.ts";
+import { AUCTION_KIND } from "../api/kind.ts";
 import { OperatorEnv, readNamespaces } from "../config.ts";
-import { type AnyObject, KINDS } from "../kube/object.ts";
+import type { AnyObject } from "../kube/object.ts";
 
 /** So many are named; the rest is counted. */
 const NAMED = 10;
@@ -19,7 +20,7 @@ export async function auctionsIn(
 ): Promise<AnyObject[]> {
   const lists = (namespaces.length === 0 ? [undefined] : namespaces).map(async (namespace) => {
     try {
-      return await cluster.list<AnyObject>(KINDS.Auction, namespace ? { namespace } : {});
+      return await cluster.list<AnyObject>(AUCTION_KIND, namespace ? { namespace } : {});
     } catch (error) {
       if (isApiError(error, "not_found")) return []; // no CRD, so no Auctions
       throw error;
@@ -60,7 +61,7 @@ export function refusalOf(auctions: readonly AnyObject[], keepCommand: string): 
 
 if (import.meta.main) {
   const env = readEnv(GuardEnv);
-  const cluster = connectCluster({ kubeconfigFile: env.KUBECONFIG });
+  const cluster = connectCluster({ kubeconfigFile: env.KUBECONFIG, customKinds: [AUCTION_KIND] });
   try {
     const auctions = await auctionsIn(cluster, readNamespaces(env.WATCH_NAMESPACES));
     const refusal = refusalOf(auctions, env.KEEP_COMMAND);

@@ -7,7 +7,7 @@ import { expect, test, vi } from "vitest";
 import { connectViewer } from "../../services/testing/viewer.ts";
 import { until } from "../../services/testing/until.ts";
 import type { AuctionResource } from "../api/auction-resource.ts";
-import type { StoredAuction } from "../desired/context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
 import { readAuctionFile } from "../local/auction-file.ts";
 import type { KindCluster } from "./kind-cluster.ts";
 import { installOperator, OPERATOR_NAMESPACE, RELEASE } from "./install.ts";

@@ -9,7 +9,7 @@ import { freePort } from "../../servers/ports.ts";
 import { type FieldConflict, isApiError } from "./api-error.ts";
 import { type Cluster, connectCluster } from "./client.ts";
 import { type AnyObject, KINDS, refOf } from "./object.ts";
-import { createOperatorMetrics } from "../metrics.ts";
+import { createKubeMetrics } from "./metrics.ts";
 import { kubeconfig, startApiServer, type TestApiServer } from "../testing/api-server.ts";
 import { openConnectionsTo } from "../testing/connections.ts";
 import { canRunApiServer } from "../testing/kubernetes-binaries.ts";
@@ -75,7 +75,7 @@ describe.skipIf(!canRunApiServer())("a cluster's verbs", () => {
   });
 
   test("fields of another manager are taken, and it is said which", async () => {
-    const metrics = createOperatorMetrics(new Registry());
+    const metrics = createKubeMetrics(new Registry());
     const counting = connectCluster({ kubeconfigFile: server.kubeconfigFile, metrics });
     afterFile(() => counting.close());
     await counting.apply(configMap("b", { x: "theirs" }), { manager: "somebody", force });

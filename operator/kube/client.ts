@@ -15,21 +15,23 @@ import {
   isApiError,
 } from "./api-error.ts";
 import { Discovery } from "./discovery.ts";
+import type { KubeMetrics } from "./metrics.ts";
 import {
-  collectionPath,
   groupPath,
   type Kind,
+  KindTable,
   type KubernetesObject,
-  objectPath,
   type Ref,
   refOf,
+  type ServedKind,
 } from "./object.ts";
-import type { OperatorMetrics } from "../metrics.ts";
 
 export interface ClusterOptions {
   /** Without it: $KUBECONFIG, ~/.kube/config, or the service account of the pod that this is. */
   readonly kubeconfigFile?: string | undefined;
-  readonly metrics?: OperatorMetrics | undefined;
+  /** Custom resources that the program uses besides KINDS. */
+  readonly customKinds?: readonly ServedKind[];
+  readonly metrics?: KubeMetrics | undefined;
   readonly log?: Logger | undefined;
 }
 
@@ -113,6 +115,7 @@ export class Cluster {
   readonly #settings: Settings;
   readonly #lane: Lane;
   readonly #discovery: Discovery;
+  readonly #kinds: KindTable;
 
   constructor(
     connection: ApiConnection,
@@ -124,6 +127,7 @@ export class Cluster {
     this.#settings = settings;
     this.#lane = lane;
     this.#discovery = discovery;
+    this.#kinds = new KindTable(settings.customKinds ?? []);
   }
 
   /** The namespace of the kubeconfig's context: in a pod, its own. */
@@ -138,7 +142,7 @@ export class Cluster {
 
   /** As it is now, read from etcd; null where it is not there. */
   get<T extends KubernetesObject>(ref: Ref): Promise<T | null> {
-    return orNull(this.#call<T>({ method: "GET", path: objectPath(ref) }));
+    return orNull(this.#call<T>({ method: "GET", path: this.#kinds.objectPath(ref) }));
   }
 
   /** All of them, page by page, with kind and apiVersion filled in. */
@@ -164,7 +168,7 @@ export class Cluster {
       metadata: { resourceVersion: string; continue?: string };
     }>({
       method: "GET",
-      path: collectionPath(of, namespace),
+      path: this.#kinds.collectionPath(of, namespace),
       query: { labelSelector, fieldSelector, limit: PAGE_SIZE, continue: from ?? undefined },
       ...(signal ? { signal } : {}),
     });
@@ -187,7 +191,7 @@ export class Cluster {
   ): AsyncGenerator<WatchEvent<T>> {
     const request: ApiRequest = {
       method: "GET",
-      path: collectionPath(of, namespace),
+      path: this.#kinds.collectionPath(of, namespace),
       query: {
         watch: true,
         allowWatchBookmarks: true,
@@ -258,7 +262,7 @@ export class Cluster {
     return orNull(
       this.#call<T>({
         method: "PATCH",
-        path: objectPath(ref, subresource),
+        path: this.#kinds.objectPath(ref, subresource),
         query: { fieldManager: manager, fieldValidation: "Strict" },
         contentType: "application/json-patch+json",
         body: operations,
@@ -279,7 +283,7 @@ export class Cluster {
     const removed = await orNull(
       this.#call<object>({
         method: "DELETE",
-        path: objectPath(ref),
+        path: this.#kinds.objectPath(ref),
         body: { propagationPolicy: propagation, preconditions: { uid, resourceVersion } },
       }),
     );
@@ -294,7 +298,7 @@ export class Cluster {
     try {
       return await this.#call<T>({
         method: "POST",
-        path: collectionPath(object, object.metadata.namespace),
+        path: this.#kinds.collectionPath(object, object.metadata.namespace),
         query: { fieldManager: manager, fieldValidation: "Strict" },
         body: object,
       });
@@ -311,7 +315,7 @@ export class Cluster {
   ): Promise<T> {
     return this.#call<T>({
       method: "PUT",
-      path: objectPath(refOf(object)),
+      path: this.#kinds.objectPath(refOf(object)),
       query: { fieldManager: manager, fieldValidation: "Strict" },
       body: object,
     });
@@ -337,7 +341,7 @@ export class Cluster {
   ): Promise<T> {
     return this.#call<T>({
       method: "PATCH",
-      path: objectPath(refOf(object), how.subresource),
+      path: this.#kinds.objectPath(refOf(object), how.subresource),
       query: {
         fieldManager: how.manager,
         fieldValidation: "Strict",

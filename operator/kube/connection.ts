@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { StringDecoder } from "node:string_decoder";
 import { Agent, type Dispatcher, ProxyAgent, request as send } from "undici";
 import { ApiError, classifyAnswer, classifyFailure } from "./api-error.ts";
-import type { OperatorMetrics } from "../metrics.ts";
+import type { KubeMetrics } from "./metrics.ts";
 
 /** Who must not wait for whom: a stuck watch or a slow apply never delays the Lease. */
 export type Lane = "api" | "watch" | "lease";
@@ -70,7 +70,7 @@ export interface ApiAnswer {
 
 export class ApiConnection {
   readonly #load: (afresh: boolean) => Promise<Credentials>;
-  readonly #metrics: OperatorMetrics | undefined;
+  readonly #metrics: KubeMetrics | undefined;
   #credentials: Promise<Credentials> | null = null;
   #loadedAtMs = 0;
   #mustReload = false;
@@ -79,7 +79,7 @@ export class ApiConnection {
   #closed = false;
 
   /** @param load reads the credentials; `afresh` after a 401: nothing remembered may be used */
-  constructor(load: (afresh: boolean) => Promise<Credentials>, metrics?: OperatorMetrics) {
+  constructor(load: (afresh: boolean) => Promise<Credentials>, metrics?: KubeMetrics) {
     this.#load = load;
     this.#metrics = metrics;
   }

@@ -4,11 +4,11 @@
  */
 import { randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
+import type { Counter } from "prom-client";
 import type { Logger } from "../../services/runtime/log.ts";
 import type { Cluster } from "./client.ts";
 import { KINDS, type KubernetesObject } from "./object.ts";
 import { microTime } from "./leader-election.ts";
-import type { OperatorMetrics } from "../metrics.ts";
 
 /** The same news within this time is one event that counts. */
 const WINDOW_MS = 10 * 60_000;
@@ -48,7 +48,8 @@ export interface EventRecorderOptions {
   /** E.g. the pod's name. */
   readonly instance: string;
   readonly log: Logger;
-  readonly metrics?: OperatorMetrics | undefined;
+  /** Counts events that are not written. */
+  readonly droppedEvents?: Pick<Counter, "inc">;
   /** For tests. */
   readonly windowMs?: number;
   readonly countEveryMs?: number;
@@ -126,7 +127,7 @@ export class EventRecorder {
   }
 
   #drop(): void {
-    this.#options.metrics?.droppedEvents.inc();
+    this.#options.droppedEvents?.inc();
   }
 
   async #create(entry: Kept, { apiVersion, kind, metadata }: KubernetesObject, news: News) {

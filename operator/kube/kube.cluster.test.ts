@@ -1,5 +1,5 @@
 /** Elections, watches and events on a real API server, also while it is killed. */
-import { Registry } from "prom-client";
+import { Counter } from "prom-client";
 import { pino } from "pino";
 import { beforeAll, describe, expect, test } from "vitest";
 import { afterFile } from "../../services/testing/after-file.ts";
@@ -8,7 +8,6 @@ import { type Cluster, connectCluster } from "./client.ts";
 import { EventRecorder } from "./event-recorder.ts";
 import { type AnyObject, KINDS } from "./object.ts";
 import { lead, type LeaseTiming, microTime } from "./leader-election.ts";
-import { createOperatorMetrics } from "../metrics.ts";
 import { startApiServer, type TestApiServer } from "../testing/api-server.ts";
 import { canRunApiServer } from "../testing/kubernetes-binaries.ts";
 import { Reflector } from "./reflector.ts";
@@ -135,7 +134,7 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
   });
 
   test("the same news is one event that counts, other news is another", async () => {
-    const metrics = createOperatorMetrics(new Registry());
+    const droppedEvents = new Counter({ name: "dropped", help: "Dropped.", registers: [] });
     const about = await cluster.apply<AnyObject>(
       { apiVersion: "v1", kind: "ConfigMap", metadata: { namespace: "default", name: "news" } },
       { manager, force: true },
@@ -145,7 +144,7 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
       controller: "gavel.dev/operator",
       instance: "operator-0",
       log,
-      metrics,
+      droppedEvents,
     });
     const opened = { type: "Normal", reason: "Opened", action: "Open", note: "doors are open" };
     for (let i = 0; i < 20; i++) recorder.record(about, opened as never);
@@ -170,7 +169,7 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
     }
     await recorder.flush();
     expect((await of()).length).toBe(25);
-    expect((await metrics.droppedEvents.get()).values[0]!.value).toBe(17);
+    expect((await droppedEvents.get()).values[0]!.value).toBe(17);
     recorder.record(about, { ...opened, type: "Nonsense", note: "refused" } as never);
     await recorder.flush();
   });

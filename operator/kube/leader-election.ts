@@ -7,7 +7,7 @@ import type { Logger } from "../../services/runtime/log.ts";
 import { isApiError } from "./api-error.ts";
 import type { Cluster } from "./client.ts";
 import { KINDS, type KubernetesObject } from "./object.ts";
-import type { OperatorMetrics } from "../metrics.ts";
+import type { KubeMetrics } from "./metrics.ts";
 
 const MANAGER = "gavel-operator-lease";
 
@@ -29,7 +29,7 @@ export interface LeadOptions {
   /** Of this process alone: a restarted one has another. */
   readonly identity: string;
   readonly log: Logger;
-  readonly metrics?: OperatorMetrics | undefined;
+  readonly metrics?: KubeMetrics | undefined;
   readonly timing?: LeaseTiming;
 }
 

@@ -46,21 +46,22 @@ export interface AnyObject extends KubernetesObject {
   [field: string]: any;
 }
 
-interface Served extends Kind {
+/** A kind, and the resource that serves it. */
+export interface ServedKind extends Kind {
+  /** As in paths, RBAC rules and metrics. */
   readonly plural: string;
   readonly namespaced: boolean;
 }
 
-const served = (apiVersion: string, kind: string, plural: string, namespaced = true): Served => ({
-  apiVersion,
-  kind,
-  plural,
-  namespaced,
-});
+const served = (
+  apiVersion: string,
+  kind: string,
+  plural: string,
+  namespaced = true,
+): ServedKind => ({ apiVersion, kind, plural, namespaced });
 
-/** Every kind that the operator reads or writes. */
+/** The kinds that Kubernetes and its usual extensions serve, as far as an operator needs them. */
 export const KINDS = {
-  Auction: served("gavel.dev/v1alpha1", "Auction", "auctions"),
   Deployment: served("apps/v1", "Deployment", "deployments"),
   StatefulSet: served("apps/v1", "StatefulSet", "statefulsets"),
   ControllerRevision: served("apps/v1", "ControllerRevision", "controllerrevisions"),
@@ -89,41 +90,46 @@ export const KINDS = {
     "customresourcedefinitions",
     false,
   ),
-} as const satisfies Record<string, Served>;
-
-const byKind = new Map<string, Served>(
-  Object.values(KINDS).map((entry) => [`${entry.apiVersion}/${entry.kind}`, entry]),
-);
-
-function servedAs({ apiVersion, kind }: Kind): Served {
-  const entry = byKind.get(`${apiVersion}/${kind}`);
-  if (!entry) throw new Error(`${apiVersion} ${kind} is not in the table of kinds`);
-  return entry;
-}
-
-/** The plural, as in RBAC rules and metrics. @throws Error for a kind that is not in KINDS */
-export const pluralOf = (kind: Kind): string => servedAs(kind).plural;
+} as const satisfies Record<string, ServedKind>;
 
 /** "/api/v1" or "/apis/<group>/<version>". */
 export const groupPath = (apiVersion: string): string =>
   apiVersion.includes("/") ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
 
-/** Where a kind is listed: in one namespace, else in all. @throws Error for a kind that is not in KINDS */
-export function collectionPath(kind: Kind, namespace?: string): string {
-  const { plural, namespaced } = servedAs(kind);
-  const scope =
-    namespaced && namespace !== undefined ? `/namespaces/${encodeURIComponent(namespace)}` : "";
-  return `${groupPath(kind.apiVersion)}${scope}/${plural}`;
+/** Finds the path of a kind or an object: KINDS, and the custom resources that the program adds. */
+export class KindTable {
+  readonly #kinds: ReadonlyMap<string, ServedKind>;
+
+  constructor(customKinds: readonly ServedKind[]) {
+    const all: ServedKind[] = Object.values(KINDS);
+    this.#kinds = new Map(all.concat(customKinds).map((entry) => [idOf(entry), entry]));
+  }
+
+  /** The path of all objects of a kind: of one namespace, or of all. @throws Error if the kind is unknown */
+  collectionPath(kind: Kind, namespace?: string): string {
+    const { plural, namespaced } = this.#find(kind);
+    const scope =
+      namespaced && namespace !== undefined ? `/namespaces/${encodeURIComponent(namespace)}` : "";
+    return `${groupPath(kind.apiVersion)}${scope}/${plural}`;
+  }
+
+  /** The path of one object. @throws Error if the kind is unknown, or a namespaced object has no namespace */
+  objectPath(ref: Ref, subresource?: string): string {
+    if (this.#find(ref).namespaced && !ref.namespace) {
+      throw new Error(`${ref.kind} ${ref.name} needs a namespace`);
+    }
+    const path = `${this.collectionPath(ref, ref.namespace)}/${encodeURIComponent(ref.name)}`;
+    return subresource === undefined ? path : `${path}/${subresource}`;
+  }
+
+  #find(kind: Kind): ServedKind {
+    const found = this.#kinds.get(idOf(kind));
+    if (!found) throw new Error(`unknown kind: ${idOf(kind)}`);
+    return found;
+  }
 }
 
-/** Where one object is. @throws Error where a namespaced kind has no namespace */
-export function objectPath(ref: Ref, subresource?: string): string {
-  if (servedAs(ref).namespaced && !ref.namespace) {
-    throw new Error(`${ref.kind} ${ref.name} needs a namespace`);
-  }
-  const path = `${collectionPath(ref, ref.namespace)}/${encodeURIComponent(ref.name)}`;
-  return subresource === undefined ? path : `${path}/${subresource}`;
-}
+const idOf = ({ apiVersion, kind }: Kind) => `${apiVersion}/${kind}`;
 
 export const refOf = ({ apiVersion, kind, metadata }: KubernetesObject): Ref => ({
   apiVersion,

@@ -7,7 +7,7 @@ import { afterFile } from "../../services/testing/after-file.ts";
 import { until } from "../../services/testing/until.ts";
 import { connectCluster } from "./client.ts";
 import { type AnyObject, KINDS } from "./object.ts";
-import { createOperatorMetrics } from "../metrics.ts";
+import { createKubeMetrics } from "./metrics.ts";
 import {
   configMap,
   type FakeApiServer,
@@ -28,7 +28,7 @@ async function reflect(
 ) {
   const server = await startFakeApiServer();
   script(server);
-  const metrics = createOperatorMetrics(new Registry());
+  const metrics = createKubeMetrics(new Registry());
   const cluster = connectCluster({ kubeconfigFile: server.kubeconfigFile, metrics });
   const emitted: string[] = [];
   const reflector = new Reflector<AnyObject>({

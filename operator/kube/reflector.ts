@@ -8,8 +8,8 @@ import { pause } from "../../services/runtime/lifecycle.ts";
 import type { Logger } from "../../services/runtime/log.ts";
 import { isApiError } from "./api-error.ts";
 import type { Cluster, Page, WatchEvent } from "./client.ts";
-import { type Kind, keyOf, type KubernetesObject, pluralOf } from "./object.ts";
-import { beginWatch, type OperatorMetrics, type WatchRestartReason } from "../metrics.ts";
+import { keyOf, type KubernetesObject, type ServedKind } from "./object.ts";
+import { initialiseWatchMetrics, type KubeMetrics, type WatchRestartReason } from "./metrics.ts";
 import { ObjectCache } from "./object-cache.ts";
 
 export interface ReflectorTiming {
@@ -41,7 +41,7 @@ const LEAST_PAUSE_MS = 20;
 
 export interface ReflectorOptions<T extends KubernetesObject> {
   readonly cluster: Pick<Cluster, "on">;
-  readonly of: Kind;
+  readonly of: ServedKind;
   /** Without it: all namespaces. */
   readonly namespace?: string | undefined;
   readonly labelSelector?: string | undefined;
@@ -51,7 +51,7 @@ export interface ReflectorOptions<T extends KubernetesObject> {
   readonly keysOf?: (object: Readonly<T>) => readonly string[];
   readonly emit: (key: string) => void;
   readonly log: Logger;
-  readonly metrics?: OperatorMetrics | undefined;
+  readonly metrics?: KubeMetrics | undefined;
   readonly timing?: Partial<ReflectorTiming>;
 }
 
@@ -77,11 +77,11 @@ export class Reflector<T extends KubernetesObject> {
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
     this.#timing = { ...TIMING, ...options.timing };
-    this.#resource = pluralOf(options.of);
+    this.#resource = options.of.plural;
     this.#cache = new ObjectCache(options.indexLabels ?? []);
     this.#lists = options.cluster.on("api");
     this.#watches = options.cluster.on("watch");
-    if (options.metrics) beginWatch(options.metrics, this.#resource);
+    if (options.metrics) initialiseWatchMetrics(options.metrics, this.#resource);
   }
 
   start(): void {

@@ -3,7 +3,7 @@ import { pino } from "pino";
 import { Registry } from "prom-client";
 import { afterEach, expect, test, vi } from "vitest";
 import { until } from "../../services/testing/until.ts";
-import { createOperatorMetrics } from "../metrics.ts";
+import { createKubeMetrics } from "./metrics.ts";
 import { type Handled, Later, TerminalError, TokenBucket, WorkQueue } from "./work-queue.ts";
 
 const log = pino({ level: "silent" });
@@ -104,7 +104,7 @@ test("what fails comes back, later each time, until it succeeds; then its failur
 
 test("a server's Retry-After is a lower limit, and a terminal error is not tried again", async () => {
   const registry = new Registry();
-  const metrics = createOperatorMetrics(registry);
+  const metrics = createKubeMetrics(registry);
   const atMs: number[] = [];
   const queue = start(
     async (key) => {

@@ -5,7 +5,7 @@
  */
 import type { Logger } from "../../services/runtime/log.ts";
 import { pause } from "../../services/runtime/lifecycle.ts";
-import { beginQueue, type OperatorMetrics } from "../metrics.ts";
+import { initialiseQueueMetrics, type KubeMetrics } from "./metrics.ts";
 
 const FIRST_BACKOFF_MS = 5;
 const MAX_BACKOFF_MS = 1_000_000;
@@ -33,7 +33,7 @@ export interface WorkQueueOptions {
   /** Works one key. Whatever it throws is logged and tried again. @param signal aborts when the queue stops */
   readonly handle: (key: string, signal: AbortSignal) => Promise<Handled>;
   readonly log: Logger;
-  readonly metrics?: OperatorMetrics | undefined;
+  readonly metrics?: KubeMetrics | undefined;
   /** For tests. */
   readonly firstBackoffMs?: number;
   readonly maxBackoffMs?: number;
@@ -57,7 +57,7 @@ export class WorkQueue {
 
   constructor(options: WorkQueueOptions) {
     this.#options = options;
-    if (options.metrics) beginQueue(options.metrics, options.name);
+    if (options.metrics) initialiseQueueMetrics(options.metrics, options.name);
   }
 
   /** Keys that wait for a worker. */

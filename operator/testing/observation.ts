@@ -3,7 +3,7 @@ import { Value } from "typebox/value";
 import type { State } from "../../services/archival/observe/state.ts";
 import { auctionWith } from "../api/auction-cases.ts";
 import { AuctionResource } from "../api/auction-resource.ts";
-import type { StoredAuction } from "../desired/context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
 import type { Seen, Workload } from "../control/observation.ts";
 
 export const NOW_MS = Date.parse("2026-12-01T19:00:00Z");

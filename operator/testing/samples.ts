@@ -2,7 +2,8 @@
 import fc from "fast-check";
 import { definitionOf } from "../api/definition.ts";
 import { validateAuction } from "../api/validate-auction.ts";
-import type { Context, Scale, StoredAuction } from "../desired/context.ts";
+import type { StoredAuction } from "../api/auction-resource.ts";
+import type { Context, Scale } from "../desired/context.ts";
 
 export const UID = "7d8f6a52-3c1e-4b7a-9a55-0e7c7c1f1d01";
 

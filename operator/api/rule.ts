@@ -1,0 +1,58 @@
+/** A rule of the Auction resource that needs several fields: once as CEL, once in TypeScript. */
+import type { AntiSniping, AuctionLot, AuctionRules, Schedule, Spec } from "./auction-resource.ts";
+import type {
+  ArchivalTier,
+  Autoscaling,
+  Backing,
+  BroadcastTier,
+  Deletion,
+  Exposure,
+  GatewayTier,
+  RedisBacking,
+  Tiers,
+} from "./auction-tiers.ts";
+
+/** Where a rule may stand, and what its `self` then is. `[]` is each element of a list. */
+interface Scopes {
+  spec: Spec;
+  "spec.schedule": Schedule;
+  "spec.rules.increments": AuctionRules["increments"];
+  "spec.rules.antiSniping": AntiSniping;
+  "spec.lots[]": AuctionLot;
+  "spec.exposure": Exposure;
+  "spec.tiers": Tiers;
+  "spec.tiers.gateway": GatewayTier;
+  "spec.tiers.gateway.autoscaling": Autoscaling;
+  "spec.tiers.broadcast": BroadcastTier;
+  "spec.tiers.broadcast.autoscaling": Autoscaling;
+  "spec.tiers.archival": ArchivalTier;
+  "spec.backing.redis": RedisBacking;
+  "spec.backing.nats": Backing;
+  "spec.backing.postgres": Backing;
+  "spec.deletion": Deletion;
+}
+
+export type Scope = keyof Scopes;
+
+/** Scopes that have the same rules. */
+export type SizedScope = "spec.tiers.gateway" | "spec.tiers.broadcast";
+export type AutoscaledScope = `${SizedScope}.autoscaling`;
+export type StoreScope = "spec.backing.redis" | "spec.backing.nats" | "spec.backing.postgres";
+
+export interface RuleAt<S extends Scope> {
+  readonly path: S;
+  /** The field below `path` that the message is about. */
+  readonly field?: string;
+  /** The fields it looks at; it is not asked while one of them is wrong in itself. Default: all. */
+  readonly reads?: readonly (keyof Scopes[S] & string)[];
+  /** CEL, over `self`. */
+  readonly rule: string;
+  readonly message: string;
+  holds(self: Scopes[S]): boolean;
+}
+
+export type Rule =
+  | { [S in Scope]: RuleAt<S> }[Scope]
+  | RuleAt<SizedScope>
+  | RuleAt<AutoscaledScope>
+  | RuleAt<StoreScope>;
