@@ -1,6 +1,6 @@
 import Type from "typebox";
 import { ProcessEnv } from "../services/runtime/env.ts";
-import type { Settings } from "./control/observe.ts";
+import type { OperatorSettings } from "./control/operator-settings.ts";
 
 const Image = (description: string, image: string) =>
   Type.String({ description, minLength: 1, default: image });
@@ -96,9 +96,10 @@ export function readLabels(text: string): Record<string, string> {
 /** WATCH_NAMESPACES as a list; empty means all. */
 export const readNamespaces = (text: string): string[] => (text === "" ? [] : text.split(","));
 
-/** What all Auctions have in common. */
-export function settingsOf(env: OperatorEnv): Settings {
+/** What is the same for all Auctions. @param version the operator's own */
+export function readSettings(env: OperatorEnv, version: string): OperatorSettings {
   return {
+    version,
     images: {
       gavel: env.IMAGE,
       redis: env.REDIS_IMAGE,

@@ -7,10 +7,10 @@ import { createLog } from "../services/runtime/log.ts";
 import { AUCTION_KIND } from "./api/kind.ts";
 import { archivalAt } from "./control/archival-client.ts";
 import { connectCluster } from "./kube/client.ts";
-import { OperatorEnv, readNamespaces, settingsOf } from "./config.ts";
+import { OperatorEnv, readNamespaces, readSettings } from "./config.ts";
 import { lead } from "./kube/leader-election.ts";
 import { createOperatorMetrics } from "./metrics.ts";
-import { AuctionOperator } from "./control/controller.ts";
+import { AuctionController } from "./control/controller.ts";
 
 const LEASE = "gavel-operator";
 /** A watch that heard nothing for so long, bookmarks included, is not well. */
@@ -32,33 +32,32 @@ await runProcess(log, env.DRAIN_NOTICE_MS + env.DRAIN_MS, async (lifecycle) => {
     log,
   });
   const instance = env.POD_NAME;
-  const operator = new AuctionOperator({
+  const controller = new AuctionController({
     cluster,
-    settings: settingsOf(env),
-    version,
+    settings: readSettings(env, version),
     instance,
     namespaces: readNamespaces(env.WATCH_NAMESPACES),
     workers: env.WORKERS,
     metrics,
     log,
-    archivalOf: ({ metadata: { name, namespace } }, token) =>
+    archivalFor: ({ metadata: { name, namespace } }, token) =>
       archivalAt(`http://${name}-archival-internal.${namespace}:9082`, token),
   });
 
-  const well = () => operator.silentMs < SILENT_MAX_MS;
+  const well = () => controller.silentMs < SILENT_MAX_MS;
   const ready = async () => ({
-    ready: operator.synced && well(),
-    why: operator.synced ? "a watch is silent" : "the caches are being filled",
+    ready: controller.synced && well(),
+    why: controller.synced ? "a watch is silent" : "the caches are being filled",
   });
   const internal = createInternalServer({ ready, alive: well }, registry);
   lifecycle.onStop("internal server", () => internal.close());
   await internal.listen({ host: env.HOST, port: env.INTERNAL_PORT });
 
   const stopping = new AbortController();
-  operator.start();
+  controller.start();
   lifecycle.onStop("API client", () => cluster.close());
-  lifecycle.onStop("watches", () => operator.stop());
-  const work = (signal: AbortSignal) => operator.work(signal);
+  lifecycle.onStop("watches", () => controller.stop());
+  const work = (signal: AbortSignal) => controller.work(signal);
   const led = env.LEADER_ELECT
     ? lead(
         {

@@ -3,26 +3,15 @@ import { createHash, randomBytes } from "node:crypto";
 import { MAX_MINOR } from "../../services/lot/money.ts";
 import type { Cluster } from "../kube/client.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
-import type { Context, Credentials } from "../desired/context.ts";
+import type { Credentials } from "../desired/context.ts";
 import { STORES } from "../api/components.ts";
 import { storeAddressOf } from "../desired/desired.ts";
 import { type AnyObject, KINDS } from "../kube/object.ts";
-import type { Obstacle, SecretHashes } from "./observation.ts";
+import type { AuctionSecrets, Obstacle } from "./observation.ts";
 
 /** So long a Secret that was found is taken for unchanged; one that was not found is looked for sooner. */
 const KEPT_MS = 60_000;
 const MISSING_MS = 5_000;
-
-export interface AuctionSecrets {
-  readonly credentials: Credentials;
-  /** Amounts of the lots with a `reserveFrom`. */
-  readonly reserves: ReadonlyMap<string, number>;
-  readonly hashes: SecretHashes;
-  /** Where External stores are. */
-  readonly external: NonNullable<Context["external"]>;
-  /** The first Secret that is not there, or not as it must be. */
-  readonly obstacle: Obstacle | null;
-}
 
 interface Kept {
   readonly secrets: AuctionSecrets;

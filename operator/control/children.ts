@@ -2,13 +2,10 @@
 import { createHash } from "node:crypto";
 import type { Logger } from "../../services/runtime/log.ts";
 import type { Cluster } from "../kube/client.ts";
-import type { Component } from "../api/components.ts";
 import type { KubeObject } from "../desired/context.ts";
-import { COMPONENT_LABEL, UID_LABEL } from "../desired/identity.ts";
+import { UID_LABEL } from "../desired/identity.ts";
 import { REVISION_ANNOTATION } from "../desired/pod-template.ts";
-import { isApiError } from "../kube/api-error.ts";
 import { type AnyObject, keyOf, KINDS, refOf, type ServedKind } from "../kube/object.ts";
-import type { Workload, Workloads } from "./observation.ts";
 
 /** Who sends what `desired()` says. */
 export const MANAGER = "gavel-operator";
@@ -185,35 +182,4 @@ export class Children {
   forget(uid: string): void {
     this.#applied.delete(uid);
   }
-
-  workloads(uid: string): Workloads {
-    const found = [KINDS.Deployment, KINDS.StatefulSet].flatMap(({ kind }) => [
-      ...(this.#caches.get(kind)?.byLabel(UID_LABEL, uid) ?? []),
-    ]);
-    return Object.fromEntries(
-      found.map((object) => [object.metadata.labels?.[COMPONENT_LABEL] as Component, read(object)]),
-    );
-  }
-}
-
-function read({ metadata, spec, status = {} }: AnyObject): Workload {
-  const exceeded = (status.conditions ?? []).find(
-    (condition: { type: string; reason?: string }) =>
-      condition.type === "Progressing" && condition.reason === "ProgressDeadlineExceeded",
-  );
-  return {
-    desired: spec.replicas ?? 1,
-    ready: status.readyReplicas ?? 0,
-    updated: status.updatedReplicas ?? 0,
-    current: status.replicas ?? 0,
-    observed: (status.observedGeneration ?? 0) >= (metadata.generation ?? 0),
-    deadlineExceeded: exceeded?.message ?? null,
-    image: spec.template.spec.containers[0].image,
-    revision: spec.template.metadata.annotations?.[REVISION_ANNOTATION] ?? "",
-  };
-}
-
-/** Whether the server will never take it as it is: waiting does not help. */
-export function isRefused(error: unknown): boolean {
-  return isApiError(error, "invalid", "forbidden");
 }

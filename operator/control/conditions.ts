@@ -1,7 +1,8 @@
-/** An Auction's conditions (operator.md 5.4): each computed anew from what was seen, in words kstatus knows. */
+/** An Auction's conditions (operator.md 5.4): each computed from the facts alone, in words that kstatus understands. */
 import type { Condition, Phase } from "../api/auction-status.ts";
 import { durationMs } from "../api/duration.ts";
-import { believed, type Seen, type Workload } from "./observation.ts";
+import { recentState, type StatusFacts } from "./status-facts.ts";
+import type { Workload } from "./workload.ts";
 
 type Value = Pick<Condition, "status" | "reason" | "message">;
 
@@ -14,32 +15,32 @@ type Passing =
   "Reconciling" | "Stalled" | "UpdatePending" | "Paused" | "DryRun" | "Suspended" | "Draining";
 
 /** Without `lastTransitionTime` and generation: those come with what was there before. */
-export function conditionsOf(seen: Seen, phase: Phase): Readonly<Record<string, Value>> {
+export function conditionsOf(facts: StatusFacts, phase: Phase): Readonly<Record<string, Value>> {
   const standing: Record<string, Value | null> = {
-    BackingReady: backingReady(seen),
-    RulesPublished: rulesPublished(seen),
-    GatewayAvailable: tierAvailable(seen, "gateway"),
-    BroadcastAvailable: tierAvailable(seen, "broadcast"),
-    ArchivalAvailable: tierAvailable(seen, "archival"),
-    AcceptingBids: acceptingBids(seen, phase),
-    ArchiveCurrent: archiveCurrent(seen, phase),
-    DurabilityWeak: durabilityWeak(seen),
+    BackingReady: backingReady(facts),
+    RulesPublished: rulesPublished(facts),
+    GatewayAvailable: tierAvailable(facts, "gateway"),
+    BroadcastAvailable: tierAvailable(facts, "broadcast"),
+    ArchivalAvailable: tierAvailable(facts, "archival"),
+    AcceptingBids: acceptingBids(facts, phase),
+    ArchiveCurrent: archiveCurrent(facts, phase),
+    DurabilityWeak: durabilityWeak(facts),
   };
   const passing: Record<Passing, Value | null> = {
-    Stalled: stalled(seen),
-    Draining: draining(seen),
-    Reconciling: reconciling(seen, phase),
-    UpdatePending: updatePending(seen),
-    Suspended: suspended(seen),
-    Paused: seen.annotations.paused
+    Stalled: stalled(facts),
+    Draining: draining(facts),
+    Reconciling: reconciling(facts, phase),
+    UpdatePending: updatePending(facts),
+    Suspended: suspended(facts),
+    Paused: facts.annotations.paused
       ? yes("AnnotationSet", "gavel.dev/reconcile=paused: nothing is changed until it is removed")
       : null,
-    DryRun: seen.annotations.dryRun
+    DryRun: facts.annotations.dryRun
       ? yes("AnnotationSet", "gavel.dev/dry-run=true: changes are only judged by the server")
       : null,
   };
-  const all = { ...standing, Degraded: degraded(seen, phase, standing), ...passing };
-  const ready = readyOf(seen, phase, all);
+  const all = { ...standing, Degraded: degraded(facts, phase, standing), ...passing };
+  const ready = readyOf(facts, phase, all);
   return Object.fromEntries(
     Object.entries({ Ready: ready, ...all }).filter(
       (entry): entry is [string, Value] => entry[1] !== null,
@@ -47,60 +48,60 @@ export function conditionsOf(seen: Seen, phase: Phase): Readonly<Record<string, 
   );
 }
 
-const unanswered = (seen: Seen) => unknown(`archival does not answer: ${seen.probe.why}`);
+const unanswered = (facts: StatusFacts) => unknown(`archival does not answer: ${facts.probe.why}`);
 
-function backingReady(seen: Seen): Value {
-  const state = believed(seen);
-  if (state === null) return unanswered(seen);
+function backingReady(facts: StatusFacts): Value {
+  const state = recentState(facts);
+  if (state === null) return unanswered(facts);
   const away = (["redis", "nats", "postgres"] as const).filter((store) => !state[store]);
   if (away.length === 0) return yes("AllReachable", "redis, nats and postgres answer");
   const [first] = away;
   const reason = `${first![0]!.toUpperCase()}${first!.slice(1)}Unreachable`;
-  const managed = seen.auction.spec.backing[first!].mode === "Managed";
+  const managed = facts.auction.spec.backing[first!].mode === "Managed";
   const look = managed
-    ? `look at pod ${seen.auction.metadata.name}-${first}-0`
-    : `check that Secret ${seen.auction.spec.backing[first!].external?.secretRef.name} has the right URL`;
+    ? `look at pod ${facts.auction.metadata.name}-${first}-0`
+    : `check that Secret ${facts.auction.spec.backing[first!].external?.secretRef.name} has the right URL`;
   return no(reason, `archival cannot reach ${away.join(", ")}: ${look}`);
 }
 
-function rulesPublished(seen: Seen): Value {
-  const state = believed(seen);
-  const { rulesHash, rulesRefused } = seen;
+function rulesPublished(facts: StatusFacts): Value {
+  const state = recentState(facts);
+  const { rulesHash, rulesRefused } = facts;
   if (rulesHash === null) return no("Pending", "the rules wait for a Secret that they name");
-  if (state === null) return unanswered(seen);
+  if (state === null) return unanswered(facts);
   if (state.rulesHash === rulesHash) return yes("Acknowledged", "the store has these rules");
   const why = rulesRefused ?? state.refusedRules;
   if (why !== null) return no("RejectedAuctionOpen", `the store keeps the rules it has: ${why}`);
   return no("Pending", "the store does not have these rules yet");
 }
 
-function tierAvailable(seen: Seen, tier: "gateway" | "broadcast" | "archival"): Value {
-  const workload = seen.workloads[tier];
+function tierAvailable(facts: StatusFacts, tier: "gateway" | "broadcast" | "archival"): Value {
+  const workload = facts.workloads[tier];
   if (workload === undefined) return no("Unavailable", "its Deployment is not there");
   const { desired, ready } = workload;
-  if (desired === 0) return yes("ScaledToZero", `none is needed now (${seen.scale})`);
+  if (desired === 0) return yes("ScaledToZero", `none is needed now (${facts.scale})`);
   const counts = `${ready} of ${desired} pods are ready`;
   return ready > 0 ? yes("MinimumReplicas", counts) : no("Unavailable", counts);
 }
 
-function acceptingBids(seen: Seen, phase: Phase): Value {
-  const state = believed(seen);
+function acceptingBids(facts: StatusFacts, phase: Phase): Value {
+  const state = recentState(facts);
   if (state?.fencedId) return no("Fenced", "intake is closed for good");
   if (phase === "Pending" || phase === "Scheduled") return no("NotYetOpen", "no lot is open yet");
   if (phase !== "Open") return no("Closed", "no lot is open any more");
-  if (state === null) return unanswered(seen);
+  if (state === null) return unanswered(facts);
   if (state.suspended) return no("Suspended", "spec.suspended is true");
   if (!state.redis) return no("BackingUnreachable", "Redis does not answer");
   const full =
     state.pendingBytes !== null && state.pendingBytes >= (state.maxPendingBytes ?? Infinity);
   if (full) return no("OutboxFull", "events wait for NATS or Postgres, and their limit is reached");
-  if (seen.workloads.gateway?.ready === 0) return no("TierUnavailable", "no gateway is ready");
+  if (facts.workloads.gateway?.ready === 0) return no("TierUnavailable", "no gateway is ready");
   return yes("DoorsOpen", `${state.lots?.open ?? 0} lots are open`);
 }
 
-function archiveCurrent(seen: Seen, phase: Phase): Value {
-  const state = believed(seen);
-  if (state === null) return unanswered(seen);
+function archiveCurrent(facts: StatusFacts, phase: Phase): Value {
+  const state = recentState(facts);
+  if (state === null) return unanswered(facts);
   if (state.cleaned || (state.verified?.ok && state.fencedId !== null)) {
     return yes("Verified", "the archive was compared with the store and is complete");
   }
@@ -108,18 +109,18 @@ function archiveCurrent(seen: Seen, phase: Phase): Value {
   if (!state.postgres) return no("PostgresUnreachable", "Postgres does not answer");
   const { archiveLagMs } = state;
   if (archiveLagMs === null) return unknown("the lag is not known");
-  const maxLag = seen.auction.spec.tiers.archival.maxLag;
+  const maxLag = facts.auction.spec.tiers.archival.maxLag;
   if (archiveLagMs <= durationMs(maxLag)) {
     return yes("CaughtUp", phase === "Pending" ? "nothing waits" : `at most ${maxLag} behind`);
   }
   return no("Lagging", `an event waits for longer than ${maxLag}`);
 }
 
-function durabilityWeak(seen: Seen): Value | null {
-  const { mode, durability } = seen.auction.spec.backing.redis;
-  const state = believed(seen);
+function durabilityWeak(facts: StatusFacts): Value | null {
+  const { mode, durability } = facts.auction.spec.backing.redis;
+  const state = recentState(facts);
   if (mode === "Managed") return null;
-  if (state === null) return unanswered(seen);
+  if (state === null) return unanswered(facts);
   const { keeps, settings } = state.durability;
   if (keeps === "unknown") return unknown("Redis does not say its settings (CONFIG is refused)");
   // A second copy makes up for a disk that is written once a second, for nothing else.
@@ -128,8 +129,8 @@ function durabilityWeak(seen: Seen): Value | null {
   return yes("RedisSettings", `Redis may lose acknowledged bids; change: ${weak.join(", ")}`);
 }
 
-function degraded(seen: Seen, phase: Phase, standing: Record<string, Value | null>): Value {
-  const state = believed(seen);
+function degraded(facts: StatusFacts, phase: Phase, standing: Record<string, Value | null>): Value {
+  const state = recentState(facts);
   if (phase !== "Pending" && state !== null) {
     if (!state.postgres)
       return yes("PostgresDown", "bids go on; they are archived once it is back");
@@ -144,7 +145,7 @@ function degraded(seen: Seen, phase: Phase, standing: Record<string, Value | nul
       return yes("ArchiveLagging", standing["ArchiveCurrent"].message);
     }
   }
-  const short = Object.entries(seen.workloads).find(
+  const short = Object.entries(facts.workloads).find(
     ([, { ready, desired }]) => ready > 0 && ready < desired,
   );
   if (short && phase !== "Pending") {
@@ -153,8 +154,8 @@ function degraded(seen: Seen, phase: Phase, standing: Record<string, Value | nul
   return no("AsExpected", "nothing runs with less than it should");
 }
 
-function stalled(seen: Seen): Value | null {
-  const { obstacle, drain, workloads } = seen;
+function stalled(facts: StatusFacts): Value | null {
+  const { obstacle, drain, workloads } = facts;
   if (drain?.timedOut) return yes("DrainTimedOut", drain.message);
   if (obstacle !== null) return yes(obstacle.reason, obstacle.message);
   const late = Object.entries(workloads).find(([, { deadlineExceeded }]) => deadlineExceeded);
@@ -162,20 +163,20 @@ function stalled(seen: Seen): Value | null {
   return yes("ProgressDeadlineExceeded", `${late[0]}: ${late[1].deadlineExceeded}`);
 }
 
-function draining({ drain }: Seen): Value | null {
+function draining({ drain }: StatusFacts): Value | null {
   return drain === null ? null : yes(drain.step!, drain.message);
 }
 
 const isRolling = ({ observed, updated, current, desired }: Workload) =>
   !observed || updated < desired || current > updated;
 
-function reconciling(seen: Seen, phase: Phase): Value | null {
+function reconciling(facts: StatusFacts, phase: Phase): Value | null {
   if (phase === "Terminating") return yes("Draining", "the Auction is being deleted");
-  if (seen.annotations.paused) return null;
+  if (facts.annotations.paused) return null;
   const expected = ["gateway", "broadcast", "archival"] as const;
-  const absent = expected.filter((tier) => seen.workloads[tier] === undefined);
+  const absent = expected.filter((tier) => facts.workloads[tier] === undefined);
   if (absent.length > 0) return yes("Progressing", `${absent.join(", ")} not created yet`);
-  const rolling = Object.entries(seen.workloads).filter(([, workload]) => isRolling(workload));
+  const rolling = Object.entries(facts.workloads).filter(([, workload]) => isRolling(workload));
   if (rolling.length > 0) {
     const names = rolling.map(([name, { ready, desired }]) => `${name} ${ready}/${desired}`);
     return yes("RollingUpdate", `pods are being replaced or started: ${names.join(", ")}`);
@@ -183,26 +184,30 @@ function reconciling(seen: Seen, phase: Phase): Value | null {
   return phase === "Pending" ? yes("Progressing", "the stores are being set up") : null;
 }
 
-function updatePending({ held }: Seen): Value | null {
+function updatePending({ held }: StatusFacts): Value | null {
   const names = Object.keys(held);
   if (names.length === 0) return null;
   return yes("AuctionOpen", `updatePolicy WhenIdle holds back new pods of ${names.join(", ")}`);
 }
 
-function suspended(seen: Seen): Value | null {
-  return seen.auction.spec.suspended ? yes("SpecSuspended", "spec.suspended is true") : null;
+function suspended(facts: StatusFacts): Value | null {
+  return facts.auction.spec.suspended ? yes("SpecSuspended", "spec.suspended is true") : null;
 }
 
-function readyOf(seen: Seen, phase: Phase, all: Readonly<Record<string, Value | null>>): Value {
-  if (phase === "Terminating") return no("Draining", seen.drain?.message ?? "being deleted");
+function readyOf(
+  facts: StatusFacts,
+  phase: Phase,
+  all: Readonly<Record<string, Value | null>>,
+): Value {
+  if (phase === "Terminating") return no("Draining", facts.drain?.message ?? "being deleted");
   const { Stalled, BackingReady, RulesPublished } = all;
   if (Stalled) return no(Stalled.reason, Stalled.message);
   const absent = (["Gateway", "Broadcast", "Archival"] as const).find(
     (tier) => all[`${tier}Available`]?.status !== "True",
   );
   if (absent) return no("TierUnavailable", `${absent}: ${all[`${absent}Available`]!.message}`);
-  const state = believed(seen);
-  if (state === null) return { ...unanswered(seen), reason: "ArchivalUnreachable" };
+  const state = recentState(facts);
+  if (state === null) return { ...unanswered(facts), reason: "ArchivalUnreachable" };
   if (phase === "Settled") return yes("Settled", "over, and the archive is complete");
   if (!state.redis) return no("BackingUnreachable", BackingReady!.message);
   if (phase === "Pending") {

@@ -7,26 +7,18 @@ import { auctionWith } from "../api/auction-cases.ts";
 import { type Cluster, connectCluster } from "../kube/client.ts";
 import { crd } from "../api/crd.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
-import { FINALIZER, type Settings } from "./observe.ts";
+import { FINALIZER } from "./finalizer.ts";
+import type { OperatorSettings } from "./operator-settings.ts";
 import { createOperatorMetrics } from "../metrics.ts";
-import { AuctionOperator } from "./controller.ts";
+import { AuctionController } from "./controller.ts";
 import { AUCTION_KIND } from "../api/kind.ts";
 import { type AnyObject, type Kind, KINDS } from "../kube/object.ts";
 import { openConnectionsTo } from "../testing/connections.ts";
 import { startApiServer, type TestApiServer } from "../testing/api-server.ts";
 import { canRunApiServer } from "../testing/kubernetes-binaries.ts";
+import { SETTINGS } from "../testing/observation.ts";
 import { bePods, StandInArchival } from "../testing/stand-in.ts";
 
-const SETTINGS: Settings = {
-  images: { gavel: "gavel:1", redis: "redis:7", nats: "nats:2", postgres: "postgres:16" },
-  storeUsers: { redis: 999, nats: 1000, postgres: 999 },
-  imagePullPolicy: "IfNotPresent",
-  operator: {
-    namespace: "gavel-system",
-    podLabels: { "app.kubernetes.io/name": "gavel-operator" },
-  },
-  otlpEndpoint: null,
-};
 const log = pino({ level: "silent" });
 const AUCTION = AUCTION_KIND;
 const ME = { manager: "kubectl", force: true } as const;
@@ -84,22 +76,21 @@ describe.skipIf(!canRunApiServer())("the operator", () => {
   }
 
   /** One operator process. `stop` is a kill as far as the cluster can see: nothing is tidied. */
-  function startOperator(settings: Partial<Settings> = {}) {
+  function startOperator(settings: Partial<OperatorSettings> = {}) {
     const own = connectCluster({
       kubeconfigFile: server.kubeconfigFile,
       customKinds: [AUCTION_KIND],
     });
     const metrics = createOperatorMetrics(new Registry());
-    const operator = new AuctionOperator({
+    const operator = new AuctionController({
       cluster: own,
       settings: { ...SETTINGS, ...settings },
-      version: "0.1.0-test",
       instance: "test",
       namespaces: [namespace],
       workers: 4,
       metrics,
       log,
-      archivalOf: ({ metadata }) => archival(metadata.name),
+      archivalFor: ({ metadata }) => archival(metadata.name),
     });
     const stopping = new AbortController();
     operator.start();

@@ -1,100 +1,107 @@
-/** The operator's life: watch, lead, reconcile. */
+/** Watches Auctions and their objects, and reconciles each Auction that changed. */
 import { pause } from "../../services/runtime/lifecycle.ts";
 import type { Logger } from "../../services/runtime/log.ts";
-import { type Archival } from "./archival-client.ts";
-import { SecretReader } from "./auction-secrets.ts";
-import { type Cache, Children, MANAGER, CHILDREN_SELECTOR, WATCHED } from "./children.ts";
-import type { Cluster } from "../kube/client.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
-import { NAME_LABEL, UID_LABEL } from "../desired/identity.ts";
-import { EventRecorder } from "../kube/event-recorder.ts";
-import { AUCTION_KIND } from "../api/kind.ts";
-import { type AnyObject, keyOf, type ServedKind } from "../kube/object.ts";
-import type { Memory, Operator, Settings } from "./observe.ts";
-import type { OperatorMetrics } from "../metrics.ts";
 import { PHASES } from "../api/auction-status.ts";
-import { reconcile } from "./reconcile.ts";
-import { sweepOrphans } from "./sweep-orphans.ts";
+import { AUCTION_KIND } from "../api/kind.ts";
+import { NAME_LABEL, UID_LABEL } from "../desired/identity.ts";
+import type { Cluster } from "../kube/client.ts";
+import { EventRecorder } from "../kube/event-recorder.ts";
+import { type AnyObject, keyOf, type ServedKind } from "../kube/object.ts";
 import { Reflector } from "../kube/reflector.ts";
 import { WorkQueue } from "../kube/work-queue.ts";
+import type { OperatorMetrics } from "../metrics.ts";
+import type { Archival } from "./archival-client.ts";
+import { SecretReader } from "./auction-secrets.ts";
+import { type Cache, Children, CHILDREN_SELECTOR, MANAGER, WATCHED } from "./children.ts";
+import type { OperatorSettings } from "./operator-settings.ts";
+import { Reconciler } from "./reconcile.ts";
+import { sweepOrphans } from "./sweep-orphans.ts";
 
-export interface OperatorOptions {
+export interface ControllerDependencies {
   readonly cluster: Cluster;
-  readonly settings: Settings;
-  readonly version: string;
-  /** Of this process: who says it in Events. */
+  readonly settings: OperatorSettings;
+  /** The name of this process in Events. */
   readonly instance: string;
   /** Empty: all. */
   readonly namespaces: readonly string[];
   readonly workers: number;
   readonly metrics: OperatorMetrics;
   readonly log: Logger;
-  archivalOf(auction: StoredAuction, token: string): Archival;
+  archivalFor(auction: StoredAuction, token: string): Archival;
 }
 
-const SYNC_MS = 120_000;
-const STOP_MS = 20_000;
-const SWEEP_MS = 10 * 60_000;
-const PHASES_MS = 5_000;
+const SYNC_TIMEOUT_MS = 120_000;
+const STOP_TIMEOUT_MS = 20_000;
+const SWEEP_EVERY_MS = 10 * 60_000;
+const PHASES_EVERY_MS = 5_000;
 
-export class AuctionOperator {
-  readonly #options: OperatorOptions;
+export class AuctionController {
+  readonly #dependencies: ControllerDependencies;
   readonly #reflectors: Reflector<AnyObject>[] = [];
   readonly #auctions: Cache;
-  readonly #operator: Operator;
+  readonly #children: Children;
+  readonly #events: EventRecorder;
+  readonly #reconciler: Reconciler;
   readonly #queue: WorkQueue;
 
-  constructor(options: OperatorOptions) {
-    this.#options = options;
-    const { cluster, metrics, log, instance } = options;
+  constructor(dependencies: ControllerDependencies) {
+    this.#dependencies = dependencies;
+    const { cluster, settings, instance, workers, metrics, log, archivalFor } = dependencies;
     this.#queue = new WorkQueue({
       name: "auction",
-      workers: options.workers,
-      handle: (key) => reconcile(this.#operator, key),
+      workers,
+      handle: (key) => this.#reconcile(key),
       log,
       metrics,
     });
     this.#auctions = this.#watch(AUCTION_KIND, undefined, (auction) => [keyOf(auction)]);
-    const auctionOf = ({ metadata }: AnyObject) => [
+    const auctionKeys = ({ metadata }: AnyObject) => [
       `${metadata.namespace}/${metadata.labels?.[NAME_LABEL]}`,
     ];
-    metrics.ssaConflicts.inc({ manager: MANAGER }, 0);
     const caches = new Map(
-      WATCHED.map((kind) => [kind.kind, this.#watch(kind, CHILDREN_SELECTOR, auctionOf)]),
+      WATCHED.map((kind) => [kind.kind, this.#watch(kind, CHILDREN_SELECTOR, auctionKeys)]),
     );
-    this.#operator = {
+    this.#children = new Children(cluster, caches, log);
+    metrics.ssaConflicts.inc({ manager: MANAGER }, 0);
+    this.#events = new EventRecorder({
       cluster,
-      settings: options.settings,
-      version: options.version,
-      children: new Children(cluster, caches, log),
-      secrets: new SecretReader(cluster),
-      events: new EventRecorder({
-        cluster,
-        controller: "gavel.dev/operator",
-        instance,
-        log,
-        droppedEvents: metrics.droppedEvents,
-      }),
-      metrics,
+      controller: "gavel.dev/operator",
+      instance,
       log,
-      memories: new Map<string, Memory>(),
-      auction: (key) => this.#auctions.get(key) as StoredAuction | undefined,
-      archivalOf: options.archivalOf,
-    };
+      droppedEvents: metrics.droppedEvents,
+    });
+    this.#reconciler = new Reconciler(
+      {
+        cluster,
+        children: this.#children,
+        secrets: new SecretReader(cluster),
+        events: this.#events,
+        metrics,
+        log,
+        archivalFor,
+      },
+      settings,
+    );
+  }
+
+  async #reconcile(key: string) {
+    const auction = this.#auctions.get(key) as StoredAuction | undefined;
+    return auction === undefined ? {} : this.#reconciler.reconcile(auction);
   }
 
   #watch(
-    of: ServedKind,
+    kind: ServedKind,
     labelSelector: string | undefined,
     keysOf: (object: AnyObject) => readonly string[],
   ): Cache {
-    const { cluster, namespaces, log, metrics } = this.#options;
+    const { cluster, namespaces, log, metrics } = this.#dependencies;
     const scopes = namespaces.length === 0 ? [undefined] : namespaces;
     const reflectors = scopes.map(
       (namespace) =>
         new Reflector<AnyObject>({
           cluster: cluster.on("watch"),
-          of,
+          kind,
           ...(namespace === undefined ? {} : { namespace }),
           ...(labelSelector === undefined ? {} : { labelSelector }),
           indexLabels: [UID_LABEL],
@@ -106,18 +113,19 @@ export class AuctionOperator {
     );
     this.#reflectors.push(...reflectors);
     return {
-      get: (key) => reflectors.map((one) => one.get(key)).find((found) => found !== undefined),
-      byLabel: (label, value) => reflectors.flatMap((one) => one.byLabel(label, value)),
-      all: () => reflectors.flatMap((one) => one.all()),
+      get: (key) =>
+        reflectors.map((reflector) => reflector.get(key)).find((found) => found !== undefined),
+      byLabel: (label, value) => reflectors.flatMap((reflector) => reflector.byLabel(label, value)),
+      all: () => reflectors.flatMap((reflector) => reflector.all()),
     };
   }
 
-  /** Begins to watch; caches fill whether this process leads or not. */
+  /** Starts the watches. The caches are filled whether or not this process leads. */
   start(): void {
     for (const reflector of this.#reflectors) reflector.start();
   }
 
-  /** Longest silence of a watch, in ms: more than some minutes is not well. */
+  /** The longest time, in ms, since the API server last sent anything on a watch. */
   get silentMs(): number {
     return Math.max(...this.#reflectors.map((reflector) => reflector.silentMs));
   }
@@ -126,9 +134,9 @@ export class AuctionOperator {
     return this.#reflectors.every((reflector) => reflector.synced);
   }
 
-  /** Reconciles until the signal aborts: what the one that leads does. */
+  /** Reconciles until the signal aborts. Only the leader calls it. */
   async work(signal: AbortSignal): Promise<void> {
-    await Promise.all(this.#reflectors.map((reflector) => reflector.whenSynced(SYNC_MS)));
+    await Promise.all(this.#reflectors.map((reflector) => reflector.whenSynced(SYNC_TIMEOUT_MS)));
     for (const auction of this.#auctions.all()) this.#queue.add(keyOf(auction));
     this.#queue.start();
     const loops = [this.#countPhases(signal), this.#sweep(signal)];
@@ -136,9 +144,9 @@ export class AuctionOperator {
       if (signal.aborted) resolve();
       signal.addEventListener("abort", () => resolve(), { once: true });
     });
-    await this.#queue.stop(STOP_MS);
+    await this.#queue.stop(STOP_TIMEOUT_MS);
     await Promise.all(loops);
-    await this.#operator.events.flush();
+    await this.#events.flush();
   }
 
   async stop(): Promise<void> {
@@ -146,26 +154,26 @@ export class AuctionOperator {
   }
 
   async #countPhases(signal: AbortSignal): Promise<void> {
-    const { auctionPhase } = this.#options.metrics;
+    const { auctionPhase } = this.#dependencies.metrics;
     while (!signal.aborted) {
       const phases = this.#auctions.all().map((auction) => auction["status"]?.phase ?? "Pending");
       for (const phase of PHASES) {
-        auctionPhase.set({ phase }, phases.filter((one) => one === phase).length);
+        auctionPhase.set({ phase }, phases.filter((other) => other === phase).length);
       }
-      await pause(PHASES_MS, signal);
+      await pause(PHASES_EVERY_MS, signal);
     }
     auctionPhase.reset();
   }
 
   async #sweep(signal: AbortSignal): Promise<void> {
-    const { children, log, memories } = this.#operator;
+    const { log } = this.#dependencies;
     while (!signal.aborted) {
-      await pause(SWEEP_MS, signal);
+      await pause(SWEEP_EVERY_MS, signal);
       if (signal.aborted) return;
       const uids = new Set(this.#auctions.all().map(({ metadata }) => metadata.uid!));
-      for (const uid of memories.keys()) if (!uids.has(uid)) memories.delete(uid);
-      await sweepOrphans(children, uids, log).catch((error: unknown) =>
-        log.warn({ err: error }, "orphans could not be deleted"),
+      this.#reconciler.retain(uids);
+      await sweepOrphans(this.#children, uids, log).catch((error: unknown) =>
+        log.warn({ err: error }, "orphan sweep failed"),
       );
     }
   }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { State } from "../../services/archival/observe/state.ts";
-import { type DrainSeen, drainStep, FORCE_RELEASE, isTimedOut, isUpTo } from "./drain.ts";
+import { decideDrain, type DrainFacts, FORCE_RELEASE, isTimedOut, isUpTo } from "./drain.ts";
 import { NOW_MS, state, storedAuction, workload } from "../testing/observation.ts";
 
 const verified = { atMs: NOW_MS, ok: true, lots: 2, events: 20, differences: [] };
@@ -11,51 +11,51 @@ const auction = (deletion: object = {}, status: object = {}, metadata: object = 
   status: { rules: { publishedHash: "hash-1" }, ...status },
 });
 
-const seen = (parts: Partial<DrainSeen> = {}, reported: Partial<State> = {}): DrainSeen => ({
+const facts = (changes: Partial<DrainFacts> = {}, reported: Partial<State> = {}): DrainFacts => ({
   auction: auction(),
   workloads: { gateway: workload(), broadcast: workload(), archival: workload() },
   state: state(reported),
   startedAtMs: NOW_MS,
   nowMs: NOW_MS,
-  namespaceEnds: false,
-  ...parts,
+  isNamespaceTerminating: false,
+  ...changes,
 });
 
-const gone = { gateway: workload(), archival: workload() };
+const withoutBroadcast = { gateway: workload(), archival: workload() };
 const proven = { fencedId: "9-0", archivedId: "9-0", relayedId: "9-0", verified };
 
-test.each<[string, DrainSeen, string, string]>([
-  ["nothing is fenced", seen(), "StopIntake", "fence"],
+test.each<[string, DrainFacts, string, string]>([
+  ["nothing is fenced", facts(), "StopIntake", "fence"],
   [
     "the outbox is not relayed",
-    seen({}, { fencedId: "9-1", relayedId: "9-0", archivedId: "8-0" }),
+    facts({}, { fencedId: "9-1", relayedId: "9-0", archivedId: "8-0" }),
     "FlushOutbox",
     "wait",
   ],
   [
     "the stream is not archived",
-    seen({}, { fencedId: "9-1", relayedId: "9-1", archivedId: "9-0" }),
+    facts({}, { fencedId: "9-1", relayedId: "9-1", archivedId: "9-0" }),
     "DrainStream",
     "wait",
   ],
   [
-    "all is archived, and not compared",
-    seen({}, { fencedId: "9-1", relayedId: "9-1", archivedId: "9-1" }),
+    "everything is archived and nothing is compared",
+    facts({}, { fencedId: "9-1", relayedId: "9-1", archivedId: "9-1" }),
     "Verify",
     "verify",
   ],
-  ["the archive differs", seen({}, { ...proven, verified: differs }), "Verify", "verify"],
-  ["the archive is complete", seen({}, proven), "CloseBroadcast", "close-viewers"],
-  ["viewers are gone", seen({ workloads: gone }, proven), "Cleanup", "clean"],
+  ["the archive differs", facts({}, { ...proven, verified: differs }), "Verify", "verify"],
+  ["the archive is complete", facts({}, proven), "CloseBroadcast", "close-viewers"],
+  ["no viewer is connected", facts({ workloads: withoutBroadcast }, proven), "Cleanup", "clean"],
   [
     "archival cleaned up",
-    seen({ workloads: gone }, { ...proven, cleaned: true, rulesHash: null }),
+    facts({ workloads: withoutBroadcast }, { ...proven, cleaned: true, rulesHash: null }),
     "Cleanup",
     "let-go",
   ],
   [
-    "the operator was killed after archival went",
-    seen({
+    "the operator was killed after archival was deleted",
+    facts({
       state: null,
       workloads: {},
       auction: auction({}, { drain: { step: "Cleanup" }, archive: { fencedId: "9-0" } }),
@@ -63,16 +63,16 @@ test.each<[string, DrainSeen, string, string]>([
     "Cleanup",
     "let-go",
   ],
-  ["archival does not answer", seen({ state: null }), "StopIntake", "wait"],
+  ["archival does not answer", facts({ state: null }), "StopIntake", "wait"],
   [
-    "archival does not answer for long",
-    seen({ state: null, nowMs: NOW_MS + 30_000 }),
+    "archival has not answered for 30 s",
+    facts({ state: null, nowMs: NOW_MS + 30_000 }),
     "StopIntake",
     "stop-intake",
   ],
   [
-    "archival went away after the fence",
-    seen({
+    "archival stopped answering after the fence",
+    facts({
       state: null,
       nowMs: NOW_MS + 30_000,
       auction: auction({}, { drain: { step: "DrainStream" }, archive: { fencedId: "9-0" } }),
@@ -81,72 +81,80 @@ test.each<[string, DrainSeen, string, string]>([
     "wait",
   ],
   [
-    "nothing was ever set up",
-    seen({ auction: auction({}, { rules: {} }), workloads: {}, state: null }),
+    "the stores never had the auction",
+    facts({ auction: auction({}, { rules: {} }), workloads: {}, state: null }),
     "Cleanup",
     "let-go",
   ],
   [
-    "the stores were never reached",
-    seen({ auction: auction({}, { rules: {} }) }, { rulesHash: null, lots: null }),
+    "the store has no rules",
+    facts({ auction: auction({}, { rules: {} }) }, { rulesHash: null, lots: null }),
     "Cleanup",
     "let-go",
   ],
   [
-    "Redis does not answer, and it is not known what was taken",
-    seen({ auction: auction({}, { rules: {} }) }, { redis: false, rulesHash: null, lots: null }),
+    "Redis does not answer, so accepted bids are unknown",
+    facts({ auction: auction({}, { rules: {} }) }, { redis: false, rulesHash: null, lots: null }),
     "StopIntake",
     "fence",
   ],
-  ["it is abandoned", seen({ auction: auction({ policy: "Abandon" }) }), "StopIntake", "fence"],
   [
-    "it is abandoned and fenced",
-    seen({ auction: auction({ policy: "Abandon" }), workloads: gone }, { fencedId: "9-0" }),
+    "the policy is Abandon",
+    facts({ auction: auction({ policy: "Abandon" }) }),
+    "StopIntake",
+    "fence",
+  ],
+  [
+    "the policy is Abandon and intake is fenced",
+    facts(
+      { auction: auction({ policy: "Abandon" }), workloads: withoutBroadcast },
+      { fencedId: "9-0" },
+    ),
     "Cleanup",
     "clean",
   ],
   [
-    "it is released by force",
-    seen({
+    "a release is forced",
+    facts({
       auction: auction({}, {}, { annotations: { [FORCE_RELEASE]: storedAuction().metadata.uid } }),
     }),
     "Cleanup",
     "release",
   ],
   [
-    "somebody asks to force another Auction",
-    seen({ auction: auction({}, {}, { annotations: { [FORCE_RELEASE]: "other" } }) }),
+    "a release of another Auction is forced",
+    facts({ auction: auction({}, {}, { annotations: { [FORCE_RELEASE]: "other" } }) }),
     "StopIntake",
     "fence",
   ],
   [
-    "the namespace ends and a minute passed",
-    seen({ namespaceEnds: true, nowMs: NOW_MS + 60_000 }),
+    "the namespace has been terminating for a minute",
+    facts({ isNamespaceTerminating: true, nowMs: NOW_MS + 60_000 }),
     "StopIntake",
     "release",
   ],
-  ["the namespace ends", seen({ namespaceEnds: true }), "StopIntake", "fence"],
+  ["the namespace is terminating", facts({ isNamespaceTerminating: true }), "StopIntake", "fence"],
   [
-    "drainTimeout is over, and it may be released",
-    seen({ auction: auction({ onTimeout: "Release" }), nowMs: NOW_MS + 600_000 }),
+    "drainTimeout has passed and onTimeout is Release",
+    facts({ auction: auction({ onTimeout: "Release" }), nowMs: NOW_MS + 600_000 }),
     "StopIntake",
     "release",
   ],
   [
-    "drainTimeout is over, and it is held",
-    seen({ nowMs: NOW_MS + 600_000 }),
+    "drainTimeout has passed and onTimeout is Hold",
+    facts({ nowMs: NOW_MS + 600_000 }),
     "StopIntake",
     "fence",
   ],
-])("when %s", (_when, parts, step, action) => {
-  expect(drainStep(parts)).toMatchObject({ step, action });
+])("when %s", (_when, given, step, action) => {
+  expect(decideDrain(given)).toMatchObject({ step, action });
 });
 
-test("a drain that is held past its time is told, and goes on", () => {
-  expect(isTimedOut(seen({ nowMs: NOW_MS + 599_999 }))).toBe(false);
-  expect(isTimedOut(seen({ nowMs: NOW_MS + 600_000 }))).toBe(true);
+test("a held drain is reported as timed out, and continues", () => {
+  expect(isTimedOut(facts({ nowMs: NOW_MS + 599_999 }))).toBe(false);
+  expect(isTimedOut(facts({ nowMs: NOW_MS + 600_000 }))).toBe(true);
   const release = auction({ onTimeout: "Release" });
-  expect(isTimedOut(seen({ auction: release, nowMs: NOW_MS + 600_000 }))).toBe(false);
+  expect(isTimedOut(facts({ auction: release, nowMs: NOW_MS + 600_000 }))).toBe(false);
 });
 
 test("outbox ids are compared as numbers", () => {

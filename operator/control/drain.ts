@@ -1,67 +1,76 @@
 /**
- * What the finalizer does next. Pure, and derived from what is there, not from what was done before: an
- * operator that is killed at any step goes on at the same one.
+ * Decides the next step of a drain. Pure, and derived from what exists, not from what was done before: an
+ * operator that is killed at any step continues with the same one.
  */
 import type { State } from "../../services/archival/observe/state.ts";
 import { compareIds } from "../../services/store/outbox.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { durationMs } from "../api/duration.ts";
-import type { Drain, Workloads } from "./observation.ts";
+import type { Drain } from "./status-facts.ts";
+import type { Workloads } from "./workload.ts";
 
 export type DrainAction =
   | "fence"
   | "verify"
-  /** Nothing to do but to look again. */
+  /** Nothing to do before the next reconcile. */
   | "wait"
-  /** Gateway and broadcast to 0: the fence where archival cannot set one. */
+  /** Scale gateway and broadcast to 0, in place of a fence that archival cannot set. */
   | "stop-intake"
   | "close-viewers"
-  /** Archival deletes its keys and stream. */
+  /** Archival deletes the Auction's keys and stream. */
   | "clean"
-  /** Delete what has no owner, then let go. */
+  /** Delete what has no owner, then remove the finalizer. */
   | "let-go"
-  /** Let go, and leave what holds data: not all of it is proven to be archived. */
+  /** Remove the finalizer and keep everything that holds data: the archive is not proven complete. */
   | "release";
 
-export interface DrainStep {
+export interface DrainDecision {
   readonly step: Drain["step"];
   readonly action: DrainAction;
   readonly message: string;
 }
 
-export interface DrainSeen {
+export interface DrainFacts {
   readonly auction: StoredAuction;
   readonly workloads: Workloads;
-  /** What archival says now; null where it does not answer. */
+  /** What archival reports now; null if it does not answer. */
   readonly state: State | null;
   readonly startedAtMs: number;
   readonly nowMs: number;
-  readonly namespaceEnds: boolean;
+  readonly isNamespaceTerminating: boolean;
 }
 
 export const FORCE_RELEASE = "gavel.dev/force-release";
 
-/** How long a namespace that is being deleted is kept waiting. */
+/** How long a drain may hold up the deletion of its namespace. */
 const NAMESPACE_MS = 60_000;
-/** How long archival may be away before intake is stopped without it. */
+/** How long archival may fail to answer before intake is stopped without it. */
 const UNFENCED_MS = 30_000;
 
-export function drainStep(seen: DrainSeen): DrainStep {
-  const { auction, nowMs, startedAtMs, namespaceEnds } = seen;
+export function decideDrain(facts: DrainFacts): DrainDecision {
+  const { auction, nowMs, startedAtMs, isNamespaceTerminating } = facts;
   const { deletion } = auction.spec;
   const { uid, annotations } = auction.metadata;
   if (annotations?.[FORCE_RELEASE] === uid) {
     return { step: "Cleanup", action: "release", message: `forced by ${FORCE_RELEASE}` };
   }
-  const next = isUnprovisioned(seen)
-    ? { step: "Cleanup" as const, action: "let-go" as const, message: "nothing was ever set up" }
+  const next = isUnprovisioned(facts)
+    ? {
+        step: "Cleanup" as const,
+        action: "let-go" as const,
+        message: "the stores never had this auction",
+      }
     : deletion.policy === "Abandon"
-      ? abandoning(seen)
-      : draining(seen);
+      ? decideAbandon(facts)
+      : decideProof(facts);
   const waitedMs = nowMs - startedAtMs;
   if (next.action === "let-go") return next;
-  if (namespaceEnds && waitedMs >= NAMESPACE_MS) {
-    return { ...next, action: "release", message: `the namespace ends; ${next.message}` };
+  if (isNamespaceTerminating && waitedMs >= NAMESPACE_MS) {
+    return {
+      ...next,
+      action: "release",
+      message: `the namespace is being deleted; ${next.message}`,
+    };
   }
   if (deletion.onTimeout === "Release" && waitedMs >= durationMs(deletion.drainTimeout)) {
     return { ...next, action: "release", message: `drainTimeout is over; ${next.message}` };
@@ -69,50 +78,51 @@ export function drainStep(seen: DrainSeen): DrainStep {
   return next;
 }
 
-/** Whether the drain takes longer than it may, and is held. */
-export function isTimedOut({ auction, nowMs, startedAtMs }: DrainSeen): boolean {
+/** Whether the drain exceeds drainTimeout and is held. */
+export function isTimedOut({ auction, nowMs, startedAtMs }: DrainFacts): boolean {
   const { onTimeout, drainTimeout } = auction.spec.deletion;
   return onTimeout === "Hold" && nowMs - startedAtMs >= durationMs(drainTimeout);
 }
 
-/** No bid can have been taken: the store never had the auction. */
-function isUnprovisioned({ auction, workloads, state }: DrainSeen): boolean {
-  const reached = auction.status?.rules?.publishedHash !== undefined;
-  if (reached || auction.status?.archive?.fencedId !== undefined) return false;
+/** Whether no bid can have been accepted, as the store never had the auction. */
+function isUnprovisioned({ auction, workloads, state }: DrainFacts): boolean {
+  const isPublished = auction.status?.rules?.publishedHash !== undefined;
+  if (isPublished || auction.status?.archive?.fencedId !== undefined) return false;
   if (workloads.archival === undefined) return true;
   return state !== null && state.rulesHash === null && state.phase !== "lost" && state.redis;
 }
 
-/** Intake is stopped and viewers are closed; nothing is proven. */
-function abandoning(seen: DrainSeen): DrainStep {
-  const { state, nowMs, startedAtMs } = seen;
+/** Policy Abandon: intake is closed and viewers are disconnected, without a completeness proof. */
+function decideAbandon(facts: DrainFacts): DrainDecision {
+  const { state, nowMs, startedAtMs } = facts;
   if (state === null) {
     const message = "archival does not answer, and policy Abandon does not wait for it";
     if (nowMs - startedAtMs >= UNFENCED_MS) return { step: "Cleanup", action: "let-go", message };
-    return { step: stepBefore(seen), action: "wait", message: "archival does not answer" };
+    return { step: currentStep(facts), action: "wait", message: "archival does not answer" };
   }
   if (state.fencedId === null && !state.cleaned) {
-    return { step: "StopIntake", action: "fence", message: "no bid is taken any more" };
+    return { step: "StopIntake", action: "fence", message: "intake is closed" };
   }
-  return ending(seen);
+  return decideEnd(facts);
 }
 
-function draining(seen: DrainSeen): DrainStep {
-  const { state, nowMs, startedAtMs, workloads } = seen;
+/** Policy Drain: everything accepted is archived, and the archive is proven complete. */
+function decideProof(facts: DrainFacts): DrainDecision {
+  const { state, nowMs, startedAtMs, workloads } = facts;
   if (state === null) {
-    if (isCleanedUp(seen)) return ending(seen);
+    if (isCleanedUp(facts)) return decideEnd(facts);
     const { gateway, broadcast } = workloads;
-    const isFenced = seen.auction.status?.archive?.fencedId !== undefined;
+    const isFenced = facts.auction.status?.archive?.fencedId !== undefined;
     if (isFenced || nowMs - startedAtMs < UNFENCED_MS) {
-      return { step: stepBefore(seen), action: "wait", message: "archival does not answer" };
+      return { step: currentStep(facts), action: "wait", message: "archival does not answer" };
     }
     const left = (gateway?.current ?? 0) + (broadcast?.current ?? 0);
-    const message = `archival does not answer; bids are stopped by ending gateway and broadcast (${left} pods left)`;
+    const message = `archival does not answer; gateway and broadcast are scaled to 0 to stop intake (${left} pods left)`;
     return { step: "StopIntake", action: "stop-intake", message };
   }
-  if (state.cleaned) return ending(seen);
+  if (state.cleaned) return decideEnd(facts);
   if (state.fencedId === null) {
-    return { step: "StopIntake", action: "fence", message: "no bid is taken any more" };
+    return { step: "StopIntake", action: "fence", message: "intake is closed" };
   }
   const { fencedId, relayedId, archivedId, verified } = state;
   if (!isUpTo(archivedId, fencedId)) {
@@ -122,36 +132,38 @@ function draining(seen: DrainSeen): DrainStep {
   }
   if (!verified?.ok) {
     const differences = verified?.differences.slice(0, 3).join("; ");
-    const message = differences ? `the archive differs: ${differences}` : "the archive is compared";
+    const message = differences
+      ? `the archive differs: ${differences}`
+      : "the archive is being compared with the store";
     return { step: "Verify", action: "verify", message };
   }
-  return ending(seen);
+  return decideEnd(facts);
 }
 
-function stepBefore({ auction }: DrainSeen): Drain["step"] {
+function currentStep({ auction }: DrainFacts): Drain["step"] {
   return auction.status?.drain?.step ?? "StopIntake";
 }
 
-/** Archival itself is deleted last, after it said that it deleted the rest. */
-function isCleanedUp({ workloads, auction }: DrainSeen): boolean {
+/** Archival is deleted last, after it reported that keys and stream are deleted. */
+function isCleanedUp({ workloads, auction }: DrainFacts): boolean {
   return workloads.archival === undefined && auction.status?.drain?.step === "Cleanup";
 }
 
-function ending(seen: DrainSeen): DrainStep {
-  const { workloads, state } = seen;
+function decideEnd(facts: DrainFacts): DrainDecision {
+  const { workloads, state } = facts;
   const viewers = workloads.broadcast?.current ?? 0;
   if (viewers > 0) {
-    const message = `viewers are told and closed (${viewers} pods left)`;
+    const message = `viewers are being disconnected (${viewers} pods left)`;
     return { step: "CloseBroadcast", action: "close-viewers", message };
   }
-  if (state?.cleaned || isCleanedUp(seen)) {
+  if (state?.cleaned || isCleanedUp(facts)) {
     return { step: "Cleanup", action: "let-go", message: "keys and stream are deleted" };
   }
   return { step: "Cleanup", action: "clean", message: "keys and stream are being deleted" };
 }
 
-/** An outbox that never had an entry has nothing left to do. */
-export function isUpTo(reached: string | null, goal: string): boolean {
+/** Whether an outbox position is reached. The position of an empty outbox always is. */
+export function isUpTo(position: string | null, goal: string): boolean {
   if (goal === "0-0") return true;
-  return reached !== null && compareIds(reached, goal) >= 0;
+  return position !== null && compareIds(position, goal) >= 0;
 }

@@ -1,80 +1,68 @@
-/** Everything that a status is computed from. The reconciler gathers it; nothing here asks anybody. */
+/** What is known of an Auction when it is reconciled. `observe()` gathers it; it contains no decision. */
 import type { State } from "../../services/archival/observe/state.ts";
-import type { AuctionStatus, DrainStep } from "../api/auction-status.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
-import type { Component } from "../api/components.ts";
-import type { Scale } from "../desired/context.ts";
+import type { Context, Credentials } from "../desired/context.ts";
+import type { AnyObject } from "../kube/object.ts";
+import type { Workloads } from "./workload.ts";
 
-/** What is left of a Deployment or StatefulSet once it is read. */
-export interface Workload {
-  /** What it was told to run; null where an autoscaler says it. */
-  readonly desired: number;
-  readonly ready: number;
-  readonly updated: number;
-  /** Pods of any template that are there, being ended ones not counted. */
-  readonly current: number;
-  /** Whether its controller has looked at what it was last told. */
-  readonly observed: boolean;
-  /** Why it will not come up without help, as its controller says. */
-  readonly deadlineExceeded: string | null;
-  readonly image: string;
-  readonly revision: string;
+export interface Observation {
+  readonly auction: StoredAuction;
+  readonly nowMs: number;
+  readonly secrets: AuctionSecrets;
+  /** Which optional kinds the cluster serves. */
+  readonly serves: Context["serves"];
+  /** The objects that were made for the Auction, as the watch caches have them. */
+  readonly children: readonly AnyObject[];
+  readonly workloads: Workloads;
+  readonly probe: Probe;
+  /** Read only while the Auction is being deleted; false before. */
+  readonly isNamespaceTerminating: boolean;
+  readonly remembered: ReconcileState;
 }
 
-export type Workloads = Readonly<Partial<Record<Component, Workload>>>;
-
-/** What archival last said. */
+/** What archival last reported. */
 export interface Probe {
-  /** Null until it first answered. */
+  /** Null until the first answer. Kept while archival does not answer. */
   readonly state: State | null;
-  /** How often in a row it did not answer. */
+  /** Consecutive probes without an answer. */
   readonly misses: number;
-  /** Why the last question had no answer. */
+  /** Why the last probe had no answer. */
   readonly why: string;
 }
 
-/** Why an Auction cannot be run as it stands, and what to do about it. */
+/** What the operator remembers of one Auction from one reconcile to the next. All of it may be lost. */
+export interface ReconcileState {
+  readonly probe: Probe;
+  /** Rules that the store refused. They are not published again. */
+  readonly refusedRules: { readonly hash: string; readonly why: string } | null;
+  readonly statusWrittenAtMs: number;
+  readonly verifyTriedAtMs: number;
+}
+
+export const NOTHING_REMEMBERED: ReconcileState = {
+  probe: { state: null, misses: 0, why: "not probed yet" },
+  refusedRules: null,
+  statusWrittenAtMs: 0,
+  verifyTriedAtMs: 0,
+};
+
+/** The Secrets of an Auction: those the operator made, and those that the spec names. */
+export interface AuctionSecrets {
+  readonly credentials: Credentials;
+  /** The reserves of lots with a `reserveFrom`, by lot id. */
+  readonly reserves: ReadonlyMap<string, number>;
+  readonly hashes: SecretHashes;
+  /** Addresses of External stores. */
+  readonly external: NonNullable<Context["external"]>;
+  /** The first Secret that is missing or invalid. */
+  readonly obstacle: Obstacle | null;
+}
+
+/** Hashes of the Secrets of External stores. */
+export type SecretHashes = Readonly<Partial<Record<"redis" | "nats" | "postgres", string>>>;
+
+/** Why an Auction cannot run as specified, and how to fix it. */
 export interface Obstacle {
   readonly reason: "SecretNotFound" | "InvalidSpec" | "ApplyRefused";
   readonly message: string;
-}
-
-/** What a Secret of an External store is at present. */
-export type SecretHashes = Readonly<Partial<Record<"redis" | "nats" | "postgres", string>>>;
-
-export interface Drain {
-  readonly step: DrainStep;
-  readonly startedAtMs: number;
-  readonly message: string;
-  /** Past the time that spec.deletion allows, and held. */
-  readonly timedOut: boolean;
-}
-
-export interface Seen {
-  readonly auction: StoredAuction;
-  readonly previous: AuctionStatus;
-  readonly nowMs: number;
-  readonly operatorVersion: string;
-  readonly workloads: Workloads;
-  readonly probe: Probe;
-  readonly scale: Scale;
-  /** Of the rules that the spec asks for; null while they cannot be made. */
-  readonly rulesHash: string | null;
-  /** Why the store did not take the last rules. */
-  readonly rulesRefused: string | null;
-  readonly obstacle: Obstacle | null;
-  readonly secretHashes: SecretHashes;
-  /** Revisions that updatePolicy holds back. */
-  readonly held: Readonly<Partial<Record<Component, string>>>;
-  readonly drain: Drain | null;
-  readonly annotations: { readonly paused: boolean; readonly dryRun: boolean };
-  readonly endpoints: { readonly bids: string; readonly stream: string; readonly page: string };
-}
-
-/** How often archival may fail to answer before what it said is no longer believed. */
-export const MISSES_MAX = 3;
-
-/** What archival says, where it is recent enough to go by. */
-export function believed({ probe }: Seen): State | null {
-  return probe.misses < MISSES_MAX ? probe.state : null;
 }

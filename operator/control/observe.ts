@@ -1,99 +1,51 @@
-/** What one look at an Auction works with, and what both ways of it (reconcile, finalize) do alike. */
-import { rulesHashOf } from "../../services/store/define-lots.ts";
-import type { Logger } from "../../services/runtime/log.ts";
-import { type Archival, ArchivalUnavailable } from "./archival-client.ts";
-import type { AuctionSecrets, SecretReader } from "./auction-secrets.ts";
-import type { AuctionStatus } from "../api/auction-status.ts";
-import type { Children } from "./children.ts";
-import type { Cluster } from "../kube/client.ts";
-import { definitionOf } from "../api/definition.ts";
+/** The first step of a reconcile: reads everything that a plan needs. It decides nothing. */
 import type { StoredAuction } from "../api/auction-resource.ts";
-import type { Context, Scale } from "../desired/context.ts";
-import { endpointsOf } from "../desired/desired.ts";
-import { eventsOf } from "./status-events.ts";
-import type { EventRecorder } from "../kube/event-recorder.ts";
-import { AUCTION_KIND } from "../api/kind.ts";
+import type { Cluster } from "../kube/client.ts";
 import { type AnyObject, KINDS } from "../kube/object.ts";
-import type { OperatorMetrics } from "../metrics.ts";
-import type { Probe, Seen } from "./observation.ts";
-import { isWorthWriting, statusOf } from "./status.ts";
+import { type Archival, ArchivalUnavailable } from "./archival-client.ts";
+import type { SecretReader } from "./auction-secrets.ts";
+import type { Children } from "./children.ts";
+import type { Observation, Probe, ReconcileState } from "./observation.ts";
+import { workloadsOf } from "./workload.ts";
 
-export const FINALIZER = "gavel.dev/drain";
-const STATUS_MANAGER = "gavel-operator-status";
-
-/** The same for all Auctions. */
-export type Settings = Omit<
-  Context,
-  "credentials" | "definition" | "external" | "scale" | "serves"
->;
-
-export interface Operator {
-  readonly cluster: Cluster;
-  readonly settings: Settings;
-  readonly version: string;
-  readonly children: Children;
-  readonly secrets: SecretReader;
-  readonly events: EventRecorder;
-  readonly metrics: OperatorMetrics;
-  readonly log: Logger;
-  /** What is remembered of each Auction between two looks, by uid. */
-  readonly memories: Map<string, Memory>;
-  auction(key: string): StoredAuction | undefined;
-  archivalOf(auction: StoredAuction, token: string): Archival;
+export interface ObserveDependencies {
+  readonly cluster: Pick<Cluster, "get" | "serves">;
+  readonly children: Pick<Children, "of">;
+  readonly secrets: Pick<SecretReader, "read">;
+  archivalFor(auction: StoredAuction, token: string): Archival;
 }
 
-export interface Memory {
-  probe: Probe;
-  /** The rules that the store refused, and why: not asked again until they change. */
-  refused: { readonly hash: string; readonly why: string } | null;
-  statusWrittenAtMs: number;
-  verifyTriedAtMs: number;
-}
-
-const FRESH: Memory = {
-  probe: { state: null, misses: 0, why: "not asked yet" },
-  refused: null,
-  statusWrittenAtMs: 0,
-  verifyTriedAtMs: 0,
-};
-
-/** @returns what is remembered of an Auction, from now on at the latest */
-export function memoryOf({ memories }: Operator, uid: string): Memory {
-  const memory = memories.get(uid) ?? { ...FRESH };
-  memories.set(uid, memory);
-  return memory;
-}
-
-/** The rules that its spec asks for, and their hash; null while a Secret that they need is missing. */
-export function definitionFor(auction: StoredAuction, { reserves, obstacle }: AuctionSecrets) {
-  if (obstacle !== null) return { definition: null, rulesHash: null };
-  const { metadata } = auction;
-  const resource = { ...auction, metadata: { name: metadata.name } };
-  const definition = definitionOf(resource, metadata.uid, reserves);
-  return { definition, rulesHash: rulesHashOf(definition) };
-}
-
-export async function contextOf(
-  { cluster, settings }: Operator,
-  { credentials, external }: AuctionSecrets,
-  definition: Context["definition"],
-  scale: Scale,
-): Promise<Context> {
-  const [podMonitor, httpRoute] = await Promise.all([
+/** @throws ApiError if the API server does not answer */
+export async function observe(
+  { cluster, children, secrets, archivalFor }: ObserveDependencies,
+  auction: StoredAuction,
+  remembered: ReconcileState,
+): Promise<Observation> {
+  const { uid, namespace, deletionTimestamp } = auction.metadata;
+  const auctionSecrets = await secrets.read(auction);
+  const archival = archivalFor(auction, auctionSecrets.credentials.operatorToken);
+  const [probed, podMonitor, httpRoute, isNamespaceTerminating] = await Promise.all([
+    probe(archival, remembered.probe),
     cluster.serves(KINDS.PodMonitor.apiVersion, KINDS.PodMonitor.kind),
     cluster.serves(KINDS.HTTPRoute.apiVersion, KINDS.HTTPRoute.kind),
+    deletionTimestamp === undefined ? false : isTerminating(cluster, namespace),
   ]);
+  // The caches are read last, when they are newest.
+  const objects = children.of(uid);
   return {
-    ...settings,
-    credentials,
-    external,
-    definition,
-    scale,
+    auction,
+    nowMs: Date.now(),
+    secrets: auctionSecrets,
     serves: { podMonitor, httpRoute },
+    children: objects,
+    workloads: workloadsOf(objects),
+    probe: probed,
+    isNamespaceTerminating,
+    remembered,
   };
 }
 
-export async function probe(archival: Archival, before: Probe): Promise<Probe> {
+async function probe(archival: Archival, before: Probe): Promise<Probe> {
   try {
     return { state: await archival.state(), misses: 0, why: "" };
   } catch (error) {
@@ -102,42 +54,7 @@ export async function probe(archival: Archival, before: Probe): Promise<Probe> {
   }
 }
 
-export function baseOf(
-  { children, version }: Operator,
-  auction: StoredAuction,
-  { probe, refused }: Memory,
-  rulesHash: string | null,
-) {
-  return {
-    auction,
-    previous: auction.status ?? {},
-    nowMs: Date.now(),
-    operatorVersion: version,
-    workloads: children.workloads(auction.metadata.uid),
-    probe,
-    rulesHash,
-    rulesRefused: refused?.why ?? null,
-    endpoints: endpointsOf(auction),
-  };
-}
-
-/** @returns the status as it should be, written or not */
-export async function writeStatus(
-  { cluster, events }: Operator,
-  seen: Seen,
-  memory: Memory,
-): Promise<AuctionStatus> {
-  const { auction, previous, nowMs } = seen;
-  const status = statusOf(seen);
-  if (!isWorthWriting(previous, status, memory.statusWrittenAtMs, nowMs)) return status;
-  const { name, namespace, uid } = auction.metadata;
-  const { apiVersion, kind } = AUCTION_KIND;
-  const body: AnyObject = { apiVersion, kind, metadata: { name, namespace, uid }, status };
-  const written = await cluster.applyStatus(body, STATUS_MANAGER);
-  if (written === null) return status;
-  memory.statusWrittenAtMs = nowMs;
-  for (const event of eventsOf(previous, status)) {
-    events.record(auction as unknown as AnyObject, event);
-  }
-  return status;
+async function isTerminating(cluster: Pick<Cluster, "get">, name: string): Promise<boolean> {
+  const namespace = await cluster.get<AnyObject>({ ...KINDS.Namespace, name });
+  return namespace === null || namespace.metadata.deletionTimestamp !== undefined;
 }

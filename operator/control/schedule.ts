@@ -1,13 +1,17 @@
-/** When things are due: how much of the tiers runs now, and when to look at an Auction again. Pure. */
+/** What depends on the time: how much of the tiers runs now, and when an Auction is reconciled again. */
 import type { AuctionStatus } from "../api/auction-status.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import type { Scale } from "../desired/context.ts";
 import { durationMs } from "../api/duration.ts";
 
-type Spec = Pick<StoredAuction["spec"], "schedule" | "tiers">;
+type TimedSpec = Pick<StoredAuction["spec"], "schedule" | "tiers">;
 
-/** The operator's clock decides this and nothing else of an auction: whether pods are worth having. */
-export function scaleOf({ schedule, tiers }: Spec, status: AuctionStatus, nowMs: number): Scale {
+/** The operator's clock decides how many pods run, and nothing else of an auction. */
+export function scaleOf(
+  { schedule, tiers }: TimedSpec,
+  status: AuctionStatus,
+  nowMs: number,
+): Scale {
   const { phase = "Pending", phaseSince } = status;
   if (phase === "Pending" || phase === "Scheduled") {
     const opensAt = schedule.opensAt === undefined ? null : Date.parse(schedule.opensAt);
@@ -20,13 +24,15 @@ export function scaleOf({ schedule, tiers }: Spec, status: AuctionStatus, nowMs:
   return nowMs >= over ? "over" : "full";
 }
 
+/** While bids are accepted or results are settled. */
 const LIVE_MS = 5_000;
+/** While it is not Ready. */
 const CHANGING_MS = 2_000;
-const CALM_MS = 30_000;
+const QUIET_MS = 30_000;
 
-/** How long until an Auction is worth another look even if nothing is heard of it. With jitter. */
-export function lookAgainMs(
-  { schedule, tiers }: Spec,
+/** How long until the next reconcile if no watch event comes before: at the next due time, or after a jittered interval. */
+export function requeueAfterMs(
+  { schedule, tiers }: TimedSpec,
   status: AuctionStatus,
   nowMs: number,
 ): number {
@@ -42,7 +48,7 @@ export function lookAgainMs(
       ? Date.parse(phaseSince) + durationMs(tiers.scaleDownAfter)
       : Infinity,
   ].filter((atMs) => atMs > nowMs);
-  const regularMs = phase === "Terminating" || !isReady ? CHANGING_MS : isLive ? LIVE_MS : CALM_MS;
-  const jittered = regularMs * (0.9 + 0.2 * Math.random());
+  const intervalMs = !isReady ? CHANGING_MS : isLive ? LIVE_MS : QUIET_MS;
+  const jittered = intervalMs * (0.9 + 0.2 * Math.random());
   return Math.min(jittered, Math.max(200, Math.min(...due, Infinity) - nowMs + 200));
 }

@@ -21,7 +21,7 @@ const TOLD: Readonly<
   Suspended: { value: "True", type: "Normal" },
 };
 
-export function eventsOf(before: AuctionStatus, after: AuctionStatus): ChangeEvent[] {
+export function statusEvents(before: AuctionStatus, after: AuctionStatus): ChangeEvent[] {
   const events: ChangeEvent[] = [];
   if (after.phase !== undefined && after.phase !== before.phase) {
     const note = `${before.phase ?? "new"} → ${after.phase}`;

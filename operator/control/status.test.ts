@@ -3,9 +3,9 @@ import type { State } from "../../services/archival/observe/state.ts";
 import { type AuctionStatus, type Phase, Status } from "../api/auction-status.ts";
 import { Value } from "typebox/value";
 import { phaseOf } from "./phase.ts";
-import type { Seen } from "./observation.ts";
+import type { StatusFacts } from "./status-facts.ts";
 import { COUNTERS_MS, isWorthWriting, statusOf } from "./status.ts";
-import { NOW_MS, seen, state, storedAuction, workload } from "../testing/observation.ts";
+import { NOW_MS, state, statusFacts, storedAuction, workload } from "../testing/observation.ts";
 
 const probing = (parts: Partial<State>) => ({ state: state(parts), misses: 0, why: "" });
 const ended = { total: 2, scheduled: 0, open: 0, closed: 2, sold: 1, unsold: 1, withdrawn: 0 };
@@ -43,7 +43,7 @@ const condition = (status: AuctionStatus, type: string) =>
 
 const TOLD: [
   string,
-  Partial<Seen>,
+  Partial<StatusFacts>,
   type: string,
   status: string,
   reason: string,
@@ -151,7 +151,7 @@ const TOLD: [
   ],
   [
     "no gateway is ready",
-    { workloads: { ...seen().workloads, gateway: workload({ ready: 0 }) } },
+    { workloads: { ...statusFacts().workloads, gateway: workload({ ready: 0 }) } },
     "Ready",
     "False",
     "TierUnavailable",
@@ -159,7 +159,7 @@ const TOLD: [
   ],
   [
     "one of two gateways is ready",
-    { workloads: { ...seen().workloads, gateway: workload({ ready: 1 }) } },
+    { workloads: { ...statusFacts().workloads, gateway: workload({ ready: 1 }) } },
     "Degraded",
     "True",
     "ReplicaShortfall",
@@ -167,7 +167,7 @@ const TOLD: [
   ],
   [
     "pods are replaced",
-    { workloads: { ...seen().workloads, gateway: workload({ updated: 1 }) } },
+    { workloads: { ...statusFacts().workloads, gateway: workload({ updated: 1 }) } },
     "Reconciling",
     "True",
     "RollingUpdate",
@@ -176,7 +176,10 @@ const TOLD: [
   [
     "a rollout does not come to an end",
     {
-      workloads: { ...seen().workloads, gateway: workload({ deadlineExceeded: "no nodes" }) },
+      workloads: {
+        ...statusFacts().workloads,
+        gateway: workload({ deadlineExceeded: "no nodes" }),
+      },
     },
     "Stalled",
     "True",
@@ -218,7 +221,7 @@ const TOLD: [
 ];
 
 test.each(TOLD)("when %s", (_when, parts, type, status, reason, message) => {
-  expect(condition(statusOf(seen(parts)), type)).toMatchObject({
+  expect(condition(statusOf(statusFacts(parts)), type)).toMatchObject({
     status,
     reason,
     message: expect.stringMatching(message) as string,
@@ -234,7 +237,10 @@ test("an External Redis that may lose what it acknowledged is named with its set
   const weak = (settings: string[], durability = "Disk") => {
     const keeps = settings.length === 0 ? "yes" : "no";
     const probe = probing({ durability: { keeps, settings } });
-    return condition(statusOf(seen({ auction: external(durability), probe })), "DurabilityWeak");
+    return condition(
+      statusOf(statusFacts({ auction: external(durability), probe })),
+      "DurabilityWeak",
+    );
   };
   expect(weak([])).toMatchObject({ status: "False" });
   expect(weak(["appendonly=no"])).toMatchObject({
@@ -244,35 +250,35 @@ test("an External Redis that may lose what it acknowledged is named with its set
   expect(weak(["appendfsync=everysec"], "Replica")).toMatchObject({ status: "False" });
   expect(weak(["maxmemory-policy=allkeys-lru"], "Replica")).toMatchObject({ status: "True" });
   const probe = probing({ durability: { keeps: "unknown", settings: [] } });
-  const status = statusOf(seen({ auction: external("Disk"), probe }));
+  const status = statusOf(statusFacts({ auction: external("Disk"), probe }));
   expect(condition(status, "DurabilityWeak")).toMatchObject({ status: "Unknown" });
 });
 
 test("a status is what its schema allows, and the same things seen give the same status", () => {
   for (const [, parts] of TOLD) {
-    const status = statusOf(seen(parts));
+    const status = statusOf(statusFacts(parts));
     expect([...Value.Errors(Status, status)]).toEqual([]);
-    expect(statusOf(seen({ ...parts, previous: status }))).toEqual(status);
+    expect(statusOf(statusFacts({ ...parts, previous: status }))).toEqual(status);
   }
 });
 
 test("the time of a condition moves only when its status does", () => {
-  const first = statusOf(seen());
-  const later = seen({ previous: first, nowMs: NOW_MS + 60_000 });
+  const first = statusOf(statusFacts());
+  const later = statusFacts({ previous: first, nowMs: NOW_MS + 60_000 });
   expect(condition(statusOf(later), "Ready")).toEqual(condition(first, "Ready"));
   const away = statusOf({ ...later, probe: probing({ redis: false }) });
   expect(condition(away, "Ready")?.lastTransitionTime).toBe("2026-12-01T19:01:00Z");
 });
 
 test("counters alone are written once in 15 s, everything else at once", () => {
-  const first = statusOf(seen());
+  const first = statusOf(statusFacts());
   const bids = statusOf(
-    seen({ previous: first, nowMs: NOW_MS + 5_000, probe: probing({ bidsAccepted: 8 }) }),
+    statusFacts({ previous: first, nowMs: NOW_MS + 5_000, probe: probing({ bidsAccepted: 8 }) }),
   );
   expect(isWorthWriting(first, bids, NOW_MS, NOW_MS + 5_000)).toBe(false);
   expect(isWorthWriting(first, bids, NOW_MS, NOW_MS + COUNTERS_MS)).toBe(true);
-  const away = statusOf(seen({ previous: first, probe: probing({ redis: false }) }));
+  const away = statusOf(statusFacts({ previous: first, probe: probing({ redis: false }) }));
   expect(isWorthWriting(first, away, NOW_MS, NOW_MS + 1)).toBe(true);
-  const quiet = statusOf(seen({ previous: first, nowMs: NOW_MS + 3_600_000 }));
+  const quiet = statusOf(statusFacts({ previous: first, nowMs: NOW_MS + 3_600_000 }));
   expect(isWorthWriting(first, quiet, NOW_MS, NOW_MS + 3_600_000)).toBe(false);
 });

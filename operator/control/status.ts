@@ -1,4 +1,4 @@
-/** An Auction's status, from what was seen. Pure: the same things seen give the same status. */
+/** Computes an Auction's status from its facts. Pure. */
 import { isDeepStrictEqual } from "node:util";
 import type { State } from "../../services/archival/observe/state.ts";
 import type { AuctionStatus } from "../api/auction-status.ts";
@@ -6,20 +6,20 @@ import { conditionsOf, dated } from "./conditions.ts";
 import { type Component, type StoreName, STORES, TIERS } from "../api/components.ts";
 import { durationMs } from "../api/duration.ts";
 import { phaseOf } from "./phase.ts";
-import { believed, type Seen } from "./observation.ts";
+import { recentState, type StatusFacts } from "./status-facts.ts";
 
 /** RFC 3339 without fractions, as Kubernetes writes it. */
 export function instant(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 }
 
-export function statusOf(seen: Seen): AuctionStatus {
-  const { auction, previous, nowMs, operatorVersion, rulesHash, endpoints } = seen;
-  const state = believed(seen);
+export function statusOf(facts: StatusFacts): AuctionStatus {
+  const { auction, previous, nowMs, operatorVersion, rulesHash, endpoints } = facts;
+  const state = recentState(facts);
   const deleting = auction.metadata.deletionTimestamp !== undefined;
   const phase = phaseOf(previous.phase, state, deleting);
   const generation = auction.metadata.generation;
-  const conditions = conditionsOf(seen, phase);
+  const conditions = conditionsOf(facts, phase);
   return defined({
     observedGeneration: generation,
     phase,
@@ -32,12 +32,12 @@ export function statusOf(seen: Seen): AuctionStatus {
       desiredHash: rulesHash ?? undefined,
       publishedHash: state?.rulesHash ?? previous.rules?.publishedHash,
     }),
-    tiers: Object.fromEntries(TIERS.map((tier) => [tier, tierOf(seen, tier)])),
-    backing: Object.fromEntries(STORES.map((store) => [store, storeOf(seen, store, state)])),
+    tiers: Object.fromEntries(TIERS.map((tier) => [tier, tierOf(facts, tier)])),
+    backing: Object.fromEntries(STORES.map((store) => [store, storeOf(facts, store, state)])),
     lots: lotsOf(state) ?? previous.lots,
     activity: activityOf(state, nowMs) ?? previous.activity,
     archive: archiveOf(state, previous),
-    drain: drainOf(seen),
+    drain: drainOf(facts),
   });
 }
 
@@ -59,16 +59,16 @@ function scheduleOf(state: State | null, { schedule }: AuctionStatus): AuctionSt
   });
 }
 
-function tierOf({ workloads, held }: Seen, tier: Component) {
+function tierOf({ workloads, held }: StatusFacts, tier: Component) {
   const workload = workloads[tier];
   if (workload === undefined) return { desired: 0, ready: 0, updated: 0 };
   const { desired, ready, updated, image, revision } = workload;
   return defined({ desired, ready, updated, image, revision, pendingRevision: held[tier] });
 }
 
-function storeOf(seen: Seen, store: StoreName, state: State | null) {
-  const { mode } = seen.auction.spec.backing[store];
-  return defined({ mode, reachable: state?.[store], secretHash: seen.secretHashes[store] });
+function storeOf(facts: StatusFacts, store: StoreName, state: State | null) {
+  const { mode } = facts.auction.spec.backing[store];
+  return defined({ mode, reachable: state?.[store], secretHash: facts.secretHashes[store] });
 }
 
 function lotsOf(state: State | null): AuctionStatus["lots"] | null {
@@ -94,7 +94,7 @@ function archiveOf(state: State | null, { archive }: AuctionStatus): AuctionStat
   });
 }
 
-function drainOf({ drain, auction }: Seen): AuctionStatus["drain"] {
+function drainOf({ drain, auction }: StatusFacts): AuctionStatus["drain"] {
   if (drain?.step === undefined) return undefined;
   const { step, startedAtMs, message } = drain;
   const deadline = startedAtMs + durationMs(auction.spec.deletion.drainTimeout);

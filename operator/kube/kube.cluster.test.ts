@@ -178,7 +178,7 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
     const emitted = new Set<string>();
     const reflector = new Reflector<AnyObject>({
       cluster,
-      of: KINDS.ConfigMap,
+      kind: KINDS.ConfigMap,
       namespace: "default",
       log,
       labelSelector: "watched=yes",

@@ -33,7 +33,7 @@ async function reflect(
   const emitted: string[] = [];
   const reflector = new Reflector<AnyObject>({
     cluster,
-    of: KINDS.ConfigMap,
+    kind: KINDS.ConfigMap,
     emit: (key) => emitted.push(key),
     indexLabels: ["auction"],
     log,

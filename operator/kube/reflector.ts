@@ -41,7 +41,7 @@ const LEAST_PAUSE_MS = 20;
 
 export interface ReflectorOptions<T extends KubernetesObject> {
   readonly cluster: Pick<Cluster, "on">;
-  readonly of: ServedKind;
+  readonly kind: ServedKind;
   /** Without it: all namespaces. */
   readonly namespace?: string | undefined;
   readonly labelSelector?: string | undefined;
@@ -77,7 +77,7 @@ export class Reflector<T extends KubernetesObject> {
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
     this.#timing = { ...TIMING, ...options.timing };
-    this.#resource = options.of.plural;
+    this.#resource = options.kind.plural;
     this.#cache = new ObjectCache(options.indexLabels ?? []);
     this.#lists = options.cluster.on("api");
     this.#watches = options.cluster.on("watch");
@@ -182,7 +182,7 @@ export class Reflector<T extends KubernetesObject> {
     let next: string | null = null;
     do {
       const page: Page<T> = await this.#lists.listPage<T>(
-        this.#options.of,
+        this.#options.kind,
         { ...this.#options, signal },
         next,
       );
@@ -198,7 +198,7 @@ export class Reflector<T extends KubernetesObject> {
     this.#rewatch = new AbortController();
     const { watchSeconds, idleMs } = this.#timing;
     const events = this.#watches.watch<T>(
-      this.#options.of,
+      this.#options.kind,
       { ...this.#options, signal: AbortSignal.any([signal, this.#rewatch.signal]) },
       {
         resourceVersion: this.#resourceVersion,

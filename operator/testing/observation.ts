@@ -1,10 +1,13 @@
-/** An Auction and what is seen of it, with parts replaced: for tests of what is computed from it. */
+/** An Auction with everything that is observed of it, for tests that change one part. */
 import { Value } from "typebox/value";
 import type { State } from "../../services/archival/observe/state.ts";
 import { auctionWith } from "../api/auction-cases.ts";
 import { AuctionResource } from "../api/auction-resource.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
-import type { Seen, Workload } from "../control/observation.ts";
+import { NOTHING_REMEMBERED, type Observation } from "../control/observation.ts";
+import type { OperatorSettings } from "../control/operator-settings.ts";
+import type { StatusFacts } from "../control/status-facts.ts";
+import type { Workload } from "../control/workload.ts";
 
 export const NOW_MS = Date.parse("2026-12-01T19:00:00Z");
 
@@ -25,7 +28,7 @@ export function storedAuction(
   };
 }
 
-export const state = (parts: Partial<State> = {}): State => ({
+export const state = (changes: Partial<State> = {}): State => ({
   phase: "serving",
   redis: true,
   nats: true,
@@ -51,10 +54,10 @@ export const state = (parts: Partial<State> = {}): State => ({
   durability: { keeps: "yes", settings: [] },
   cleaned: false,
   refusedRules: null,
-  ...parts,
+  ...changes,
 });
 
-export const workload = (parts: Partial<Workload> = {}): Workload => ({
+export const workload = (changes: Partial<Workload> = {}): Workload => ({
   desired: 2,
   ready: 2,
   updated: 2,
@@ -63,10 +66,10 @@ export const workload = (parts: Partial<Workload> = {}): Workload => ({
   deadlineExceeded: null,
   image: "gavel:1",
   revision: "r1",
-  ...parts,
+  ...changes,
 });
 
-export function seen(parts: Partial<Seen> = {}): Seen {
+export function statusFacts(changes: Partial<StatusFacts> = {}): StatusFacts {
   return {
     auction: storedAuction(),
     previous: {},
@@ -87,6 +90,46 @@ export function seen(parts: Partial<Seen> = {}): Seen {
     drain: null,
     annotations: { paused: false, dryRun: false },
     endpoints: { bids: "http://a", stream: "ws://a/v1/stream", page: "http://a/" },
-    ...parts,
+    ...changes,
+  };
+}
+
+export const SETTINGS: OperatorSettings = {
+  version: "0.1.0",
+  images: { gavel: "gavel:1", redis: "redis:7", nats: "nats:2", postgres: "postgres:16" },
+  storeUsers: { redis: 999, nats: 1000, postgres: 999 },
+  imagePullPolicy: "IfNotPresent",
+  operator: {
+    namespace: "gavel-system",
+    podLabels: { "app.kubernetes.io/name": "gavel-operator" },
+  },
+  otlpEndpoint: null,
+};
+
+export function observation(changes: Partial<Observation> = {}): Observation {
+  const { auction, nowMs, workloads, probe } = statusFacts();
+  return {
+    auction,
+    nowMs,
+    secrets: {
+      credentials: {
+        tokenSecret: "token-secret",
+        operatorToken: "operator-token",
+        redisPassword: "redis-password",
+        natsPassword: "nats-password",
+        postgresPassword: "postgres-password",
+      },
+      reserves: new Map(),
+      hashes: {},
+      external: {},
+      obstacle: null,
+    },
+    serves: { podMonitor: false, httpRoute: false },
+    children: [],
+    workloads,
+    probe,
+    isNamespaceTerminating: false,
+    remembered: NOTHING_REMEMBERED,
+    ...changes,
   };
 }

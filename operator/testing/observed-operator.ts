@@ -32,7 +32,7 @@ export async function startObservedOperator(): Promise<string> {
   });
   const reflector = new Reflector<AnyObject>({
     cluster,
-    of: KINDS.ConfigMap,
+    kind: KINDS.ConfigMap,
     indexLabels: [],
     log,
     metrics,

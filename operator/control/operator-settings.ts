@@ -1,0 +1,10 @@
+import type { Context } from "../desired/context.ts";
+
+/** What is the same for all Auctions of an operator. */
+export interface OperatorSettings extends Omit<
+  Context,
+  "credentials" | "definition" | "external" | "scale" | "serves"
+> {
+  /** The operator's own version: it is written to every status. */
+  readonly version: string;
+}

@@ -1,0 +1,100 @@
+/** The second step of a reconcile: decides what is done about an Auction that is not being deleted. Pure. */
+import { TIERS } from "../api/components.ts";
+import type { Context } from "../desired/context.ts";
+import { desired } from "../desired/desired.ts";
+import type { Action, DataPlaneAction, Plan } from "./action.ts";
+import { isUpTo } from "./drain.ts";
+import type { Observation } from "./observation.ts";
+import type { OperatorSettings } from "./operator-settings.ts";
+import { isOver } from "./phase.ts";
+import { contextOf, type DesiredRules, desiredRules, observedFacts } from "./plan-inputs.ts";
+import { type HeldTemplates, holdTemplates } from "./rollout-hold.ts";
+import { scaleOf } from "./schedule.ts";
+
+/** `paused`: nothing is changed but the status. */
+const RECONCILE = "gavel.dev/reconcile";
+/** `true`: objects are applied as a dry run. */
+const DRY_RUN = "gavel.dev/dry-run";
+
+/** The least time between two completeness proofs. */
+export const VERIFY_EVERY_MS = 30_000;
+
+export function planReconcile(observation: Observation, settings: OperatorSettings): Plan {
+  const { auction, nowMs, secrets } = observation;
+  const { annotations = {} } = auction.metadata;
+  const paused = annotations[RECONCILE] === "paused";
+  const dryRun = annotations[DRY_RUN] === "true";
+  const rules = desiredRules(observation);
+  const scale = scaleOf(auction.spec, auction.status ?? {}, nowMs);
+  const templates = paused
+    ? null
+    : objectsToApply(observation, contextOf(observation, settings, rules, scale));
+  const actions: Action[] = [];
+  if (templates !== null) actions.push({ type: "apply", objects: templates.objects, dryRun });
+  if (!paused && !dryRun) actions.push(...dataPlaneActions(observation, rules));
+  actions.push({ type: "write-status" });
+  const status = {
+    ...observedFacts(observation, settings, rules),
+    scale,
+    obstacle: secrets.obstacle,
+    held: templates?.held ?? {},
+    annotations: { paused, dryRun },
+    drain: null,
+  };
+  return { actions, status, requeueAfterMs: null };
+}
+
+/** Null if a Secret is missing and nothing exists yet: only archival can end what it would begin. */
+function objectsToApply(observation: Observation, context: Context): HeldTemplates | null {
+  const { auction, secrets, workloads, children } = observation;
+  if (secrets.obstacle !== null && workloads.archival === undefined) return null;
+  const { phase = "Pending" } = auction.status ?? {};
+  const isLive = phase === "Open" || phase === "Closing";
+  const isHolding = isLive && auction.spec.tiers.updatePolicy === "WhenIdle";
+  return holdTemplates(desired(auction, context), children, isHolding);
+}
+
+/** Rules when they changed, the opening if it has no time, the fence when all lots are over, then the proof. */
+function dataPlaneActions(observation: Observation, rules: DesiredRules): DataPlaneAction[] {
+  const { probe, nowMs, remembered } = observation;
+  const { state, misses } = probe;
+  if (state === null || misses > 0) return [];
+  const actions: DataPlaneAction[] = [];
+  const isOpenDue = isDueToOpen(observation);
+  if (mustPublish(observation, rules)) {
+    const { definition, rulesHash } = rules;
+    actions.push({ type: "publish-rules", definition, rulesHash, thenOpen: isOpenDue });
+  } else if (isOpenDue && state.rulesHash !== null && state.rulesHash === rules.rulesHash) {
+    actions.push({ type: "open" });
+  }
+  if (state.rulesHash !== null && isOver(state) && state.fencedId === null) {
+    actions.push({ type: "fence" });
+  }
+  const isArchived = state.fencedId !== null && isUpTo(state.archivedId, state.fencedId);
+  const isProven = state.verified?.ok === true || state.cleaned;
+  if (isArchived && !isProven && nowMs - remembered.verifyTriedAtMs >= VERIFY_EVERY_MS) {
+    actions.push({ type: "verify" });
+  }
+  return actions;
+}
+
+/** Whether the store has other rules than the spec, and may take these. */
+function mustPublish(
+  { probe, remembered }: Observation,
+  rules: DesiredRules,
+): rules is Extract<DesiredRules, { rulesHash: string }> {
+  const { state } = probe;
+  if (state === null || state.rulesHash === null || rules.rulesHash === null) return false;
+  const isRefused = remembered.refusedRules?.hash === rules.rulesHash;
+  return state.rulesHash !== rules.rulesHash && !isRefused && state.fencedId === null;
+}
+
+/** An auction without an opening time opens once all tiers are ready, and the store has its rules. */
+function isDueToOpen({ auction, probe, workloads }: Observation): boolean {
+  const { schedule, suspended } = auction.spec;
+  if (schedule.opensAt !== undefined || suspended || probe.state?.opensAtMs !== null) return false;
+  return TIERS.every((tier) => {
+    const workload = workloads[tier];
+    return workload !== undefined && workload.ready > 0 && workload.ready >= workload.desired;
+  });
+}
