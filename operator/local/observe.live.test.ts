@@ -39,7 +39,6 @@ test.skipIf(findProgram("prometheus") === null)(
     await until(
       "all tiers are scraped",
       async () => (await targets()).filter(({ health }) => health === "up").length === 3,
-      30_000,
     );
     for (const { labels } of await targets()) expect(labels["auction"]).toBe("spring-sale");
     const { data } = (await (await fetch(`${url}/rules?type=alert`)).json()) as {

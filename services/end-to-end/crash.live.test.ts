@@ -43,27 +43,23 @@ async function bidder(
   while (!isOver()) {
     const key = randomUUID();
     const amount = (amountMinor += 500);
-    await until(
-      "the bid is decided",
-      async () => {
-        const response = await fetch(`${auction.gatewayUrl}/v1/lots/${lotId}/bids`, {
-          method: "POST",
-          body: JSON.stringify({ amountMinor: amount }),
-          headers: {
-            "content-type": "application/json",
-            "idempotency-key": key,
-            authorization: `Bearer ${token}`,
-          },
-          signal: AbortSignal.timeout(3_000),
-        });
-        const answer = (await response.json()) as Acknowledged & { code?: string };
-        if (response.status === 201) acknowledged.push({ ...answer, bidderId, key });
-        else if (response.status === 503) return false;
-        else expect(answer.code).toBe("too_low");
-        return true;
-      },
-      30_000,
-    );
+    await until("the bid is decided", async () => {
+      const response = await fetch(`${auction.gatewayUrl}/v1/lots/${lotId}/bids`, {
+        method: "POST",
+        body: JSON.stringify({ amountMinor: amount }),
+        headers: {
+          "content-type": "application/json",
+          "idempotency-key": key,
+          authorization: `Bearer ${token}`,
+        },
+        signal: AbortSignal.timeout(3_000),
+      });
+      const answer = (await response.json()) as Acknowledged & { code?: string };
+      if (response.status === 201) acknowledged.push({ ...answer, bidderId, key });
+      else if (response.status === 503) return false;
+      else expect(answer.code).toBe("too_low");
+      return true;
+    });
   }
 }
 
@@ -113,7 +109,6 @@ interface ArchivedBid {
 
 test.for(VICTIMS)(
   "the %s is killed during bidding and comes back: every acknowledged bid is archived once and seen",
-  { timeout: 90_000 },
   async (victim) => {
     let over = false;
     let watched = false;
@@ -127,22 +122,18 @@ test.for(VICTIMS)(
     await auction.parts[victim].kill();
     const atKill = acknowledged.length;
     await auction.parts[victim].restart();
-    await until("bids are acknowledged again", () => acknowledged.length > atKill + ENOUGH, 30_000);
+    await until("bids are acknowledged again", () => acknowledged.length > atKill + ENOUGH);
     over = true;
     await Promise.all(bidders);
 
-    const bids = await until(
-      "all of them are archived",
-      async () => {
-        const rows = await archived<ArchivedBid>(
-          victim,
-          `select bid_id, bidder_id, amount_minor::float8 as amount, seq::int, idempotency_key as key
+    const bids = await until("all of them are archived", async () => {
+      const rows = await archived<ArchivedBid>(
+        victim,
+        `select bid_id, bidder_id, amount_minor::float8 as amount, seq::int, idempotency_key as key
            from bids where auction_uid = $1 and lot_id = $2 order by epoch, seq`,
-        );
-        return rows.length >= acknowledged.length ? rows : null;
-      },
-      30_000,
-    );
+      );
+      return rows.length >= acknowledged.length ? rows : null;
+    });
     const inOrder = acknowledged.toSorted((a, b) => a.seq - b.seq);
     expect(bids).toEqual(
       inOrder.map(({ bidId, bidderId, amountMinor: amount, seq, key }) => {

@@ -151,7 +151,7 @@ async function watcher(n: number, lotId: string, last: () => number | null): Pro
     void viewer.closed.then(() => (gone = true));
     const sawAll = () => last() !== null && (viewer.frames.at(-1)?.["seq"] ?? 0) >= last()!;
     const refused = () => viewer.frames.some(({ type }) => type === "error");
-    await until(`viewer ${n} has seen all`, () => gone || sawAll() || refused(), 60_000);
+    await until(`viewer ${n} has seen all`, () => gone || sawAll() || refused());
     for (const frame of viewer.frames) {
       if (frame.type === "error") {
         failed.push(`viewer ${n}: ${JSON.stringify(frame)}`);
@@ -187,7 +187,7 @@ async function restart(member: Member): Promise<{ work: string; tookMs: number }
       return holder !== "" && !holder.includes(`-${member.pid}-`);
     };
     const pid = member.pid;
-    await until(`another has the ${work} of ${pid}`, another, 6_000);
+    await until(`another has the ${work} of ${pid}`, another);
     return { work, tookMs: performance.now() - startedMs };
   });
   const took = await Promise.all(handed);
@@ -216,7 +216,7 @@ test("all six processes are restarted under load: no bid fails, no event is miss
     const lotId = LOTS[n % LOTS.length]!;
     return watcher(n, lotId, () => tails.get(lotId) ?? null).then((seqs) => ({ lotId, seqs }));
   });
-  await until("bids flow", () => counts.http > 50 && counts.socket > 20, 20_000);
+  await until("bids flow", () => counts.http > 50 && counts.socket > 20);
 
   const handed: { work: string; tookMs: number }[] = [];
   for (const member of fleet.members) handed.push(...(await restart(member)));
@@ -250,4 +250,4 @@ test("all six processes are restarted under load: no bid fails, no event is miss
   expect(Math.max(...handed.map(({ tookMs }) => tookMs))).toBeLessThan(3_000);
   expect(counts.restarting).toBeGreaterThan(VIEWERS / 2);
   expect(counts.idleClosed).toBeLessThan(3);
-}, 90_000);
+});

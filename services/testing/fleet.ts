@@ -83,15 +83,11 @@ export async function startFleet(of: FleetOf): Promise<Fleet> {
     Promise.all(all.map(({ member }) => fits(member.tier) && member.start()));
   await startAll((tier) => tier === "archival");
   const admin = await tokenOf("owner", "admin");
-  await until(
-    "the auction is open",
-    async () => {
-      const headers = { authorization: `Bearer ${admin}` };
-      const url = `http://127.0.0.1:${archivalPort}/internal/v1/open`;
-      return (await fetch(url, { method: "POST", headers })).ok;
-    },
-    20_000,
-  );
+  await until("the auction is open", async () => {
+    const headers = { authorization: `Bearer ${admin}` };
+    const url = `http://127.0.0.1:${archivalPort}/internal/v1/open`;
+    return (await fetch(url, { method: "POST", headers })).ok;
+  });
   await startAll((tier) => tier !== "archival");
   const balance = (tier: Tier) => startBalancer(all.filter(({ member }) => member.tier === tier));
   const [gatewayPort, streamPort] = [await balance("gateway"), await balance("broadcast")];
@@ -131,7 +127,7 @@ function memberOf(tier: Tier, internalPort: number, env: NodeJS.ProcessEnv): Mem
       });
       running.add(child);
       const ready = async () => (await fetch(`${internalUrl}/readyz`)).ok;
-      await until(`the ${tier} is ready`, ready, 20_000);
+      await until(`the ${tier} is ready`, ready);
     },
     terminate: () => end("SIGTERM"),
     async metric(name, label = "") {

@@ -50,14 +50,14 @@ export class Load {
         if (response.status === 201) this.acknowledged.push({ ...answer, key });
         return response.status === 201 || response.status === 409 || this.#over;
       };
-      await until("the bid is decided", decided, 60_000);
+      await until("the bid is decided", decided);
     }
   }
 
   /** Waits until that many more are acknowledged. */
   async more(bids: number): Promise<void> {
     const before = this.acknowledged.length;
-    await until("bids are acknowledged", () => this.acknowledged.length >= before + bids, 60_000);
+    await until("bids are acknowledged", () => this.acknowledged.length >= before + bids);
   }
 
   async stop(): Promise<void> {
@@ -131,15 +131,11 @@ export async function lost(
 ): Promise<Acknowledged[]> {
   const last = acknowledged.at(-1)!;
   const sql = "select bid_id from bids where auction_uid = $1";
-  const archived = await until(
-    "the last bid is archived",
-    async () => {
-      const rows = await ask<{ bid_id: string }>(auction, sql);
-      const ids = new Set(rows.map(({ bid_id }) => bid_id));
-      return ids.has(last.bidId) ? ids : null;
-    },
-    60_000,
-  );
+  const archived = await until("the last bid is archived", async () => {
+    const rows = await ask<{ bid_id: string }>(auction, sql);
+    const ids = new Set(rows.map(({ bid_id }) => bid_id));
+    return ids.has(last.bidId) ? ids : null;
+  });
   return acknowledged.filter(({ bidId }) => !archived.has(bidId));
 }
 

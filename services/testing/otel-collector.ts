@@ -43,7 +43,7 @@ export async function startCollector(to: string, host = "127.0.0.1"): Promise<st
     rmSync(dir, { recursive: true, force: true });
   });
   const url = `http://${host}:${port}`;
-  await until("the collector listens", () => fetch(url), 20_000);
+  await until("the collector listens", () => fetch(url));
   return url;
 }
 

@@ -95,17 +95,13 @@ export async function startAuction(
   const token = (sub: string, scope = "bid") =>
     signToken(SECRET, { sub, scope, issuer: "gavel", audience: "gavel", lifetimeSeconds: 3_600 });
   const admin = await token("owner", "admin");
-  await until(
-    "the auction is open",
-    async () => {
-      const response = await fetch(`http://127.0.0.1:${internal.archival}/internal/v1/open`, {
-        method: "POST",
-        headers: { authorization: `Bearer ${admin}` },
-      });
-      return response.ok;
-    },
-    20_000,
-  );
+  await until("the auction is open", async () => {
+    const response = await fetch(`http://127.0.0.1:${internal.archival}/internal/v1/open`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${admin}` },
+    });
+    return response.ok;
+  });
   return {
     uid: definition.uid,
     gatewayUrl: `http://127.0.0.1:${port}`,
@@ -139,7 +135,6 @@ async function startTier(
     await until(
       `the ${tier} is ready`,
       async () => (await fetch(`http://127.0.0.1:${internalPort}/readyz`)).ok,
-      20_000,
     );
     return child;
   };
