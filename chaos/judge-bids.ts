@@ -1,4 +1,4 @@
-/** The checker over what the load saw and what the archive has: `gavel verify`, as anybody would run it. */
+/** The checker over what the load saw and what the archive has: `gavel check`, as anybody would run it. */
 import { spawnSync } from "node:child_process";
 import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -63,7 +63,7 @@ export async function judgeBids(
     writeFileSync(archive, url.href, { mode: 0o600 });
     const cli = new URL("../cli/main.ts", import.meta.url).pathname;
     const words = [
-      "verify",
+      "check",
       "--json",
       "--settled",
       "--auction",
@@ -82,7 +82,7 @@ export async function judgeBids(
       timeout: VERIFY_MS,
       maxBuffer: ANSWER_MAX_BYTES,
     });
-    if (status !== 0 && status !== 1) throw new Error(`gavel verify: ${status} ${stderr}`);
+    if (status !== 0 && status !== 1) throw new Error(`gavel check: ${status} ${stderr}`);
     const { auctions } = JSON.parse(stdout) as { auctions: Verified[] };
     return auctions[0]!;
   } finally {

@@ -1,79 +1,72 @@
-/** The commands of `gavel`, each with its line of help. One list: dispatch, help and tests read it. */
-import type { LocalEnv } from "../operator/local/config.ts";
-import type { DataFolder } from "../operator/local/data-folder.ts";
-import { down } from "../operator/local/down.ts";
-import { reset } from "../operator/local/reset.ts";
-import type { Terminal } from "../operator/local/terminal.ts";
-import type { CommandEnv } from "./config.ts";
-import { logs } from "./commands/logs.ts";
-import { restore, RESTORE_HELP } from "./commands/restore.ts";
-import { sql } from "./commands/sql.ts";
-import { status } from "./commands/status.ts";
-import { token } from "./commands/token.ts";
-import { up } from "./commands/up.ts";
-import { verify } from "./commands/check.ts";
-import { EXIT_CODES, VERIFY_HELP } from "./commands/check-options.ts";
+/**
+ * The commands of `gavel`. Dispatch, help and tests read this table. Each command is imported when it
+ * runs, so that a short command does not load the libraries of the others.
+ */
+import type { Command } from "./command.ts";
 
-export interface Context {
-  readonly env: LocalEnv & CommandEnv;
-  readonly folder: DataFolder;
-  readonly terminal: Terminal;
-  /** The one word that may follow the command; each has a variable that does the same. */
-  readonly argument: string | undefined;
-  /** All that follows the command, for one that reads options. */
-  readonly words: readonly string[];
-}
+/** `gavel check` when a file, the archive or an auction cannot be read. */
+const UNREADABLE = 3;
 
-export interface CliCommand {
-  readonly usage: string;
-  readonly help: string;
-  /** It reads its own options, and this is its help. Without it a command takes one word at most. */
-  readonly optionsHelp?: string;
-  /** What it exits with when it throws; 1 unless said. */
-  readonly failure?: number;
-  /** @returns the exit code */
-  run(context: Context): Promise<number>;
-}
-
-export const COMMANDS: Readonly<Record<string, CliCommand>> = {
+export const COMMANDS: Readonly<Record<string, Command>> = {
   up: {
     usage: "up [auction.yaml]",
-    help: "run an Auction here; DETACH=1: in the background",
-    run: up,
+    help: "run an Auction on this machine; DETACH=1 runs it in the background",
+    run: async (invocation) => (await import("./commands/up.ts")).up(invocation),
   },
   down: {
     usage: "down",
-    help: "stop what up started",
-    run: ({ folder, terminal }) => down(folder, terminal),
+    help: "stop the processes that `up` started",
+    async run({ folder, terminal }) {
+      const { down } = await import("../operator/local/down.ts");
+      return down(folder, terminal);
+    },
   },
-  status: { usage: "status", help: "tiers, stores, archive lag, lots, endpoints", run: status },
+  status: {
+    usage: "status",
+    help: "show tiers, stores, archive lag, lots and endpoints",
+    run: async (invocation) => (await import("./commands/status.ts")).status(invocation),
+  },
   token: {
     usage: "token [bidder]",
-    help: "print a bidder's token (BIDDER=…); SCOPE=admin: the owner's",
-    run: token,
+    help: "print a bidder's token (or BIDDER=…); SCOPE=admin prints the owner's",
+    run: async (invocation) => (await import("./commands/token.ts")).token(invocation),
   },
-  sql: { usage: "sql [statement]", help: "ask the archive (Q=…), read-only", run: sql },
+  sql: {
+    usage: "sql [statement]",
+    help: "run one read-only SQL statement on the archive (or Q=…)",
+    run: async (invocation) => (await import("./commands/sql.ts")).sql(invocation),
+  },
   logs: {
     usage: "logs [process]",
-    help: "the last lines of each process (TIER=…, LINES=…)",
-    run: logs,
+    help: "print the last log lines of every process, or of one (TIER=…, LINES=…)",
+    run: async (invocation) => (await import("./commands/logs.ts")).logs(invocation),
   },
-  verify: {
-    usage: "verify [options]",
-    help: "judge every bid: the archive, and what clients saw",
-    optionsHelp: VERIFY_HELP,
-    failure: EXIT_CODES.unread,
-    run: verify,
+  check: {
+    usage: "check [options]",
+    help: "check every bid in the archive, and in recorded histories",
+    alias: "verify",
+    optionsHelp: async () => (await import("./commands/check-options.ts")).CHECK_HELP,
+    failureExitCode: UNREADABLE,
+    run: async (invocation) => (await import("./commands/check.ts")).check(invocation),
   },
   restore: {
     usage: "restore [--force]",
-    help: "put the auction back into Redis from the archive; asks first",
-    optionsHelp: RESTORE_HELP,
-    run: restore,
+    help: "write the auction from the archive back into Redis; asks first",
+    optionsHelp: async () => (await import("./commands/restore.ts")).RESTORE_HELP,
+    run: async (invocation) => (await import("./commands/restore.ts")).restore(invocation),
   },
   reset: {
     usage: "reset",
     help: "delete all data of this folder; asks first",
-    run: ({ folder, terminal }) => reset(folder, terminal),
+    async run({ folder, terminal }) {
+      const { reset } = await import("../operator/local/reset.ts");
+      return reset(folder, terminal);
+    },
   },
 };
+
+/** A command by its name or alias. */
+export function findCommand(name: string): Command | undefined {
+  if (Object.hasOwn(COMMANDS, name)) return COMMANDS[name];
+  return Object.values(COMMANDS).find(({ alias }) => alias === name);
+}

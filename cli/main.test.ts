@@ -27,7 +27,7 @@ test("gavel --help lists every command", () => {
   }
 });
 
-test("who reads may leave before the end", () => {
+test("a closed pipe does not make a command fail", () => {
   const main = new URL("./main.ts", import.meta.url).pathname;
   const words = ["-c", 'set -o pipefail; "$0" "$1" --help | true', process.execPath, main];
   expect(spawnSync("bash", words, { encoding: "utf8" })).toMatchObject({ status: 0, stderr: "" });
@@ -51,6 +51,28 @@ test("each command answers --help", () => {
   }
 });
 
+test("check is listed once, and verify is its documented alias", () => {
+  expect(Object.keys(COMMANDS)).toContain("check");
+  expect(Object.keys(COMMANDS)).not.toContain("verify");
+  expect(gavel(["--help"]).stdout).toMatch(/^ +check \[options\] .*; alias: verify$/m);
+  const [check, verify] = [gavel(["check", "--help"]), gavel(["verify", "--help"])];
+  expect(check).toMatchObject({ status: 0, stdout: expect.stringContaining("gavel verify") });
+  expect(verify).toEqual(check);
+});
+
+test("verify exits like check", () => {
+  for (const name of ["check", "verify"]) {
+    expect(gavel([name, "--nonsense"])).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("usage: gavel check"),
+    });
+    expect(gavel([name])).toMatchObject({
+      status: 3,
+      stderr: expect.stringContaining("does not exist: make up"),
+    });
+  }
+});
+
 test("commands on a folder where nothing ever ran say so, and make nothing", () => {
   expect(gavel(["down"])).toMatchObject({
     status: 0,
@@ -59,7 +81,7 @@ test("commands on a folder where nothing ever ran say so, and make nothing", () 
   expect(gavel(["status"])).toMatchObject({ status: 3 });
   expect(gavel(["reset"]).stdout).toContain("nothing to delete");
   expect(gavel(["token"])).toMatchObject({ status: 1, stdout: "" });
-  expect(gavel(["sql", "select 1"]).stderr).toContain("make up makes one");
+  expect(gavel(["sql", "select 1"]).stderr).toContain("make up creates one");
 });
 
 test("a wrong variable is named", () => {

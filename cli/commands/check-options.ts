@@ -1,68 +1,74 @@
-/** What `gavel verify` can be told, and its help. */
+/** The options of `gavel check`, and its help. */
 import { parseArgs } from "node:util";
 import { VERDICTS } from "../../services/lot/checker/verdicts.ts";
 
-export interface VerifyOptions {
+export interface CheckOptions {
   readonly histories: readonly string[];
-  /** A file with the URL of the archive; undefined: that of `make up`. */
+  /** A file with the URL of the archive; undefined: the archive of `make up`. */
   readonly archive: string | undefined;
-  /** A file of events to be judged instead of an archive. */
+  /** A file of events that is checked instead of an archive. */
   readonly events: string | undefined;
   readonly auction: string | undefined;
   readonly lot: string | undefined;
-  /** Bids came from others, too. */
+  /** The histories do not cover every bidder. */
   readonly partial: boolean;
   readonly ended: boolean;
   readonly settled: boolean;
   readonly json: boolean;
 }
 
-/** What the command exits with. Fixed: scripts go by them. */
+/** Part of the interface: scripts rely on these values. */
 export const EXIT_CODES = {
   holds: 0,
   verdict: 1,
   usage: 2,
-  unread: 3,
 } as const;
 
-const indented = Object.entries(VERDICTS)
+const verdictList = Object.entries(VERDICTS)
   .map(([name, meaning]) => `  ${name.padEnd(18)} ${meaning}`)
   .join("\n");
 
-export const VERIFY_USAGE = `usage: gavel verify [--history FILE…] [--archive FILE | --events FILE] [--auction UID]
-                    [--lot ID] [--partial] [--ended] [--settled] [--json]`;
+export const CHECK_USAGE = `usage: gavel check [--history FILE…] [--archive FILE | --events FILE] [--auction UID]
+                   [--lot ID] [--partial] [--ended] [--settled] [--json]`;
 
-export const VERIFY_HELP = `${VERIFY_USAGE}
+export const CHECK_HELP = `${CHECK_USAGE}
 
-  judge every bid: the archive, and what clients saw
+  check every bid in the archive, and in recorded histories
+  (alias: gavel verify, with the same options)
 
-  Without --history: the log by the rules, and the archive's tables by its events.
-  With --history: also each answer that a client got and each frame that a viewer saw.
+  Without --history: checks the event log by the rules, and the archive's tables by the event log.
+  With --history: checks each answer that a bidder got and each frame that a viewer received, too.
 
-  --history FILE   what clients saw, JSONL (services/lot/checker/history.ts); may come several times
-  --archive FILE   a file that holds the archive's URL; without it, that of make up
-  --events FILE    judge the events in a JSONL file; no archive is asked
-  --auction UID    of this auction. Without it: all that the archive has; with --history, the latest
-  --lot ID         of this lot only
-  --partial        the history is not of all bidders: bids of others are no phantoms
-  --ended          the auction is over: a lot without a result is wrong
-  --settled        the history went on until all was quiet: a viewer without the last event is wrong
-  --json           one JSON document: {holds, auctions: [{auctionUid, name, counts, verdicts}]}
+  --history FILE   what bidders and viewers received, as JSONL (services/lot/checker/history.ts); repeatable
+  --archive FILE   a file that holds the URL of the archive; default: the archive of make up
+  --events FILE    check the events of a JSONL file instead of an archive
+  --auction UID    check this auction; default: every auction, or with --history the latest
+  --lot ID         check this lot only
+  --partial        the histories do not cover every bidder: a bid missing from them is not a phantom
+  --ended          the auction has ended: a lot without a result is a verdict
+  --settled        every viewer had time to receive everything: a viewer without the last event is a verdict
+  --json           print one JSON document: {holds, auctions: [{auctionUid, name, counts, verdicts}]}
+
+examples
+  gavel check                                    every auction in the archive of make up
+  gavel check --auction UID --ended --json       one auction that has ended, for a script
+  gavel check --history a.jsonl --history b.jsonl --settled
+  gavel check --events events.jsonl --lot lot-1
 
 exit codes
   0  everything holds
-  1  there is a verdict
+  1  there is at least one verdict
   2  the command line is wrong
-  3  something could not be read: a file, the archive, an auction that is not in it
+  3  a file, the archive or the auction cannot be read
 
 verdicts
-${indented}
+${verdictList}
 `;
 
-/** @throws Error when the words are not a command line of ours */
-export function readVerifyOptions(words: readonly string[]): VerifyOptions {
+/** @throws Error when the arguments are not valid */
+export function parseCheckOptions(args: readonly string[]): CheckOptions {
   const { values, positionals } = parseArgs({
-    args: [...words],
+    args: [...args],
     allowPositionals: true,
     options: {
       history: { type: "string", multiple: true, default: [] },
@@ -78,16 +84,16 @@ export function readVerifyOptions(words: readonly string[]): VerifyOptions {
   });
   const { history, archive, events, auction, lot, partial, ended, settled, json } = values;
   if (positionals.length > 0 && history.length === 0) {
-    throw new Error(`what is ${positionals[0]}? A history comes after --history`);
+    throw new Error(`unexpected argument ${positionals[0]}: a history file comes after --history`);
   }
   if (archive !== undefined && events !== undefined) {
-    throw new Error("--archive and --events: only one of them is judged");
+    throw new Error("--archive and --events: only one of them can be given");
   }
   if (auction !== undefined && events !== undefined) {
-    throw new Error("--auction is for an archive; a file of events is of one auction");
+    throw new Error("--auction is for an archive; a file of events holds one auction");
   }
   for (const [name, isGiven] of Object.entries({ partial, settled })) {
-    if (isGiven && history.length === 0) throw new Error(`--${name} says something of a --history`);
+    if (isGiven && history.length === 0) throw new Error(`--${name} requires --history`);
   }
   return {
     histories: [...history, ...positionals],

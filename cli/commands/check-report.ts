@@ -1,16 +1,21 @@
-/** What `gavel verify` found, as a person reads it. */
+/** The result of `gavel check`, as text. */
+import type { Audit } from "../../services/lot/checker/checker.ts";
 import { VERDICTS } from "../../services/lot/checker/verdicts.ts";
-import type { Judged } from "./check.ts";
 
 const SHOWN_VERDICTS = 20;
 const RECORD_MAX_CHARACTERS = 400;
 
-export function reportOf(all: readonly Judged[]): string {
-  return all.map(reportOfOne).join("\n\n");
+/** The checker's result for an auction of the archive, or for a file of events. */
+export interface CheckedAuction extends Audit {
+  readonly auctionUid: string | null;
+  readonly name: string;
 }
 
-function reportOfOne(judged: Judged): string {
-  const { auctionUid, name, counts, verdicts } = judged;
+export function reportOf(auctions: readonly CheckedAuction[]): string {
+  return auctions.map(auctionReport).join("\n\n");
+}
+
+function auctionReport({ auctionUid, name, counts, verdicts }: CheckedAuction): string {
   const { lots, events, bids, records, acknowledged, rejected, refused, unknown } = counts;
   const { lost, duplicated, misordered, viewers, viewersComplete } = counts;
   const total = Object.values(counts.verdicts).reduce((sum, count) => sum + count, 0);
@@ -19,7 +24,7 @@ function reportOfOne(judged: Judged): string {
   if (records > 0) {
     lines.push(
       `history   ${records} records: ${acknowledged} bids acknowledged, ${rejected} rejected, ${refused} refused`,
-      `unknown   ${unknown.resolved + unknown.unresolved}, of them ${unknown.unresolved} not resolved`,
+      `unknown   ${unknown.resolved + unknown.unresolved}, ${unknown.unresolved} of them unresolved`,
       `lost ${lost}, duplicated ${duplicated}, misordered ${misordered}`,
     );
     if (viewers > 0) lines.push(`viewers   ${viewersComplete} of ${viewers} complete`);
@@ -30,7 +35,7 @@ function reportOfOne(judged: Judged): string {
   }
   if (total > SHOWN_VERDICTS) {
     const names = Object.entries(counts.verdicts).map(([verdict, count]) => `${verdict} ${count}`);
-    lines.push("", `and more, not shown; in all: ${names.join(", ")}`);
+    lines.push("", `more verdicts are not shown; in total: ${names.join(", ")}`);
   }
   lines.push("", total === 0 ? "holds" : `${total} ${total === 1 ? "verdict" : "verdicts"}`);
   return lines.join("\n");

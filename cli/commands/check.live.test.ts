@@ -17,7 +17,7 @@ import { plainEnv } from "../../services/testing/plain-env.ts";
 import { startPostgres } from "../../services/testing/servers.ts";
 import { until } from "../../services/testing/until.ts";
 
-const dir = mkdtempSync(join(tmpdir(), "gavel-verify-"));
+const dir = mkdtempSync(join(tmpdir(), "gavel-check-"));
 const postgres = await startPostgres();
 const archive = connectArchive(
   () => postgres.url,
@@ -37,8 +37,8 @@ const urlFile = fileOf("postgres-url", [postgres.url]);
 const gavel = join(dir, "gavel");
 symlinkSync(new URL("../gavel", import.meta.url).pathname, gavel);
 
-function verify(...words: string[]): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(gavel, ["verify", ...words], {
+function check(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+  const { status, stdout, stderr } = spawnSync(gavel, ["check", ...args], {
     encoding: "utf8",
     cwd: dir,
     env: plainEnv({ GAVEL_DIR: join(dir, ".gavel") }),
@@ -93,11 +93,11 @@ async function archived(): Promise<Archived> {
 const files = (histories: readonly HistoryRecord[]) =>
   fileOf(`${randomUUID()}.jsonl`, histories.map(encodeRecord));
 
-describe("gavel verify", () => {
+describe("gavel check", () => {
   test("says that a right archive holds, and what it counted", async () => {
     const { uid, log } = await archived();
     const bids = log.filter(({ type }) => type === "bid_accepted").length;
-    const { status, stdout } = verify("--archive", urlFile, "--auction", uid, "--ended");
+    const { status, stdout } = check("--archive", urlFile, "--auction", uid, "--ended");
     expect([status, stdout]).toEqual([0, expect.stringContaining("\nholds\n")]);
     expect(stdout).toContain(`2 lots, ${log.length} events, ${bids} bids`);
   });
@@ -105,7 +105,7 @@ describe("gavel verify", () => {
   test("says that a right history holds with it, of all lots and of one, as JSON", async () => {
     const { uid, history } = await archived();
     const words = ["--archive", urlFile, "--auction", uid, "--settled", "--json"];
-    const all = verify(...words, "--history", files(history));
+    const all = check(...words, "--history", files(history));
     expect([all.status, all.stderr]).toEqual([0, ""]);
     const { holds, auctions } = JSON.parse(all.stdout);
     expect(holds).toBe(true);
@@ -114,7 +114,7 @@ describe("gavel verify", () => {
       verdicts: [],
       counts: { lots: 2, records: history.length, lost: 0, viewers: 2, viewersComplete: 2 },
     });
-    const one = verify(...words, "--lot", "lot-1", "--history", files(history));
+    const one = check(...words, "--lot", "lot-1", "--history", files(history));
     expect([one.status, JSON.parse(one.stdout).auctions[0].counts.lots]).toEqual([0, 1]);
   });
 
@@ -123,12 +123,12 @@ describe("gavel verify", () => {
     const half = history.length >> 1;
     const [first, second] = [files(history.slice(0, half)), files(history.slice(half))];
     const words = ["--archive", urlFile, "--auction", uid];
-    expect(verify(...words, "--history", first, "--history", second).status).toBe(0);
-    expect(verify(...words, "--history", first, second).status).toBe(0);
+    expect(check(...words, "--history", first, "--history", second).status).toBe(0);
+    expect(check(...words, "--history", first, second).status).toBe(0);
     // Half of what was sent leaves phantoms, unless one says that it is a part.
-    const { status, stdout } = verify(...words, "--history", first);
+    const { status, stdout } = check(...words, "--history", first);
     expect([status, stdout]).toEqual([1, expect.stringMatching(/^phantom: /m)]);
-    expect(verify(...words, "--history", first, "--partial").status).toBe(0);
+    expect(check(...words, "--history", first, "--partial").status).toBe(0);
   });
 
   const newest = (table: string) =>
@@ -160,7 +160,7 @@ describe("gavel verify", () => {
     const { rowCount } = await archive.query(sql, [uid]);
     expect(rowCount).toBeGreaterThan(0);
     const words = ["--archive", urlFile, "--auction", uid, "--history", files(history), "--json"];
-    const { status, stdout } = verify(...words);
+    const { status, stdout } = check(...words);
     const { holds, auctions } = JSON.parse(stdout);
     expect([status, holds]).toEqual([1, false]);
     const found = auctions[0].verdicts.map((one: { verdict: string }) => one.verdict);
@@ -170,9 +170,9 @@ describe("gavel verify", () => {
   test("judges a file of events without any archive", async () => {
     const { log, history } = await archived();
     const right = fileOf("events.jsonl", log.map(encodeEvent));
-    expect(verify("--events", right, "--history", files(history)).status).toBe(0);
+    expect(check("--events", right, "--history", files(history)).status).toBe(0);
     const wrong = fileOf("wrong.jsonl", log.toSpliced(4, 1).map(encodeEvent));
-    expect(verify("--events", wrong)).toMatchObject({
+    expect(check("--events", wrong)).toMatchObject({
       status: 1,
       stdout: expect.stringMatching(/^seq_gap: /m),
     });
@@ -180,10 +180,10 @@ describe("gavel verify", () => {
 
   test("of an archive with many auctions judges all, or with a history the latest", async () => {
     const { history } = await archived();
-    const { status, stdout } = verify("--archive", urlFile, "--json");
+    const { status, stdout } = check("--archive", urlFile, "--json");
     expect(status).toBe(1); // of the corruptions above
     expect(JSON.parse(stdout).auctions).toHaveLength(auctions);
-    expect(verify("--archive", urlFile, "--history", files(history)).status).toBe(0);
+    expect(check("--archive", urlFile, "--history", files(history)).status).toBe(0);
   });
 
   test.each([
@@ -194,10 +194,10 @@ describe("gavel verify", () => {
     [["--partial"], /--history/],
     [["--settled"], /--history/],
   ])("exits with 2 and its usage for %j", (words, why) => {
-    const { status, stdout, stderr } = verify(...words);
+    const { status, stdout, stderr } = check(...words);
     expect([status, stdout]).toEqual([2, ""]);
     expect(stderr).toMatch(why);
-    expect(stderr).toContain("usage: gavel verify");
+    expect(stderr).toContain("usage: gavel check");
   });
 
   test("exits with 3 for what cannot be read, and says what it is", async () => {
@@ -205,8 +205,8 @@ describe("gavel verify", () => {
     const bad = fileOf("bad.jsonl", ["", '{"op":"read"}']);
     const nowhere = fileOf("nowhere", ["postgres://gavel@127.0.0.1:1/gavel"]);
     const cases: [words: string[], why: RegExp][] = [
-      [[], /\.gavel\/connections\/postgres-url is not there: make up/],
-      [["--archive", "/nowhere"], /nowhere is not there/],
+      [[], /\.gavel\/connections\/postgres-url does not exist: make up/],
+      [["--archive", "/nowhere"], /nowhere does not exist/],
       [["--archive", nowhere], /ECONNREFUSED/],
       [["--archive", urlFile, "--auction", "none"], /no auction none/],
       [["--archive", urlFile, "--auction", uid, "--lot", "none"], /no lot none/],
@@ -215,13 +215,13 @@ describe("gavel verify", () => {
       [["--events", bad], /bad\.jsonl: line 2: unknown event type/],
     ];
     for (const [words, why] of cases) {
-      const { status, stderr } = verify(...words);
+      const { status, stderr } = check(...words);
       expect([words, status, stderr]).toEqual([words, 3, expect.stringMatching(why)]);
     }
   });
 
   test("--help names every verdict and exit code", () => {
-    const { status, stdout } = verify("--help");
+    const { status, stdout } = check("--help");
     expect(status).toBe(0);
     for (const [name, meaning] of Object.entries(VERDICTS)) {
       expect(stdout).toMatch(new RegExp(`^ +${name} +${meaning}$`, "m"));

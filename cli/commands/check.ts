@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
-import type {
-  ArchivedAuction,
-  ArchiveReader,
+import {
+  type ArchivedAuction,
+  type ArchiveReader,
+  readArchive,
 } from "../../services/archival/postgres/read-archive.ts";
-import { readArchive } from "../../services/archival/postgres/read-archive.ts";
 import { eventOfRow } from "../../services/lot/checker/archive-rows.ts";
 import { type Audit, audit, type AuditOptions } from "../../services/lot/checker/checker.ts";
 import { decodeHistory, type HistoryRecord } from "../../services/lot/checker/history.ts";
@@ -11,44 +11,33 @@ import { Verdicts } from "../../services/lot/checker/verdicts.ts";
 import { decodeEvent, type LotEvent } from "../../services/lot/events.ts";
 import type { Terms } from "../../services/lot/terms.ts";
 import { readSecretFile } from "../../services/runtime/secret-file.ts";
-import type { Context } from "../commands.ts";
+import type { Invocation } from "../command.ts";
 import { linesOf } from "../output/lines.ts";
-import {
-  EXIT_CODES,
-  readVerifyOptions,
-  VERIFY_USAGE,
-  type VerifyOptions,
-} from "./check-options.ts";
-import { reportOf } from "./check-report.ts";
+import { CHECK_USAGE, type CheckOptions, EXIT_CODES, parseCheckOptions } from "./check-options.ts";
+import { type CheckedAuction, reportOf } from "./check-report.ts";
 
-/** What was judged: an auction of the archive, or a file. */
-export interface Judged extends Audit {
-  readonly auctionUid: string | null;
-  readonly name: string;
-}
-
-/** Judges an archive, and with it what clients saw. */
-export async function verify({ folder, terminal, words }: Context): Promise<number> {
-  let options: VerifyOptions;
+/** Checks an archive or a file of events, and the histories of bidders and viewers against it. */
+export async function check({ folder, terminal, args }: Invocation): Promise<number> {
+  let options: CheckOptions;
   try {
-    options = readVerifyOptions(words);
+    options = parseCheckOptions(args);
   } catch (error) {
-    process.stderr.write(`gavel: ${(error as Error).message}\n\n${VERIFY_USAGE}\n`);
+    process.stderr.write(`gavel: ${(error as Error).message}\n\n${CHECK_USAGE}\n`);
     return EXIT_CODES.usage;
   }
-  const all =
+  const auctions =
     options.events !== undefined
-      ? [judgeFile(options.events, options)]
-      : await judgeArchive(options, options.archive ?? folder.urlFile("postgres"));
-  const holds = all.every(({ verdicts }) => verdicts.length === 0);
-  terminal.say(options.json ? JSON.stringify({ holds, auctions: all }) : reportOf(all));
+      ? [checkFile(options.events, options)]
+      : await checkArchive(options, options.archive ?? folder.urlFile("postgres"));
+  const holds = auctions.every(({ verdicts }) => verdicts.length === 0);
+  terminal.say(options.json ? JSON.stringify({ holds, auctions }) : reportOf(auctions));
   return holds ? EXIT_CODES.holds : EXIT_CODES.verdict;
 }
 
-async function judgeArchive(options: VerifyOptions, urlFile: string): Promise<Judged[]> {
+async function checkArchive(options: CheckOptions, urlFile: string): Promise<CheckedAuction[]> {
   if (!existsSync(urlFile)) {
-    const hint = options.archive === undefined ? ": make up makes an archive" : "";
-    throw new Error(`${urlFile} is not there${hint}`);
+    const hint = options.archive === undefined ? ": make up creates the archive" : "";
+    throw new Error(`${urlFile} does not exist${hint}`);
   }
   return readArchive(readSecretFile(urlFile), async (archive) => {
     const known = await archive.auctions();
@@ -57,20 +46,20 @@ async function judgeArchive(options: VerifyOptions, urlFile: string): Promise<Ju
     if (named.length === 0) {
       throw new Error(auction === undefined ? "the archive is empty" : `no auction ${auction}`);
     }
-    const wanted = histories.length > 0 ? named.slice(0, 1) : named;
-    const judged: Judged[] = [];
-    for (const one of wanted) judged.push(await judgeAuction(archive, one, options));
-    return judged;
+    const selected = histories.length > 0 ? named.slice(0, 1) : named;
+    const checked: CheckedAuction[] = [];
+    for (const one of selected) checked.push(await checkAuction(archive, one, options));
+    return checked;
   });
 }
 
-async function judgeAuction(
+async function checkAuction(
   archive: ArchiveReader,
   { auctionUid, name, definition, fencedAtMs }: ArchivedAuction,
-  options: VerifyOptions,
-): Promise<Judged> {
+  options: CheckOptions,
+): Promise<CheckedAuction> {
   const lotId = options.lot ?? null;
-  const of = { auctionUid, lotId };
+  const scope = { auctionUid, lotId };
   const terms = new Map<string, Terms>();
   for (const lot of definition.lots) {
     if (lotId !== null && lot.lotId !== lotId) continue;
@@ -79,7 +68,7 @@ async function judgeAuction(
   }
   const found = new Verdicts();
   const log: LotEvent[] = [];
-  for await (const row of archive.events(of)) {
+  for await (const row of archive.events(scope)) {
     const event = eventOfRow(row, found);
     if (event !== null) log.push(event);
   }
@@ -87,15 +76,19 @@ async function judgeAuction(
     throw new Error(`auction ${auctionUid} has no lot ${lotId}`);
   }
   const rows = {
-    bids: await archive.bids(of),
-    results: await archive.results(of),
-    lots: await archive.lots(of),
-    deadLetters: await archive.deadLetters(of),
+    bids: await archive.bids(scope),
+    results: await archive.results(scope),
+    lots: await archive.lots(scope),
+    deadLetters: await archive.deadLetters(scope),
   };
-  return { auctionUid, name, ...judge(log, options, { terms, found, fencedAtMs, archive: rows }) };
+  return {
+    auctionUid,
+    name,
+    ...checkLog(log, options, { terms, found, fencedAtMs, archive: rows }),
+  };
 }
 
-function judgeFile(path: string, options: VerifyOptions): Judged {
+function checkFile(path: string, options: CheckOptions): CheckedAuction {
   const log: LotEvent[] = [];
   let number = 0;
   for (const line of linesOf(path)) {
@@ -108,27 +101,27 @@ function judgeFile(path: string, options: VerifyOptions): Judged {
       throw new Error(`${path}: line ${number}: ${(error as Error).message}`, { cause: error });
     }
   }
-  return { auctionUid: null, name: path, ...judge(log, options, {}) };
+  return { auctionUid: null, name: path, ...checkLog(log, options, {}) };
 }
 
-function judge(
+function checkLog(
   log: readonly LotEvent[],
-  { histories, partial, ended, settled, lot }: VerifyOptions,
-  more: AuditOptions,
+  { histories, partial, ended, settled, lot }: CheckOptions,
+  archiveOptions: AuditOptions,
 ): Audit {
-  const isAsked = (record: HistoryRecord): boolean =>
+  const isSelected = (record: HistoryRecord): boolean =>
     lot === undefined ||
     record.op === "connected" ||
     (record.op === "frame" ? (record.frame["lotId"] ?? lot) : record.lotId) === lot;
   function* records(): Generator<HistoryRecord> {
     for (const path of histories) {
       try {
-        for (const record of decodeHistory(linesOf(path))) if (isAsked(record)) yield record;
+        for (const record of decodeHistory(linesOf(path))) if (isSelected(record)) yield record;
       } catch (error) {
         throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
       }
     }
   }
   const complete = histories.length > 0 && !partial;
-  return audit(records(), log, { ...more, complete, ended, settled });
+  return audit(records(), log, { ...archiveOptions, complete, ended, settled });
 }

@@ -1,23 +1,23 @@
 import { closeSync, existsSync, fstatSync, openSync, readSync } from "node:fs";
 import { STORES, TIERS } from "../../operator/local/data-folder.ts";
-import type { Context } from "../commands.ts";
+import type { Invocation } from "../command.ts";
 
-type Part = Parameters<Context["folder"]["logFile"]>[0];
+type ProcessName = Parameters<Invocation["folder"]["logFile"]>[0];
 
-/** Prints the last lines of each process, ours made readable. */
-export async function logs({ env, folder, terminal, argument }: Context): Promise<number> {
-  const all: Part[] = ["up", ...STORES, ...TIERS];
+/** Prints the last log lines of each process. JSON lines are printed as text. */
+export async function logs({ env, folder, terminal, argument }: Invocation): Promise<number> {
+  const all: ProcessName[] = ["up", ...STORES, ...TIERS];
   const only = argument ?? env.TIER;
-  if (only !== undefined && !all.includes(only as Part)) {
-    throw new Error(`no process ${only}; there are ${all.join(", ")}`);
+  if (only !== undefined && !all.includes(only as ProcessName)) {
+    throw new Error(`no process ${only}; the processes are ${all.join(", ")}`);
   }
-  const parts = (only === undefined ? all : [only as Part]).filter((part) =>
-    existsSync(folder.logFile(part)),
+  const names = (only === undefined ? all : [only as ProcessName]).filter((name) =>
+    existsSync(folder.logFile(name)),
   );
-  if (parts.length === 0) terminal.say(`no logs in ${folder.path} yet`);
-  for (const part of parts) {
-    terminal.say(`== ${part}  (${folder.logFile(part)})`);
-    for (const line of lastLines(folder.logFile(part), env.LINES)) terminal.say(readable(line));
+  if (names.length === 0) terminal.say(`${folder.path} has no logs yet`);
+  for (const name of names) {
+    terminal.say(`== ${name}  (${folder.logFile(name)})`);
+    for (const line of lastLines(folder.logFile(name), env.LINES)) terminal.say(readable(line));
   }
   return 0;
 }
@@ -36,17 +36,17 @@ function lastLines(path: string, count: number): string[] {
   }
 }
 
-/** `{"level":"info","time":…,"msg":…}` as a line for a person; other lines as they are. */
-export function readable(line: string): string {
+/** `{"level":"info","time":…,"msg":…}` as a line of text; other lines unchanged. */
+function readable(line: string): string {
   try {
     const entry = JSON.parse(line) as Record<string, unknown>;
     if (typeof entry["msg"] !== "string" && typeof entry["level"] !== "string") return line;
     const { level, time, msg, pid: _pid, hostname: _hostname, name: _name, ...rest } = entry;
-    const more = Object.entries(rest).map(([name, value]) => {
+    const fields = Object.entries(rest).map(([name, value]) => {
       const { message } = (value ?? {}) as { message?: unknown };
       return `${name}=${typeof message === "string" ? message : JSON.stringify(value)}`;
     });
-    const words = [String(time).slice(11, 23), String(level).padEnd(5), msg, ...more];
+    const words = [String(time).slice(11, 23), String(level).padEnd(5), msg, ...fields];
     return words.filter((word) => word !== undefined).join(" ");
   } catch {
     return line;

@@ -1,7 +1,10 @@
 import { existsSync, readFileSync } from "node:fs";
 import { readRun } from "../../operator/local/run-record.ts";
 import { connectArchive } from "../../services/archival/postgres/connection.ts";
-import { type Restored, restore as putBack } from "../../services/archival/recovery/restore.ts";
+import {
+  type Restored,
+  restore as restoreStore,
+} from "../../services/archival/recovery/restore.ts";
 import { connectBus } from "../../services/bus/connect.ts";
 import { pause } from "../../services/runtime/lifecycle.ts";
 import { createLog } from "../../services/runtime/log.ts";
@@ -11,35 +14,37 @@ import { type Keys, keysOf } from "../../services/store/keys.ts";
 import { holdLease, releaseLease } from "../../services/store/lifecycle.ts";
 import { readAuction } from "../../services/store/lots.ts";
 import { askForRestore, RESTORE_ASKED } from "../../services/store/restore.ts";
-import type { Context } from "../commands.ts";
+import type { Invocation } from "../command.ts";
 
 export const RESTORE_HELP = `usage: gavel restore [--force]
 
-  put the auction back into Redis from the archive; asks first
+  write the auction from the archive back into Redis; asks first
 
-Redis gets what Postgres has, and what JetStream has beyond that, under a higher epoch: no amount goes
-back, closed lots stay closed, keys of the last 10 to 20 minutes are answered as before. What neither
-has is lost. Nobody can bid until it is complete. Archival does the same by itself when it finds that
-Redis lost the auction; this is for doing it by hand.
+Writes into Redis what Postgres holds, and what JetStream holds beyond that, under a higher epoch.
+Amounts never decrease, closed lots stay closed, and idempotency keys of the last 10 to 20 minutes get
+their former answers. Bids that neither holds are lost. Nobody can bid until the restore is complete.
+Archival restores by itself when it finds that Redis lost the auction; this command is for doing it by hand.
 
-  --force   although Redis has the auction: what it has and the archive lacks stays
-  YES=1     go ahead without asking
+  --force   restore even when Redis has the auction; events that only Redis has are kept
+  YES=1     do not ask
 
-Exit codes: 0 restored, 1 refused or failed, 2 wrong words, 3 nothing runs (make up restores by itself)
+Exit codes: 0 restored, 1 refused or failed, 2 wrong arguments, 3 nothing runs (make up restores by itself)
 `;
 
 const COMMAND_TIMEOUT_MS = 5_000;
 const LEASE_MS = 60_000;
-/** A running archival does it within a second or two; one that is gone keeps its lease for 5 s. */
+/** A running archival restores within two seconds. The lease of one that died lasts 5 s. */
 const WAIT_MS = 20_000;
 
-export async function restore({ folder, terminal, words }: Context): Promise<number> {
-  if (words.some((word) => word !== "--force")) {
+export async function restore({ folder, terminal, args }: Invocation): Promise<number> {
+  if (args.some((word) => word !== "--force")) {
     process.stderr.write(RESTORE_HELP);
     return 2;
   }
   if (readRun(folder) === null || !existsSync(folder.rulesFile)) {
-    terminal.say(`nothing runs from ${folder.path}: make up starts it, and restores what is lost`);
+    terminal.say(
+      `nothing runs from ${folder.path}: make up starts the auction and restores what Redis lost`,
+    );
     return 3;
   }
   const { uid } = JSON.parse(readFileSync(folder.rulesFile, "utf8")) as { uid: string };
@@ -49,28 +54,29 @@ export async function restore({ folder, terminal, words }: Context): Promise<num
     "gavel-restore",
     COMMAND_TIMEOUT_MS,
   );
-  store.on("error", () => {}); // Its commands fail with it.
+  store.on("error", () => {}); // The commands report it.
   await store.connect();
   try {
     const before = await readAuction(store, keys);
-    if (before !== null && !words.includes("--force")) {
+    if (before !== null && !args.includes("--force")) {
       terminal.say(`Redis has auction ${uid} (epoch ${before.epoch}): nothing to restore.`);
-      terminal.say("--force restores it nevertheless: see gavel restore --help");
+      terminal.say("--force restores it anyway: see gavel restore --help");
       return 1;
     }
     terminal.say(`This writes auction ${uid} into Redis, from the archive, under a higher epoch.`);
-    if (before !== null) terminal.say("Redis has it: nobody can bid until it is done.");
+    if (before !== null)
+      terminal.say("Redis has the auction: nobody can bid until the restore is complete.");
     if (!(await terminal.confirmDeletion("Restore?"))) {
-      terminal.say("Nothing was done. (YES=1 answers for you.)");
+      terminal.say("Nothing was restored. (YES=1 answers yes.)");
       return 1;
     }
     if (before !== null) await askForRestore(store, keys);
-    return await restoreOrWatch(
+    return await restoreUnderLease(
       store,
       keys,
       before?.epoch ?? 0,
       async () => {
-        const restored = await putBackFrom(folder, uid, keys);
+        const restored = await restoreFrom(folder, uid, keys);
         for (const line of linesOf(restored)) terminal.say(line);
       },
       terminal.say,
@@ -80,12 +86,12 @@ export async function restore({ folder, terminal, words }: Context): Promise<num
   }
 }
 
-/** Either a running archival does it, or we do, under its lease: never both at once. */
-async function restoreOrWatch(
+/** Either a running archival restores, or this process does under archival's lease: never both at once. */
+async function restoreUnderLease(
   store: Store,
   keys: Keys,
   epoch: number,
-  work: () => Promise<void>,
+  restoreNow: () => Promise<void>,
   say: (line: string) => void,
 ): Promise<number> {
   const holder = `gavel-restore-${process.pid}`;
@@ -98,7 +104,7 @@ async function restoreOrWatch(
     }
     if (await holdLease(store, keys, "relay", holder, LEASE_MS)) {
       try {
-        await work();
+        await restoreNow();
         return 0;
       } finally {
         await releaseLease(store, keys, "relay", holder);
@@ -106,18 +112,22 @@ async function restoreOrWatch(
     }
     await pause(250);
   }
-  say("archival is at it, and has not finished: see make logs TIER=archival");
+  say("archival is restoring and has not finished: see make logs TIER=archival");
   return 1;
 }
 
-async function putBackFrom(folder: Context["folder"], uid: string, keys: Keys): Promise<Restored> {
+async function restoreFrom(
+  folder: Invocation["folder"],
+  uid: string,
+  keys: Keys,
+): Promise<Restored> {
   const archive = connectArchive(
     () => readSecretFile(folder.urlFile("postgres")),
     () => {},
   );
   const bus = await connectBus(() => readSecretFile(folder.urlFile("nats")), "gavel-restore");
   try {
-    return await putBack({
+    return await restoreStore({
       of: { auctionUid: uid, partition: 0 },
       readStoreUrl: () => readSecretFile(folder.urlFile("redis")),
       keys,
@@ -132,15 +142,15 @@ async function putBackFrom(folder: Context["folder"], uid: string, keys: Keys): 
   }
 }
 
-/** As archival's own default; it writes its own when it defines the auction next. */
+/** The default of archival, which writes its own value when it next defines the auction. */
 const OUTBOX_MAX_BYTES = 256 * 1024 ** 2;
 
 function linesOf({ epoch, lots, behind, fromStream, lastKnownAtMs }: Restored): string[] {
   const last = lastKnownAtMs === null ? "none" : new Date(lastKnownAtMs).toISOString();
   return [
     `Restored: ${lots} lots, epoch ${epoch}.`,
-    `  Redis had less than the archive of: ${behind.length === 0 ? "none" : behind.join(", ")}`,
-    `  from JetStream, not in Postgres before: ${fromStream} events`,
-    `  latest event known: ${last}; what was acknowledged after it is lost, if there was any`,
+    `  lots of which Redis had less than the archive: ${behind.length === 0 ? "none" : behind.join(", ")}`,
+    `  events taken from JetStream that Postgres did not have: ${fromStream}`,
+    `  latest known event: ${last}; bids acknowledged after it, if any, are lost`,
   ];
 }

@@ -5,17 +5,17 @@ import { isStoreReady } from "../../operator/local/stores.ts";
 import { readinessOf } from "../../operator/local/tiers.ts";
 import { printMajor } from "../../services/lot/money.ts";
 import type { LotView } from "../../services/lot/view.ts";
-import type { Context } from "../commands.ts";
+import type { Invocation } from "../command.ts";
 import { tableOf } from "../output/table.ts";
 
 const TIMEOUT_MS = 3_000;
 
-/** Prints how the run of this folder stands. Exit code 0 when all of it works. */
-export async function status({ folder, terminal }: Context): Promise<number> {
+/** Prints the state of this folder's run. Exit code 0 when every process works. */
+export async function status({ folder, terminal }: Invocation): Promise<number> {
   const run = readRun(folder);
   if (run === null) {
-    terminal.say(`nothing runs from ${folder.path}; make up starts it`);
-    return 3; // as LSB's "program is not running"
+    terminal.say(`nothing runs from ${folder.path}; start it with make up`);
+    return 3; // LSB: "program is not running"
   }
   const { endpoints, auction } = run;
   const name = auction === null ? "an auction that is starting" : `${auction.name} ${auction.uid}`;
@@ -33,26 +33,26 @@ export async function status({ folder, terminal }: Context): Promise<number> {
       return { ok, row: [store, ok ? "answers" : "does not answer"] };
     }),
   );
-  const parts = [...tiers, ...stores];
+  const processes = [...tiers, ...stores];
   terminal.say(
     tableOf(
       ["process", "state"],
-      parts.map(({ row }) => row),
+      processes.map(({ row }) => row),
     ),
   );
   terminal.say(`\n${await archiveText(run)}\n`);
   terminal.say(await lotsText(run));
   terminal.say(`\ngateway  ${endpoints.gateway}\nstream   ${endpoints.stream}`);
   terminal.say(`health   ${TIERS.map((tier) => endpoints.internal[tier]).join("  ")}`);
-  return parts.every(({ ok }) => ok) ? 0 : 1;
+  return processes.every(({ ok }) => ok) ? 0 : 1;
 }
 
 async function archiveText({ endpoints }: RunRecord): Promise<string> {
   const state = await readArchivalState(endpoints.internal.archival);
-  if (state === null) return "archive  not known: archival does not answer";
+  if (state === null) return "archive  unknown: archival does not answer";
   const { phase, pendingBytes, archiveLagMs, deadLetters } = state;
-  const known = (value: number | null, unit: string) => (value === null ? "?" : `${value} ${unit}`);
-  return `archive  ${phase}; behind by ${known(archiveLagMs, "ms")}, ${known(pendingBytes, "bytes")}; ${known(deadLetters, "dead letters")}`;
+  const shown = (value: number | null, unit: string) => (value === null ? "?" : `${value} ${unit}`);
+  return `archive  ${phase}; lag ${shown(archiveLagMs, "ms")}, ${shown(pendingBytes, "bytes")}; ${shown(deadLetters, "dead letters")}`;
 }
 
 async function lotsText({ endpoints }: RunRecord): Promise<string> {
@@ -74,6 +74,6 @@ async function lotsText({ endpoints }: RunRecord): Promise<string> {
     ]);
     return tableOf(["lot", "status", "bids", currency, "leads", "closes"], rows);
   } catch {
-    return "lots     not known: the gateway does not answer";
+    return "lots     unknown: the gateway does not answer";
   }
 }

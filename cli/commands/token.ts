@@ -1,13 +1,13 @@
 import { existsSync } from "node:fs";
 import { signLocalToken } from "../../operator/local/archival.ts";
-import type { Context } from "../commands.ts";
+import type { Invocation } from "../command.ts";
 
 const LIFETIME_SECONDS = 24 * 3600;
 
-/** Prints a token and nothing else. */
-export async function token({ env, folder, terminal, argument }: Context): Promise<number> {
+/** Prints a token and nothing else, for use in a script. */
+export async function token({ env, folder, terminal, argument }: Invocation): Promise<number> {
   if (!existsSync(folder.tokenSecretFile)) {
-    throw new Error(`${folder.path} has no token secret yet: make up makes one`);
+    throw new Error(`${folder.path} has no token secret yet: make up creates one`);
   }
   terminal.say(await signLocalToken(folder, argument ?? env.BIDDER, env.SCOPE, LIFETIME_SECONDS));
   return 0;

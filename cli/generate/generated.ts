@@ -1,4 +1,4 @@
-/** Every file of the tree that `make generate` writes and a test holds equal to its source. */
+/** Every file that `make generate` writes. A test compares each with its source. */
 import { casesText } from "../../dashboards/alert-cases.ts";
 import { DASHBOARDS, dashboardText } from "../../dashboards/all.ts";
 import { rulesText, runbookText } from "../../dashboards/rule-files.ts";
@@ -8,7 +8,7 @@ import { configurationText } from "./configuration.ts";
 import { metricsText } from "../../dashboards/metrics-reference.ts";
 
 export interface GeneratedFile {
-  /** From the root of the tree. */
+  /** Relative to the root of the repository. */
   readonly path: string;
   text(): string;
 }
@@ -23,7 +23,7 @@ export const GENERATED: readonly GeneratedFile[] = [
   { path: "dashboards/alerts.test.yaml", text: () => casesText("alerts") },
   { path: "dashboards/slowly.test.yaml", text: () => casesText("slowly") },
   { path: "dashboards/RUNBOOK.md", text: runbookText },
-  // A chart can only read what lies in it.
+  // Copies: a chart can only read files inside it.
   { path: "charts/gavel-operator/files/alerts.yaml", text: rulesText },
   ...Object.keys(DASHBOARDS).flatMap((name) =>
     ["dashboards", "charts/gavel-operator/files/dashboards"].map((folder) => {

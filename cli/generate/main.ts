@@ -1,4 +1,4 @@
-/** Writes what is generated into the tree. */
+/** `make generate`: writes the generated files. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { installManifest } from "../../operator/install/install-manifest.ts";
 import { GENERATED } from "./generated.ts";
@@ -11,5 +11,5 @@ for (const { path, text } of GENERATED) {
 
 const install = await installManifest(); // from the chart, with the CRD that was written above
 if (install === null)
-  process.stdout.write("no helm on PATH: manifests/install.yaml stays as it is\n");
+  process.stdout.write("helm is not on PATH: manifests/install.yaml was not generated\n");
 else writeFileSync(new URL("../../manifests/install.yaml", import.meta.url), install);

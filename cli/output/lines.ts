@@ -2,10 +2,10 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { StringDecoder } from "node:string_decoder";
 
 const CHUNK_BYTES = 1024 * 1024;
-/** Longer than any line of ours: a file without line ends is not read whole. */
+/** Longer than any line we write. Limits the memory for a file without line ends. */
 const LINE_MAX_CHARACTERS = 16 * 1024 * 1024;
 
-/** The lines of a file, which may be larger than memory. @throws Error when it cannot be read */
+/** Yields the lines of a file that may be larger than memory. @throws Error when it cannot be read */
 export function* linesOf(path: string): Generator<string> {
   const file = openSync(path, "r");
   try {

@@ -1,4 +1,4 @@
-/** Rows as a person reads them, in columns. */
+/** Formats rows as a text table. */
 
 const CELL_MAX_CHARACTERS = 200;
 
