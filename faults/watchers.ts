@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import WebSocket from "ws";
+import type { Position } from "../services/lot/position.ts";
 import type { FromLoad, LoadCounts, LoadPlan, ToLoad } from "./load-plan.ts";
 import { NO_COUNTS } from "./load-plan.ts";
 import { randomOf, shuffled } from "../load/random.ts";
@@ -18,8 +19,6 @@ const SILENT_MS = 4_000;
 const STAYS_MS = { watchesAll: 15_000, watchesSome: 6_000 };
 const RETRY_MS = 200;
 const SUBSCRIBE_LOTS = 100;
-
-type Position = { epoch: number; seq: number };
 
 class Viewer {
   readonly #n: number;

@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import WebSocket from "ws";
 import { comesBack, openMaxMs, waitMs } from "../../services/broadcast/reconnect-policy.ts";
+import type { Position } from "../../services/lot/position.ts";
 import { randomOf, shuffled } from "../random.ts";
 import { nowMs, Recorder } from "../recorder.ts";
 import type { FromChild, Plan, ToChild, ViewerCounts } from "./plan.ts";
@@ -40,7 +41,7 @@ class Viewer {
   readonly #lots: readonly string[];
   readonly #views: ViewsWriter;
   readonly #random: () => number;
-  readonly #at = new Map<string, { epoch: number; seq: number }>();
+  readonly #at = new Map<string, Position>();
   readonly #awaited = new Set<string>();
   #socket: WebSocket | null = null;
   #connection = 0;

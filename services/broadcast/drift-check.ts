@@ -8,7 +8,7 @@ import type { Logger } from "../runtime/log.ts";
 import type { Store } from "../store/connect.ts";
 import type { Keys } from "../store/keys.ts";
 import { readAuction, readLots } from "../store/lots.ts";
-import type { Seen } from "../store/place-bids.ts";
+import { isBehind, type Position, START } from "../lot/position.ts";
 import { claimEvents } from "../store/claims.ts";
 import type { Hub, Reader } from "./hub.ts";
 import type { KeptEntries } from "./recent-entries.ts";
@@ -37,7 +37,7 @@ export interface PositionsParts {
 
 export class Positions {
   /** Where the store had each lot at the last look: by now we must be there. */
-  #due = new Map<string, Seen>();
+  #due = new Map<string, Position>();
   #looked = false;
   #defined = false;
   #failing = false;
@@ -82,7 +82,7 @@ export class Positions {
     const shown = new Map([...hub.lotIds].map((lotId) => [lotId, hub.position(lotId)!]));
     const auction = await readAuction(store, keys);
     if (auction === null) {
-      for (const [lotId, position] of shown) await this.#claim(lotId, position, NOTHING);
+      for (const [lotId, position] of shown) await this.#claim(lotId, position, START);
       this.#looked = true;
       return;
     }
@@ -92,9 +92,10 @@ export class Positions {
       for (const lot of await readLots(store, keys, auction, some)) {
         if (lot === null) continue;
         const before = shown.get(lot.lotId);
-        if (before !== undefined && isAhead(before, lot)) await this.#claim(lot.lotId, before, lot);
+        if (before !== undefined && isBehind(lot, before))
+          await this.#claim(lot.lotId, before, lot);
         const position = hub.position(lot.lotId);
-        if (position !== null && isAhead(lot, position)) await this.#mayBeBehind(lot.lotId);
+        if (position !== null && isBehind(position, lot)) await this.#mayBeBehind(lot.lotId);
         else hub.put(lot, clock.nowMs());
         this.#due.set(lot.lotId, { epoch: lot.epoch, seq: lot.seq });
       }
@@ -110,7 +111,7 @@ export class Positions {
   }
 
   /** The store had these events, and has them no more. */
-  async #claim(lotId: string, shown: Seen, has: Seen): Promise<void> {
+  async #claim(lotId: string, shown: Position, has: Position): Promise<void> {
     const { store, keys, kept, log } = this.#parts;
     const entries = kept.after(lotId, has);
     const { epoch, seq } = shown;
@@ -123,14 +124,8 @@ export class Positions {
     const { hub, refill, log } = this.#parts;
     const due = this.#due.get(lotId);
     const position = hub.position(lotId);
-    if (due === undefined || position === null || !isAhead(due, position)) return;
+    if (due === undefined || position === null || !isBehind(position, due)) return;
     const result = await refill.lot(lotId);
     log.warn({ lotId, result }, "a lot was behind the store");
   }
-}
-
-const NOTHING: Seen = { epoch: 0, seq: 0 };
-
-function isAhead(a: Seen, b: Seen): boolean {
-  return a.epoch > b.epoch || (a.epoch === b.epoch && a.seq > b.seq);
 }

@@ -4,7 +4,7 @@ import type { Store } from "../store/connect.ts";
 import { eventsSince } from "../store/history.ts";
 import type { Keys } from "../store/keys.ts";
 import { readAuction, readLots } from "../store/lots.ts";
-import type { Seen } from "../store/place-bids.ts";
+import type { Position } from "../lot/position.ts";
 import type { FanOut } from "./fan-out.ts";
 import type { Hub } from "./hub.ts";
 import type { StoreClock } from "./store-clock.ts";
@@ -58,7 +58,7 @@ export class Refill {
     return result;
   }
 
-  #events(lotId: string, { epoch, seq }: Seen): Promise<LotEvent[] | null> {
+  #events(lotId: string, { epoch, seq }: Position): Promise<LotEvent[] | null> {
     return eventsSince(this.#store, this.#keys, lotId, { epoch, seq }, REFILL_MAX_ENTRIES);
   }
 

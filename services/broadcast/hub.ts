@@ -9,7 +9,7 @@ import type { LotEvent } from "../lot/events.ts";
 import { apply } from "../lot/lifecycle.ts";
 import type { Lot } from "../lot/lot.ts";
 import { frameOf, viewOf } from "../lot/view.ts";
-import type { Seen } from "../store/place-bids.ts";
+import { compare, follows, type Position } from "../lot/position.ts";
 import { textFrame } from "./frames.ts";
 
 /** Frames that a lot keeps for those who come back. */
@@ -178,7 +178,7 @@ export class Hub {
   }
 
   /** The lot's latest event here; null for a lot that the hub does not have. */
-  position(lotId: string): Seen | null {
+  position(lotId: string): Position | null {
     return this.#channels.get(lotId)?.lot ?? null;
   }
 
@@ -224,8 +224,7 @@ export class Hub {
     if (!channel) return "unknown_lot";
     for (const event of events) {
       if (compare(event, channel.lot) <= 0) continue;
-      const { epoch, seq } = channel.lot;
-      if (event.epoch !== epoch || event.seq !== seq + 1) return "gap";
+      if (!follows(event, channel.lot)) return "gap";
       channel.become(apply(channel.lot, event));
       this.#push(channel, textFrame(JSON.stringify(frameOf(event))));
     }
@@ -281,7 +280,7 @@ export class Hub {
   }
 
   /** What came after `since`. The lot must be known. */
-  since(lotId: string, since: Seen): Missed {
+  since(lotId: string, since: Position): Missed {
     const { lot, frames, head, floor } = this.#channels.get(lotId)!;
     if (compare(since, lot) > 0) return { found: "ahead" };
     if (since.epoch !== lot.epoch) return { found: "foreign" };
@@ -289,8 +288,4 @@ export class Hub {
     if (count > head - floor) return { found: since.seq < 0 ? "foreign" : "older" };
     return { found: "frames", frames: count === 0 ? [] : frames.slice(-count) };
   }
-}
-
-function compare(a: Seen, b: Seen): number {
-  return a.epoch - b.epoch || a.seq - b.seq;
 }

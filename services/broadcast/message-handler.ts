@@ -8,7 +8,8 @@ import type { Verify } from "../access/tokens.ts";
 import { type Logger, SampledLog } from "../runtime/log.ts";
 import type { Span } from "../runtime/tracing.ts";
 import type { Batcher } from "../store/batcher.ts";
-import type { Placement, Refusal, Seen } from "../store/place-bids.ts";
+import type { Position } from "../lot/position.ts";
+import type { Placement, Refusal } from "../store/place-bids.ts";
 import type { Hub, SnapshotFlags, Subscription } from "./hub.ts";
 import type { MessageOutcome } from "./metrics.ts";
 import { type ClientMessage, readMessage } from "./protocol.ts";
@@ -154,7 +155,7 @@ export class Answers {
     return "refused";
   }
 
-  #watch(viewer: Viewer, lotId: string, since: Seen | undefined): Answered {
+  #watch(viewer: Viewer, lotId: string, since: Position | undefined): Answered {
     const { hub, resume, maxLotsPerSocket, defined, onRejected } = this.#parts;
     const error = (why: Problem): MessageOutcome => {
       viewer.send({ type: "error", lotId, problem: why });

@@ -1,5 +1,5 @@
 import type { LotEvent } from "../lot/events.ts";
-import { isBehind, type Seen } from "../store/place-bids.ts";
+import { isBehind, type Position } from "../lot/position.ts";
 
 /** How much of the outbox a process remembers: what a store lost is younger than this, or relayed. */
 const ENTRIES_MAX = 2_000;
@@ -8,7 +8,7 @@ const BYTES_MAX = 4 * 1024 * 1024;
 interface Kept {
   readonly lotId: string;
   readonly text: string;
-  readonly last: Seen;
+  readonly last: Position;
 }
 
 /** The latest outbox entries as they were read, should the store lose them after they were shown. */
@@ -36,7 +36,7 @@ export class KeptEntries {
   }
 
   /** The texts of a lot's entries that end after `since`, oldest first. */
-  after(lotId: string, since: Seen): string[] {
+  after(lotId: string, since: Position): string[] {
     return this.#entries
       .filter((entry) => entry.lotId === lotId && isBehind(since, entry.last))
       .map(({ text }) => text);

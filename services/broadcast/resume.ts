@@ -21,7 +21,7 @@ import type { Store } from "../store/connect.ts";
 import { eventsSince } from "../store/history.ts";
 import type { Keys } from "../store/keys.ts";
 import { readAuction, type StoredAuction } from "../store/lots.ts";
-import type { Seen } from "../store/place-bids.ts";
+import type { Position } from "../lot/position.ts";
 import { serverOf } from "../store/which-server.ts";
 import { textFrame } from "./frames.ts";
 import type { Hub } from "./hub.ts";
@@ -70,7 +70,7 @@ export class Resume {
    */
   async lot(
     lotId: string,
-    since: Seen,
+    since: Position,
     wanted: () => boolean,
     done: (missed: Missed) => void,
   ): Promise<void> {
@@ -108,7 +108,7 @@ export class Resume {
     done(this.#isAhead(lotId, since) ? "behind" : null);
   }
 
-  #isAhead(lotId: string, seen: Seen): boolean {
+  #isAhead(lotId: string, seen: Position): boolean {
     return this.#hub.position(lotId) !== null && this.#hub.since(lotId, seen).found === "ahead";
   }
 
@@ -124,7 +124,7 @@ export class Resume {
   }
 
   /** All that ask for the same share one read: a thousand viewers come back at once. */
-  #read(lotId: string, from: Seen, wanted: () => boolean): Promise<Read | null> {
+  #read(lotId: string, from: Position, wanted: () => boolean): Promise<Read | null> {
     const name = `${lotId} ${from.epoch} ${from.seq}`;
     const going = this.#reads.get(name);
     if (going) {
@@ -140,7 +140,7 @@ export class Resume {
   /** A read that nobody waits for any more by its turn is left out: asking anew must not pile them up. */
   async #readInTurn(
     lotId: string,
-    from: Seen,
+    from: Position,
     wanted: readonly (() => boolean)[],
   ): Promise<Read | null> {
     if (this.#reading >= READS_MAX) await new Promise<void>((turn) => this.#turns.push(turn));
@@ -159,11 +159,11 @@ export class Resume {
 
 interface Read {
   readonly frames: readonly Buffer[];
-  readonly upTo: Seen;
+  readonly upTo: Position;
 }
 
 /** Null where the epoch changes on the way: what was lost between cannot be told. */
-function readOf(events: readonly LotEvent[], from: Seen): Read | null {
+function readOf(events: readonly LotEvent[], from: Position): Read | null {
   const last = events.at(-1);
   if (last && last.epoch !== from.epoch) return null;
   return {

@@ -8,7 +8,7 @@ import type { Breaker } from "../runtime/breaker.ts";
 import type { Store } from "../store/connect.ts";
 import { eventsBefore } from "../store/history.ts";
 import type { Keys } from "../store/keys.ts";
-import type { Seen } from "../store/place-bids.ts";
+import type { Position } from "../lot/position.ts";
 import { type History, HistoryAnswer } from "./schemas.ts";
 
 /** Every answer to a bidder is due within a second. */
@@ -40,7 +40,7 @@ export interface HistoryOptions {
 export async function readHistory(
   options: HistoryOptions,
   lotId: string,
-  before: Seen | null,
+  before: Position | null,
   limit: number,
 ): Promise<History> {
   const recent = await readRecent(options, lotId, before, limit);
@@ -51,7 +51,7 @@ export async function readHistory(
 async function readRecent(
   { store, keys }: HistoryOptions,
   lotId: string,
-  before: Seen | null,
+  before: Position | null,
   limit: number,
 ): Promise<History | null> {
   const bids: BidAccepted[] = [];
@@ -77,7 +77,7 @@ function shown({ bidId, bidderId, amountMinor, epoch, seq, atMs: placedAtMs }: B
 async function readArchived(
   { archivalUrl, archival }: HistoryOptions,
   lotId: string,
-  before: Seen | null,
+  before: Position | null,
   limit: number,
 ): Promise<History> {
   const query = new URLSearchParams({ limit: String(limit) });
@@ -107,12 +107,12 @@ async function askArchival(archival: Breaker, url: URL): Promise<string> {
 }
 
 /** "<epoch>.<seq>", as a page's cursor says it. */
-export function cursorOf({ epoch, seq }: Seen): string {
+export function cursorOf({ epoch, seq }: Position): string {
   return `${epoch}.${seq}`;
 }
 
 /** Reads a cursor that its schema has let pass. */
-export function seenOf(cursor: string): Seen {
+export function positionOf(cursor: string): Position {
   const [epoch, seq] = cursor.split(".").map(Number);
   return { epoch: epoch!, seq: seq! };
 }

@@ -7,7 +7,7 @@ import type { Breaker } from "../runtime/breaker.ts";
 import { type Store, storeClockMs } from "../store/connect.ts";
 import type { Keys } from "../store/keys.ts";
 import { readAuction, readLots, type StoredAuction } from "../store/lots.ts";
-import { readHistory, seenOf } from "./bid-history.ts";
+import { readHistory, positionOf } from "./bid-history.ts";
 import {
   AuctionAnswer,
   HistoryAnswer,
@@ -113,7 +113,7 @@ function historyRoute(app: Server, options: ReadOptions): void {
   app.get("/v1/lots/:lotId/bids", { schema }, async ({ params, query }) => {
     const { seq } = await lotOf(store, keys, params.lotId);
     if (seq === 0) return { bids: [], nextCursor: null };
-    const before = query.cursor === undefined ? null : seenOf(query.cursor);
+    const before = query.cursor === undefined ? null : positionOf(query.cursor);
     return readHistory(options, params.lotId, before, Number(query.limit));
   });
 }

@@ -5,17 +5,10 @@
 import { performance } from "node:perf_hooks";
 import type { Attributes, Span } from "@opentelemetry/api";
 import type { Bid } from "../lot/lot.ts";
+import { isBehind, type Position, START } from "../lot/position.ts";
 import { type Store, storeClockMs } from "./connect.ts";
 import type { Keys } from "./keys.ts";
-import {
-  type Batch,
-  isBehind,
-  MAX_BATCH,
-  NotDecided,
-  type Placement,
-  placeBids,
-  type Seen,
-} from "./place-bids.ts";
+import { type Batch, MAX_BATCH, NotDecided, type Placement, placeBids } from "./place-bids.ts";
 
 /** How bids are decided: by the script, or by an optimistic transaction. */
 export interface Strategy {
@@ -23,7 +16,7 @@ export interface Strategy {
   decide(
     lotId: string,
     bids: readonly Bid[],
-    seen: Seen,
+    seen: Position,
     deadlineMs: number,
     traceparent?: string | null,
   ): Promise<Batch>;
@@ -72,13 +65,11 @@ interface Waiting {
 interface Lane {
   waiting: Waiting[];
   inFlight: number;
-  seen: Seen;
+  seen: Position;
   scheduled: boolean;
   /** Runs while bids wait behind calls that are not answered. */
   expiry: NodeJS.Timeout | null;
 }
-
-const NEVER_SEEN: Seen = { epoch: 0, seq: 0 };
 
 export class Batcher {
   #lanes = new Map<string, Lane>();
@@ -121,7 +112,7 @@ export class Batcher {
   #lane(lotId: string): Lane {
     let lane = this.#lanes.get(lotId);
     if (lane) return lane;
-    lane = { waiting: [], inFlight: 0, seen: NEVER_SEEN, scheduled: false, expiry: null };
+    lane = { waiting: [], inFlight: 0, seen: START, scheduled: false, expiry: null };
     this.#lanes.set(lotId, lane);
     return lane;
   }
@@ -185,7 +176,7 @@ export class Batcher {
     for (const [i, { settle }] of inTime.entries()) settle(placements[i]!);
     if (lane.waiting.length > 0) this.#schedule(lotId, lane);
     // A lot that the store does not know leaves nothing behind.
-    else if (lane.inFlight === 0 && lane.seen === NEVER_SEEN) this.#lanes.delete(lotId);
+    else if (lane.inFlight === 0 && lane.seen === START) this.#lanes.delete(lotId);
   }
 
   async #decide(lotId: string, lane: Lane, sent: Waiting[], sentMs: number): Promise<Placement[]> {

@@ -3,16 +3,16 @@
  * archival puts them back, above what it knows itself.
  */
 import { decodeEvents, type LotEvent } from "../lot/events.ts";
+import { compare, follows, isBehind, type Position } from "../lot/position.ts";
 import type { Store } from "./connect.ts";
 import type { Keys } from "./keys.ts";
-import { isBehind, type Seen } from "./place-bids.ts";
 
 /** @param entries as they were in the outbox, oldest first; the last event of all is at `last` */
 export async function claimEvents(
   store: Store,
   keys: Keys,
   lotId: string,
-  last: Seen,
+  last: Position,
   entries: readonly string[],
 ): Promise<void> {
   await store.claimEvents(
@@ -42,10 +42,7 @@ export async function readClaims(store: Store, keys: Keys): Promise<Map<string, 
   }
   for (const [lotId, events] of all) {
     const once = new Map(events.map((event) => [`${event.epoch}-${event.seq}`, event]));
-    all.set(
-      lotId,
-      [...once.values()].sort((a, b) => a.epoch - b.epoch || a.seq - b.seq),
-    );
+    all.set(lotId, [...once.values()].sort(compare));
   }
   return all;
 }
@@ -59,12 +56,12 @@ function readable(lotId: string, text: string): LotEvent[] {
 }
 
 /** Of claimed events: those that go on, without a gap, where `position` ends. */
-export function goingOn(claimed: readonly LotEvent[], position: Seen): LotEvent[] {
+export function goingOn(claimed: readonly LotEvent[], position: Position): LotEvent[] {
   const next: LotEvent[] = [];
   let at = position;
   for (const event of claimed) {
     if (!isBehind(at, event)) continue;
-    if (event.seq !== at.seq + 1 || (at.epoch !== 0 && event.epoch !== at.epoch)) break;
+    if (!follows(event, at)) break;
     next.push(event);
     at = event;
   }

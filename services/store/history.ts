@@ -1,6 +1,6 @@
 import { decodeEvents, type LotEvent } from "../lot/events.ts";
+import { follows, isBehind, type Position } from "../lot/position.ts";
 import type { Store } from "./connect.ts";
-import type { Seen } from "./place-bids.ts";
 import type { Keys } from "./keys.ts";
 
 /**
@@ -11,7 +11,7 @@ export async function eventsSince(
   store: Store,
   keys: Keys,
   lotId: string,
-  since: Seen,
+  since: Position,
   maxEntries: number,
 ): Promise<LotEvent[] | null> {
   const { events } = keys.lot(lotId);
@@ -24,15 +24,14 @@ export async function eventsSince(
     maxEntries,
   );
   const all = entries.flatMap(([, [, text]]) => decodeEvents(text!));
-  const missed = all.filter(({ epoch, seq }) => epoch > since.epoch || seq > since.seq);
+  const missed = all.filter((event) => isBehind(since, event));
   if (entries.length === maxEntries) return null;
   if (missed.length === 0) {
     const [newest] = await store.xrevrange(events, "+", "-", "COUNT", 1);
     const known = newest?.[0] ?? "1-0";
     return known === `${since.epoch}-${since.seq}` ? [] : null;
   }
-  const first = missed[0]!;
-  return first.epoch === since.epoch && first.seq === since.seq + 1 ? missed : null;
+  return follows(missed[0]!, since) ? missed : null;
 }
 
 /**
@@ -43,12 +42,11 @@ export async function eventsBefore(
   store: Store,
   keys: Keys,
   lotId: string,
-  before: Seen | null,
+  before: Position | null,
   maxEntries: number,
 ): Promise<{ events: LotEvent[]; complete: boolean }> {
   const { events: key } = keys.lot(lotId);
-  const isBefore = ({ epoch, seq }: Seen) =>
-    before === null || epoch < before.epoch || (epoch === before.epoch && seq < before.seq);
+  const isBefore = (event: LotEvent) => before === null || isBehind(event, before);
   // `before` may lie inside an entry whose id is above it: start there, and drop what is not before.
   let from = "+";
   if (before !== null) {

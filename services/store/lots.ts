@@ -4,7 +4,7 @@ import type { Rules } from "../lot/terms.ts";
 import type { Store } from "./connect.ts";
 import { type Digest, digestOf } from "./digest.ts";
 import type { Keys } from "./keys.ts";
-import type { Seen } from "./place-bids.ts";
+import type { Position } from "../lot/position.ts";
 
 /** An auction as the store keeps it. */
 export interface StoredAuction {
@@ -36,7 +36,7 @@ export interface StoredAuction {
   /** Which server may decide (which-server.ts); null where nobody guards the store. */
   readonly confirmedServer: string | null;
   /** Events that a process knew of and the store did not have, by lot. */
-  readonly ahead: ReadonlyMap<string, Seen>;
+  readonly ahead: ReadonlyMap<string, Position>;
 }
 
 /** Null where this store does not know the auction (yet). */
@@ -97,7 +97,7 @@ function haltOf(fields: Record<string, string>) {
 
 const AHEAD = "ahead:";
 
-function aheadOf(fields: Record<string, string>): Map<string, Seen> {
+function aheadOf(fields: Record<string, string>): Map<string, Position> {
   const names = Object.keys(fields).filter((name) => name.startsWith(AHEAD));
   return new Map(
     names.map((name) => {

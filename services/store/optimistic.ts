@@ -11,6 +11,7 @@
 import { decide } from "../lot/decide.ts";
 import { type BidAccepted, encodeEvent, encodeEvents, type LotEvent } from "../lot/events.ts";
 import type { Bid, Lot } from "../lot/lot.ts";
+import { isBehind, type Position } from "../lot/position.ts";
 import type { Strategy } from "./batcher.ts";
 import {
   connectStore,
@@ -25,12 +26,10 @@ import { auctionOf, lotOf } from "./lots.ts";
 import {
   type Accepted,
   type Batch,
-  isBehind,
   NotDecided,
   type Placement,
   placeBids,
   readAnswer,
-  type Seen,
   writeAnswer,
 } from "./place-bids.ts";
 import { knownServer } from "./which-server.ts";
@@ -105,7 +104,7 @@ async function attemptBatch(
   keys: Keys,
   lotId: string,
   bids: readonly Bid[],
-  seen: Seen,
+  seen: Position,
   deadlineMs: number,
   traceparent: string | null = null,
 ): Promise<Batch | "conflict" | "script"> {

@@ -1,5 +1,6 @@
 import type { Bid } from "../lot/lot.ts";
 import type { Rejection } from "../lot/decide.ts";
+import type { Position } from "../lot/position.ts";
 import type { Store } from "./connect.ts";
 import type { Keys } from "./keys.ts";
 import { knownServer, serverOf } from "./which-server.ts";
@@ -16,49 +17,34 @@ export type Placement =
   /** Sent to Redis and not answered: it may or may not have been accepted. Its key will tell. */
   | { readonly outcome: "unknown" };
 
-export interface Accepted {
+export interface Accepted extends Position {
   readonly outcome: "accepted";
   readonly bidId: string;
   readonly lotId: string;
   readonly amountMinor: number;
-  readonly epoch: number;
-  readonly seq: number;
   readonly placedAtMs: number;
   readonly closesAtMs: number;
   readonly minimumMinor: number;
 }
 
-export interface Rejected {
+/** With the position of the lot when the bid was judged: `START.seq` before it opened. */
+export interface Rejected extends Position {
   readonly outcome: Rejection;
   readonly minimumMinor: number;
-  /** The lot's latest event when the bid was judged; 0 before it opened. */
-  readonly epoch: number;
-  readonly seq: number;
 }
 
 export type Refusal =
   "store" | "busy" | "undefined" | "expired" | "regressed" | "unconfirmed" | "full";
 
-/** The latest event of a lot that a process knows of. */
-export interface Seen {
-  readonly epoch: number;
-  readonly seq: number;
-}
-
 export interface Batch {
   readonly placements: Placement[];
   /** Where the lot stands now; null when nothing was decided. */
-  readonly seen: Seen | null;
+  readonly seen: Position | null;
   /** Redis's clock; null when it did not say. */
   readonly nowMs: number | null;
 }
 
 const ID = /^[A-Za-z0-9-]{1,64}$/;
-
-/** Whether what one side knows of a lot is older than what another does. */
-export function isBehind(a: Seen, b: Seen): boolean {
-  return a.epoch < b.epoch || (a.epoch === b.epoch && a.seq < b.seq);
-}
 
 /** Redis was asked and decided nothing: the bids may be sent again. */
 export class NotDecided extends Error {}
@@ -77,7 +63,7 @@ export async function placeBids(
   keys: Keys,
   lotId: string,
   bids: readonly Bid[],
-  seen: Seen,
+  seen: Position,
   deadlineMs: number,
   traceparent: string | null = null,
 ): Promise<Batch> {

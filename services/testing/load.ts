@@ -1,15 +1,14 @@
 /** Bidders that go on through every outage, and what they and a viewer were told. */
 import { randomUUID } from "node:crypto";
 import { Client } from "pg";
+import type { Position } from "../lot/position.ts";
 import type { RunningAuction } from "./running-auction.ts";
 import { until } from "./until.ts";
 import { connectViewer, type TestViewer } from "./viewer.ts";
 
-export interface Acknowledged {
+export interface Acknowledged extends Position {
   readonly bidId: string;
   readonly amountMinor: number;
-  readonly epoch: number;
-  readonly seq: number;
   readonly placedAtMs: number;
   readonly key: string;
 }

@@ -1,6 +1,6 @@
 /** What gateways ask of the archive: older bids than the store keeps, and how a lot ended. */
 import type { Outcome } from "../../lot/events.ts";
-import type { Seen } from "../../store/place-bids.ts";
+import type { Position } from "../../lot/position.ts";
 import type { Archive } from "../postgres/connection.ts";
 
 export interface ArchivedBid {
@@ -26,7 +26,7 @@ export async function bidsBefore(
   archive: Archive,
   auctionUid: string,
   lotId: string,
-  before: Seen | null,
+  before: Position | null,
   limit: number,
 ): Promise<{ bids: ArchivedBid[]; nextCursor: string | null }> {
   const { epoch, seq } = before ?? { epoch: Number.MAX_SAFE_INTEGER, seq: 0 };

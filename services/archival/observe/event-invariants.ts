@@ -5,6 +5,7 @@
  */
 import type { LotEvent } from "../../lot/events.ts";
 import type { LotStatus } from "../../lot/lot.ts";
+import { follows, isBehind, type Position, START } from "../../lot/position.ts";
 
 export const VIOLATION_KINDS = [
   "sequence", // an event is missing between two of a lot, without a dead letter that accounts for it
@@ -17,18 +18,14 @@ export const VIOLATION_KINDS = [
 ] as const;
 export type ViolationKind = (typeof VIOLATION_KINDS)[number];
 
-export interface Violation {
+export interface Violation extends Position {
   readonly kind: ViolationKind;
   readonly lotId: string;
-  readonly epoch: number;
-  readonly seq: number;
   readonly detail: string;
 }
 
 /** A lot after its latest archived event; what an event did not say is null. */
-export interface AuditedLot {
-  readonly epoch: number;
-  readonly seq: number;
+export interface AuditedLot extends Position {
   readonly atMs: number;
   readonly status: LotStatus;
   readonly closesAtMs: number | null;
@@ -40,8 +37,7 @@ export interface AuditedLot {
 }
 
 const UNOPENED: AuditedLot = {
-  epoch: 0,
-  seq: 0,
+  ...START,
   atMs: 0,
   status: "scheduled",
   closesAtMs: null,
@@ -75,17 +71,9 @@ export class Audit {
     const lot = this.#lot(lotId);
     const found = violationsOf(lot, event);
     // One that goes back moves nothing: those after it are compared with the furthest.
-    if (!isBehind(event, lot)) this.#lots.set(lotId, after(lot, event));
+    if (isBehind(lot, event)) this.#lots.set(lotId, after(lot, event));
     return found.map(([kind, detail]) => ({ kind, lotId, epoch, seq, detail }));
   }
-}
-
-const isBehind = (a: Position, b: Position) =>
-  a.epoch < b.epoch || (a.epoch === b.epoch && a.seq <= b.seq);
-
-interface Position {
-  readonly epoch: number;
-  readonly seq: number;
 }
 
 type Found = [kind: ViolationKind, detail: string];
@@ -93,13 +81,9 @@ type Found = [kind: ViolationKind, detail: string];
 function violationsOf(lot: AuditedLot, event: LotEvent): Found[] {
   if (event.epoch < lot.epoch) return [["epoch", `after ${lot.epoch}.${lot.seq}`]];
   const found: Found[] = [];
-  const isNext =
-    lot.epoch === 0
-      ? event.seq === 1
-      : event.epoch === lot.epoch
-        ? event.seq === lot.seq + 1
-        : event.seq > lot.seq; // A new epoch begins above all that was known.
-  if (!isNext && !(lot.holed && event.seq > lot.seq)) {
+  // A new epoch begins above all that was known; a hole may be of any size.
+  const mayLeaveGap = lot.holed || (lot.epoch !== START.epoch && event.epoch > lot.epoch);
+  if (!follows(event, lot) && !(mayLeaveGap && event.seq > lot.seq)) {
     found.push(["sequence", `after ${lot.epoch}.${lot.seq}`]);
   }
   if (event.atMs < lot.atMs) found.push(["time", `at ${event.atMs} after ${lot.atMs}`]);

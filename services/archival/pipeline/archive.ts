@@ -1,6 +1,7 @@
 import type { Bus } from "../../bus/connect.ts";
 import type { Delivery } from "../../bus/entry.ts";
 import { type BatchLimits, Puller } from "../../bus/pull.ts";
+import { isBehind, type Position } from "../../lot/position.ts";
 import { pause } from "../../runtime/lifecycle.ts";
 import type { Logger } from "../../runtime/log.ts";
 import type { Tracing } from "../../runtime/tracing.ts";
@@ -15,7 +16,7 @@ import { type Batch, type Entry, type Partition, record, type Recorded } from ".
 import type { Retention } from "./retention.ts";
 import { backoffMs, type Timing } from "./timing.ts";
 import { traceBatch } from "./trace-archive.ts";
-import { follows, type Tail, type Tails } from "./watermark.ts";
+import { isGap, type Tail, type Tails } from "./watermark.ts";
 
 const BATCH: BatchLimits = { messages: 500, bytes: 4 * 1024 * 1024, lingerMs: 50 };
 
@@ -175,7 +176,7 @@ class EventGap extends PairFailure {
   readonly epoch: number;
   readonly seq: number;
 
-  constructor(lotId: string, { epoch, seq }: { epoch: number; seq: number }, tail: Tail) {
+  constructor(lotId: string, { epoch, seq }: Position, tail: Tail) {
     super("gap", `${lotId} ${epoch}.${seq} comes after ${tail.epoch}.${tail.seq}`);
     this.lotId = lotId;
     this.epoch = epoch;
@@ -186,12 +187,9 @@ class EventGap extends PairFailure {
 function tailAfter({ lotId, events }: Entry, before: Tail): Tail {
   let tail = before;
   for (const { event } of events) {
-    if (!follows(tail, event)) {
-      throw new EventGap(lotId, event, tail);
-    }
+    if (isGap(tail, event)) throw new EventGap(lotId, event, tail);
     const { epoch, seq } = event;
-    const ahead = tail.bridged || epoch > tail.epoch || (epoch === tail.epoch && seq > tail.seq);
-    if (ahead) tail = { epoch, seq, bridged: false };
+    if (tail.bridged || isBehind(tail, event)) tail = { epoch, seq, bridged: false };
   }
   return tail;
 }

@@ -1,4 +1,4 @@
-import { isBehind, type Seen } from "../../store/place-bids.ts";
+import { isBehind, type Position } from "../../lot/position.ts";
 
 /** Where the epoch and the seq of an outbox entry's last event stand in its text. */
 const POSITION = /"epoch":(\d{1,16}),"seq":(\d{1,16})/;
@@ -9,15 +9,15 @@ const POSITION = /"epoch":(\d{1,16}),"seq":(\d{1,16})/;
  * confirmed without asking them.
  */
 export class Relayed {
-  #lots: Map<string, Seen> | null = null;
+  #lots: Map<string, Position> | null = null;
 
   /** Null where somebody else may have relayed more. */
-  get positions(): ReadonlyMap<string, Seen> | null {
+  get positions(): ReadonlyMap<string, Position> | null {
     return this.#lots;
   }
 
   /** Everything that anybody relayed so far is at or below these. */
-  begin(positions: Iterable<readonly [string, Seen]>): void {
+  begin(positions: Iterable<readonly [string, Position]>): void {
     this.#lots = new Map(positions);
   }
 

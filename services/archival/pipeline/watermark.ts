@@ -1,4 +1,5 @@
 /** How far an outbox is in the archive. Postgres's word is the only one; Redis and JetStream follow it. */
+import { follows, isBehind, type Position, START } from "../../lot/position.ts";
 import { compareIds } from "../../store/outbox.ts";
 import type { Archive, Session } from "../postgres/connection.ts";
 import { PairFailure } from "./pipeline-failure.ts";
@@ -38,9 +39,7 @@ export async function moveWatermark(
 }
 
 /** The latest event of a lot in the archive. */
-export interface Tail {
-  readonly epoch: number;
-  readonly seq: number;
+export interface Tail extends Position {
   /** The next event may leave a gap: what lies between is known to be missing, and recorded as such. */
   readonly bridged: boolean;
 }
@@ -79,19 +78,18 @@ export async function readTails(archive: Archive, of: Partition): Promise<Tails>
   };
   const tails = new Map<string, Tail>();
   for (const lotId of holeOf.keys()) {
-    if (lotId !== null) tails.set(lotId, { epoch: 0, seq: 0, bridged: true });
+    if (lotId !== null) tails.set(lotId, { ...START, bridged: true });
   }
   for (const { lot_id, epoch, seq, outbox_id } of lots) {
     const bridged = isBridged(lot_id, outbox_id);
     tails.set(lot_id, { epoch: Number(epoch), seq: Number(seq), bridged });
   }
-  return { lots: tails, unknown: { epoch: 0, seq: 0, bridged: lostAfterId !== undefined } };
+  return { lots: tails, unknown: { ...START, bridged: lostAfterId !== undefined } };
 }
 
-/** Whether an event comes next in its lot, or was there before: anything but a gap. */
-export function follows(tail: Tail, { epoch, seq }: { epoch: number; seq: number }): boolean {
-  if (tail.bridged) return true;
-  if (tail.epoch === 0) return seq === 1;
+/** Whether events of a lot are missing between its tail and this event of it. */
+export function isGap(tail: Tail, event: Position): boolean {
+  if (tail.bridged || follows(event, tail) || !isBehind(tail, event)) return false;
   // A new epoch goes on above all that was known when it began; what that was, only restore knows.
-  return epoch !== tail.epoch || seq <= tail.seq + 1;
+  return tail.epoch === START.epoch || event.epoch === tail.epoch;
 }

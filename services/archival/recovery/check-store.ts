@@ -9,7 +9,7 @@ import type { Logger } from "../../runtime/log.ts";
 import type { Store } from "../../store/connect.ts";
 import type { Keys } from "../../store/keys.ts";
 import { readAuction, readLots, type StoredAuction } from "../../store/lots.ts";
-import { isBehind, type Seen } from "../../store/place-bids.ts";
+import { isBehind, type Position } from "../../lot/position.ts";
 import { forgetAhead, isBeingRestored, RESTORE_ASKED } from "../../store/restore.ts";
 import { StoreUnavailable } from "../../store/unreachable.ts";
 import { confirmServer, serverOf, wasPromoted } from "../../store/which-server.ts";
@@ -112,18 +112,18 @@ async function isKnown({ of, archive, bus }: CheckOf): Promise<boolean> {
 async function positionsOf(
   { store, keys }: CheckOf,
   auction: StoredAuction,
-): Promise<Map<string, Seen>> {
+): Promise<Map<string, Position>> {
   const lots = await readLots(store, keys, auction, auction.lotIds);
   const known = lots.filter((lot) => lot !== null);
   return new Map(known.map(({ lotId, epoch, seq }) => [lotId, { epoch, seq }]));
 }
 
-function isLacking(lots: ReadonlyMap<string, Seen>, lotId: string, seen: Seen): boolean {
+function isLacking(lots: ReadonlyMap<string, Position>, lotId: string, seen: Position): boolean {
   const has = lots.get(lotId);
   return has === undefined || isBehind(has, seen);
 }
 
-async function readKnown({ of, archive, bus, log }: CheckOf): Promise<Map<string, Seen>> {
+async function readKnown({ of, archive, bus, log }: CheckOf): Promise<Map<string, Position>> {
   await archiveStream(await bus(), archive, of, log);
   return readKnownLots(archive, of.auctionUid);
 }
@@ -131,7 +131,7 @@ async function readKnown({ of, archive, bus, log }: CheckOf): Promise<Map<string
 /** @param lacking what a store that has the auction does not have; null where it has no auction */
 async function putBack(
   check: CheckOf,
-  lacking: readonly { lotId: string; has: Seen | null; known: Seen }[] | null,
+  lacking: readonly { lotId: string; has: Position | null; known: Position }[] | null,
 ): Promise<"restored"> {
   const { metrics, log, onLost } = check;
   onLost();

@@ -19,7 +19,7 @@ import { goingOn, readClaims } from "../../store/claims.ts";
 import { type Digest, digestAfter } from "../../store/digest.ts";
 import type { Keys } from "../../store/keys.ts";
 import { readAuction, readDigests, readLots, type StoredAuction } from "../../store/lots.ts";
-import { isBehind, type Seen } from "../../store/place-bids.ts";
+import { isBehind, type Position, START } from "../../lot/position.ts";
 import {
   AnswerWriter,
   restoreAuction,
@@ -96,7 +96,7 @@ async function restoreInto(store: Store, parts: RestoreOf): Promise<Restored> {
   const auction = await readAuction(store, keys);
   const present = auction === null ? [] : await readLots(store, keys, auction, auction.lotIds);
   const there = new Map(present.map((lot, i) => [auction!.lotIds[i]!, lot]));
-  const ahead = auction?.ahead ?? new Map<string, Seen>();
+  const ahead = auction?.ahead ?? new Map<string, Position>();
   const epoch = await raiseEpoch(archive, of.auctionUid, highestEpoch(auction, known, ahead));
 
   const nowMs = await storeClockMs(store);
@@ -116,7 +116,7 @@ async function restoreInto(store: Store, parts: RestoreOf): Promise<Restored> {
     const lot = definition.lots.find((one) => one.lotId === lotId);
     const base = isLacking ? knows : has;
     // Shown to viewers, and neither relayed nor here: only a claim has it.
-    const lost = goingOn(claims.get(lotId) ?? [], base ?? NOTHING);
+    const lost = goingOn(claims.get(lotId) ?? [], base ?? START);
     const latest = lot === undefined ? base : withEvents(lot, definition, base, lost);
     await answers.write(lost.filter((event) => event.type === "bid_accepted").map(answeredOf));
     const lostEntry = lost.length === 0 ? [] : [entryOf(lost)];
@@ -178,8 +178,6 @@ async function digestFor(
   return lost.reduce((digest, event) => digestAfter(digest, event, encodeEvent(event)), base);
 }
 
-const NOTHING: Seen = { epoch: 0, seq: 0 };
-
 /** A lot after events that only a claim has. */
 function withEvents(
   { lotId, title, startMinor, reserveMinor }: LotDefinition,
@@ -217,7 +215,7 @@ async function ownEntries(store: Store, keys: Keys, lotId: string): Promise<Stre
 function highestEpoch(
   auction: StoredAuction | null,
   known: ReadonlyMap<string, KnownLot>,
-  ahead: ReadonlyMap<string, Seen>,
+  ahead: ReadonlyMap<string, Position>,
 ): number {
   const epochs = [...known.values(), ...ahead.values()].map(({ epoch }) => epoch);
   return Math.max(auction?.epoch ?? 0, ...epochs);
@@ -233,7 +231,7 @@ function openingOf(
 }
 
 /** The next event stands above everything that anybody has seen. */
-function seqAfter({ epoch, seq }: Seen, seen: Seen | null): number {
+function seqAfter({ epoch, seq }: Position, seen: Position | null): number {
   return seen !== null && seen.epoch >= epoch ? Math.max(seq, seen.seq) : seq;
 }
 

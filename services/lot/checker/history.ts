@@ -4,6 +4,7 @@
  * (`placedAtMs`, `closesAtMs`, a frame's times) is by Redis's clock, which is another one.
  */
 import { isMinor } from "../money.ts";
+import type { Position } from "../position.ts";
 
 export type RejectionCode =
   "too_low" | "closed" | "not_open" | "withdrawn" | "suspended" | "too_high" | "key_reused";
@@ -22,12 +23,10 @@ interface Placed {
 }
 
 /** 201. */
-export interface AcceptedBid extends Placed {
+export interface AcceptedBid extends Placed, Position {
   readonly outcome: "accepted";
   readonly retMs: number;
   readonly bidId: string;
-  readonly epoch: number;
-  readonly seq: number;
   readonly placedAtMs: number;
   readonly closesAtMs: number;
   readonly minimumMinor: number;
@@ -59,13 +58,11 @@ export interface UnknownBid extends Placed {
 export type BidRecord = AcceptedBid | RejectedBid | RefusedBid | UnknownBid;
 
 /** `GET /v1/lots/{lotId}`. */
-export interface ReadRecord {
+export interface ReadRecord extends Position {
   readonly op: "read";
   readonly lotId: string;
   readonly invMs: number;
   readonly retMs: number;
-  readonly epoch: number;
-  readonly seq: number;
   /** Of the leading bid; null without one. */
   readonly leadingMinor: number | null;
   readonly bidId: string | null;
@@ -87,7 +84,7 @@ export interface ConnectedRecord {
   readonly op: "connected";
   readonly viewer: number;
   readonly connection: number;
-  readonly since: Readonly<Record<string, { readonly epoch: number; readonly seq: number }>> | null;
+  readonly since: Readonly<Record<string, Position>> | null;
 }
 
 export type HistoryRecord = BidRecord | ReadRecord | FrameRecord | ConnectedRecord;

@@ -1,6 +1,7 @@
 /** A viewer of a random history: it is shown what broadcast shows, loses its socket, and comes back. */
 import type { LotEvent } from "../events.ts";
 import type { Lot } from "../lot.ts";
+import type { Position } from "../position.ts";
 import { frameOf, viewOf } from "../view.ts";
 import type { HistoryRecord } from "./history.ts";
 
@@ -11,7 +12,7 @@ const CATCHES_UP = 0.3;
 
 interface Watched {
   /** What this viewer has seen, and what it will be shown when it comes back. */
-  seen: { epoch: number; seq: number };
+  seen: Position;
   missed: LotEvent[];
 }
 

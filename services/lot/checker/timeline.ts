@@ -7,6 +7,7 @@ import type { BidAccepted, LotClosed, LotEvent, LotExtended, LotOpened } from ".
 import { minimumMinor } from "../increments.ts";
 import { apply, result } from "../lifecycle.ts";
 import type { Lot, LotStatus } from "../lot.ts";
+import { compare } from "../position.ts";
 import type { Terms } from "../terms.ts";
 import type { Verdicts } from "./verdicts.ts";
 
@@ -74,7 +75,7 @@ export class Timeline {
     while (low < high) {
       const middle = (low + high) >>> 1;
       const at = events[middle]!;
-      if (at.epoch < epoch || (at.epoch === epoch && at.seq <= seq)) low = middle + 1;
+      if (compare(at, { epoch, seq }) <= 0) low = middle + 1;
       else high = middle;
     }
     if (low === 0) return seq === 0 ? 0 : null;
@@ -97,8 +98,6 @@ export function readLog(
   replay.end();
   return timeline;
 }
-
-const compare = (a: LotEvent, b: LotEvent) => a.epoch - b.epoch || a.seq - b.seq;
 
 function inOrder(lotId: string, log: readonly LotEvent[], verdicts: Verdicts): LotEvent[] {
   const sorted = log.every((event, at) => at === 0 || compare(log[at - 1]!, event) <= 0)
