@@ -48,7 +48,7 @@ const TIERS = ["gateway", "broadcast", "archival"];
 const MAY_IMPORT: Record<string, string[]> = {
   "services/lot": [],
   "services/runtime": [],
-  "services/store": ["services/lot"],
+  "services/store": ["services/lot", "services/runtime"],
   "services/bus": ["services/lot"],
   "services/access": ["services/lot", "services/store", "services/runtime"],
   ...Object.fromEntries(

@@ -1,31 +1,31 @@
-/** What operators are told of a bid, the same at both edges: its span, and a line where it was not accepted. */
+/** Reports each bid to operators, the same at both edges: its span and its log line. */
 import type { Attributes, Span, Tracing } from "../runtime/tracing.ts";
 import { type Logger, SampledLog, traceIds } from "../runtime/log.ts";
 import type { Placement } from "../store/place-bids.ts";
 
-/** A bid at its edge: before the batcher, and after its answer. */
+/** What the span of a bid is begun with. */
 export interface BidSpan {
   readonly name: string;
-  /** W3C's, as the caller sent it. */
+  /** W3C header, as the caller sent it. */
   readonly traceparent: string | undefined;
   readonly attributes: Attributes;
 }
 
 export interface AnsweredBid {
-  /** Empty for one that was refused before it had an id. */
+  /** Empty for a bid that was refused before it had an id. */
   readonly bidId: string;
   readonly lotId: string;
-  /** What became of it, in a word. */
+  /** The outcome of its placement, or the code of the problem. */
   readonly outcome: string;
   readonly tookMs: number;
-  /** Whether the answer was our fault: 500 and above. */
+  /** Whether the answer was a server error: 500 and above. */
   readonly failed: boolean;
 }
 
-/** Lines a second of one kind: a crowd that bids too low would fill a disk. */
+/** Lines a second of each message: a crowd that bids too low would fill a disk. */
 const LINES_PER_SECOND = 5;
 
-export class TellBids {
+export class BidReporter {
   readonly #tracing: Tracing | null;
   readonly #log: SampledLog;
 
@@ -34,7 +34,7 @@ export class TellBids {
     this.#log = new SampledLog(log, LINES_PER_SECOND);
   }
 
-  get traces(): boolean {
+  get isTracing(): boolean {
     return this.#tracing !== null;
   }
 
@@ -42,12 +42,12 @@ export class TellBids {
     return this.#tracing?.begin(name, traceparent, attributes) ?? null;
   }
 
-  /** Whether `end` would tell anything: most bids are neither traced nor slow nor failed. */
-  tells(span: Span | null, { tookMs, failed }: Pick<AnsweredBid, "tookMs" | "failed">): boolean {
+  /** Whether `end` would record anything: most bids are neither sampled nor slow nor failed. */
+  reports(span: Span | null, { tookMs, failed }: Pick<AnsweredBid, "tookMs" | "failed">): boolean {
     return this.#tracing !== null && (span !== null || failed || tookMs > this.#tracing.slowMs);
   }
 
-  /** @param more known only now */
+  /** @param more attributes that are known only now */
   end(span: Span | null, begun: BidSpan, bid: AnsweredBid, more: Attributes = {}): void {
     const { bidId, lotId, outcome, tookMs, failed } = bid;
     const attributes = {
@@ -62,16 +62,16 @@ export class TellBids {
     this.#tracing?.afterwards(begun.name, begun.traceparent, tookMs, all, failure);
   }
 
-  /** The line of a bid that the batcher answered. */
-  line(bidId: string, lotId: string, placement: Placement, span: Span | null): void {
+  /** Logs a bid that the batcher answered. */
+  log(bidId: string, lotId: string, placement: Placement, span: Span | null): void {
     const { outcome } = placement;
     const isDecided = outcome !== "unavailable" && outcome !== "unknown";
     const level = outcome === "accepted" ? "debug" : isDecided ? "info" : "warn";
     if (!this.#log.enabled(level)) return;
     const why = outcome === "unavailable" ? { why: placement.why } : null;
     const fields = { lotId, bidId, outcome, ...why, ...traceIds(span) };
-    if (level === "debug") this.#log.debug(fields, "a bid was accepted");
-    else if (level === "info") this.#log.info(fields, "a bid was rejected");
-    else this.#log.warn(fields, "a bid was not decided");
+    if (level === "debug") this.#log.debug(fields, "bid accepted");
+    else if (level === "info") this.#log.info(fields, "bid rejected");
+    else this.#log.warn(fields, "bid not decided");
   }
 }

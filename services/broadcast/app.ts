@@ -1,21 +1,18 @@
 /** The broadcast tier in one process: what its parts are, and in which order they start and stop. */
 import { randomUUID } from "node:crypto";
-import { TellBids } from "../access/bid-reporter.ts";
+import { BidReporter } from "../access/bid-reporter.ts";
 import { readOrigins } from "../access/origins.ts";
 import { createVerifier } from "../access/tokens.ts";
 import { problemOf } from "../access/problems.ts";
-import { Breaker, keepProbing, logChanges, showBreakers } from "../runtime/breaker.ts";
+import { showBreakers } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry, type Health } from "../runtime/internal.ts";
 import { Lifecycle, pause } from "../runtime/lifecycle.ts";
-import { type Logger, SampledLog } from "../runtime/log.ts";
+import type { Logger } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
 import { startTelemetry } from "../runtime/telemetry.ts";
-import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "../store/batcher.ts";
+import { type Bidding, startBidding } from "../store/bidding.ts";
 import { connectStore, startConnecting, type Store, type StoreUrl } from "../store/connect.ts";
-import { guardStrategy, STORE_BREAKER } from "../store/guard.ts";
-import { type Keys, keysOf } from "../store/keys.ts";
-import { optimisticStrategy } from "../store/optimistic.ts";
-import { durableStrategy } from "../store/replication.ts";
+import { keysOf } from "../store/keys.ts";
 import { Answers } from "./message-handler.ts";
 import type { BroadcastEnv } from "./config.ts";
 import { FanOut } from "./fan-out.ts";
@@ -63,9 +60,8 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     sockets: () => server.count,
     behind: () => server.behind,
     subscriptions: () => hub.subscriptions,
-    waitingBids: () => batcher.waiting,
+    waitingBids: () => bidding.batcher.waiting,
   });
-  bids.on("ready", () => metrics.storeUp.set(1)).on("close", () => metrics.storeUp.set(0));
   const refill = new Refill({ store, keys, hub, fanOut, clock }, (result) =>
     metrics.refills.inc({ result }),
   );
@@ -95,29 +91,24 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     tracing,
     onLag: (seconds) => metrics.lag.observe(seconds),
   });
-  const redis = new Breaker({ ...STORE_BREAKER, onChange: logChanges(log, "redis") });
-  showBreakers(registry, "gavel_broadcast_", { redis });
-  const chosen = strategyOf(env, url, keys, bids, lifecycle, metrics);
-  const strategy = durableStrategy(chosen, env, url, keys, (stop) =>
-    lifecycle.onStop("replication", stop),
-  );
-  const lost = new SampledLog(log, 1);
-  const batcher = new Batcher(guardStrategy(strategy, redis), {
-    ...BATCHER_DEFAULTS,
-    onBatch: (size, tookMs, waitedMs) => {
-      metrics.batchBids.observe(size);
-      metrics.batchWait.observe(waitedMs / 1000);
-      metrics.storeCall.observe(tookMs / 1000);
-    },
-    onError: (error) => lost.warn({ err: error }, "bids were not answered by the store"),
+  const bidding = startBidding({
+    env,
+    store: bids,
+    url,
+    keys,
+    metrics,
+    onConflict: () => metrics.conflicts.inc(),
     tracing,
+    log,
+    lifecycle,
   });
+  showBreakers(registry, "gavel_broadcast_", { redis: bidding.breaker });
   const answers = new Answers({
     hub,
-    batcher,
+    batcher: bidding.batcher,
     clock,
     log,
-    tell: new TellBids(tracing, log),
+    reporter: new BidReporter(tracing, log),
     resume: new Resume(store, keys, hub, refill),
     verify: createVerifier(env),
     maxLotsPerSocket: env.MAX_LOTS_PER_SOCKET,
@@ -139,16 +130,12 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
   });
 
   const stopping = new AbortController();
-  const running = [
-    feed.run(stopping.signal),
-    positions.run(stopping.signal),
-    keepProbing(redis, () => bids.ping(), stopping.signal),
-  ];
+  const running = [feed.run(stopping.signal), positions.run(stopping.signal)];
   lifecycle.onStop("feed", () => {
     stopping.abort();
     return Promise.all(running);
   });
-  const internal = createInternalServer(healthOf(bids, redis, positions, lifecycle), registry);
+  const internal = createInternalServer(healthOf(bidding, positions, lifecycle), registry);
   lifecycle.onStop("internal server", () => internal.close());
   lifecycle.onStop("sockets", () => server.drain(env.DRAIN_MS * SOCKETS_SHARE));
   lifecycle.onStop("notice", () => pause(env.DRAIN_NOTICE_MS));
@@ -190,31 +177,12 @@ function tellGone(lotId: string, viewers: readonly Viewer[], log: Logger): void 
   }
 }
 
-function strategyOf(
-  env: BroadcastEnv,
-  url: StoreUrl,
-  keys: Keys,
-  bids: Store,
-  lifecycle: Lifecycle,
-  metrics: Metrics,
-): Strategy {
-  if (env.BID_STRATEGY === "script") return scriptStrategy(bids, keys);
-  const strategy = optimisticStrategy(url, keys, { onConflict: () => metrics.conflicts.inc() });
-  lifecycle.onStop("optimistic strategy", () => strategy.close());
-  return strategy;
-}
-
-function healthOf(
-  store: Store,
-  redis: Breaker,
-  positions: Positions,
-  lifecycle: Lifecycle,
-): Health {
+function healthOf(bidding: Bidding, positions: Positions, lifecycle: Lifecycle): Health {
   return {
     async ready() {
       if (lifecycle.draining) return { ready: false, why: "draining" };
       try {
-        await redis.call(() => store.ping()); // answers or fails within COMMAND_TIMEOUT_MS, under a second
+        await bidding.probe();
         return positions.looked ? { ready: true } : { ready: false, why: "starting" };
       } catch {
         return { ready: false, why: "Redis does not answer" };

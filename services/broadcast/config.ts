@@ -2,7 +2,7 @@ import Type from "typebox";
 import { TokenEnv } from "../access/config.ts";
 import { ProcessEnv } from "../runtime/env.ts";
 import { SamplingEnv, TelemetryEnv } from "../runtime/telemetry.ts";
-import { DurabilityEnv } from "../store/replication.ts";
+import { BiddingEnv } from "../store/bidding.ts";
 
 export const BroadcastEnv = Type.Object({
   ...ProcessEnv,
@@ -27,11 +27,7 @@ export const BroadcastEnv = Type.Object({
     maximum: 65_535,
     default: 9081,
   }),
-  ...DurabilityEnv,
-  BID_STRATEGY: Type.Union([Type.Literal("script"), Type.Literal("optimistic")], {
-    description: "How bids are decided: by a script in Redis, or by an optimistic transaction.",
-    default: "script",
-  }),
+  ...BiddingEnv,
   ALLOWED_ORIGINS: Type.String({
     description:
       "Origins whose pages may open a stream, separated by commas, compared exactly; * allows all. Requests without an Origin are no pages, and are let in.",

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { performance } from "node:perf_hooks";
 import { logFailure, problemOfError } from "../access/problem-edge.ts";
 import { type Problem, problem, type ProblemCode, problemOf } from "../access/problems.ts";
-import { type BidSpan, TellBids } from "../access/bid-reporter.ts";
+import { type BidSpan, BidReporter } from "../access/bid-reporter.ts";
 import type { Verify } from "../access/tokens.ts";
 import { type Logger, SampledLog } from "../runtime/log.ts";
 import type { Span } from "../runtime/tracing.ts";
@@ -26,7 +26,7 @@ export interface AnswersParts {
   readonly verify: Verify;
   readonly clock: StoreClock;
   readonly log: Logger;
-  readonly tell: TellBids;
+  readonly reporter: BidReporter;
   readonly maxLotsPerSocket: number;
   /** Whether the lots are known. */
   readonly defined: () => boolean;
@@ -245,16 +245,16 @@ export class Answers {
   }
 
   async #placeBid(viewer: Viewer, bid: Message<"place_bid">): Promise<MessageOutcome> {
-    const { tell } = this.#parts;
-    if (!tell.traces) return (await this.#decide(viewer, bid, null)).outcome;
+    const { reporter } = this.#parts;
+    if (!reporter.isTracing) return (await this.#decide(viewer, bid, null)).outcome;
     const startedMs = performance.now();
     const begun: BidSpan = { ...STREAM_SPAN, traceparent: bid.traceparent };
-    const span = tell.begin(begun);
+    const span = reporter.begin(begun);
     const { outcome, word, bidId } = await this.#decide(viewer, bid, span);
     const tookMs = performance.now() - startedMs;
     const failed = outcome === "failed";
-    if (tell.tells(span, { tookMs, failed })) {
-      tell.end(span, begun, { bidId, lotId: bid.lotId, outcome: word, tookMs, failed });
+    if (reporter.reports(span, { tookMs, failed })) {
+      reporter.end(span, begun, { bidId, lotId: bid.lotId, outcome: word, tookMs, failed });
     }
     return outcome;
   }
@@ -264,7 +264,7 @@ export class Answers {
     bid: Message<"place_bid">,
     span: Span | null,
   ): Promise<{ outcome: MessageOutcome; word: string; bidId: string }> {
-    const { batcher, onBid, onUnavailable, tell } = this.#parts;
+    const { batcher, onBid, onUnavailable, reporter } = this.#parts;
     const { lotId, amountMinor, key } = bid;
     // The close that it is about to get says that no answer means not taken.
     if (viewer.leaving) return { outcome: "failed", word: "leaving", bidId: "" };
@@ -281,7 +281,7 @@ export class Answers {
       const placed = await batcher.place(lotId, offered, span);
       const word = placed.outcome;
       const { bidId } = placed.outcome === "accepted" ? placed : offered;
-      tell.line(bidId, lotId, placed, span);
+      reporter.log(bidId, lotId, placed, span);
       if (placed.outcome === "unavailable") onUnavailable(placed.why);
       if (placed.outcome !== "accepted") {
         return { outcome: this.#refuse(viewer, bid, problemOf(placed), word), word, bidId };

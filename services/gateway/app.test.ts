@@ -3,7 +3,7 @@ import { PROBLEMS } from "../access/problems.ts";
 import { Breaker } from "../runtime/breaker.ts";
 import { createRegistry } from "../runtime/internal.ts";
 import { createLog } from "../runtime/log.ts";
-import { TellBids } from "../access/bid-reporter.ts";
+import { BidReporter } from "../access/bid-reporter.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy } from "../store/batcher.ts";
 import { connectStore } from "../store/connect.ts";
 import { keysOf } from "../store/keys.ts";
@@ -30,7 +30,7 @@ const options: AppOptions = {
   }),
   batcher: new Batcher(scriptStrategy(store, keys), BATCHER_DEFAULTS),
   verify: async () => null,
-  tell: new TellBids(null, createLog("app-test", "silent")),
+  reporter: new BidReporter(null, createLog("app-test", "silent")),
   allowedOrigins: new Set(),
 };
 const app = await createApp(options);

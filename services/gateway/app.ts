@@ -1,34 +1,25 @@
 /** Puts a gateway together. */
 import type { AddressInfo, Server as NetServer } from "node:net";
 import type { FastifyInstance } from "fastify";
-import { TellBids } from "../access/bid-reporter.ts";
+import { BidReporter } from "../access/bid-reporter.ts";
 import { addInvariants } from "../access/invariants.ts";
 import { readOrigins } from "../access/origins.ts";
 import { answerErrors } from "../access/problem-edge.ts";
 import { createVerifier } from "../access/tokens.ts";
-import { Breaker, keepProbing, logChanges, showBreakers } from "../runtime/breaker.ts";
+import { Breaker, logChanges, showBreakers } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry } from "../runtime/internal.ts";
 import { Lifecycle, pause } from "../runtime/lifecycle.ts";
-import { type Logger, SampledLog } from "../runtime/log.ts";
+import type { Logger } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
 import { startTelemetry } from "../runtime/telemetry.ts";
-import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "../store/batcher.ts";
-import {
-  connectStore,
-  startConnecting,
-  type Store,
-  storeClockMs,
-  type StoreUrl,
-} from "../store/connect.ts";
-import { guardStrategy, STORE_BREAKER } from "../store/guard.ts";
-import { keysOf, type Keys } from "../store/keys.ts";
-import { optimisticStrategy } from "../store/optimistic.ts";
-import { durableStrategy } from "../store/replication.ts";
+import { startBidding } from "../store/bidding.ts";
+import { connectStore, startConnecting, type Store, type StoreUrl } from "../store/connect.ts";
+import { keysOf } from "../store/keys.ts";
 import { startClock } from "./clock.ts";
 import type { GatewayEnv } from "./config.ts";
 import { collectDocument, documentRoutes } from "./openapi.ts";
 import { ARCHIVAL_BREAKER } from "./bid-history.ts";
-import { createMetrics, type Metrics } from "./metrics.ts";
+import { createMetrics } from "./metrics.ts";
 import { refuseOtherMethods } from "./method-not-allowed.ts";
 import { pageRoutes } from "./page.ts";
 import type { Server } from "./typed-server.ts";
@@ -67,46 +58,33 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
   const keys = keysOf(env.AUCTION_UID);
   const registry = createRegistry("gateway");
   const metrics = createMetrics(registry, {
-    waitingBids: () => batcher.waiting,
+    waitingBids: () => bidding.batcher.waiting,
     connections: () => connectionsOf(app.server),
   });
 
-  // Bids have a connection to themselves: nothing that is read may stand before them.
-  const bids = openStore(redisUrl, "gavel-gateway-bids", log, lifecycle);
+  // Bids have a connection to themselves: reads must not delay them.
   const store = openStore(redisUrl, "gavel-gateway", log, lifecycle);
-  bids.on("ready", () => metrics.storeUp.set(1)).on("close", () => metrics.storeUp.set(0));
-
-  const redis = new Breaker({ ...STORE_BREAKER, onChange: logChanges(log, "redis") });
-  const archival = new Breaker({ ...ARCHIVAL_BREAKER, onChange: logChanges(log, "archival") });
-  showBreakers(registry, "gavel_gateway_", { redis, archival });
-  const probing = new AbortController();
-  void keepProbing(redis, () => storeClockMs(bids), probing.signal);
-  lifecycle.onStop("probes", () => probing.abort());
-
-  const chosen = chooseStrategy(env, { bids, redisUrl, keys, log, lifecycle, metrics });
-  const strategy = durableStrategy(chosen, env, redisUrl, keys, (stop) =>
-    lifecycle.onStop("replication", stop),
-  );
-  const lost = new SampledLog(log, 1);
-  const batcher = new Batcher(guardStrategy(strategy, redis), {
-    ...BATCHER_DEFAULTS,
-    onBatch: (size, tookMs, waitedMs) => {
-      metrics.batchBids.observe(size);
-      metrics.batchWait.observe(waitedMs / 1000);
-      metrics.storeCall.observe(tookMs / 1000);
-    },
-    onError: (error) => lost.warn({ err: error }, "bids were not answered by the store"),
+  const bidding = startBidding({
+    env,
+    store: openStore(redisUrl, "gavel-gateway-bids", log, lifecycle),
+    url: redisUrl,
+    keys,
+    metrics,
+    onConflict: () => metrics.optimistic.conflict.inc(),
+    onScript: () => metrics.optimistic.script.inc(),
     tracing,
+    log,
+    lifecycle,
   });
+  const archival = new Breaker({ ...ARCHIVAL_BREAKER, onChange: logChanges(log, "archival") });
+  showBreakers(registry, "gavel_gateway_", { redis: bidding.breaker, archival });
 
   const ready = async () => {
     if (lifecycle.draining) return { ready: false, why: "draining" };
-    return redis
-      .call(() => storeClockMs(bids))
-      .then(
-        () => ({ ready: true }),
-        () => ({ ready: false, why: "the store does not answer" }),
-      );
+    return bidding.probe().then(
+      () => ({ ready: true }),
+      () => ({ ready: false, why: "the store does not answer" }),
+    );
   };
   const internal = createInternalServer({ ready }, registry);
   answerErrors(internal, { log, internalErrors: metrics.internalErrors });
@@ -116,12 +94,12 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
   const app = await createApp({
     log,
     metrics,
-    batcher,
+    batcher: bidding.batcher,
     verify,
     store,
     keys,
     archival,
-    tell: new TellBids(tracing, log),
+    reporter: new BidReporter(tracing, log),
     allowedOrigins: readOrigins(env.ALLOWED_ORIGINS),
     streamUrl: env.STREAM_URL,
     archivalUrl: env.ARCHIVAL_URL,
@@ -170,27 +148,6 @@ function openStore(url: StoreUrl, name: string, log: Logger, lifecycle: Lifecycl
   });
   lifecycle.onStop(name, () => store.disconnect());
   return store;
-}
-
-interface StrategyParts {
-  readonly bids: Store;
-  readonly redisUrl: StoreUrl;
-  readonly keys: Keys;
-  readonly log: Logger;
-  readonly lifecycle: Lifecycle;
-  readonly metrics: Metrics;
-}
-
-function chooseStrategy({ BID_STRATEGY }: GatewayEnv, parts: StrategyParts): Strategy {
-  const { bids, redisUrl, keys, log, lifecycle, metrics } = parts;
-  if (BID_STRATEGY === "script") return scriptStrategy(bids, keys);
-  const strategy = optimisticStrategy(redisUrl, keys, {
-    onConflict: () => metrics.optimistic.conflict.inc(),
-    onScript: () => metrics.optimistic.script.inc(),
-    onError: (error) => log.debug({ err: error }, "a transaction's connection failed"),
-  });
-  lifecycle.onStop("optimistic strategy", () => strategy.close());
-  return strategy;
 }
 
 function connectionsOf(server: NetServer): Promise<number> {

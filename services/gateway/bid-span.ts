@@ -1,6 +1,6 @@
 /** The span of a bid that comes over HTTP, from its headers to the end of the answer. */
 import type { FastifyReply, FastifyRequest } from "fastify";
-import type { BidSpan, TellBids } from "../access/bid-reporter.ts";
+import type { BidSpan, BidReporter } from "../access/bid-reporter.ts";
 import type { Span } from "../runtime/tracing.ts";
 
 declare module "fastify" {
@@ -17,7 +17,7 @@ declare module "fastify" {
 type Done = () => void;
 
 /** Two hooks of the route, the first of all and the last. */
-export function traceBid(tell: TellBids, method: string, route: string) {
+export function traceBid(reporter: BidReporter, method: string, route: string) {
   const name = `${method} ${route}`;
   const attributes = { "http.request.method": method, "http.route": route, "url.scheme": "http" };
   const begunOf = (request: FastifyRequest): BidSpan => {
@@ -26,17 +26,17 @@ export function traceBid(tell: TellBids, method: string, route: string) {
   };
   return {
     begin(request: FastifyRequest, _reply: FastifyReply, done: Done): void {
-      request.span = tell.begin(begunOf(request));
+      request.span = reporter.begin(begunOf(request));
       done();
     },
     end(request: FastifyRequest, reply: FastifyReply, done: Done): void {
       const { statusCode, elapsedTime: tookMs } = reply;
       const failed = statusCode >= 500;
-      if (tell.tells(request.span, { tookMs, failed })) {
+      if (reporter.reports(request.span, { tookMs, failed })) {
         const { lotId = "" } = request.params as { lotId?: string };
         const outcome = request.outcome || String(statusCode);
         const bid = { bidId: request.bidId, lotId, outcome, tookMs, failed };
-        tell.end(request.span, begunOf(request), bid, {
+        reporter.end(request.span, begunOf(request), bid, {
           "url.path": request.url.split("?", 1)[0],
           "http.response.status_code": statusCode,
         });

@@ -2,7 +2,7 @@ import Type from "typebox";
 import { TokenEnv } from "../access/config.ts";
 import { ProcessEnv } from "../runtime/env.ts";
 import { SamplingEnv, TelemetryEnv } from "../runtime/telemetry.ts";
-import { DurabilityEnv } from "../store/replication.ts";
+import { BiddingEnv } from "../store/bidding.ts";
 
 /** What a gateway reads from its environment. */
 export const GatewayEnv = Type.Object({
@@ -38,11 +38,7 @@ export const GatewayEnv = Type.Object({
     pattern: "^https?://",
     default: "http://localhost:9082",
   }),
-  BID_STRATEGY: Type.Union([Type.Literal("script"), Type.Literal("optimistic")], {
-    description: "How bids are decided: by a script in Redis, or by optimistic transactions.",
-    default: "script",
-  }),
-  ...DurabilityEnv,
+  ...BiddingEnv,
   ALLOWED_ORIGINS: Type.String({
     description:
       "Origins of other sites whose pages may call this gateway, separated by commas, compared exactly. None by default: only its own page may.",

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { sendProblem } from "../access/problem-edge.ts";
 import { problemOf } from "../access/problems.ts";
-import type { TellBids } from "../access/bid-reporter.ts";
+import type { BidReporter } from "../access/bid-reporter.ts";
 import type { Verify } from "../access/tokens.ts";
 import type { Batcher } from "../store/batcher.ts";
 import { authenticate } from "./authenticate.ts";
@@ -15,7 +15,7 @@ export interface PlaceBidOptions {
   readonly batcher: Batcher;
   readonly verify: Verify;
   readonly metrics: Metrics;
-  readonly tell: TellBids;
+  readonly reporter: BidReporter;
 }
 
 const schema = {
@@ -48,10 +48,10 @@ const schema = {
 };
 
 export function placeBidRoute(app: Server, options: PlaceBidOptions): void {
-  const { batcher, verify, metrics, tell } = options;
+  const { batcher, verify, metrics, reporter } = options;
   const admit = authenticate(verify, "bid");
-  const traced = traceBid(tell, "POST", BID_ROUTE);
-  const hooks = tell.traces
+  const traced = traceBid(reporter, "POST", BID_ROUTE);
+  const hooks = reporter.isTracing
     ? { onRequest: [traced.begin, admit], onResponse: traced.end }
     : { onRequest: admit };
   app.post(BID_ROUTE, { schema, ...hooks }, async (request, reply) => {
@@ -67,7 +67,7 @@ export function placeBidRoute(app: Server, options: PlaceBidOptions): void {
     const { bidId } = placement.outcome === "accepted" ? placement : bid;
     request.bidId = bidId;
     request.outcome = placement.outcome;
-    tell.line(bidId, lotId, placement, request.span);
+    reporter.log(bidId, lotId, placement, request.span);
     metrics.bid[placement.outcome].inc();
     if (placement.outcome === "unavailable") metrics.unavailable[placement.why].inc();
     if (placement.outcome !== "accepted") return sendProblem(reply, problemOf(placement));

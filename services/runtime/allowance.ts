@@ -1,11 +1,11 @@
-/** So many a second: what comes beyond it in a second is refused. */
+/** A rate limit with a fixed window of a second: `take` returns false beyond `perSecond`. */
 export class Allowance {
   #left: number;
   #sinceMs: number;
   readonly #perSecond: number;
   readonly #nowMs: () => number;
 
-  /** @param nowMs a clock that never goes back */
+  /** @param nowMs a monotonic clock */
   constructor(perSecond: number, nowMs: () => number = () => performance.now()) {
     this.#perSecond = perSecond;
     this.#left = perSecond;

@@ -1,7 +1,6 @@
 /**
- * A circuit breaker: after some failures in a row a dependency is left alone, and one caller at a time
- * is let through to see whether it answers again. It decides nothing about time-outs: what it counts
- * must have deadlines of its own.
+ * A circuit breaker. After some failures in a row it opens: calls fail at once, except one probe at a time.
+ * It sets no time-outs: the calls that it counts must have deadlines of their own.
  */
 import { Gauge, type Registry } from "prom-client";
 import { pause } from "./lifecycle.ts";
@@ -10,25 +9,26 @@ import type { Logger } from "./log.ts";
 export type BreakerState = "closed" | "half_open" | "open";
 
 export interface BreakerOptions {
-  /** So many failures in a row open it. */
+  /** Failures in a row that open it. */
   readonly failures: number;
-  /** The first probe comes at a random time within it; each later one within twice as long as before, */
+  /** The first probe is made within this time, at random. Each failed probe doubles the time, */
   readonly waitMs: number;
-  /** up to this. */
+  /** up to this one. */
   readonly waitMaxMs: number;
-  /** A clock that never goes back. */
+  /** A monotonic clock. */
   readonly nowMs?: () => number;
   /** In [0, 1). */
   readonly random?: () => number;
-  readonly onChange?: (state: BreakerState, before: BreakerState) => void;
+  /** @param failures in a row so far */
+  readonly onChange?: (state: BreakerState, before: BreakerState, failures: number) => void;
 }
 
-/** Thrown in place of a call that was not made. */
+/** Thrown in place of a call while the circuit is open. */
 export class BreakerOpen extends Error {
   override readonly name = "BreakerOpen";
 }
 
-/** How often the state changes by failures: closed → open → half_open → open … → closed. */
+/** States: closed → open → half_open → open … → closed. */
 export class Breaker {
   #state: BreakerState = "closed";
   #failures = 0;
@@ -46,14 +46,14 @@ export class Breaker {
     return this.#state;
   }
 
-  /** How long until a probe may go out; 0 when it may now, or none is needed. */
+  /** How long until a probe may be made; 0 when it may be made now, or none is needed. */
   get waitMs(): number {
     return this.#state === "closed" ? 0 : Math.max(0, this.#probeAtMs - this.#nowMs());
   }
 
   /**
-   * Whether a call may be made. While it is not closed only the first to ask after the wait may: that
-   * call is the probe, and must be followed by `succeeded` or `failed`.
+   * Whether a call may be made. Unless closed, only the first caller after the wait gets true: its call is
+   * the probe, and must be followed by `succeeded` or `failed`.
    */
   admits(): boolean {
     if (this.#state === "closed") return true;
@@ -64,7 +64,7 @@ export class Breaker {
 
   succeeded(): void {
     this.#failures = 0;
-    // An answer to a call that was made before it opened says nothing about now.
+    // The answer to a call from before it opened.
     if (this.#state === "open") return;
     this.#probes = 0;
     this.#become("closed");
@@ -72,7 +72,7 @@ export class Breaker {
 
   failed(): void {
     this.#failures++;
-    // Calls that were made before it opened fail after it: they move nothing.
+    // The failure of a call from before it opened: it does not postpone the next probe.
     if (this.#state === "open") return;
     if (this.#state === "closed" && this.#failures < this.#options.failures) return;
     const { waitMs, waitMaxMs, random } = this.#options;
@@ -80,9 +80,9 @@ export class Breaker {
     this.#become("open");
   }
 
-  /** Makes a call that has a deadline. @throws BreakerOpen, or what the call throws */
+  /** @throws BreakerOpen when the call was not made, or what the call throws */
   async call<T>(work: () => Promise<T>): Promise<T> {
-    if (!this.admits()) throw new BreakerOpen("it did not answer, and is left alone for a moment");
+    if (!this.admits()) throw new BreakerOpen("the circuit is open after repeated failures");
     try {
       const result = await work();
       this.succeeded();
@@ -97,13 +97,13 @@ export class Breaker {
     const before = this.#state;
     if (before === state) return;
     this.#state = state;
-    this.#options.onChange?.(state, before);
+    this.#options.onChange?.(state, before, this.#failures);
   }
 }
 
 /**
  * Exponential backoff with full jitter: a random time below a ceiling that doubles with each attempt
- * (0, 1, 2 …). Those who failed together do not return together.
+ * (0, 1, 2 …), so that callers that failed together do not retry together.
  */
 export function fullJitterMs(
   firstMs: number,
@@ -114,12 +114,12 @@ export function fullJitterMs(
   return random() * Math.min(maxMs, firstMs * 2 ** Math.min(attempt, 30));
 }
 
-/** How often a closed breaker is looked at. */
-const LOOK_MS = 50;
+/** How often `keepProbing` checks whether the breaker has opened. */
+const CHECK_EVERY_MS = 50;
 
 /**
- * Probes for a breaker whose other callers only look whether it is closed, so that no caller's own work
- * is what finds out. One probe at a time. Ends when the signal aborts.
+ * Makes the probes of a breaker whose other callers only check that it is closed, so that no bid has to be a
+ * probe. One probe at a time. Ends when the signal aborts.
  */
 export async function keepProbing(
   breaker: Breaker,
@@ -127,26 +127,26 @@ export async function keepProbing(
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
-    await pause(Math.max(LOOK_MS, breaker.waitMs), signal);
+    await pause(Math.max(CHECK_EVERY_MS, breaker.waitMs), signal);
     if (signal.aborted || breaker.state === "closed") continue;
-    await breaker.call(probe).catch(() => {}); // It is counted, and tried again.
+    await breaker.call(probe).catch(() => {}); // The breaker counts it.
   }
 }
 
-/** For `onChange`: a line when it opens, and one when it is closed again; none for the probes between. */
+/** For `onChange`: logs the first opening and the closing, not the probes between them. */
 export function logChanges(
   log: Logger,
   dependency: string,
 ): NonNullable<BreakerOptions["onChange"]> {
-  return (state, before) => {
-    if (before === "closed") log.warn({ dependency }, "it does not answer: it is left alone");
-    if (state === "closed") log.info({ dependency }, "it answers again");
+  return (state, before, failures) => {
+    if (before === "closed") log.warn({ dependency, failures }, "circuit opened");
+    if (state === "closed") log.info({ dependency }, "circuit closed");
   };
 }
 
 const STATES: Record<BreakerState, number> = { closed: 0, half_open: 1, open: 2 };
 
-/** Shows breakers by the name of their dependency: `<prefix>breaker_state{dependency}`. */
+/** Registers the gauge `<prefix>breaker_state{dependency}`. */
 export function showBreakers(
   registry: Registry,
   prefix: string,
@@ -154,7 +154,7 @@ export function showBreakers(
 ): void {
   new Gauge({
     name: `${prefix}breaker_state`,
-    help: "0 closed: calls are made. 1 half-open: one call looks whether it answers. 2 open: none is.",
+    help: "Circuit breaker of a dependency: 0 closed, calls are made; 1 half-open, one probe is under way; 2 open, calls fail at once.",
     labelNames: ["dependency"],
     registers: [registry],
     collect() {

@@ -1,23 +1,23 @@
-/** The only reader of process.env: each process states what it reads as one schema. */
+/** The only reader of process.env. Each process declares its variables in one schema. */
 import Type from "typebox";
 import { Value } from "typebox/value";
 
-/** What every process of ours reads. */
+/** Variables of every process. */
 export const ProcessEnv = {
   LOG_LEVEL: Type.String({
-    description: "How much is logged: fatal, error, warn, info, debug or trace.",
+    description: "Lowest level that is logged: fatal, error, warn, info, debug or trace.",
     pattern: "^(fatal|error|warn|info|debug|trace|silent)$",
     default: "info",
   }),
   DRAIN_MS: Type.Integer({
-    description: "How long a process that was told to stop may take to finish, in ms.",
+    description: "How long a process may take to stop after SIGTERM, in ms.",
     minimum: 0,
     maximum: 600_000,
     default: 10_000,
   }),
   DRAIN_NOTICE_MS: Type.Integer({
     description:
-      "How long a process that was told to stop goes on as before, but for its readiness and for keeping connections alive, so that whoever sends it work can notice; in ms, before DRAIN_MS begins.",
+      "How long a process keeps working after SIGTERM with /readyz at 503 and without keep-alive, so that load balancers stop sending it work; in ms, before DRAIN_MS begins.",
     minimum: 0,
     maximum: 60_000,
     default: 0,
@@ -26,8 +26,8 @@ export const ProcessEnv = {
 
 /**
  * Reads the environment by a schema of flat properties. Numbers and booleans are read from text;
- * defaults are filled in; variables that the schema does not name are not looked at.
- * @throws Error that names every wrong variable, what was wrong, and never its value (it may be secret)
+ * defaults are filled in; variables that the schema does not name are ignored.
+ * @throws Error that names every wrong variable and why, and never its value, which may be secret
  */
 export function readEnv<T extends Type.TObject>(
   schema: T,

@@ -1,11 +1,11 @@
-/** The port that only the cluster sees: health, metrics, and what a tier adds. */
+/** The internal HTTP server of a process: health, metrics, and routes that a tier adds. */
 import { fastify, type FastifyInstance } from "fastify";
 import { Registry, collectDefaultMetrics } from "prom-client";
 
-/** Gauges that prom-client gives names which only a counter may have; their parts by type stay. */
+/** Gauges of prom-client whose names end in _total, which is reserved for counters. */
 const MISNAMED = ["handles", "requests", "resources"].map((what) => `nodejs_active_${what}_total`);
 
-/** With what any process of Node tells: CPU, memory, event loop, garbage collection. */
+/** A registry with the metrics of every Node process: CPU, memory, event loop, garbage collection. */
 export function createRegistry(tier: string): Registry {
   const registry = new Registry();
   registry.setDefaultLabels({ tier });
@@ -15,14 +15,14 @@ export function createRegistry(tier: string): Registry {
 }
 
 export interface Health {
-  /** Whether this process can do its work now. What is said in `why` goes to the one who asks. */
+  /** Whether this process can do its work now. `why` is part of the response. */
   ready(): Promise<{ ready: boolean; why?: string }>;
-  /** Whether it is worth keeping. Without it: yes, as long as its event loop turns. */
+  /** Whether the process should be kept. By default it should while its event loop turns. */
   alive?(): boolean;
 }
 
 /**
- * `/livez`: the event loop turns. `/readyz`: 200 or 503 with the reason. `/metrics`: Prometheus text.
+ * `/livez`: 200 or 503. `/readyz`: 200 or 503 with the reason. `/metrics`: Prometheus text.
  * The caller listens and closes.
  */
 export function createInternalServer(health: Health, registry: Registry): FastifyInstance {

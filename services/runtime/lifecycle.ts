@@ -1,9 +1,9 @@
-/** How a process of ours starts and stops. */
+/** Start and stop of a process. */
 import type { Logger } from "./log.ts";
 
-/** What was started, in order; stopped in reverse. */
+/** Stop functions of everything that was started; `stop` calls them in reverse order. */
 export class Lifecycle {
-  #stops: { what: string; stop: () => Promise<unknown> | unknown }[] = [];
+  #stops: { component: string; stop: () => Promise<unknown> | unknown }[] = [];
   #draining = false;
   readonly #log: Logger;
 
@@ -11,32 +11,32 @@ export class Lifecycle {
     this.#log = log;
   }
 
-  /** True once the process was told to stop: readiness says no from then on. */
+  /** True once stopping has begun: /readyz then answers 503. */
   get draining(): boolean {
     return this.#draining;
   }
 
-  onStop(what: string, stop: () => Promise<unknown> | unknown): void {
-    this.#stops.push({ what, stop });
+  onStop(component: string, stop: () => Promise<unknown> | unknown): void {
+    this.#stops.push({ component, stop });
   }
 
-  /** Stops everything, last started first; a stop that fails is logged and does not stop the rest. */
+  /** A component that fails to stop is logged, and the others are stopped nevertheless. */
   async stop(): Promise<void> {
     if (this.#draining) return;
     this.#draining = true;
-    for (const { what, stop } of this.#stops.reverse()) {
+    for (const { component, stop } of this.#stops.reverse()) {
       try {
         await stop();
       } catch (error) {
-        this.#log.error({ err: error, what }, "did not stop cleanly");
+        this.#log.error({ err: error, component }, "component failed to stop");
       }
     }
   }
 }
 
 /**
- * Runs a process: `start` opens what it needs and says how each thing is stopped. SIGTERM and SIGINT
- * stop it within `drainMs`; a bug stops it at once, with exit code 1.
+ * Runs a process: `start` opens its components and registers how each is stopped. SIGTERM and SIGINT stop it
+ * within `drainMs`. An uncaught error ends it at once with exit code 1.
  */
 export async function runProcess(
   log: Logger,
@@ -45,7 +45,7 @@ export async function runProcess(
 ): Promise<void> {
   const lifecycle = new Lifecycle(log);
   const fail = (error: unknown): void => {
-    log.fatal({ err: error }, "stopped by an error");
+    log.fatal({ err: error }, "uncaught error");
     process.exit(1);
   };
   process.on("uncaughtException", fail);
@@ -54,7 +54,7 @@ export async function runProcess(
   const stop = async (signal: string): Promise<void> => {
     log.info({ signal }, "stopping");
     setTimeout(() => {
-      log.error({ drainMs }, "did not stop in time");
+      log.error({ drainMs }, "stop timed out");
       process.exit(1);
     }, drainMs).unref();
     await lifecycle.stop();
@@ -71,7 +71,7 @@ export async function runProcess(
   }
 }
 
-/** Waits, or until the signal aborts: for loops that must stop promptly. */
+/** Resolves after `ms`, or as soon as the signal aborts. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve();

@@ -1,11 +1,11 @@
-/** What a process says: one JSON line for each event that matters, and never a secret. */
+/** Structured logs: JSON lines without secrets. */
 import type { Span } from "@opentelemetry/api";
 import { type Logger, pino } from "pino";
 import { Allowance } from "./allowance.ts";
 
 export type { Logger };
 
-/** JSON lines on standard output. Whatever could be a secret is left out, wherever it stands. */
+/** Writes JSON lines to standard output. Secrets are removed, in whatever field they are. */
 export function createLog(name: string, level: string): Logger {
   return pino({
     name,
@@ -23,7 +23,7 @@ export function createLog(name: string, level: string): Logger {
 
 const CENSORED = "[redacted]";
 
-/** What is told of an error. Libraries hang more on theirs: ioredis the command with its password. */
+/** The logged fields of an error. Other fields may hold secrets: ioredis attaches the AUTH command. */
 interface ErrorFields {
   readonly type: string;
   readonly message: string;
@@ -32,7 +32,7 @@ interface ErrorFields {
   readonly cause?: ErrorFields;
 }
 
-/** Causes of causes that are told. */
+/** How deep `cause` is followed. */
 const CAUSES_MAX = 4;
 
 function errorFields(error: unknown, depth = 0): ErrorFields {
@@ -50,13 +50,13 @@ function errorFields(error: unknown, depth = 0): ErrorFields {
   };
 }
 
-/** What stands before the last @ of a URL: a password may hold any other sign. */
+/** The user and password of a URL: all before the last @, as a password may hold any other character. */
 const IN_URL = /(:\/\/)[^\s"\\]*@/g;
 const BEARER = /\b(bearer|basic)(\s+|%20)[A-Za-z0-9._~+/=-]{8,}/gi;
 /** A JSON Web Token begins with `{"` in base64. */
 const WEB_TOKEN = /\beyJ[A-Za-z0-9_-]{5,}(\.[A-Za-z0-9_-]*){0,4}/g;
 
-/** The last look at a line, whatever made it: passwords in URLs, and tokens. */
+/** Removes passwords in URLs, and tokens, from a finished line. */
 export function withoutSecrets(line: string): string {
   return line
     .replace(IN_URL, `$1${CENSORED}@`)
@@ -64,14 +64,14 @@ export function withoutSecrets(line: string): string {
     .replace(WEB_TOKEN, CENSORED);
 }
 
-/** As OpenTelemetry's log conventions name them; nothing for work that is not traced. */
+/** Trace fields by OpenTelemetry's log conventions; none for work that is not traced. */
 export function traceIds(span: Span | null | undefined): { trace_id?: string; span_id?: string } {
   if (!span) return {};
   const { traceId, spanId } = span.spanContext();
   return { trace_id: traceId, span_id: spanId };
 }
 
-/** As W3C's header has it, of a span that is recorded. */
+/** The W3C header of a recorded span. */
 export function traceparentOf(span: Span): string {
   const { traceId, spanId } = span.spanContext();
   return `00-${traceId}-${spanId}-01`;
@@ -79,17 +79,17 @@ export function traceparentOf(span: Span): string {
 
 type SampledLevel = "debug" | "info" | "warn" | "error";
 
-interface Kind {
+interface MessageBudget {
   readonly allowance: Allowance;
   leftOut: number;
 }
 
 /**
- * For events that may come thousands of times a second: so many lines a second of one kind, and then one
- * that says how many were left out. A kind is a message: those are words of ours, and few.
+ * For events that may occur thousands of times a second: up to `perSecond` lines a second of each message,
+ * and then one line with the number of lines left out. Messages are constants, so there are few.
  */
 export class SampledLog {
-  #kinds = new Map<string, Kind>();
+  #budgets = new Map<string, MessageBudget>();
   readonly #log: Logger;
   readonly #perSecond: number;
 
@@ -114,23 +114,23 @@ export class SampledLog {
     this.#write("error", fields, message);
   }
 
-  /** Whether it is worth making the fields of a line. */
+  /** Whether lines of the level are written: before building expensive fields. */
   enabled(level: SampledLevel): boolean {
     return this.#log.isLevelEnabled(level);
   }
 
   #write(level: SampledLevel, fields: object, message: string): void {
     if (!this.enabled(level)) return;
-    let kind = this.#kinds.get(message);
-    if (kind === undefined) {
-      kind = { allowance: new Allowance(this.#perSecond), leftOut: 0 };
-      this.#kinds.set(message, kind);
+    let budget = this.#budgets.get(message);
+    if (budget === undefined) {
+      budget = { allowance: new Allowance(this.#perSecond), leftOut: 0 };
+      this.#budgets.set(message, budget);
     }
-    if (kind.allowance.take()) return this.#log[level](fields, message);
-    if (kind.leftOut++ > 0) return;
+    if (budget.allowance.take()) return this.#log[level](fields, message);
+    if (budget.leftOut++ > 0) return;
     setTimeout(() => {
-      this.#log[level]({ leftOut: kind.leftOut }, message);
-      kind.leftOut = 0;
+      this.#log[level]({ leftOut: budget.leftOut }, message);
+      budget.leftOut = 0;
     }, 1_000).unref();
   }
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** A secret that is mounted as a file: its text without the surrounding white space. */
+/** Reads a secret that is mounted as a file; surrounding white space is removed. */
 export function readSecretFile(path: string): string {
   const text = readFileSync(path, "utf8").trim();
   if (text === "") throw new Error(`${path} is empty`);

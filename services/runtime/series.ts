@@ -1,16 +1,16 @@
-/** What the metrics of all processes have in common: their buckets, and series that exist from the start. */
+/** Histogram buckets that all tiers share, and metric series that exist from the start. */
 
-/** Of whatever a bidder or a viewer waits for: 1 ms to 5 s, with the promised 50 ms as an edge. */
+/** For what a bidder or a viewer waits for: 1 ms to 5 s, with the promised 50 ms as a boundary. */
 export const LATENCY_SECONDS = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
 ] as const;
 
-/** Of what runs behind an auction, and may wait for a store that is away. */
+/** For background work, which may wait for an unreachable store. */
 export const DELAY_SECONDS = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300,
 ] as const;
 
-/** A counter or histogram of prom-client's: `labels()` alone makes no series that is shown. */
+/** A counter or histogram of prom-client. `labels()` alone exports no series. */
 interface Labelled<Label extends string, Child> {
   labels(labels: Record<Label, string>): Child;
   inc?(labels: Record<Label, string>, value: number): void;
@@ -18,8 +18,8 @@ interface Labelled<Label extends string, Child> {
 }
 
 /**
- * One series for each name of a closed set, made now: a rate over a counter that appears with its first 1
- * misses it, and no name from outside becomes a label.
+ * Creates one series for each name of a closed set, at 0: a rate over a counter that first appears as 1
+ * misses that 1, and no name from outside can become a label.
  */
 export function seriesOf<Name extends string, Label extends string, Child>(
   metric: Labelled<Label, Child>,

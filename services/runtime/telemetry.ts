@@ -1,12 +1,12 @@
 /**
- * Traces, where there is somebody to send them to. Without an endpoint nothing of OpenTelemetry's SDK is
- * even loaded, and `tracing` is null: whoever traces asks for that first.
+ * Tracing, configured by the environment. Without an endpoint OpenTelemetry's SDK is not loaded, and `tracing`
+ * is null.
  */
 import Type from "typebox";
 import type { Logger } from "./log.ts";
 import type { Tracing } from "./tracing.ts";
 
-/** What every tier reads. OTEL_* are OpenTelemetry's own names. */
+/** Variables of every tier. OTEL_* are OpenTelemetry's own names. */
 export const TelemetryEnv = {
   OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(
     Type.String({
@@ -17,7 +17,7 @@ export const TelemetryEnv = {
   ),
 };
 
-/** What those read besides where traces begin. */
+/** Further variables of the tiers where traces begin. */
 export const SamplingEnv = {
   OTEL_TRACES_SAMPLER_ARG: Type.Number({
     description:
@@ -35,17 +35,17 @@ export const SamplingEnv = {
   }),
 };
 
-export interface TelemetrySettings {
+interface TelemetrySettings {
   readonly OTEL_EXPORTER_OTLP_ENDPOINT?: string;
-  /** Without it no trace begins here; those of others go on. */
+  /** Without it no trace begins here; traces of callers are continued. */
   readonly OTEL_TRACES_SAMPLER_ARG?: number;
   readonly TRACE_SLOW_MS?: number;
 }
 
 export interface Telemetry {
-  /** Null: nothing is traced. */
+  /** Null when nothing is traced. */
   readonly tracing: Tracing | null;
-  /** Sends what is left, for STOP_MS at most. */
+  /** Sends the spans that are left, for a second at most. */
   stop(): Promise<void>;
 }
 
@@ -53,7 +53,7 @@ const OFF: Telemetry = { tracing: null, stop: () => Promise.resolve() };
 
 /**
  * @param serviceName `service.name` of the process
- * @param attributes what else tells it from others of its kind, by OpenTelemetry's names or ours
+ * @param attributes further resource attributes of the process
  */
 export async function startTelemetry(
   settings: TelemetrySettings,
@@ -66,6 +66,6 @@ export async function startTelemetry(
   const { startTracing } = await import("./tracing.ts");
   const { OTEL_TRACES_SAMPLER_ARG: ratio = 0, TRACE_SLOW_MS: slowMs = Infinity } = settings;
   const started = startTracing({ endpoint, ratio, slowMs, serviceName, attributes }, log);
-  log.info({ ratio, slowMs }, "traces are sent");
+  log.info({ ratio, slowMs }, "tracing started");
   return started;
 }

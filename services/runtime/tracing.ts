@@ -1,9 +1,9 @@
 /**
- * Spans, by OpenTelemetry's SDK. Loaded by telemetry.ts, and only where spans are sent.
+ * Spans, by OpenTelemetry's SDK. telemetry.ts loads this file only where spans are sent.
  *
- * Whether work is traced is decided here, before the SDK is asked: it would make ids and a span for each of
- * tens of thousands of bids a second to throw nearly all of them away. So `begin` gives null for most, and
- * what is asked of the SDK it records. No active context is kept either: spans are handed on by hand.
+ * Sampling is decided here, before the SDK is called: the SDK would create ids and a span for each of tens of
+ * thousands of bids a second and drop nearly all of them. So `begin` returns null for most work, and the SDK
+ * records every span that it creates. There is no active context: spans are passed as arguments.
  */
 import { hostname } from "node:os";
 import {
@@ -29,13 +29,12 @@ import {
 } from "@opentelemetry/sdk-trace";
 import { Allowance } from "./allowance.ts";
 import { type Logger, SampledLog, traceparentOf } from "./log.ts";
-import type { Telemetry } from "./telemetry.ts";
 
 export type { Attributes, Span };
 
-/** Traces a second that callers may ask for by their sampled flag; beyond it the ratio decides. */
-const ASKED_PER_SECOND = 100;
-/** Spans a second of work that turned out slow or failed: when all of it does, some tell it. */
+/** Traces a second that callers may request by their sampled flag; beyond it the ratio decides. */
+const REQUESTED_PER_SECOND = 100;
+/** Spans a second of work that was not sampled and turned out slow or failed. */
 const AFTERWARDS_PER_SECOND = 50;
 
 /** Spans that wait to be sent; more are dropped. */
@@ -44,7 +43,7 @@ const BATCH_SPANS = 512;
 const SEND_EVERY_MS = 1_000;
 const EXPORT_TIMEOUT_MS = 5_000;
 const STOP_MS = 1_000;
-/** Links of one span: a call may be shared by as many traced bids as a batch holds. */
+/** Links of one span: as many as a batch holds bids. */
 const LINKS_MAX = 256;
 
 const KINDS = {
@@ -55,15 +54,15 @@ const KINDS = {
 } as const;
 export type Kind = keyof typeof KINDS;
 
-/** What went wrong, as `error.type` names it: a class of errors, never a text with values in it. */
+/** The value of `error.type`: the name of a class of errors, never a text with values in it. */
 export type Failure = Error | string | null;
 
 export class Tracing {
-  /** Above it work is slow. */
+  /** Work that takes longer is slow. */
   readonly slowMs: number;
   readonly #tracer: Tracer;
   readonly #ratio: number;
-  readonly #asked = new Allowance(ASKED_PER_SECOND);
+  readonly #requested = new Allowance(REQUESTED_PER_SECOND);
   readonly #afterwards = new Allowance(AFTERWARDS_PER_SECOND);
 
   constructor(tracer: Tracer, ratio: number, slowMs: number) {
@@ -73,18 +72,18 @@ export class Tracing {
   }
 
   /**
-   * Work that somebody asked for, and its trace if it is chosen to be traced: null for most.
-   * @param traceparent of the caller, in W3C's form; one that is not counts as none
+   * Begins the server span of a request. Null for most requests: those that are not sampled.
+   * @param traceparent W3C header of the caller; a malformed one counts as none
    */
   begin(name: string, traceparent: string | undefined, attributes: Attributes): Span | null {
-    const caller = remote(traceparent);
-    const asks = caller !== null && isSampled(caller) && this.#asked.take();
+    const caller = remoteContext(traceparent);
+    const isRequested = caller !== null && isSampled(caller) && this.#requested.take();
     if (caller !== null && !isSampled(caller)) return null;
-    if (!asks && Math.random() >= this.#ratio) return null;
+    if (!isRequested && Math.random() >= this.#ratio) return null;
     return this.#start(name, "server", caller, attributes);
   }
 
-  /** Leaves a span of work that was not chosen, and was slow or failed. */
+  /** Records a span of work that was not sampled, and was slow or failed. */
   afterwards(
     name: string,
     traceparent: string | undefined,
@@ -93,26 +92,26 @@ export class Tracing {
     failure: Failure,
   ): void {
     if (!this.#afterwards.take()) return;
-    const caller = remote(traceparent);
+    const caller = remoteContext(traceparent);
     const startTime = Date.now() - tookMs;
     this.finish(this.#start(name, "server", caller, attributes, { startTime }), {}, failure);
   }
 
-  /** Work that goes on where a message was sent. Null where the message's sender was not traced. */
+  /** Begins a span that continues the trace of a message's sender. Null where the sender was not sampled. */
   follow(
     traceparent: string | null,
     name: string,
     kind: Kind,
     attributes: Attributes,
   ): Span | null {
-    const sender = remote(traceparent);
+    const sender = remoteContext(traceparent);
     if (sender === null || !isSampled(sender)) return null;
     return this.#start(name, kind, sender, attributes);
   }
 
   /**
-   * One call that serves several pieces of traced work: a child of the first, linked with each of the
-   * others, and they with it.
+   * Begins the client span of one call that several sampled spans share: a child of the first, linked with
+   * each of the others, and they with it.
    * @param served at least one
    */
   shared(name: string, served: readonly Span[], attributes: Attributes): SharedCall {
@@ -148,7 +147,7 @@ export class Tracing {
 }
 
 export interface SharedCall {
-  /** For whoever goes on from it. */
+  /** For whoever continues the trace. */
   readonly traceparent: string;
   end(failure: Failure): void;
 }
@@ -157,8 +156,8 @@ function contextOf(parent: SpanContext | null): Context {
   return parent === null ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, parent);
 }
 
-/** Null for none, and for a text that is not in W3C's form. */
-function remote(traceparent: string | null | undefined): SpanContext | null {
+/** Null for no header, and for a malformed one. */
+function remoteContext(traceparent: string | null | undefined): SpanContext | null {
   const parsed = traceparent ? parseTraceParent(traceparent) : null;
   return parsed && { ...parsed, isRemote: true };
 }
@@ -167,7 +166,7 @@ function isSampled({ traceFlags }: SpanContext): boolean {
   return (traceFlags & TraceFlags.SAMPLED) !== 0;
 }
 
-export interface TracingOptions {
+interface TracingOptions {
   readonly endpoint: string;
   readonly ratio: number;
   readonly slowMs: number;
@@ -175,7 +174,13 @@ export interface TracingOptions {
   readonly attributes: Readonly<Record<string, string>>;
 }
 
-export function startTracing(options: TracingOptions, log: Logger): Telemetry {
+interface StartedTracing {
+  readonly tracing: Tracing;
+  /** Sends the spans that are left, for STOP_MS at most. */
+  stop(): Promise<void>;
+}
+
+export function startTracing(options: TracingOptions, log: Logger): StartedTracing {
   const { endpoint, ratio, slowMs, serviceName, attributes } = options;
   const url = `${endpoint.replace(/\/$/, "")}/v1/traces`;
   const exporter = new OTLPTraceExporter({ url, timeoutMillis: EXPORT_TIMEOUT_MS });
@@ -190,7 +195,7 @@ export function startTracing(options: TracingOptions, log: Logger): Telemetry {
     }),
     spanProcessors: [
       new BatchSpanProcessor({
-        exporter: telling(exporter, new SampledLog(log, 1)),
+        exporter: loggingFailures(exporter, new SampledLog(log, 1)),
         maxQueueSize: QUEUE_SPANS,
         maxExportBatchSize: BATCH_SPANS,
         scheduledDelayMillis: SEND_EVERY_MS,
@@ -199,19 +204,19 @@ export function startTracing(options: TracingOptions, log: Logger): Telemetry {
     ],
   });
   const stop = async (): Promise<void> => {
-    await provider.forceFlush({ timeoutMillis: STOP_MS }).catch(() => {}); // What is left is lost.
+    await provider.forceFlush({ timeoutMillis: STOP_MS }).catch(() => {}); // Spans may be lost.
     void provider.shutdown().catch(() => {});
   };
   return { tracing: new Tracing(provider.getTracer("gavel"), ratio, slowMs), stop };
 }
 
-/** A collector that is away costs spans and nothing else; it is told, seldom. */
-function telling(exporter: OTLPTraceExporter, log: SampledLog): SpanExporter {
+/** An unreachable collector costs spans and nothing else: one line a second. */
+function loggingFailures(exporter: OTLPTraceExporter, log: SampledLog): SpanExporter {
   return {
     export: (spans, done) =>
       exporter.export(spans, (result) => {
         if (result.code !== ExportResultCode.SUCCESS) {
-          log.warn({ err: result.error, spans: spans.length }, "spans could not be sent");
+          log.warn({ err: result.error, spans: spans.length }, "span export failed");
         }
         done(result);
       }),

@@ -3,9 +3,9 @@
  * the next batch grows by itself: short waits when it is quiet, few calls when it is not.
  */
 import { performance } from "node:perf_hooks";
-import type { Attributes, Span } from "@opentelemetry/api";
 import type { Bid } from "../lot/lot.ts";
 import { isBehind, type Position, START } from "../lot/position.ts";
+import type { SharedCall, Span, Tracing } from "../runtime/tracing.ts";
 import { type Store, storeClockMs } from "./connect.ts";
 import type { Keys } from "./keys.ts";
 import { type Batch, MAX_BATCH, NotDecided, type Placement, placeBids } from "./place-bids.ts";
@@ -28,16 +28,6 @@ export interface Strategy {
   readonly maxInFlight: number;
 }
 
-/** Traces the calls that several traced bids share (runtime/tracing.ts). */
-export interface CallTracing {
-  shared(name: string, served: readonly Span[], attributes: Attributes): TracedCall;
-}
-
-export interface TracedCall {
-  readonly traceparent: string;
-  end(failure: Error | null): void;
-}
-
 export interface BatcherOptions {
   /** Bids waiting in all lots together; more are refused as `busy`. */
   readonly maxWaiting: number;
@@ -47,7 +37,7 @@ export interface BatcherOptions {
   readonly onBatch?: (bids: number, tookMs: number, waitedMs: number) => void;
   readonly onError?: (error: Error) => void;
   /** Null or absent: no call is traced. */
-  readonly tracing?: CallTracing | null;
+  readonly tracing?: Tracing | null;
 }
 
 export const BATCHER_DEFAULTS = { maxWaiting: 20_000, deadlineMs: 800 } as const;
@@ -204,7 +194,7 @@ export class Batcher {
     }
   }
 
-  #trace(lotId: string, sent: readonly Waiting[]): TracedCall | null {
+  #trace(lotId: string, sent: readonly Waiting[]): SharedCall | null {
     const { tracing } = this.#options;
     if (!tracing) return null;
     const spans = sent.flatMap(({ span }) => span ?? []);

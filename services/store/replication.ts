@@ -30,12 +30,6 @@ export const DurabilityEnv = {
   }),
 };
 
-export interface Durability {
-  readonly BID_DURABILITY: "local" | "replica";
-  readonly WAIT_REPLICAS: number;
-  readonly WAIT_MS: number;
-}
-
 /** WAIT answers at its timeout; its connection may take a little longer. */
 const ANSWER_MS = 200;
 
@@ -103,18 +97,4 @@ export function replicatedStrategy(strategy: Strategy, replication: Replication)
       return { ...decided, placements };
     },
   };
-}
-
-/** The strategy as it is, or with replicas; `onStop` closes what that needs. */
-export function durableStrategy(
-  strategy: Strategy,
-  { BID_DURABILITY, WAIT_REPLICAS, WAIT_MS }: Durability,
-  url: StoreUrl,
-  keys: Keys,
-  onStop: (stop: () => void) => void,
-): Strategy {
-  if (BID_DURABILITY === "local") return strategy;
-  const replication = new Replication(url, keys, WAIT_REPLICAS, WAIT_MS);
-  onStop(() => replication.close());
-  return replicatedStrategy(strategy, replication);
 }

@@ -32,8 +32,8 @@ export function watchDependencies(
 ): Dependencies {
   const breakerOf = (dependency: string, onOpen: () => void = () => {}): Breaker => {
     const tell = logChanges(log, dependency);
-    const onChange = (state: BreakerState, before: BreakerState): void => {
-      tell(state, before);
+    const onChange = (state: BreakerState, before: BreakerState, failures: number): void => {
+      tell(state, before, failures);
       if (state === "open") onOpen();
     };
     return new Breaker({ ...PROBING, onChange });
