@@ -1,23 +1,23 @@
-/** For each alert: series with which it fires, and series, as like them as can be, with which it does not. */
+/** For each alert: series for which it fires, and similar series for which it does not. */
 import { stringify } from "yaml";
 import { ALERTS } from "./alerts.ts";
 import { alertingOf } from "./rule-files.ts";
 
-const OF = `namespace="fairs",auction="spring"`;
-const BID = `${OF},method="POST",route="/v1/lots/:lotId/bids"`;
-const BROADCAST = `${OF},tier="broadcast"`;
+const LABELS = `namespace="fairs",auction="spring"`;
+const BID = `${LABELS},method="POST",route="/v1/lots/:lotId/bids"`;
+const BROADCAST = `${LABELS},tier="broadcast"`;
 
-/** Promtool's words: "0+10x60" begins at 0 and grows by 10, 60 times. */
+/** In the notation of promtool: "0+10x60" starts at 0 and grows by 10, 60 times. */
 type Series = Readonly<Record<string, string>>;
 
 interface Case {
   readonly fires: Series;
   readonly quiet: Series;
-  /** When both are looked at. */
+  /** When both are evaluated. */
   readonly at: string;
-  /** Of one value to the next. */
+  /** Interval between two values. */
   readonly every?: string;
-  /** Of the alert that fires, besides severity. */
+  /** Labels of the firing alert besides severity. */
   readonly labels?: Readonly<Record<string, string>>;
 }
 
@@ -43,35 +43,35 @@ const answers = (all: string, inTime: string): Series => ({
     inTime,
 });
 const lag = (values: string): Series => ({
-  [`gavel_archival_archive_lag_seconds{${OF},tier="archival"}`]: values,
+  [`gavel_archival_archive_lag_seconds{${LABELS},tier="archival"}`]: values,
 });
 const feed = (all: string, inTime: string): Series => ({
   [`gavel_broadcast_feed_lag_seconds_count{${BROADCAST}}`]: all,
   [`gavel_broadcast_feed_lag_seconds_bucket{${BROADCAST},le="0.25"}`]: inTime,
 });
-const one = (metric: string, values: string, and = ""): Series => ({
-  [`${metric}{${[OF, and].filter(Boolean).join(",")}}`]: values,
+const ofAuction = (metric: string, values: string, matchers = ""): Series => ({
+  [`${metric}{${[LABELS, matchers].filter(Boolean).join(",")}}`]: values,
 });
-/** A counter that must stay at 0. */
-const never = (metric: string): Case => ({
-  fires: one(metric, "0x10 1x10"),
-  quiet: one(metric, "0x20"),
+/** For a counter that must stay at 0. */
+const mustStayZero = (metric: string): Case => ({
+  fires: ofAuction(metric, "0x10 1x10"),
+  quiet: ofAuction(metric, "0x20"),
   at: "8m",
 });
 const outbox = (pending: string): Series => ({
-  ...one("gavel_archival_outbox_pending_bytes", pending),
-  ...one("gavel_archival_outbox_max_bytes", "1000x20"),
+  ...ofAuction("gavel_archival_outbox_pending_bytes", pending),
+  ...ofAuction("gavel_archival_outbox_max_bytes", "1000x20"),
 });
 const closes = (slow: string): Series => ({
-  ...one("gavel_broadcast_closes_total", slow, `reason="slow"`),
-  ...one("gavel_broadcast_sockets", "1000x60"),
+  ...ofAuction("gavel_broadcast_closes_total", slow, `reason="slow"`),
+  ...ofAuction("gavel_broadcast_sockets", "1000x60"),
 });
-const own = (metric: string, values: string, and = ""): Series => ({
-  [`${metric}{${[`namespace="gavel-system"`, and].filter(Boolean).join(",")}}`]: values,
+const ofOperator = (metric: string, values: string, matchers = ""): Series => ({
+  [`${metric}{${[`namespace="gavel-system"`, matchers].filter(Boolean).join(",")}}`]: values,
 });
 
 export const CASES: Readonly<Record<string, Case>> = {
-  // 2 % fail, of 0.05 % that may: 40 times too fast. Then 0.04 %.
+  // 2 % fail where 0.05 % may: a burn rate of 40. Then 0.04 %.
   GavelBidAvailability: {
     ...HOUR,
     fires: bids("0+980x130", "0+20x130"),
@@ -92,7 +92,7 @@ export const CASES: Readonly<Record<string, Case>> = {
     fires: answers("0+100x300", "0+95x300"),
     quiet: answers("0+1000x300", "0+995x300"),
   },
-  // Two minutes of an hour, now; two minutes that are over.
+  // Late for two minutes of an hour, until now; then the same two minutes, but in the past.
   GavelArchiveLate: {
     ...HOUR,
     fires: lag("1x115 60x10"),
@@ -113,47 +113,47 @@ export const CASES: Readonly<Record<string, Case>> = {
     fires: feed("0+1000x300", "0+995x300"),
     quiet: feed("0+10000x300", "0+9995x300"),
   },
-  GavelSequenceRegression: never("gavel_archival_regressions_total"),
-  GavelEventsLost: never("gavel_archival_losses_total"),
-  GavelArchiveConflict: never("gavel_archival_conflicts_total"),
-  GavelAuditViolation: never("gavel_audit_violations_total"),
+  GavelSequenceRegression: mustStayZero("gavel_archival_regressions_total"),
+  GavelEventsLost: mustStayZero("gavel_archival_losses_total"),
+  GavelArchiveConflict: mustStayZero("gavel_archival_conflicts_total"),
+  GavelAuditViolation: mustStayZero("gavel_audit_violations_total"),
   GavelOutboxNearLimit: { fires: outbox("850x20"), quiet: outbox("750x20"), at: "5m" },
-  GavelStreamFull: never("gavel_archival_stream_full_total"),
+  GavelStreamFull: mustStayZero("gavel_archival_stream_full_total"),
   GavelClockLate: {
-    fires: one("gavel_archival_clock_overdue_seconds", "0x5 2 6 9 12 15 18 21"),
-    quiet: one("gavel_archival_clock_overdue_seconds", "0x5 2 4 0 0 0 0 0"),
+    fires: ofAuction("gavel_archival_clock_overdue_seconds", "0x5 2 6 9 12 15 18 21"),
+    quiet: ofAuction("gavel_archival_clock_overdue_seconds", "0x5 2 4 0 0 0 0 0"),
     at: "5m",
   },
   GavelStoreNotDurable: {
-    fires: one("gavel_archival_store_durability", "1x20", `keeps="no"`),
+    fires: ofAuction("gavel_archival_store_durability", "1x20", `keeps="no"`),
     quiet: {
-      ...one("gavel_archival_store_durability", "0x20", `keeps="no"`),
-      ...one("gavel_archival_redis_writes_well", "1x20"),
+      ...ofAuction("gavel_archival_store_durability", "0x20", `keeps="no"`),
+      ...ofAuction("gavel_archival_redis_writes_well", "1x20"),
     },
     at: "5m",
   },
   GavelDeadLetters: {
-    fires: one("gavel_archival_dead_letters_waiting", "2x20"),
-    quiet: one("gavel_archival_dead_letters_waiting", "0x20"),
+    fires: ofAuction("gavel_archival_dead_letters_waiting", "2x20"),
+    quiet: ofAuction("gavel_archival_dead_letters_waiting", "0x20"),
     at: "5m",
   },
   GavelNothingRelays: {
-    fires: one("gavel_archival_lease_held", "0x20"),
+    fires: ofAuction("gavel_archival_lease_held", "0x20"),
     quiet: {
-      ...one("gavel_archival_lease_held", "0x20", `instance="a"`),
-      ...one("gavel_archival_lease_held", "1x20", `instance="b"`),
+      ...ofAuction("gavel_archival_lease_held", "0x20", `instance="a"`),
+      ...ofAuction("gavel_archival_lease_held", "1x20", `instance="b"`),
     },
     at: "5m",
   },
   GavelInternalErrors: {
-    fires: one("gavel_archival_internal_errors_total", "0x10 1x10", `tier="archival"`),
-    quiet: one("gavel_archival_internal_errors_total", "0x20", `tier="archival"`),
+    fires: ofAuction("gavel_archival_internal_errors_total", "0x10 1x10", `tier="archival"`),
+    quiet: ofAuction("gavel_archival_internal_errors_total", "0x20", `tier="archival"`),
     at: "8m",
     labels: { ...AUCTION, tier: "archival" },
   },
   GavelStoreAway: {
-    fires: one("gavel_gateway_breaker_state", "2x20", `dependency="redis"`),
-    quiet: one("gavel_gateway_breaker_state", "0x8 2 0x8", `dependency="redis"`),
+    fires: ofAuction("gavel_gateway_breaker_state", "2x20", `dependency="redis"`),
+    quiet: ofAuction("gavel_gateway_breaker_state", "0x8 2 0x8", `dependency="redis"`),
     at: "5m",
     labels: { ...AUCTION, dependency: "redis" },
   },
@@ -163,52 +163,64 @@ export const CASES: Readonly<Record<string, Case>> = {
     at: "20m",
   },
   GavelEventLoopLate: {
-    fires: one("nodejs_eventloop_lag_p99_seconds", "0.4x30", `tier="gateway",instance="a"`),
-    quiet: one("nodejs_eventloop_lag_p99_seconds", "0.02x30", `tier="gateway",instance="a"`),
+    fires: ofAuction("nodejs_eventloop_lag_p99_seconds", "0.4x30", `tier="gateway",instance="a"`),
+    quiet: ofAuction("nodejs_eventloop_lag_p99_seconds", "0.02x30", `tier="gateway",instance="a"`),
     at: "10m",
     labels: { ...AUCTION, tier: "gateway", instance: "a" },
   },
   GavelOperatorNoLeader: {
-    fires: own("leader_election_master_status", "0x20"),
+    fires: ofOperator("leader_election_master_status", "0x20"),
     quiet: {
-      ...own("leader_election_master_status", "0x20", `instance="a"`),
-      ...own("leader_election_master_status", "1x20", `instance="b"`),
+      ...ofOperator("leader_election_master_status", "0x20", `instance="a"`),
+      ...ofOperator("leader_election_master_status", "1x20", `instance="b"`),
     },
     at: "5m",
     labels: OPERATOR,
   },
   GavelReconcileErrors: {
-    fires: own("controller_runtime_reconcile_errors_total", "0+1x40", `controller="auction"`),
-    quiet: own("controller_runtime_reconcile_errors_total", "0x20 1x20", `controller="auction"`),
+    fires: ofOperator(
+      "controller_runtime_reconcile_errors_total",
+      "0+1x40",
+      `controller="auction"`,
+    ),
+    quiet: ofOperator(
+      "controller_runtime_reconcile_errors_total",
+      "0x20 1x20",
+      `controller="auction"`,
+    ),
     at: "18m",
     labels: OPERATOR,
   },
   GavelOperatorMissedEvents: {
-    fires: own("informer_missed_events_total", "0x10 1x20", `resource="auctions"`),
-    quiet: own("informer_missed_events_total", "0x30", `resource="auctions"`),
+    fires: ofOperator("informer_missed_events_total", "0x10 1x20", `resource="auctions"`),
+    quiet: ofOperator("informer_missed_events_total", "0x30", `resource="auctions"`),
     at: "10m",
     labels: OPERATOR,
   },
   GavelOperatorStuck: {
-    fires: own("workqueue_longest_running_processor_seconds", "0+30x30", `name="auction"`),
-    quiet: own("workqueue_longest_running_processor_seconds", "0 30 0 30x27", `name="auction"`),
+    fires: ofOperator("workqueue_longest_running_processor_seconds", "0+30x30", `name="auction"`),
+    quiet: ofOperator(
+      "workqueue_longest_running_processor_seconds",
+      "0 30 0 30x27",
+      `name="auction"`,
+    ),
     at: "12m",
     labels: { ...OPERATOR, name: "auction" },
   },
 };
 
-/** Days are looked at in steps of minutes: promtool evaluates every rule at every step. */
+/** promtool evaluates every rule at every step, so cases that last days use longer steps. */
 export type CaseFile = "alerts" | "slowly";
 const STEPS: Readonly<Record<CaseFile, string>> = { alerts: "30s", slowly: "5m" };
 
 const fileOf = ({ every }: Case): CaseFile => (every === "5m" ? "slowly" : "alerts");
 
-/** What `promtool test rules` reads. @throws Error for an alert without cases */
-export function casesText(of: CaseFile): string {
+/** A file for `promtool test rules`. @throws Error for an alert without cases */
+export function casesText(caseFile: CaseFile): string {
   const tests = ALERTS.flatMap((alert) => {
     const found = CASES[alert.name];
     if (found === undefined) throw new Error(`${alert.name} has no cases`);
-    if (fileOf(found) !== of) return [];
+    if (fileOf(found) !== caseFile) return [];
     const { fires, quiet, at, every = "30s", labels = AUCTION } = found;
     const { labels: own, annotations } = alertingOf(alert);
     const fired = { exp_labels: { ...labels, ...own }, exp_annotations: annotations };
@@ -222,6 +234,6 @@ export function casesText(of: CaseFile): string {
       alert_rule_test: [{ eval_time: at, alertname: alert.name, exp_alerts: alerts }],
     }));
   });
-  const file = { rule_files: ["alerts.yaml"], evaluation_interval: STEPS[of], tests };
-  return `# Written by \`make generate\` from dashboards/alert-cases.ts; run by promtool test rules.\n${stringify(file, { lineWidth: 0 })}`;
+  const file = { rule_files: ["alerts.yaml"], evaluation_interval: STEPS[caseFile], tests };
+  return `# Generated by \`make generate\` from dashboards/alert-cases.ts; run by promtool test rules.\n${stringify(file, { lineWidth: 0 })}`;
 }

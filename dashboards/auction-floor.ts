@@ -1,42 +1,42 @@
-/** What an auctioneer looks at: bids, what leads, who watches. */
-import { figure, graph, page, row } from "./panel.ts";
-import { highest, of, perSecond, quantile, rate } from "./queries.ts";
+/** For the auctioneer: bids, leading amounts, viewers. */
+import { stat, graph, newDashboard, row } from "./panel.ts";
+import { highest, series, perSecond, quantile, rate } from "./queries.ts";
 
 const NOT_REJECTED = `outcome!~"accepted|unavailable|unknown"`;
 
-export const auctionFloor = page(
+export const auctionFloor = newDashboard(
   "auction-floor",
   "Gavel / Auction floor",
-  "Bids, leading amounts and viewers of the auctions that run.",
+  "Bids, leading amounts and viewers of the running auctions.",
   "gavel_archival_lease_held",
 )
   .withRow(row("Now"))
   .withPanel(
-    figure("Open lots", "Lots that take bids.", [
+    stat("Open lots", "Lots that accept bids.", [
       `sum(${highest("gavel_archival_lots", `status="open"`)})`,
       "open",
     ]),
   )
   .withPanel(
-    figure(
+    stat(
       "Leading amounts",
-      "Sum of the leading bids of all lots, in minor units: it never goes down.",
+      "Sum of the leading bids of all lots, in minor units. It never decreases.",
       [`sum(${highest("gavel_archival_leading_amounts_minor")})`, "minor units"],
     ),
   )
   .withPanel(
-    figure("Accepted bids", "Since the auction began.", [
+    stat("Accepted bids", "Since the start of the auction.", [
       `sum(${highest("gavel_archival_accepted_bids")})`,
       "bids",
     ]),
   )
   .withPanel(
-    figure("Viewers", "Sockets held.", [`sum(${of("gavel_broadcast_sockets")})`, "viewers"]),
+    stat("Viewers", "Open sockets.", [`sum(${series("gavel_broadcast_sockets")})`, "viewers"]),
   )
   .withPanel(
-    figure(
-      "Bids a second",
-      "All that were decided or refused.",
+    stat(
+      "Bids per second",
+      "Decided and undecided bids.",
       [
         `${perSecond("gavel_gateway_bids_total", "")} + ${perSecond("gavel_broadcast_bids_total", "")}`,
         "bids/s",
@@ -45,11 +45,11 @@ export const auctionFloor = page(
     ),
   )
   .withPanel(
-    figure(
-      "Not decided",
-      "Share of the bids that got no decision: our fault.",
+    stat(
+      "Undecided bids",
+      "Share of the bids that got no decision because of a fault in Gavel.",
       [
-        `sum(${rate(of("gavel_gateway_bids_total", `outcome=~"unavailable|unknown"`))}) / sum(${rate(of("gavel_gateway_bids_total"))})`,
+        `sum(${rate(series("gavel_gateway_bids_total", `outcome=~"unavailable|unknown"`))}) / sum(${rate(series("gavel_gateway_bids_total"))})`,
         "share",
       ],
       { unit: "percentunit", limit: 0.0005 },
@@ -59,7 +59,7 @@ export const auctionFloor = page(
   .withPanel(
     graph(
       "Bids over HTTP",
-      "By what became of them.",
+      "By outcome.",
       [[perSecond("gavel_gateway_bids_total", "outcome"), "{{outcome}}"]],
       { unit: "ops" },
     ),
@@ -67,15 +67,15 @@ export const auctionFloor = page(
   .withPanel(
     graph(
       "Bids over sockets",
-      "By what became of them.",
+      "By outcome.",
       [[perSecond("gavel_broadcast_bids_total", "outcome"), "{{outcome}}"]],
       { unit: "ops" },
     ),
   )
   .withPanel(
     graph(
-      "Rejected, by reason",
-      "The rules said no. too_low is what a lively lot looks like.",
+      "Rejected bids by reason",
+      "Bids that the rules do not allow. Many too_low are normal on a busy lot.",
       [
         [perSecond("gavel_gateway_bids_total", "outcome", NOT_REJECTED), "{{outcome}} (HTTP)"],
         [perSecond("gavel_broadcast_bids_total", "outcome", NOT_REJECTED), "{{outcome}} (socket)"],
@@ -85,8 +85,8 @@ export const auctionFloor = page(
   )
   .withPanel(
     graph(
-      "Nothing decided, by why",
-      "Answered 503: store, busy and expired pass by themselves; regressed, unconfirmed and full are for the pipeline's page.",
+      "Undecided bids by cause",
+      "Answered with 503. store, busy and expired pass by themselves. For regressed, unconfirmed and full see dashboard Pipeline.",
       [
         [perSecond("gavel_gateway_bids_unavailable_total", "why"), "{{why}} (HTTP)"],
         [perSecond("gavel_broadcast_bids_unavailable_total", "why"), "{{why}} (socket)"],
@@ -101,21 +101,25 @@ export const auctionFloor = page(
   )
   .withPanel(
     graph("Lots", "By status.", [
-      [`max by (namespace, auction, status) (${of("gavel_archival_lots")})`, "{{status}}"],
+      [`max by (namespace, auction, status) (${series("gavel_archival_lots")})`, "{{status}}"],
     ]),
   )
-  .withRow(row("Viewers and the clock"))
+  .withRow(row("Viewers and the lot clock"))
   .withPanel(
-    graph("Viewers", "Sockets, and those that have too much unread to be sent events.", [
-      [`sum(${of("gavel_broadcast_sockets")})`, "sockets"],
-      [`sum(${of("gavel_broadcast_behind")})`, "behind"],
-      [`sum(${of("gavel_broadcast_subscriptions")})`, "lots watched"],
-    ]),
+    graph(
+      "Viewers",
+      "Open sockets; behind: sockets with so many unread bytes that they get snapshots instead of events.",
+      [
+        [`sum(${series("gavel_broadcast_sockets")})`, "sockets"],
+        [`sum(${series("gavel_broadcast_behind")})`, "behind"],
+        [`sum(${series("gavel_broadcast_subscriptions")})`, "subscriptions"],
+      ],
+    ),
   )
   .withPanel(
     graph(
-      "How late lots open and close",
-      "By Redis's clock. A late close costs no bidder anything: late bids are refused by the script.",
+      "Delay of opening and closing",
+      "By the clock of Redis. A late close is harmless to bidders: the script rejects bids after the closing time.",
       [
         [quantile(0.5, "gavel_gateway_clock_lateness_seconds", "change"), "{{change}} p50"],
         [quantile(0.99, "gavel_gateway_clock_lateness_seconds", "change"), "{{change}} p99"],
@@ -126,7 +130,7 @@ export const auctionFloor = page(
   .withPanel(
     graph(
       "Overdue",
-      "How long the next lot to be opened or closed has been due; high means that no gateway's clock runs.",
+      "How long ago the next lot should have been opened or closed. High: no gateway runs the lot clock.",
       [[highest("gavel_archival_clock_overdue_seconds"), "{{auction}}"]],
       { unit: "s", limit: 2 },
     ),

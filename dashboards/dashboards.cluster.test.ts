@@ -20,8 +20,8 @@ import { startOtlpReceiver } from "../services/testing/otlp-receiver.ts";
 import { startTraffic } from "../services/testing/traffic.ts";
 import { until } from "../services/testing/until.ts";
 import { connectViewer } from "../services/testing/viewer.ts";
-import { queryNow } from "./ask-prometheus.ts";
-import { type Asked, asked, without } from "./asked.ts";
+import { queryNow } from "./prometheus-api.ts";
+import { type DashboardQuery, dashboardQueries, queriesWithoutValue } from "./dashboard-queries.ts";
 import { FOREIGN } from "./known-metrics.ts";
 
 const NAMESPACE = "gavel-seen";
@@ -173,11 +173,12 @@ onKind("seen on a real cluster", () => {
     ).catch(() => {});
     await kubectl("delete", "auction", "never-run", "--timeout=60s");
 
-    const isOurs = ({ expression }: Asked) => !FOREIGN.some((name) => expression.includes(name));
-    const all = asked(NAME).filter(isOurs);
+    const isOurs = ({ expression }: DashboardQuery) =>
+      !FOREIGN.some((name) => expression.includes(name));
+    const all = dashboardQueries(NAME).filter(isOurs);
     let left = all;
     const ask = (expression: string) => queryNow(prometheus, expression);
-    const isFull = async () => (left = await without(ask, left)).length === 0;
+    const isFull = async () => (left = await queriesWithoutValue(ask, left)).length === 0;
     await until("every query has had a value", isFull, 2 * MINUTE_MS).catch(() => {});
     expect(left).toEqual([]);
     const up = await ask("sum by (job) (up)");

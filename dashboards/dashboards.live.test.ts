@@ -10,7 +10,7 @@ import { startTestPrometheus } from "./test-prometheus.ts";
 import { startAuction } from "../services/testing/running-auction.ts";
 import { lotsFor, startTraffic } from "../services/testing/traffic.ts";
 import { until } from "../services/testing/until.ts";
-import { type Asked, asked, without } from "./asked.ts";
+import { type DashboardQuery, dashboardQueries, queriesWithoutValue } from "./dashboard-queries.ts";
 import { drawDashboard } from "./draw-dashboard.ts";
 import { GROUPS } from "./rule-files.ts";
 
@@ -55,9 +55,10 @@ describe.skipIf(findProgram("prometheus") === null)("dashboards (needs prometheu
   ])(
     "no panel is empty: %s",
     async (_what, prometheus, chosen) => {
-      let left = asked(chosen);
+      let left = dashboardQueries(chosen);
       expect(left.length).toBeGreaterThan(120);
-      const isFull = async () => (left = await without(prometheus.query, left)).length === 0;
+      const isFull = async () =>
+        (left = await queriesWithoutValue(prometheus.query, left)).length === 0;
       await until("every query has had a value", isFull, WAIT_MS).catch(() => {});
       expect(left).toEqual([]);
     },
@@ -65,7 +66,9 @@ describe.skipIf(findProgram("prometheus") === null)("dashboards (needs prometheu
   );
 
   test("an auction that is not chosen is not shown", async () => {
-    const all = asked("another").filter(({ expression }) => expression.includes("another"));
+    const all = dashboardQueries("another").filter(({ expression }) =>
+      expression.includes("another"),
+    );
     expect(all.length).toBeGreaterThan(100);
     const shown = [];
     for (const one of all) if ((await labelled.query(one.expression)).length > 0) shown.push(one);
@@ -93,8 +96,9 @@ describe.skipIf(findProgram("prometheus") === null)("dashboards (needs prometheu
     );
     // The longest windows have a value as soon as there are two samples in them.
     const all = records.map((expression) => ({ where: expression, expression }));
-    let left: Asked[] = all;
-    const isFull = async () => (left = await without(labelled.query, left)).length === 0;
+    let left: DashboardQuery[] = all;
+    const isFull = async () =>
+      (left = await queriesWithoutValue(labelled.query, left)).length === 0;
     await until("every recording has a value", isFull, WAIT_MS).catch(() => {});
     expect(left).toEqual([]);
     const answer = await fetch(`${labelled.url}/api/v1/rules`);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { DASHBOARDS } from "./all.ts";
+import { DASHBOARDS } from "./dashboards.ts";
 import { FOREIGN, knownSeries, metricsIn } from "./known-metrics.ts";
 import { GROUPS } from "./rule-files.ts";
 

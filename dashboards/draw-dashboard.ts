@@ -1,31 +1,31 @@
-/** A dashboard of all.ts as a picture, from what a Prometheus knows. */
-import { queryRange, type Series } from "./ask-prometheus.ts";
-import { DASHBOARDS, type Graph, graphsOf } from "./all.ts";
-import { filledIn } from "./queries.ts";
+/** Draws a dashboard as an SVG picture from the data of a Prometheus server. */
+import { queryRange, type Series } from "./prometheus-api.ts";
+import { DASHBOARDS, panelsOf, type QueryPanel } from "./dashboards.ts";
+import { withVariables } from "./queries.ts";
 import { type Line, type Panel, pictureOf, type Picture } from "./picture.ts";
 
-/** Points across; a rate looks back over four. */
+/** Points across the picture. A rate covers four of them. */
 const POINTS = 240;
 const STEP_MIN_SECONDS = 5;
 
 export interface DrawOptions {
-  /** Of Prometheus. */
+  /** URL of Prometheus. */
   readonly url: string;
   readonly fromSeconds: number;
   readonly toSeconds: number;
-  /** Regular expressions. */
+  /** Regular expression, as is `namespace`. */
   readonly auction: string;
   readonly namespace: string;
-  /** Unix seconds, as the times above. */
+  /** In Unix seconds. */
   readonly marks: Picture["marks"];
 }
 
-/** @throws Error where Prometheus does not answer, or refuses an expression */
+/** @throws Error when Prometheus does not answer or rejects an expression */
 export async function drawDashboard(name: string, options: DrawOptions): Promise<string> {
   const { fromSeconds, toSeconds, marks } = options;
   const dashboard = DASHBOARDS[name]!;
   const panels: Panel[] = [];
-  for (const { title, targets } of graphsOf(dashboard)) {
+  for (const { title, targets } of panelsOf(dashboard)) {
     const lines = await Promise.all(targets.map((target) => linesOf(target, options)));
     panels.push({ title, lines: lines.flat() });
   }
@@ -40,11 +40,11 @@ export async function drawDashboard(name: string, options: DrawOptions): Promise
 }
 
 async function linesOf(
-  { expr, legendFormat = "" }: Graph["targets"][number],
+  { expr, legendFormat = "" }: QueryPanel["targets"][number],
   { url, fromSeconds, toSeconds, auction, namespace }: DrawOptions,
 ): Promise<Line[]> {
   const step = Math.max(STEP_MIN_SECONDS, Math.ceil((toSeconds - fromSeconds) / POINTS));
-  const query = filledIn(expr, { interval: `${4 * step}s`, namespace, auction });
+  const query = withVariables(expr, { interval: `${4 * step}s`, namespace, auction });
   const series = await queryRange(url, query, fromSeconds, toSeconds, step);
   return series.map(({ metric, points }) => ({
     name: legendFormat.replaceAll(/\{\{(\w+)\}\}/g, (_, label: string) => metric[label] ?? ""),
@@ -52,7 +52,7 @@ async function linesOf(
   }));
 }
 
-/** Prometheus leaves out what it does not know. */
+/** Prometheus omits points without a value. The line must have a gap there. */
 function withGaps(points: Series["points"], step: number): Line["points"] {
   return points.flatMap(([seconds, value], i): [number, number | null][] => {
     const before = points[i - 1]?.[0] ?? seconds;

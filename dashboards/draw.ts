@@ -1,9 +1,12 @@
 /**
- * `node dashboards/draw.ts latency --prometheus http://localhost:9090 [--minutes 15] > latency.svg`: a dashboard
- * as a picture, where there is no Grafana. --auction and --namespace are regular expressions.
+ * Draws a dashboard as an SVG picture, for machines without Grafana:
+ *
+ *   node dashboards/draw.ts latency --prometheus http://localhost:9090 [--minutes 15] > latency.svg
+ *
+ * --auction and --namespace are regular expressions.
  */
 import { parseArgs } from "node:util";
-import { DASHBOARDS } from "./all.ts";
+import { DASHBOARDS } from "./dashboards.ts";
 import { drawDashboard } from "./draw-dashboard.ts";
 
 const USAGE = `usage: node dashboards/draw.ts ${Object.keys(DASHBOARDS).join("|")} --prometheus URL

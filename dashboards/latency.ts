@@ -1,30 +1,30 @@
-/** A bid's way, step by step: which of them is slow. */
-import { graph, type Line, page, row } from "./panel.ts";
+/** The latency of each step between a bid and its archived event. */
+import { graph, type Line, newDashboard, row } from "./panel.ts";
 import { BID, quantile } from "./queries.ts";
 
 interface Step {
   readonly title: string;
   readonly about: string;
   readonly histogram: string;
-  readonly and?: string;
+  readonly matchers?: string;
 }
 
-/** In the order in which a bid takes them. */
+/** In the order in which they happen. */
 export const STEPS: readonly Step[] = [
   {
-    title: "1 HTTP answer",
-    about: "From the request's headers to the end of the answer: what the bidder waits for.",
+    title: "1 HTTP response",
+    about: "From the headers of the request to the end of the response: how long the bidder waits.",
     histogram: "gavel_gateway_request_duration_seconds",
-    and: BID,
+    matchers: BID,
   },
   {
-    title: "2 Wait for the batch",
-    about: "The first bid of each batch, until its call to Redis goes out.",
+    title: "2 Wait for a batch",
+    about: "From the first bid of a batch until the batch is sent to Redis.",
     histogram: "gavel_gateway_batch_wait_seconds",
   },
   {
     title: "3 Decision in Redis",
-    about: "One call: the script, and the write to disk before its answer.",
+    about: "One script call, including the write to disk before its reply.",
     histogram: "gavel_gateway_store_call_duration_seconds",
   },
   {
@@ -34,7 +34,7 @@ export const STEPS: readonly Step[] = [
   },
   {
     title: "5 Fan-out",
-    about: "Until it is written to every socket that watches the lot.",
+    about: "Until the event is written to every socket that is subscribed to the lot.",
     histogram: "gavel_broadcast_fan_out_duration_seconds",
   },
   {
@@ -55,52 +55,57 @@ const PERCENTILES = [
   [0.99, "p99"],
 ] as const;
 
-const percentilesOf = (histogram: string, and?: string): Line[] =>
-  PERCENTILES.map(([share, name]) => [quantile(share, histogram, "", and), name]);
+const percentilesOf = (histogram: string, matchers?: string): Line[] =>
+  PERCENTILES.map(([share, name]) => [quantile(share, histogram, "", matchers), name]);
 
-export const latency = page(
+export const latency = newDashboard(
   "latency",
   "Gavel / Latency",
-  "p50, p95 and p99 of each step of a bid's way, in their order. Promised: p99 of the first ≤ 50 ms.",
+  "p50, p95 and p99 of each step between a bid and its archived event. Objective: p99 of step 1 ≤ 50 ms.",
   "gavel_gateway_store_up",
 )
   .withRow(row("All steps"))
   .withPanel(
     graph(
       "p99 of each step",
-      "Whichever line goes up first is where to look.",
-      STEPS.map(({ title, histogram, and }): Line => [quantile(0.99, histogram, "", and), title]),
+      "The slow step is the first one whose line rises.",
+      STEPS.map(({ title, histogram, matchers }): Line => [
+        quantile(0.99, histogram, "", matchers),
+        title,
+      ]),
       { unit: "s", width: 24 },
     ),
   )
-  .withRow(row("The bidder waits"));
+  .withRow(row("The bidder waits for these"));
 
-for (const { title, about, histogram, and } of STEPS.slice(0, 3)) {
+for (const { title, about, histogram, matchers } of STEPS.slice(0, 3)) {
   const limit = histogram.includes("request") ? { limit: 0.05 } : {};
-  latency.withPanel(graph(title, about, percentilesOf(histogram, and), { unit: "s", ...limit }));
+  latency.withPanel(
+    graph(title, about, percentilesOf(histogram, matchers), { unit: "s", ...limit }),
+  );
 }
-latency.withRow(row("The viewers wait"));
-for (const { title, about, histogram, and } of STEPS.slice(3, 5)) {
-  latency.withPanel(graph(title, about, percentilesOf(histogram, and), { unit: "s" }));
+latency.withRow(row("The viewers wait for these"));
+for (const { title, about, histogram, matchers } of STEPS.slice(3, 5)) {
+  latency.withPanel(graph(title, about, percentilesOf(histogram, matchers), { unit: "s" }));
 }
 latency
   .withPanel(
     graph(
       "Messages of viewers, p99",
-      "From a message's arrival to its last answer, by type.",
+      "From the arrival of a message to its last reply, by type.",
       [[quantile(0.99, "gavel_broadcast_message_duration_seconds", "type"), "{{type}}"]],
       { unit: "s" },
     ),
   )
-  .withRow(row("Nobody waits"));
-for (const { title, about, histogram, and } of STEPS.slice(5)) {
-  latency.withPanel(graph(title, about, percentilesOf(histogram, and), { unit: "s" }));
+  .withRow(row("In the background"));
+for (const { title, about, histogram, matchers } of STEPS.slice(5)) {
+  latency.withPanel(graph(title, about, percentilesOf(histogram, matchers), { unit: "s" }));
 }
 latency
   .withPanel(
     graph(
-      "JetStream and Postgres themselves",
-      "One publish, and one batch's transaction.",
+      "JetStream and Postgres alone",
+      "One publish, and the transaction of one batch.",
       [
         ...PERCENTILES.map(([share, name]): Line => {
           return [quantile(share, "gavel_archival_publish_duration_seconds"), `publish ${name}`];

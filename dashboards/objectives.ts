@@ -1,6 +1,6 @@
 /**
- * What is promised, as recording rules and alerts on how fast its error budget burns. Two windows each: the
- * long one says that it matters, the short one that it goes on.
+ * The service-level objectives, as recording rules and as alerts on the burn rate of their error budgets. Each
+ * alert needs two windows: the long one shows that it matters, the short one that it still happens.
  */
 import type { Alert, Rule, RuleGroup } from "./rule.ts";
 
@@ -10,19 +10,20 @@ const REQUESTS = "gavel_gateway_request_duration_seconds";
 const MESSAGES = "gavel_broadcast_message_duration_seconds";
 
 interface Objective {
-  /** In the names of its rules. */
+  /** Part of the names of its recording rules. */
   readonly name: string;
   readonly alert: string;
-  readonly promise: string;
-  /** Share that may fail. */
+  readonly objective: string;
+  /** The share that may fail. */
   readonly budget: number;
-  /** The share that failed within a window. */
+  /** PromQL: the share that failed within a window. */
   readonly failed: (window: string) => string;
-  readonly look: string;
+  readonly impact: string;
+  readonly check: string;
   readonly act: string;
 }
 
-/** `or` puts the series of both ways of bidding side by side: their labels differ. */
+/** Bids over HTTP and over WebSockets. `or` unites their series: the labels differ. */
 const both = (http: string, socket: string, window: string): string =>
   `sum by (${BY}) (rate(${http}[${window}]) or rate(${socket}[${window}]))`;
 
@@ -32,52 +33,60 @@ export const OBJECTIVES: readonly Objective[] = [
   {
     name: "gavel_bid_failures",
     alert: "GavelBidAvailability",
-    promise:
+    objective:
       "99.95 % of bids are decided: accepted or rejected by the rules, and not answered 5xx.",
     budget: 0.0005,
     failed: (window) =>
       `${both(`${REQUESTS}_count{${BID},status=~"5.."}`, `${MESSAGES}_count{type="place_bid",outcome="failed"}`, window)}
 /
 ${both(`${REQUESTS}_count{${BID}}`, `${MESSAGES}_count{type="place_bid"}`, window)}`,
-    look: "Auction floor: “Nothing decided, by why”. `store` is a Redis that does not answer (Pipeline: “Breakers”), `busy` and `expired` more bids than Redis decides, `unconfirmed` and `regressed` a Redis that came back and is being compared, `full` an archive that does not keep up. Statuses 500 have a line in the gateway's log.",
-    act: "For `store`: see that Redis runs and its disk has space; bids go on by themselves once it answers. For `busy`: more gateways do not help, one Redis decides; split the auction. For `full`: GavelOutboxNearLimit. For `unconfirmed` that stays: archival must reach Postgres and NATS to confirm Redis.",
+    impact: "These bidders got 5xx instead of a decision and have to send their bids again.",
+    check:
+      "Panel “Undecided bids by cause” (Auction floor). `store`: Redis does not answer (“Circuit breakers”, Pipeline). `busy` and `expired`: more bids arrive than Redis decides. `unconfirmed` and `regressed`: Redis restarted, and archival is comparing it with the archive. `full`: the outbox is full. Each answer with status 500 has an error in `logs gateway`.",
+    act: "`store`: make sure that Redis runs and its disk has space; bidding resumes by itself. `busy`: split the auction, since one Redis decides all bids and more gateways do not help. `full`: see GavelOutboxNearLimit. `unconfirmed` for more than a minute: bring back Postgres and NATS, which archival needs to confirm Redis.",
   },
   {
     name: "gavel_bid_slow",
     alert: "GavelBidLatency",
-    promise: "99 % of bids are answered within 50 ms.",
+    objective: "99 % of bids are answered within 50 ms.",
     budget: 0.01,
     failed: (window) =>
       `1 - ${both(`${REQUESTS}_bucket{${BID},le="0.05"}`, `${MESSAGES}_bucket{type="place_bid",le="0.05"}`, window)}
 /
 ${both(`${REQUESTS}_count{${BID}}`, `${MESSAGES}_count{type="place_bid"}`, window)}`,
-    look: "Latency: the first step whose p99 went up. 1 without 2 and 3 is the gateway itself (Tiers: event loop, CPU), 2 is too many bids for one lot, 3 is Redis or its disk (Pipeline: “Redis: scripts”).",
-    act: "Gateway: give it CPU, or more replicas. Redis: a disk whose fsync is slow is the usual cause, another volume class the remedy; a core at its limit means that the auction is to be split.",
+    impact: "Bidders wait more than 50 ms for an answer. Every bid is still decided correctly.",
+    check:
+      "Dashboard Latency: find the first step whose p99 rose. Only step 1: the gateway itself (“Event loop, p99” and “CPU”, Tiers). Step 2: too many bids on one lot. Step 3: Redis or its disk (“Redis: scripts”, Pipeline).",
+    act: "Gateway: give it more CPU or more replicas. Redis: slow fsync is the usual cause, so move it to a faster volume class. If Redis uses a whole core, split the auction.",
   },
   {
     name: "gavel_archive_late",
     alert: "GavelArchiveLate",
-    promise: "99.9 % of the time every event is archived within 30 s.",
+    objective: "99.9 % of the time every event is archived within 30 s.",
     budget: 0.001,
     failed: (window) => `avg_over_time(${LATE}[${window}])`,
-    look: "Pipeline: “Lag”. Relay behind: NATS. Archive behind alone: Postgres. “Begun anew” and archival's log say why, “Breakers” who does not answer, “Lease holders” whether anybody relays.",
-    act: "Bidding goes on meanwhile, until the outbox is full (“Outbox” shows how long that is). Bring back NATS or Postgres; archival catches up by itself. Do not delete the stream or the Redis volume: they hold what is not archived.",
+    impact: "None until the outbox is full. Then every bid is refused with 503.",
+    check:
+      "Panel “Lag” (Pipeline). The relay lags: NATS is slow or down. Only the archive lags: Postgres is. “Pipeline restarts” and `logs archival` show the cause, “Circuit breakers” the store that does not answer, “Lease holders” whether any process relays.",
+    act: "Bring back NATS or Postgres. Archival catches up by itself. Panel “Outbox” shows how much space is left. Do not delete the stream or the volume of Redis: they hold the events that are not archived yet.",
   },
   {
     name: "gavel_delivery_late",
     alert: "GavelDelivery",
-    promise: "99.9 % of events reach each broadcast process within 250 ms.",
+    objective: "99.9 % of events reach each broadcast process within 250 ms.",
     budget: 0.001,
     failed: (window) =>
       `1 - sum by (${BY}) (rate(gavel_broadcast_feed_lag_seconds_bucket{le="0.25"}[${window}]))
 /
 sum by (${BY}) (rate(gavel_broadcast_feed_lag_seconds_count[${window}]))`,
-    look: "Latency: steps 4 and 5. Tiers: event loop and CPU of broadcast, viewers a process, “Frames” for conflation.",
-    act: "More broadcast replicas: each holds fewer sockets. If only one process is late, restart it: its viewers resume elsewhere and miss nothing.",
+    impact: "Viewers see bids more than 250 ms late.",
+    check:
+      "Steps 4 and 5 (Latency). “Event loop, p99”, “CPU”, “Connections” and “Frames” (conflated) of broadcast (Tiers).",
+    act: "Add broadcast replicas, so that each serves fewer sockets. If only one process is late, delete its pod: its viewers resume at another one and miss nothing.",
   },
 ];
 
-/** Of a budget for 30 days: in an hour 2 % of it, in six 5 %; in a day 10 %, in three days as much. */
+/** Factors of the burn rate for a budget of 30 days: 2 % of it in 1 h, 5 % in 6 h, 10 % in 1 d or 3 d. */
 const FAST = [
   { factor: 14.4, long: "1h", short: "5m" },
   { factor: 6, long: "6h", short: "30m" },
@@ -115,16 +124,17 @@ const burns = (objective: Objective, windows: typeof FAST): string =>
     .join("\nor\n");
 
 export const OBJECTIVE_ALERTS: readonly Alert[] = OBJECTIVES.flatMap((objective) => {
-  const { alert, promise, look, act } = objective;
+  const { alert, objective: promised, impact, check, act } = objective;
   return [
     {
       name: alert,
       severity: "page" as const,
       expr: burns(objective, FAST),
       for: "0s",
-      summary: `A promise is being broken fast: ${promise}`,
-      means: `Promised: ${promise} At this rate the failures allowed for 30 days are used up within days.`,
-      look,
+      summary: `Objective missed, error budget burns fast: ${promised}`,
+      means: `Objective: ${promised} At the present rate the error budget of 30 days is used up within days.`,
+      impact,
+      check,
       act,
     },
     {
@@ -132,9 +142,10 @@ export const OBJECTIVE_ALERTS: readonly Alert[] = OBJECTIVES.flatMap((objective)
       severity: "ticket" as const,
       expr: burns(objective, SLOW),
       for: "0s",
-      summary: `A promise is being broken slowly: ${promise}`,
-      means: `Promised: ${promise} It is broken a little all the time: nobody need get up, but somebody must find out why.`,
-      look,
+      summary: `Objective missed, error budget burns slowly: ${promised}`,
+      means: `Objective: ${promised} A small share fails all the time. Find the cause during the day.`,
+      impact,
+      check,
       act,
     },
   ];

@@ -1,4 +1,4 @@
-/** The house style of dashboards: what every panel and every page has in common. */
+/** Builders for panels and dashboards: the settings that all of them share. */
 import {
   AnnotationQueryBuilder,
   DashboardBuilder,
@@ -16,19 +16,19 @@ import { DataqueryBuilder } from "@grafana/grafana-foundation-sdk/prometheus";
 import { PanelBuilder as StatBuilder } from "@grafana/grafana-foundation-sdk/stat";
 import { PanelBuilder as TimeSeriesBuilder } from "@grafana/grafana-foundation-sdk/timeseries";
 
-export const SOURCE = { type: "prometheus", uid: "${source}" } as const;
+const SOURCE = { type: "prometheus", uid: "${source}" } as const;
 
-/** Of 24 that are across. */
+/** Of Grafana's 24 columns. */
 const THIRD = 8;
 const HEIGHT = 8;
 
-/** What a line shows: a query, and how each of its series is called. */
+/** A query, and the legend of its series. */
 export type Line = readonly [expression: string, legend: string];
 
 export interface PanelOptions {
-  /** Of Grafana: "s", "bytes", "short", "percentunit" … */
+  /** A unit of Grafana: "s", "bytes", "short", "percentunit" … */
   readonly unit?: string;
-  /** One of what is looked at is too much from here on. */
+  /** Values from here on are shown in red. */
   readonly limit?: number;
   /** Columns of 24. */
   readonly width?: number;
@@ -53,16 +53,16 @@ function thresholdsOf(limit: number): ThresholdsConfigBuilder {
   ]);
 }
 
-/** Lines over time. @param about what it says, and what to think of it */
+/** A time series panel. */
 export function graph(
   title: string,
-  about: string,
+  description: string,
   lines: readonly Line[],
   { unit = "short", limit, width = THIRD, max }: PanelOptions = {},
 ): TimeSeriesBuilder {
   const panel = new TimeSeriesBuilder()
     .title(title)
-    .description(about)
+    .description(description)
     .datasource(SOURCE)
     .unit(unit)
     .min(0)
@@ -79,16 +79,16 @@ export function graph(
   return panel;
 }
 
-/** One figure: the latest. */
-export function figure(
+/** A panel with the latest value. */
+export function stat(
   title: string,
-  about: string,
+  description: string,
   line: Line,
   { unit = "short", limit, width = 4 }: PanelOptions = {},
 ): StatBuilder {
   const panel = new StatBuilder()
     .title(title)
-    .description(about)
+    .description(description)
     .datasource(SOURCE)
     .unit(unit)
     .height(4)
@@ -100,8 +100,8 @@ export function figure(
 
 export const row = (title: string): RowBuilder => new RowBuilder(title);
 
-/** A vertical line wherever an expression has a value. */
-export function mark(name: string, expression: string, text: string, color: string) {
+/** A vertical line at each time at which an expression has a value. */
+export function annotation(name: string, expression: string, text: string, color: string) {
   return new AnnotationQueryBuilder()
     .name(name)
     .datasource(SOURCE)
@@ -113,11 +113,16 @@ export function mark(name: string, expression: string, text: string, color: stri
     .textFormat(text);
 }
 
-/** @param known a metric of the auctions that can be chosen; without it there is nothing to choose */
-export function page(uid: string, title: string, about: string, known?: string): DashboardBuilder {
+/** @param metric exists for each auction that can be selected; without it the dashboard has no selection */
+export function newDashboard(
+  uid: string,
+  title: string,
+  description: string,
+  metric?: string,
+): DashboardBuilder {
   const dashboard = new DashboardBuilder(title)
     .uid(`gavel-${uid}`)
-    .description(about)
+    .description(description)
     .tags(["gavel"])
     .timezone("browser")
     .tooltip(DashboardCursorSync.Crosshair)
@@ -125,14 +130,16 @@ export function page(uid: string, title: string, about: string, known?: string):
     .refresh("10s")
     .readonly()
     .withVariable(new DatasourceVariableBuilder("source").label("source").type("prometheus"));
-  if (known === undefined) return dashboard;
+  if (metric === undefined) return dashboard;
   return dashboard
-    .withVariable(choice("namespace", `label_values(${known}, namespace)`))
-    .withVariable(choice("auction", `label_values(${known}{namespace=~"$namespace"}, auction)`));
+    .withVariable(selection("namespace", `label_values(${metric}, namespace)`))
+    .withVariable(
+      selection("auction", `label_values(${metric}{namespace=~"$namespace"}, auction)`),
+    );
 }
 
-/** "All" also fits series without the label: those of one machine. */
-function choice(name: string, query: string): QueryVariableBuilder {
+/** "All" also matches series without the label, as `make up` produces. */
+function selection(name: string, query: string): QueryVariableBuilder {
   return new QueryVariableBuilder(name)
     .label(name)
     .datasource(SOURCE)

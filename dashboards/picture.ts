@@ -1,25 +1,25 @@
-/** Lines over time as an SVG, for people without Grafana and for reports. Pure. */
+/** Draws time series as an SVG picture, for reports and for machines without Grafana. Pure. */
 
 export interface Line {
   readonly name: string;
-  /** In their order; null where there is nothing, and the line has a gap. */
+  /** In order of time. null: the line has a gap. */
   readonly points: readonly (readonly [seconds: number, value: number | null])[];
 }
 
 export interface Panel {
   readonly title: string;
   readonly lines: readonly Line[];
-  /** How a value is written on its axis. */
-  readonly write?: (value: number) => string;
+  /** Formats a value for the axis. */
+  readonly format?: (value: number) => string;
 }
 
 export interface Picture {
   readonly title: string;
   readonly panels: readonly Panel[];
   readonly columns: number;
-  /** The time that is shown, in seconds of whatever the points count from. */
+  /** The time range, in the seconds of the points. */
   readonly span: readonly [fromSeconds: number, toSeconds: number];
-  /** Shaded. */
+  /** Shaded time ranges. */
   readonly marks: readonly { readonly fromSeconds: number; readonly toSeconds: number }[];
   readonly note: string;
 }
@@ -30,7 +30,7 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [64, 14, 40, 18];
 const HEADER = 34;
 const COLORS =
   "#1f77b4 #d62728 #2ca02c #9467bd #ff7f0e #17becf #8c564b #e377c2 #7f7f7f #bcbd22".split(" ");
-/** So many names fit over a panel. */
+/** As many names as fit above a panel. */
 const NAMES_MAX = 10;
 
 export function pictureOf({ title, panels, columns, span, marks, note }: Picture): string {
@@ -52,7 +52,7 @@ ${drawn.join("\n")}
 }
 
 function panelOf(
-  { title, lines, write = written }: Panel,
+  { title, lines, format = formatted }: Panel,
   width: number,
   [from, to]: Picture["span"],
   marks: Picture["marks"],
@@ -85,13 +85,13 @@ function panelOf(
     `<text x="${LEFT}" y="${TOP - 6}" font-size="10">${shown.join("  ")}${more}</text>`,
     ...shades,
     `<path d="M${LEFT} ${TOP}V${bottom}H${fixed(right)}" fill="none" stroke="#999"/>`,
-    `<text x="${LEFT - 6}" y="${TOP + 9}" text-anchor="end" fill="#333">${escaped(write(highest))}</text>`,
+    `<text x="${LEFT - 6}" y="${TOP + 9}" text-anchor="end" fill="#333">${escaped(format(highest))}</text>`,
     `<text x="${LEFT - 6}" y="${bottom}" text-anchor="end" fill="#333">0</text>`,
     ...drawn,
   ].join("\n");
 }
 
-/** The parts of a line between its gaps; a lone point stands twice, and so is drawn as a dot. */
+/** The parts of a line between its gaps. A single point is doubled, so that it is drawn as a dot. */
 function runsOf(points: Line["points"]): (readonly [number, number])[][] {
   const runs: (readonly [number, number])[][] = [[]];
   for (const [seconds, value] of points) {
@@ -107,8 +107,8 @@ const colorOf = (n: number): string => COLORS[n % COLORS.length]!;
 const fixed = (value: number): string => value.toFixed(1);
 const escaped = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-/** With three digits, and a prefix from a thousand on. */
-function written(value: number): string {
+/** With three digits, and a unit prefix from a thousand on. */
+function formatted(value: number): string {
   const power = Math.max(0, Math.min(3, Math.floor(Math.log10(value || 1) / 3)));
   const digits = Number((value / 1_000 ** power).toPrecision(3));
   return [`${digits}`, `${digits} k`, `${digits} M`, `${digits} G`][power]!;

@@ -1,20 +1,20 @@
-/** From the outbox over NATS to Postgres: what is on its way, and what stands in it. */
-import { graph, page, row } from "./panel.ts";
-import { highest, of, perSecond, quantile } from "./queries.ts";
+/** The pipeline from the outbox through NATS to Postgres: how far each stage is behind. */
+import { graph, newDashboard, row } from "./panel.ts";
+import { highest, series, perSecond, quantile } from "./queries.ts";
 
 const a = (name: string) => `gavel_archival_${name}`;
 
-export const pipeline = page(
+export const pipeline = newDashboard(
   "pipeline",
   "Gavel / Pipeline",
-  "Outbox, JetStream, Postgres: how far each is behind the one before. A bidder never waits for any of it, until the outbox is full.",
+  "Outbox, JetStream, Postgres: how far each stage lags behind the one before. Bidders do not wait for the pipeline. When the outbox is full, bids are refused.",
   "gavel_archival_lease_held",
 )
-  .withRow(row("Behind"))
+  .withRow(row("Lag"))
   .withPanel(
     graph(
       "Lag",
-      "Age of the oldest event that is not relayed, and not archived. Promised: archived within 30 s.",
+      "Age of the oldest event that is not relayed, and of the oldest that is not archived. Objective: archived within 30 s.",
       [
         [highest(a("relay_lag_seconds")), "relay {{auction}}"],
         [highest(a("archive_lag_seconds")), "archive {{auction}}"],
@@ -23,16 +23,20 @@ export const pipeline = page(
     ),
   )
   .withPanel(
-    graph("Events on their way", "Not relayed (a lost Redis volume loses them), not archived.", [
-      [highest(a("unrelayed_events")), "not relayed {{auction}}"],
-      [highest(a("unarchived_events")), "not archived {{auction}}"],
-      [highest(a("archive_lag_entries")), "entries between the two {{auction}}"],
-    ]),
+    graph(
+      "Events in the pipeline",
+      "Not relayed (lost if the volume of Redis is lost), and not archived.",
+      [
+        [highest(a("unrelayed_events")), "not relayed {{auction}}"],
+        [highest(a("unarchived_events")), "not archived {{auction}}"],
+        [highest(a("archive_lag_entries")), "entries between the two {{auction}}"],
+      ],
+    ),
   )
   .withPanel(
     graph(
       "Outbox",
-      "At its limit bids are refused until the archive catches up.",
+      "At the limit bids are refused until the archive catches up.",
       [
         [highest(a("outbox_pending_bytes")), "not archived {{auction}}"],
         [highest(a("outbox_max_bytes")), "limit {{auction}}"],
@@ -43,17 +47,17 @@ export const pipeline = page(
   .withPanel(
     graph(
       "Throughput",
-      "Entries to JetStream, events to Postgres.",
+      "Entries written to JetStream, events written to Postgres.",
       [
         [perSecond(a("relayed_entries_total"), ""), "entries relayed"],
         [perSecond(a("events_total"), ""), "events archived"],
-        [perSecond(a("repeated_events_total"), ""), "events that were there already"],
+        [perSecond(a("repeated_events_total"), ""), "repeated events"],
       ],
       { unit: "ops" },
     ),
   )
   .withPanel(
-    graph("Batch", "Events in one transaction.", [
+    graph("Batch", "Events per transaction.", [
       [quantile(0.5, a("batch_events")), "p50"],
       [quantile(0.99, a("batch_events")), "p99"],
     ]),
@@ -61,7 +65,7 @@ export const pipeline = page(
   .withPanel(
     graph(
       "Stream",
-      "What JetStream holds; at its limit it refuses, and the outbox keeps it.",
+      "Bytes in JetStream. At the limit it refuses events, and they stay in the outbox.",
       [
         [highest(a("stream_bytes")), "held {{auction}}"],
         [highest(a("stream_max_bytes")), "limit {{auction}}"],
@@ -71,56 +75,72 @@ export const pipeline = page(
   )
   .withRow(row("Must be 0"))
   .withPanel(
-    graph("Never", "Anything above 0 is looked at at once: RUNBOOK.md.", [
-      [`sum(${of(a("regressions_total"))})`, "sequence regressions"],
-      [`sum(${of(a("losses_total"))})`, "losses"],
-      [`sum(${of(a("conflicts_total"))})`, "archive conflicts"],
-      [`sum(${of("gavel_audit_violations_total")})`, "audit violations"],
-    ]),
-  )
-  .withPanel(
-    graph("Dead letters", "What could not be archived and waits for a person, and how it came.", [
-      [`sum(${highest(a("dead_letters_waiting"))})`, "waiting"],
-      [`sum by (reason) (${of(a("dead_letters_total"))})`, "{{reason}} since the start"],
-    ]),
-  )
-  .withPanel(
-    graph("Begun anew", "Relay and archive, by why. Repeats work, skips nothing.", [
-      [
-        `sum by (reason) (increase(${of(a("pair_restarts_total"))}[$__rate_interval]))`,
-        "{{reason}}",
-      ],
-    ]),
-  )
-  .withPanel(
-    graph("Audit", "Every archived event is compared with what its lot was before.", [
-      [perSecond("gavel_audit_checked_events_total", ""), "events checked a second"],
-      [
-        `time() - max by (namespace, auction) (${of("gavel_audit_checked_id_seconds")} > 0)`,
-        "age of the last one in seconds {{auction}}",
-      ],
-    ]),
-  )
-  .withRow(row("Who does it, and on what"))
-  .withPanel(
-    graph("Lease holders", "One process relays and archives; one gateway's clock runs.", [
-      [`sum(${of(a("lease_held"))})`, "relay and archive"],
-      [`sum(${of("gavel_gateway_clock_held")})`, "clock"],
+    graph("Violations", "Act at once when one is above 0: see RUNBOOK.md.", [
+      [`sum(${series(a("regressions_total"))})`, "sequence regressions"],
+      [`sum(${series(a("losses_total"))})`, "losses"],
+      [`sum(${series(a("conflicts_total"))})`, "archive conflicts"],
+      [`sum(${series("gavel_audit_violations_total")})`, "invariant violations"],
     ]),
   )
   .withPanel(
     graph(
-      "Breakers",
-      "0 closed: calls are made. 1: one call looks. 2: left alone.",
+      "Dead letters",
+      "Events that could not be archived: waiting for replay, and recorded by reason.",
       [
-        [`max by (dependency) (${of(a("breaker_state"))})`, "{{dependency}}, asked by archival"],
+        [`sum(${highest(a("dead_letters_waiting"))})`, "waiting"],
+        [`sum by (reason) (${series(a("dead_letters_total"))})`, "{{reason}} since start"],
+      ],
+    ),
+  )
+  .withPanel(
+    graph(
+      "Pipeline restarts",
+      "Restarts of relay and archive by reason. Work is repeated, no event is skipped.",
+      [
         [
-          `max by (dependency) (${of("gavel_gateway_breaker_state")})`,
-          "{{dependency}}, asked by gateway",
+          `sum by (reason) (increase(${series(a("pair_restarts_total"))}[$__rate_interval]))`,
+          "{{reason}}",
+        ],
+      ],
+    ),
+  )
+  .withPanel(
+    graph(
+      "Invariant monitor",
+      "Compares every archived event with the state of its lot before it.",
+      [
+        [perSecond("gavel_audit_checked_events_total", ""), "events checked/s"],
+        [
+          `time() - max by (namespace, auction) (${series("gavel_audit_checked_id_seconds")} > 0)`,
+          "age of the last checked event in s {{auction}}",
+        ],
+      ],
+    ),
+  )
+  .withRow(row("Processes and stores"))
+  .withPanel(
+    graph(
+      "Lease holders",
+      "One archival process runs the pipeline; one gateway runs the lot clock.",
+      [
+        [`sum(${series(a("lease_held"))})`, "pipeline"],
+        [`sum(${series("gavel_gateway_clock_held")})`, "lot clock"],
+      ],
+    ),
+  )
+  .withPanel(
+    graph(
+      "Circuit breakers",
+      "0 closed, 1 half-open (one probe call), 2 open.",
+      [
+        [`max by (dependency) (${series(a("breaker_state"))})`, "archival to {{dependency}}"],
+        [
+          `max by (dependency) (${series("gavel_gateway_breaker_state")})`,
+          "gateway to {{dependency}}",
         ],
         [
-          `max by (dependency) (${of("gavel_broadcast_breaker_state")})`,
-          "{{dependency}}, asked by broadcast",
+          `max by (dependency) (${series("gavel_broadcast_breaker_state")})`,
+          "broadcast to {{dependency}}",
         ],
       ],
       { max: 2 },
@@ -128,8 +148,8 @@ export const pipeline = page(
   )
   .withPanel(
     graph(
-      "Answers of the stores, p99",
-      "To the question whether they are there.",
+      "Response time of the stores, p99",
+      "Of the health check that archival sends to each store.",
       [[quantile(0.99, a("dependency_answer_seconds"), "dependency"), "{{dependency}}"]],
       { unit: "s" },
     ),
@@ -137,7 +157,7 @@ export const pipeline = page(
   .withPanel(
     graph(
       "Redis: memory",
-      "What it uses; it refuses writes at its limit, where it has one.",
+      "Used memory. At its limit, if it has one, Redis refuses writes.",
       [
         [highest(a("redis_memory_bytes")), "used {{auction}}"],
         [highest(a("redis_memory_max_bytes")), "limit (0: none) {{auction}}"],
@@ -148,25 +168,25 @@ export const pipeline = page(
   .withPanel(
     graph(
       "Redis: scripts",
-      "Share of a core that scripts take, and the mean of one call. One core is all there is.",
+      "Share of a core used by scripts, and mean time of one call. Redis uses at most one core for them.",
       [
         [`max(${perSecond(a("redis_script_seconds_total"), "instance")})`, "share of a core"],
         [
           `max(${perSecond(a("redis_script_seconds_total"), "instance")}) / max(${perSecond(a("redis_script_calls_total"), "instance")})`,
-          "seconds a call",
+          "seconds per call",
         ],
       ],
       { unit: "short" },
     ),
   )
   .withPanel(
-    graph("Postgres: connections", "Of the archive's pool.", [
-      [`sum by (state) (${of(a("postgres_connections"))})`, "{{state}}"],
+    graph("Postgres: connections", "Connections in the pool of archival.", [
+      [`sum by (state) (${series(a("postgres_connections"))})`, "{{state}}"],
     ]),
   )
   .withPanel(
-    graph("Redis keeps what it acknowledged", "By its settings: 1 at yes is what is wanted.", [
-      [`max by (keeps) (${of(a("store_durability"))})`, "{{keeps}}"],
-      [`min(${of(a("redis_writes_well"))})`, "writes to disk succeed"],
+    graph("Redis durability", "By its settings: yes must be 1.", [
+      [`max by (keeps) (${series(a("store_durability"))})`, "{{keeps}}"],
+      [`min(${series(a("redis_writes_well"))})`, "writes to disk succeed"],
     ]),
   );

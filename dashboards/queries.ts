@@ -1,10 +1,13 @@
-/** The PromQL that dashboards are made of. */
+/** Building blocks of the dashboards' PromQL. */
 
-/** Of what is chosen above a dashboard. Where there is one machine and no such label, "All" fits it. */
-export const CHOSEN = `namespace=~"$namespace",auction=~"$auction"`;
+/** Matches the auctions selected above a dashboard. "All" also matches series without these labels. */
+const SELECTED = `namespace=~"$namespace",auction=~"$auction"`;
 
-/** An expression with what Grafana fills in. @param interval Prometheus's, e.g. "20s". @param auction regular expression, as is namespace */
-export function filledIn(
+/**
+ * Replaces the variables of Grafana in an expression.
+ * @param interval a duration of Prometheus, e.g. "20s"; `namespace` and `auction` are regular expressions
+ */
+export function withVariables(
   expression: string,
   { interval, namespace, auction }: Readonly<Record<"interval" | "namespace" | "auction", string>>,
 ): string {
@@ -14,32 +17,32 @@ export function filledIn(
     .replaceAll("$auction", auction);
 }
 
-/** The route of a bid, as the gateway's metrics name it. */
+/** Matches the requests of the gateway that place a bid. */
 export const BID = `method="POST",route="/v1/lots/:lotId/bids"`;
 
-/** A metric of the auctions that are chosen. @param and more matchers */
-export function of(metric: string, and = ""): string {
-  return `${metric}{${[and, CHOSEN].filter(Boolean).join(",")}}`;
+/** A metric of the selected auctions. @param matchers additional label matchers */
+export function series(metric: string, matchers = ""): string {
+  return `${metric}{${[matchers, SELECTED].filter(Boolean).join(",")}}`;
 }
 
-export const rate = (series: string): string => `rate(${series}[$__rate_interval])`;
+export const rate = (selector: string): string => `rate(${selector}[$__rate_interval])`;
 
-export function sumBy(labels: string, expression: string): string {
+function sumBy(labels: string, expression: string): string {
   return labels === "" ? `sum(${expression})` : `sum by (${labels}) (${expression})`;
 }
 
-export const perSecond = (metric: string, labels: string, and = ""): string =>
-  sumBy(labels, rate(of(metric, and)));
+export const perSecond = (metric: string, labels: string, matchers = ""): string =>
+  sumBy(labels, rate(series(metric, matchers)));
 
-/** A percentile of a histogram over all processes. @param labels what it is told apart by */
-export function quantile(share: number, histogram: string, labels = "", and = ""): string {
+/** A percentile of a histogram over all processes. @param labels by which it is grouped */
+export function quantile(share: number, histogram: string, labels = "", matchers = ""): string {
   const by = labels === "" ? "le" : `le, ${labels}`;
-  return `histogram_quantile(${share}, ${sumBy(by, rate(of(`${histogram}_bucket`, and)))})`;
+  return `histogram_quantile(${share}, ${sumBy(by, rate(series(`${histogram}_bucket`, matchers)))})`;
 }
 
 /**
- * Of a gauge that each process of a tier shows of the auction as a whole: the highest counts, and where
- * only one of them knows, the others show 0.
+ * The highest value among the processes of a tier, for a gauge that describes the whole auction. Processes that
+ * do not know the value export 0.
  */
-export const highest = (metric: string, and = ""): string =>
-  `max by (namespace, auction) (${of(metric, and)})`;
+export const highest = (metric: string, matchers = ""): string =>
+  `max by (namespace, auction) (${series(metric, matchers)})`;

@@ -1,4 +1,4 @@
-/** What Prometheus is given: rules, and what a person needs to know of each alert. */
+/** The rules for Prometheus, and what an on-call engineer needs to know of each alert. */
 export interface Recording {
   readonly record: string;
   readonly expr: string;
@@ -21,18 +21,20 @@ export interface RuleGroup {
 
 export interface Alert {
   readonly name: string;
-  /** page: somebody gets up. ticket: somebody looks within a day. */
+  /** page: act now. ticket: act today. */
   readonly severity: "page" | "ticket";
   readonly expr: string;
-  /** How long it must hold. */
+  /** How long the expression must hold before the alert fires. */
   readonly for: string;
-  /** One line, for a pager. */
+  /** One line for the pager: what happened. */
   readonly summary: string;
-  /** The section of RUNBOOK.md: what it means, what to look at, what to do. */
+  /** The section of RUNBOOK.md. */
   readonly means: string;
-  readonly look: string;
+  /** For bidders and viewers. */
+  readonly impact: string;
+  readonly check: string;
   readonly act: string;
 }
 
-/** The heading's anchor, as code hosts make it. */
+/** The anchor of a heading, as code hosts generate it. */
 export const anchorOf = (name: string): string => name.toLowerCase();

@@ -1,9 +1,9 @@
-/** A real Prometheus for one test file. */
+/** A Prometheus server for one test file. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { queryNow, type Sample } from "./ask-prometheus.ts";
+import { queryNow, type Sample } from "./prometheus-api.ts";
 import { freePort } from "../servers/ports.ts";
 import { type ScrapeTarget, startPrometheus } from "../servers/prometheus.ts";
 import { afterFile } from "../services/testing/after-file.ts";
@@ -12,7 +12,7 @@ const RULES = fileURLToPath(new URL("alerts.yaml", import.meta.url));
 
 export interface TestPrometheus {
   readonly url: string;
-  /** What an expression comes to now; "NaN" is a value. @throws Error with Prometheus's words */
+  /** The present value of an expression. @throws Error with the message of Prometheus */
   query(expression: string): Promise<Sample[]>;
 }
 

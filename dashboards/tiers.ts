@@ -1,37 +1,47 @@
-/** The processes of the tiers: CPU, memory, event loop, connections, and what they are asked. */
-import { graph, page, row } from "./panel.ts";
-import { of, perSecond, quantile, rate } from "./queries.ts";
+/** The processes of the tiers: CPU, memory, event loop, connections, requests. */
+import { graph, newDashboard, row } from "./panel.ts";
+import { series, perSecond, quantile, rate } from "./queries.ts";
 
 const TIERS = `tier=~"gateway|broadcast|archival"`;
 const EACH = "{{tier}} {{instance}}";
 
-export const tiers = page(
+export const tiers = newDashboard(
   "tiers",
   "Gavel / Tiers",
-  "Every process of gateway, broadcast and archival.",
+  "All processes of gateway, broadcast and archival.",
   "gavel_archival_lease_held",
 )
   .withRow(row("Processes"))
   .withPanel(
-    graph("CPU", "Cores. One process cannot use more than about one.", [
-      [rate(of("process_cpu_seconds_total", TIERS)), EACH],
+    graph("CPU", "Cores. A process uses at most about one.", [
+      [rate(series("process_cpu_seconds_total", TIERS)), EACH],
     ]),
   )
   .withPanel(
-    graph("Memory", "Resident.", [[of("process_resident_memory_bytes", TIERS), EACH]], {
-      unit: "bytes",
-    }),
+    graph(
+      "Memory",
+      "Resident set size.",
+      [[series("process_resident_memory_bytes", TIERS), EACH]],
+      {
+        unit: "bytes",
+      },
+    ),
   )
   .withPanel(
-    graph("Heap", "Used by JavaScript.", [[of("nodejs_heap_size_used_bytes", TIERS), EACH]], {
-      unit: "bytes",
-    }),
+    graph(
+      "Heap",
+      "JavaScript heap in use.",
+      [[series("nodejs_heap_size_used_bytes", TIERS), EACH]],
+      {
+        unit: "bytes",
+      },
+    ),
   )
   .withPanel(
     graph(
       "Event loop, p99",
-      "How late it turns: everything that a process does waits so long.",
-      [[of("nodejs_eventloop_lag_p99_seconds", TIERS), EACH]],
+      "Delay of the event loop: everything in the process waits this long.",
+      [[series("nodejs_eventloop_lag_p99_seconds", TIERS), EACH]],
       { unit: "s", limit: 0.1 },
     ),
   )
@@ -39,33 +49,38 @@ export const tiers = page(
     graph(
       "Garbage collection",
       "Share of the time.",
-      [[`sum by (tier, instance) (${rate(of("nodejs_gc_duration_seconds_sum", TIERS))})`, EACH]],
+      [
+        [
+          `sum by (tier, instance) (${rate(series("nodejs_gc_duration_seconds_sum", TIERS))})`,
+          EACH,
+        ],
+      ],
       { unit: "percentunit" },
     ),
   )
   .withPanel(
-    graph("Connections", "HTTP connections of gateways, sockets of broadcast.", [
-      [of("gavel_gateway_connections"), EACH],
-      [of("gavel_broadcast_sockets"), EACH],
+    graph("Connections", "HTTP connections of gateway, WebSockets of broadcast.", [
+      [series("gavel_gateway_connections"), EACH],
+      [series("gavel_broadcast_sockets"), EACH],
     ]),
   )
   .withPanel(
-    graph("Open files", "Of each process; its limit is process_max_fds.", [
-      [of("process_open_fds", TIERS), EACH],
+    graph("Open files", "Open file descriptors. The limit is process_max_fds.", [
+      [series("process_open_fds", TIERS), EACH],
     ]),
   )
   .withPanel(
     graph(
-      "Age",
-      "Since each process started: a line that falls to 0 is a restart.",
-      [[`time() - ${of("process_start_time_seconds", TIERS)}`, EACH]],
+      "Uptime",
+      "A line that falls to 0 is a restart.",
+      [[`time() - ${series("process_start_time_seconds", TIERS)}`, EACH]],
       { unit: "s" },
     ),
   )
   .withPanel(
-    graph("Redis is reached", "By the connection for bids.", [
-      [of("gavel_gateway_store_up"), EACH],
-      [of("gavel_broadcast_store_up"), EACH],
+    graph("Connected to Redis", "The connection that decides bids: 1 connected.", [
+      [series("gavel_gateway_store_up"), EACH],
+      [series("gavel_broadcast_store_up"), EACH],
     ]),
   )
   .withPanel(
@@ -92,28 +107,28 @@ export const tiers = page(
   .withPanel(
     graph(
       "Failed requests",
-      "Answered 500 or above.",
+      "Answered with status 500 or above.",
       [
         [
           perSecond("gavel_gateway_request_duration_seconds_count", "route", `status=~"5.."`),
           "{{route}}",
         ],
-        [perSecond("gavel_gateway_unreadable_requests_total", "code"), "no HTTP: {{code}}"],
+        [perSecond("gavel_gateway_unreadable_requests_total", "code"), "not HTTP: {{code}}"],
       ],
       { unit: "reqps" },
     ),
   )
   .withPanel(
-    graph("Batches", "Bids in one call to Redis, and bids that wait for theirs.", [
+    graph("Batches", "Bids per call to Redis, and bids that wait for a call.", [
       [quantile(0.5, "gavel_gateway_batch_bids"), "p50"],
       [quantile(0.99, "gavel_gateway_batch_bids"), "p99"],
-      [`sum(${of("gavel_gateway_bids_waiting")})`, "waiting"],
+      [`sum(${series("gavel_gateway_bids_waiting")})`, "waiting"],
     ]),
   )
   .withPanel(
     graph(
       "Optimistic strategy",
-      "Batches that lost a race, and those left to the script. 0 where bids are decided by the script.",
+      "Batches that lost a race, and batches that fell back to the script. 0 with the script strategy.",
       [[perSecond("gavel_gateway_optimistic_batches_total", "event"), "{{event}}"]],
       { unit: "ops" },
     ),
@@ -135,7 +150,7 @@ export const tiers = page(
   .withPanel(
     graph(
       "Frames",
-      "Written to sockets; conflated: snapshots in place of events for a slow reader.",
+      "Frames written to sockets; conflated: snapshots sent to a slow viewer instead of events.",
       [
         [perSecond("gavel_broadcast_frames_written_total", ""), "frames"],
         [perSecond("gavel_broadcast_conflated_total", ""), "conflated"],
@@ -145,27 +160,35 @@ export const tiers = page(
   )
   .withPanel(
     graph(
-      "Written",
-      "To sockets.",
+      "Bytes written",
+      "Bytes written to sockets.",
       [[perSecond("gavel_broadcast_written_bytes_total", ""), "bytes"]],
       { unit: "Bps" },
     ),
   )
   .withPanel(
-    graph("Closes", "By us, by reason; dead: nothing was heard of the viewer.", [
-      [perSecond("gavel_broadcast_closes_total", "reason"), "{{reason}}"],
-      [perSecond("gavel_broadcast_dead_total", ""), "dead"],
-    ]),
+    graph(
+      "Closed connections",
+      "Closed by broadcast, by reason; dead: the viewer no longer answered.",
+      [
+        [perSecond("gavel_broadcast_closes_total", "reason"), "{{reason}}"],
+        [perSecond("gavel_broadcast_dead_total", ""), "dead"],
+      ],
+    ),
   )
   .withPanel(
-    graph("Resumes", "recovered: every missed event was sent.", [
+    graph("Resumes", "By result; recovered: the viewer got every event that it missed.", [
       [perSecond("gavel_broadcast_resumes_total", "result"), "{{result}}"],
     ]),
   )
   .withPanel(
-    graph("Refused and refilled", "Sockets and messages refused; lots brought forward.", [
-      [perSecond("gavel_broadcast_refused_total", "reason"), "socket: {{reason}}"],
-      [perSecond("gavel_broadcast_rejected_messages_total", "reason"), "message: {{reason}}"],
-      [perSecond("gavel_broadcast_refills_total", "result"), "lot: {{result}}"],
-    ]),
+    graph(
+      "Refusals and gap fills",
+      "Refused sockets and messages; lots whose missing events were filled in.",
+      [
+        [perSecond("gavel_broadcast_refused_total", "reason"), "socket: {{reason}}"],
+        [perSecond("gavel_broadcast_rejected_messages_total", "reason"), "message: {{reason}}"],
+        [perSecond("gavel_broadcast_refills_total", "result"), "lot: {{result}}"],
+      ],
+    ),
   );

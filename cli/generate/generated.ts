@@ -1,6 +1,6 @@
 /** Every file that `make generate` writes. A test compares each with its source. */
 import { casesText } from "../../dashboards/alert-cases.ts";
-import { DASHBOARDS, dashboardText } from "../../dashboards/all.ts";
+import { DASHBOARDS, dashboardText } from "../../dashboards/dashboards.ts";
 import { rulesText, runbookText } from "../../dashboards/rule-files.ts";
 import { auctionReference } from "../../operator/api/auction-reference.ts";
 import { crdTemplate, crdYaml } from "../../operator/api/crd.ts";

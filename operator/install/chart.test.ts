@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { beforeAll, describe, expect, test } from "vitest";
-import { DASHBOARDS, dashboardText } from "../../dashboards/all.ts";
+import { DASHBOARDS, dashboardText } from "../../dashboards/dashboards.ts";
 import { GROUPS } from "../../dashboards/rule-files.ts";
 import { readEnv } from "../../services/runtime/env.ts";
 import { OperatorEnv } from "../config.ts";

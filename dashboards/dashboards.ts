@@ -1,4 +1,4 @@
-/** Every dashboard, by its file. */
+/** Every dashboard, by the name of its file. */
 import type { Dashboard } from "@grafana/grafana-foundation-sdk/dashboard";
 import { auctionFloor } from "./auction-floor.ts";
 import { chaos } from "./chaos.ts";
@@ -16,15 +16,15 @@ export const DASHBOARDS: Readonly<Record<string, Dashboard>> = {
   chaos: chaos.build(),
 };
 
-/** A panel with queries. */
-export interface Graph {
+/** A panel that has queries. */
+export interface QueryPanel {
   readonly title: string;
   readonly targets: readonly { readonly expr: string; readonly legendFormat?: string }[];
 }
 
-/** The panels of a dashboard, without its headings. */
-export function graphsOf({ panels }: Dashboard): Graph[] {
-  return ((panels ?? []) as unknown as Graph[]).filter(({ targets }) => targets !== undefined);
+/** The panels of a dashboard, without its row headings. */
+export function panelsOf({ panels }: Dashboard): QueryPanel[] {
+  return ((panels ?? []) as unknown as QueryPanel[]).filter(({ targets }) => targets !== undefined);
 }
 
 export function dashboardText(name: string): string {
