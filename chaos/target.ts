@@ -4,7 +4,7 @@ import { createWriteStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { pipeline } from "node:stream/promises";
 import { INTERNAL_PORTS } from "../operator/desired/environment.ts";
-import { runProgram } from "../operator/kind/run-program.ts";
+import { runProgram } from "../servers/run-program.ts";
 import { findProgram } from "../servers/find-program.ts";
 import { waitFor } from "./wait-for.ts";
 import { type Component, COMPONENTS, AUCTION, NAMESPACE, OPERATOR } from "./scenario.ts";

@@ -9,9 +9,9 @@ import {
   PROMETHEUS_NAMESPACE,
   PROMETHEUS_PORT,
 } from "../operator/kind/prometheus.ts";
-import { runProgram } from "../operator/kind/run-program.ts";
+import { runProgram } from "../servers/run-program.ts";
 import { waitUntilReady } from "../operator/kind/sample-auction.ts";
-import { tokenOn } from "../operator/kind/summary.ts";
+import { bidderTokenOn } from "../operator/kind/summary.ts";
 import { askArchive, forward, kindEnv, onKind, operatorOnKind } from "../operator/testing/kind.ts";
 import { afterFile } from "../services/testing/after-file.ts";
 import { caller, expectBidTrace } from "../services/testing/bid-trace.ts";
@@ -105,7 +105,7 @@ onKind("seen on a real cluster", () => {
     fair = {
       gatewayUrl: `http://127.0.0.1:${await port("gateway", 8080)}`,
       streamUrl: `ws://127.0.0.1:${await port("broadcast", 8081)}/v1/stream`,
-      token: (sub) => tokenOn(cluster, auction, NAMESPACE, sub),
+      token: (sub) => bidderTokenOn(cluster, auction, NAMESPACE, sub),
     };
     prometheus = `http://127.0.0.1:${await forward(cluster, PROMETHEUS_NAMESPACE, "service/prometheus", PROMETHEUS_PORT)}`;
   });

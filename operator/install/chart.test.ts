@@ -8,12 +8,13 @@ import { GROUPS } from "../../dashboards/rule-files.ts";
 import { readEnv } from "../../services/runtime/env.ts";
 import { OperatorEnv } from "../config.ts";
 import { installManifest, KUBERNETES, renderChart } from "./install-manifest.ts";
-import { CHART, OPERATOR_NAMESPACE, valuesOf, toldTo } from "../kind/install.ts";
-import { hasProgram, runProgram } from "../kind/run-program.ts";
+import { chartValues, withSettings } from "../kind/install-operator.ts";
+import { CHART, OPERATOR_NAMESPACE } from "./chart.ts";
+import { hasProgram, runProgram } from "../../servers/run-program.ts";
 import { type AnyObject, KINDS, type ServedKind } from "../kube/object.ts";
 
 const hasHelm = hasProgram("helm");
-const GOLDEN = join(import.meta.dirname, "desired/golden");
+const GOLDEN = join(import.meta.dirname, "../desired/golden");
 
 interface Rule {
   readonly apiGroups: readonly string[];
@@ -297,17 +298,19 @@ test("install.yaml takes other images wherever one is named", () => {
     NATS_UID: 2,
     POSTGRES_UID: 3,
   };
-  const text = toldTo(manifest, "my/gavel:1", images);
+  const text = withSettings(manifest, "my/gavel:1", images);
   expect(text.match(/my\/gavel:1/g)).toHaveLength(2);
   for (const image of ["redis", "nats", "postgres"]) expect(text).toContain(`my/${image}:1`);
   expect(text).not.toMatch(/image: gavel:|value: (redis|nats|postgres):/);
   const OTLP_ENDPOINT = "http://collector:4318";
   expect(text).not.toContain("OTLP_ENDPOINT");
-  expect(toldTo(manifest, "my/gavel:1", { ...images, OTLP_ENDPOINT })).toContain(OTLP_ENDPOINT);
-  expect(valuesOf("gavel:1", { ...images, OTLP_ENDPOINT })).toMatchObject({
+  expect(withSettings(manifest, "my/gavel:1", { ...images, OTLP_ENDPOINT })).toContain(
+    OTLP_ENDPOINT,
+  );
+  expect(chartValues("gavel:1", { ...images, OTLP_ENDPOINT })).toMatchObject({
     tiers: { otlpEndpoint: OTLP_ENDPOINT },
   });
-  expect(valuesOf("my.host:5000/gavel:1", images)).toMatchObject({
+  expect(chartValues("my.host:5000/gavel:1", images)).toMatchObject({
     image: { repository: "my.host:5000/gavel", tag: "1" },
   });
 });

@@ -1,6 +1,6 @@
 /**
- * `helm test`: opens a small Auction, places a bid over HTTP, sees it on the stream and archived, and
- * deletes the Auction, which ends only after the drain proved the archive. Runs in a pod of the cluster.
+ * `helm test`: opens a small Auction, places a bid over HTTP, waits for it on the stream and in the archive,
+ * and deletes the Auction, which is gone only after the drain has proven the archive. Runs in a pod.
  */
 import { randomUUID } from "node:crypto";
 import Type from "typebox";
@@ -12,15 +12,15 @@ import { type Cluster, connectCluster } from "../kube/client.ts";
 import { type AnyObject, KINDS } from "../kube/object.ts";
 
 const HelmTestEnv = Type.Object({
-  POD_NAMESPACE: Type.String({ description: "Where the Auction is made.", minLength: 1 }),
+  POD_NAMESPACE: Type.String({ description: "Namespace of the Auction.", minLength: 1 }),
   TIMEOUT_SECONDS: Type.Integer({
-    description: "How long all of it may take, in s.",
+    description: "How long the whole test may take, in s.",
     minimum: 1,
     default: 300,
   }),
 });
 
-/** The chart's Role of the test names it, too. */
+/** The Role of the test in the chart has this name, too. */
 const NAME = "helm-test";
 const MANAGER = "gavel-helm-test";
 const LOT = "teapot";
@@ -28,7 +28,7 @@ const START_MINOR = 1_000;
 const POLL_MS = 500;
 const REQUEST_TIMEOUT_MS = 5_000;
 
-const auctionIn = (namespace: string): AnyObject => ({
+const testAuction = (namespace: string): AnyObject => ({
   apiVersion: API_VERSION,
   kind: KIND,
   metadata: { name: NAME, namespace },
@@ -44,27 +44,30 @@ const auctionIn = (namespace: string): AnyObject => ({
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-/** Asks until there is an answer. @throws Error with the last thing that was in the way */
+/**
+ * Repeats `attempt` until it returns a result. A string, or an error, is the reason why there is none yet.
+ * @throws Error with the last reason, after the deadline
+ */
 async function waitFor<T>(
-  what: string,
+  goal: string,
   deadlineMs: number,
-  ask: () => Promise<T | string>,
+  attempt: () => Promise<T | string>,
 ): Promise<Exclude<T, string>> {
   const startedAtMs = Date.now();
-  for (let last = ""; ;) {
-    let answer: T | string;
+  for (let lastReason = ""; ;) {
+    let result: T | string;
     try {
-      answer = await ask();
+      result = await attempt();
     } catch (error) {
-      answer = (error as Error).message;
+      result = (error as Error).message;
     }
-    if (typeof answer !== "string") {
-      say(`ok    ${what} (${((Date.now() - startedAtMs) / 1_000).toFixed(1)} s)`);
-      return answer as Exclude<T, string>;
+    if (typeof result !== "string") {
+      say(`ok    ${goal} (${((Date.now() - startedAtMs) / 1_000).toFixed(1)} s)`);
+      return result as Exclude<T, string>;
     }
-    if (answer !== last) say(`      … ${answer}`);
-    last = answer;
-    if (Date.now() > deadlineMs) throw new Error(`${what}: not in time; ${last}`);
+    if (result !== lastReason) say(`      … ${result}`);
+    lastReason = result;
+    if (Date.now() > deadlineMs) throw new Error(`${goal}: not in time; ${lastReason}`);
     await pause(POLL_MS);
   }
 }
@@ -72,7 +75,7 @@ async function waitFor<T>(
 const conditionOf = (auction: AnyObject | null, type: string) =>
   auction?.["status"]?.conditions?.find((one: { type: string }) => one.type === type);
 
-async function tokenOfBidder(cluster: Cluster, namespace: string): Promise<string> {
+async function signBidderToken(cluster: Cluster, namespace: string): Promise<string> {
   const name = `${NAME}-access`;
   const secret = await cluster.get<AnyObject>({ ...KINDS.Secret, namespace, name });
   const text = secret?.["data"]?.secret;
@@ -83,7 +86,7 @@ async function tokenOfBidder(cluster: Cluster, namespace: string): Promise<strin
   });
 }
 
-/** Watches the lot; `bids` grows by the amounts of the bids that the stream shows. */
+/** Subscribes to the lot. `bids` collects the amounts of the accepted bids on the stream. */
 async function watchLot(url: string): Promise<{ bids: number[]; close(): void } | string> {
   const socket = new WebSocket(url);
   const bids: number[] = [];
@@ -91,7 +94,7 @@ async function watchLot(url: string): Promise<{ bids: number[]; close(): void } 
     socket.addEventListener("open", () =>
       socket.send(JSON.stringify({ type: "subscribe", lots: [LOT] })),
     );
-    socket.addEventListener("error", () => resolve(`no socket at ${url}`));
+    socket.addEventListener("error", () => resolve(`cannot connect to ${url}`));
     socket.addEventListener("close", ({ code }) => resolve(`${url} closed with ${code}`));
     socket.addEventListener("message", ({ data }) => {
       const frame = JSON.parse(String(data)) as Record<string, any>;
@@ -110,12 +113,12 @@ async function run(cluster: Cluster, namespace: string, deadlineMs: number): Pro
   const ref = { apiVersion: API_VERSION, kind: KIND, namespace, name: NAME };
   const read = () => cluster.get<AnyObject>(ref);
   const isGone = async () =>
-    (await read()) === null ? true : "an Auction helm-test is still there";
+    (await read()) === null ? true : "the Auction helm-test still exists";
 
   await cluster.remove(ref);
-  await waitFor("nothing is left of an earlier test", deadlineMs, isGone);
+  await waitFor("the Auction of an earlier test is gone", deadlineMs, isGone);
   await waitFor("the Auction is accepted", deadlineMs, () =>
-    cluster.createIfAbsent(auctionIn(namespace), { manager: MANAGER }).then(() => true),
+    cluster.createIfAbsent(testAuction(namespace), { manager: MANAGER }).then(() => true),
   );
   await waitFor("the Auction is open", deadlineMs, async () => {
     const auction = await read();
@@ -126,11 +129,11 @@ async function run(cluster: Cluster, namespace: string, deadlineMs: number): Pro
       : `${phase}: ${ready?.message ?? ""}`;
   });
 
-  const stream = await waitFor("a viewer watches the lot", deadlineMs, () =>
+  const stream = await waitFor("a viewer is subscribed to the lot", deadlineMs, () =>
     watchLot(`ws://${NAME}-broadcast.${namespace}:8081/v1/stream`),
   );
-  const token = await tokenOfBidder(cluster, namespace);
-  const key = randomUUID(); // one key: however often it is sent, it is placed once
+  const token = await signBidderToken(cluster, namespace);
+  const key = randomUUID(); // the same key for every attempt: the bid is placed once
   await waitFor("a bid is accepted", deadlineMs, async () => {
     const url = `http://${NAME}-gateway.${namespace}:8080/v1/lots/${LOT}/bids`;
     const answer = await fetch(url, {
@@ -147,20 +150,20 @@ async function run(cluster: Cluster, namespace: string, deadlineMs: number): Pro
       ? true
       : `${answer.status} ${await answer.text()}`;
   });
-  await waitFor("the viewer sees it", deadlineMs, async () =>
+  await waitFor("the viewer receives the bid", deadlineMs, async () =>
     stream.bids.includes(START_MINOR) ? true : "no bid_accepted yet",
   );
   stream.close();
-  await waitFor("it is archived", deadlineMs, async () => {
+  await waitFor("the bid is archived", deadlineMs, async () => {
     const auction = await read();
     const { activity, archive } = auction?.["status"] ?? {};
     const current = conditionOf(auction, "ArchiveCurrent");
     const isArchived =
       current?.status === "True" && activity?.bidsAccepted >= 1 && Boolean(archive?.archivedId);
-    return isArchived ? true : `ArchiveCurrent: ${current?.message ?? "not said yet"}`;
+    return isArchived ? true : `ArchiveCurrent: ${current?.message ?? "no condition yet"}`;
   });
   await cluster.remove(ref);
-  await waitFor("the drain proves the archive, and the Auction goes", deadlineMs, isGone);
+  await waitFor("the drain proves the archive, and the Auction is gone", deadlineMs, isGone);
 }
 
 const env = readEnv(HelmTestEnv);
@@ -170,7 +173,7 @@ try {
   say("passed");
 } catch (error) {
   say(`FAILED: ${(error as Error).message}`);
-  say(`The Auction stays: kubectl describe auction -n ${env.POD_NAMESPACE} ${NAME}`);
+  say(`The Auction is kept: kubectl describe auction -n ${env.POD_NAMESPACE} ${NAME}`);
   process.exitCode = 1;
 } finally {
   await cluster.close();

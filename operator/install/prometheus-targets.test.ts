@@ -14,17 +14,17 @@ function pod(labels: Record<string, string>): Pod {
 }
 
 const TIER = { "gavel.dev/component": "gateway", "gavel.dev/name": "spring" };
-const WHERE = { namespace: "fairs", pod: "a-pod" };
+const POD_LABELS = { namespace: "fairs", pod: "a-pod" };
 
-test("tiers, operator and Chaos Mesh are scraped at their ports, each with what it does not tell itself", () => {
+test("tiers, operator and Chaos Mesh are scraped at their ports, with the labels that their metrics lack", () => {
   expect(targetsOf([pod(TIER)])).toEqual([
     {
       targets: ["10.0.0.1:9080"],
-      labels: { ...WHERE, job: "gavel-tiers", auction: "spring" },
+      labels: { ...POD_LABELS, job: "gavel-tiers", auction: "spring" },
     },
   ]);
   expect(targetsOf([pod({ "app.kubernetes.io/name": "gavel-operator" })])).toEqual([
-    { targets: ["10.0.0.1:9080"], labels: { ...WHERE, job: "gavel-operator" } },
+    { targets: ["10.0.0.1:9080"], labels: { ...POD_LABELS, job: "gavel-operator" } },
   ]);
   const chaosMesh = {
     "app.kubernetes.io/part-of": "chaos-mesh",
@@ -37,7 +37,7 @@ test("tiers, operator and Chaos Mesh are scraped at their ports, each with what 
   }
 });
 
-test("stores, other people's pods and those that do not run are not", () => {
+test("stores, unrelated pods and pods that do not run are not scraped", () => {
   const ended = pod(TIER);
   const all = [
     pod({ ...TIER, "gavel.dev/component": "redis" }),

@@ -1,7 +1,7 @@
 /**
- * What a Prometheus in the cluster scrapes, at its http_sd: the tiers of every Auction, the operator and Chaos
- * Mesh's controller. Not every build of Prometheus can ask Kubernetes itself (Debian's cannot). Runs as a sidecar:
- * node operator/install/prometheus-targets.ts
+ * Serves scrape targets for the HTTP service discovery of a Prometheus in the cluster: the tiers of every
+ * Auction, the operator, and the controller of Chaos Mesh. Some builds of Prometheus, such as Debian's, have
+ * no Kubernetes service discovery. Runs as a sidecar: node operator/install/prometheus-targets.ts
  */
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -12,7 +12,7 @@ export const TARGETS_PORT = 9099;
 
 const TOKEN_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 const PODS_URL = "https://kubernetes.default.svc/api/v1/pods?limit=5000";
-const ASK_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 5_000;
 
 export interface Pod {
   readonly metadata: {
@@ -33,50 +33,58 @@ export interface TargetGroup {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-/** As Prometheus's HTTP service discovery wants them. Pure. */
+/** In the format of the HTTP service discovery of Prometheus. Pure. */
 export function targetsOf(pods: readonly Pod[]): TargetGroup[] {
   return pods.flatMap(({ metadata, spec, status }) => {
     const { name, namespace, labels = {} } = metadata;
     if (status.podIP === undefined || status.phase !== "Running") return [];
     const ports = spec.containers.flatMap(({ ports = [] }) => ports);
-    const at = (port: number | undefined, told: TargetGroup["labels"]): TargetGroup[] =>
-      port === undefined ? [] : [{ targets: [`${status.podIP}:${port}`], labels: told }];
+    const targetOn = (
+      port: number | undefined,
+      targetLabels: TargetGroup["labels"],
+    ): TargetGroup[] =>
+      port === undefined ? [] : [{ targets: [`${status.podIP}:${port}`], labels: targetLabels }];
     const internal = ports.find((port) => port.name === "internal")?.containerPort;
-    const where = { namespace, pod: name };
+    const podLabels = { namespace, pod: name };
     const isTier = (TIERS as readonly string[]).includes(labels[COMPONENT_LABEL] ?? "");
     if (isTier) {
-      return at(internal, { ...where, job: "gavel-tiers", auction: labels[NAME_LABEL] ?? "" });
+      return targetOn(internal, {
+        ...podLabels,
+        job: "gavel-tiers",
+        auction: labels[NAME_LABEL] ?? "",
+      });
     }
     if (labels["app.kubernetes.io/name"] === "gavel-operator") {
-      return at(internal, { ...where, job: "gavel-operator" });
+      return targetOn(internal, { ...podLabels, job: "gavel-operator" });
     }
-    // The namespace that Chaos Mesh tells is that of the experiment.
-    // By its chart's labels, or its plain name.
+    // Identified by the labels of its chart, or by its plain name. No namespace label: the metrics of Chaos
+    // Mesh have one already, the namespace of the experiment.
     const isChaosMesh =
       labels["app"] === "chaos-controller-manager" ||
       (labels["app.kubernetes.io/part-of"] === "chaos-mesh" &&
         labels["app.kubernetes.io/component"] === "controller-manager");
-    return isChaosMesh ? at(10_080, { job: "chaos-mesh" }) : [];
+    return isChaosMesh ? targetOn(10_080, { job: "chaos-mesh" }) : [];
   });
 }
 
 async function listPods(): Promise<Pod[]> {
-  const answer = await fetch(PODS_URL, {
+  const response = await fetch(PODS_URL, {
     headers: { authorization: `Bearer ${readFileSync(TOKEN_FILE, "utf8").trim()}` },
-    signal: AbortSignal.timeout(ASK_MS),
+    signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
   });
-  if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
-  return ((await answer.json()) as { items: Pod[] }).items;
+  if (!response.ok)
+    throw new Error(`listing pods failed: ${response.status} ${await response.text()}`);
+  return ((await response.json()) as { items: Pod[] }).items;
 }
 
 if (import.meta.main) {
-  const server = createServer(async (_request, response) => {
+  const server = createServer(async (_request, reply) => {
     try {
       const body = JSON.stringify(targetsOf(await listPods()));
-      response.writeHead(200, { "content-type": "application/json" }).end(body);
+      reply.writeHead(200, { "content-type": "application/json" }).end(body);
     } catch (error) {
-      // Prometheus goes on with the targets it knows.
-      response.writeHead(502).end((error as Error).message);
+      // Prometheus keeps the targets of the last response.
+      reply.writeHead(502).end((error as Error).message);
     }
   });
   server.listen(TARGETS_PORT, "127.0.0.1");

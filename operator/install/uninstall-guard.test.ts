@@ -9,11 +9,11 @@ const auction = (name: string, status?: object): AnyObject => ({
   ...(status === undefined ? {} : { status }),
 });
 
-test("without Auctions the operator may go", () => {
+test("without Auctions the operator can be uninstalled", () => {
   expect(refusalOf([], "helm rollback x 1")).toBeNull();
 });
 
-test("a refusal names the Auctions, what deletes them, and what keeps the operator", () => {
+test("a refusal lists the Auctions and the commands that delete them or keep the operator", () => {
   const text = refusalOf(
     [auction("spring", { phase: "Open" }), auction("fresh")],
     "helm rollback x 1",
@@ -24,7 +24,7 @@ test("a refusal names the Auctions, what deletes them, and what keeps the operat
   expect(text).toContain("\n  helm rollback x 1\n");
 });
 
-test("of many Auctions ten are named, and the rest counted", () => {
+test("at most ten Auctions are listed, the others are counted", () => {
   const many = Array.from({ length: 13 }, (_, i) => auction(`a${i}`));
   const text = refusalOf(many, "helm rollback x 1")!;
   expect(text.match(/kubectl delete/g)).toHaveLength(10);

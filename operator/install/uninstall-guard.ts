@@ -1,6 +1,6 @@
 /**
- * What the chart runs before an uninstall: it fails while there are Auctions. Each has a finalizer that
- * only an operator can take away, and data that only its drain proves to be archived.
+ * The chart runs this before an uninstall. It fails while there are Auctions, because only the operator can
+ * remove their finalizers, and only its drain proves that their data is archived.
  */
 import Type from "typebox";
 import { readEnv } from "../../services/runtime/env.ts";
@@ -10,10 +10,10 @@ import { AUCTION_KIND } from "../api/kind.ts";
 import { OperatorEnv, readNamespaces } from "../config.ts";
 import type { AnyObject } from "../kube/object.ts";
 
-/** So many are named; the rest is counted. */
-const NAMED = 10;
+/** The message lists this many Auctions and counts the others. */
+const LISTED_MAX = 10;
 
-/** @param namespaces empty: all */
+/** @param namespaces empty means all */
 export async function auctionsIn(
   cluster: Pick<Cluster, "list">,
   namespaces: readonly string[],
@@ -32,30 +32,31 @@ export async function auctionsIn(
 const GuardEnv = Type.Object({
   ...Type.Pick(OperatorEnv, ["WATCH_NAMESPACES", "KUBECONFIG"]).properties,
   KEEP_COMMAND: Type.String({
-    description: "What makes Helm take the release for installed again, after a refusal.",
+    description:
+      "Command that makes Helm treat the release as installed again, after a refused uninstall.",
     minLength: 1,
     default: "helm rollback gavel-operator -n gavel-system",
   }),
 });
 
 /**
- * Why the uninstall is refused; null where it is not.
- * @param keepCommand Helm leaves a refused release as `uninstalling`, in which it upgrades nothing
+ * The message of a refused uninstall; null if the uninstall may go on.
+ * @param keepCommand Helm leaves a refused release in the state `uninstalling`, in which it cannot upgrade
  */
 export function refusalOf(auctions: readonly AnyObject[], keepCommand: string): string | null {
   if (auctions.length === 0) return null;
-  const lines = auctions.slice(0, NAMED).map(({ metadata, ...auction }) => {
+  const lines = auctions.slice(0, LISTED_MAX).map(({ metadata, ...auction }) => {
     const phase = auction["status"]?.phase ?? "Pending";
     return `  kubectl delete auction -n ${metadata.namespace} ${metadata.name}   # ${phase}`;
   });
   const rest = auctions.length - lines.length;
   return [
-    `The uninstall is refused: there ${auctions.length === 1 ? "is 1 Auction" : `are ${auctions.length} Auctions`}, whose archives only the operator can prove complete. Delete first:`,
+    `The uninstall is refused: there ${auctions.length === 1 ? "is 1 Auction" : `are ${auctions.length} Auctions`}. Only the operator can prove an archive complete. Delete them first:`,
     ...lines,
     ...(rest > 0 ? [`  … and ${rest} more: kubectl get auctions -A`] : []),
-    "and uninstall again. Or keep the operator (it goes on running; Helm has to be told):",
+    "then uninstall again. Or keep the operator, which still runs, and repair the state of the release:",
     `  ${keepCommand}`,
-    "Or leave the Auctions behind without an operator: helm uninstall --no-hooks",
+    "Or uninstall without this check and leave the Auctions without an operator: helm uninstall --no-hooks",
   ].join("\n");
 }
 
@@ -65,10 +66,12 @@ if (import.meta.main) {
   try {
     const auctions = await auctionsIn(cluster, readNamespaces(env.WATCH_NAMESPACES));
     const refusal = refusalOf(auctions, env.KEEP_COMMAND);
-    process.stdout.write(`${refusal ?? "no Auctions: the operator may go"}\n`);
+    process.stdout.write(`${refusal ?? "no Auctions: the operator can be uninstalled"}\n`);
     process.exitCode = refusal === null ? 0 : 1;
   } catch (error) {
-    process.stdout.write(`cannot tell whether there are Auctions: ${(error as Error).message}\n`);
+    process.stdout.write(
+      `cannot list Auctions, so the uninstall is refused: ${(error as Error).message}\n`,
+    );
     process.exitCode = 1;
   } finally {
     await cluster.close();

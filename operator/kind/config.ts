@@ -1,9 +1,9 @@
-/** What `make image`, `make kind-up` and `make kind-down` can be told by variables. */
+/** The environment variables of `make image`, `make kind-up` and `make kind-down`. */
 import Type from "typebox";
 import { OperatorEnv } from "../config.ts";
 
-/** What the operator is told, too. */
-export const Told = Type.Pick(OperatorEnv, [
+/** Settings that the chart passes on to the operator. */
+export const OperatorSettings = Type.Pick(OperatorEnv, [
   "REDIS_IMAGE",
   "NATS_IMAGE",
   "POSTGRES_IMAGE",
@@ -13,48 +13,49 @@ export const Told = Type.Pick(OperatorEnv, [
   "OTLP_ENDPOINT",
 ]);
 
-export type Told = Type.Static<typeof Told>;
+export type OperatorSettings = Type.Static<typeof OperatorSettings>;
 
 export const KindEnv = Type.Object({
   KIND_CLUSTER: Type.String({
-    description: "The kind cluster: used where it is there, made where it is not.",
+    description: "Name of the kind cluster. It is created if it does not exist.",
     pattern: "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
     maxLength: 40,
     default: "gavel",
   }),
   IMAGE: Type.String({
-    description: "What the image that is built is called.",
+    description: "Name and tag of the image that is built.",
     pattern: "^[a-z0-9][a-z0-9./_:-]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$",
     default: "gavel:dev",
   }),
   BASE: Type.String({
-    description: "The image with Node 24 that it is built on.",
+    description: "Base image, with Node 24.",
     minLength: 1,
     default: "node:24-bookworm-slim",
   }),
   NODE_IMAGE: Type.Optional(
     Type.String({
-      description: "Image of the cluster's node; without it kind's own.",
+      description: "Image of the cluster's node. Default: the one of kind.",
       minLength: 1,
     }),
   ),
-  ...Told.properties,
+  ...OperatorSettings.properties,
   OBSERVE: Type.Boolean({
-    description: "`make kind-up`: Prometheus in the cluster, too, with the alerts of dashboards/.",
+    description:
+      "`make kind-up`: also run Prometheus in the cluster, with the alerts of dashboards/.",
     default: false,
   }),
   PROMETHEUS_IMAGE: Type.String({
-    description: "Used with OBSERVE=1.",
+    description: "Image of Prometheus, for OBSERVE=1.",
     minLength: 1,
     default: "prom/prometheus:v3.5.0",
   }),
   FILE: Type.String({
-    description: "`make kind-up`: the Auction that is applied.",
+    description: "`make kind-up`: file of the Auction that is applied.",
     minLength: 1,
     default: "manifests/samples/spring-sale.yaml",
   }),
   NAMESPACE: Type.String({
-    description: "`make kind-up`: where it is applied.",
+    description: "`make kind-up`: namespace of the Auction.",
     pattern: "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
     maxLength: 63,
     default: "default",

@@ -1,18 +1,18 @@
-/** A cluster of this machine, in Docker: made, filled with images, asked, deleted. */
+/** A kind cluster on this machine: create, load images, run kubectl, delete. */
 import { join } from "node:path";
 import { ROOT } from "./image.ts";
-import { runProgram, type RunOptions } from "./run-program.ts";
+import { runProgram, type RunOptions } from "../../servers/run-program.ts";
 
 export interface KindCluster {
   readonly name: string;
-  /** Of the kubeconfig. */
+  /** Its context in the kubeconfig. */
   readonly context: string;
   readonly isNew: boolean;
-  /** Runs kubectl there, and gives what it wrote. @throws Error with what it complained of */
+  /** Runs kubectl on the cluster and returns its output. @throws Error with its error output */
   kubectl(args: readonly string[], options?: RunOptions): Promise<string>;
 }
 
-const READY_WITHIN = "180s";
+const READY_TIMEOUT = "180s";
 
 export async function clusterExists(name: string): Promise<boolean> {
   const clusters = await runProgram("kind", ["get", "clusters"]);
@@ -20,8 +20,8 @@ export async function clusterExists(name: string): Promise<boolean> {
 }
 
 /**
- * The cluster of that name: made from manifests/kind.yaml where there is none.
- * @throws Error where one is there and does not answer
+ * The cluster of this name. It is created from manifests/kind.yaml if it does not exist.
+ * @throws Error if the cluster exists and does not answer
  */
 export async function ensureCluster(name: string, nodeImage?: string): Promise<KindCluster> {
   const isNew = !(await clusterExists(name));
@@ -34,39 +34,39 @@ export async function ensureCluster(name: string, nodeImage?: string): Promise<K
       "--config",
       join(ROOT, "manifests/kind.yaml"),
       "--wait",
-      READY_WITHIN,
+      READY_TIMEOUT,
       ...(nodeImage === undefined ? [] : ["--image", nodeImage]),
     ]);
   }
   const context = `kind-${name}`;
   const kubectl = (args: readonly string[], options?: RunOptions) =>
     runProgram("kubectl", ["--context", context, ...args], options);
-  const answers = () => kubectl(["get", "--raw", "/readyz", "--request-timeout=10s"]);
+  const checkReady = () => kubectl(["get", "--raw", "/readyz", "--request-timeout=10s"]);
   try {
-    await answers();
+    await checkReady();
   } catch {
     try {
-      await runProgram("kind", ["export", "kubeconfig", "--name", name]); // it may know another port
-      await answers();
+      await runProgram("kind", ["export", "kubeconfig", "--name", name]); // the API server may have a new port
+      await checkReady();
     } catch (error) {
       throw new Error(
-        `the kind cluster ${name} does not answer (make kind-down, then again): ${(error as Error).message}`,
+        `the kind cluster ${name} does not answer; delete it with make kind-down and try again: ${(error as Error).message}`,
       );
     }
   }
   return { name, context, isNew, kubectl };
 }
 
-/** @returns false where there was none */
+/** @returns false if there was no such cluster */
 export async function deleteCluster(name: string): Promise<boolean> {
   if (!(await clusterExists(name))) return false;
   await runProgram("kind", ["delete", "cluster", "--name", name]);
   return true;
 }
 
-/** Of these images, those that this machine has: the others are for the node to pull. */
+/** Those of the images that this machine has. The node pulls the others. */
 export async function localImages(images: readonly string[]): Promise<string[]> {
-  const there = await Promise.all(
+  const isLocal = await Promise.all(
     images.map((image) =>
       runProgram("docker", ["image", "inspect", "--format", "{{.Id}}", image]).then(
         () => true,
@@ -74,10 +74,10 @@ export async function localImages(images: readonly string[]): Promise<string[]> 
       ),
     ),
   );
-  return images.filter((_, i) => there[i]);
+  return images.filter((_, i) => isLocal[i]);
 }
 
-/** What the node has already is not sent again. */
+/** Images that the node has are not sent again. */
 export async function loadImages(name: string, images: readonly string[]): Promise<void> {
   for (const image of images) {
     await runProgram("kind", ["load", "docker-image", image, "--name", name]);

@@ -1,6 +1,6 @@
 /**
- * The whole on a real cluster: `kubectl apply` of an Auction, bids through its Services, and everything that
- * may happen to it while it is open. Each test goes on where the one before stopped.
+ * An Auction on a real cluster: `kubectl apply`, bids through its Services, and faults and upgrades while it
+ * is open. Each test continues where the previous one stopped.
  */
 import { randomUUID } from "node:crypto";
 import { expect, test, vi } from "vitest";
@@ -10,10 +10,11 @@ import type { AuctionResource } from "../api/auction-resource.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { readAuctionFile } from "../local/auction-file.ts";
 import type { KindCluster } from "./kind-cluster.ts";
-import { installOperator, OPERATOR_NAMESPACE, RELEASE } from "./install.ts";
-import { runProgram } from "./run-program.ts";
+import { OPERATOR_NAMESPACE, RELEASE } from "../install/chart.ts";
+import { installOperator } from "./install-operator.ts";
+import { runProgram } from "../../servers/run-program.ts";
 import { applyAuction, waitUntilReady } from "./sample-auction.ts";
-import { tokenOn } from "./summary.ts";
+import { bidderTokenOn } from "./summary.ts";
 import { askArchive, forward, kindEnv, onKind, operatorOnKind } from "../testing/kind.ts";
 
 const NAMESPACE = "gavel-e2e";
@@ -73,7 +74,7 @@ async function bid(
   return { status: response.status, body: (await response.json()) as Record<string, unknown> };
 }
 
-/** Bids one after the other until told to stop; what was not accepted is kept. */
+/** Places one bid after the other until it is stopped. Keeps the answers that were not accepted. */
 function keepBidding() {
   let running = true;
   const failed: unknown[] = [];
@@ -161,7 +162,7 @@ onKind("on a real cluster", () => {
       const said: string[] = [];
       await waitUntilReady(cluster, NAME, NAMESPACE, (line) => said.push(line), 4 * MINUTE_MS);
       await until("it is open", async () => (await read()).status?.phase === "Open", MINUTE_MS);
-      token = await tokenOn(cluster, auction, NAMESPACE, "alice");
+      token = await bidderTokenOn(cluster, auction, NAMESPACE, "alice");
       await forwardAll();
     },
     9 * MINUTE_MS,
@@ -231,7 +232,11 @@ onKind("on a real cluster", () => {
         MINUTE_MS,
       );
       const published = async () => (await conditionOf("RulesPublished"))?.reason;
-      await until("it is told", async () => (await published()) === "Acknowledged", MINUTE_MS);
+      await until(
+        "the change is published",
+        async () => (await published()) === "Acknowledged",
+        MINUTE_MS,
+      );
       const withdrawn = async () => (await read()).status?.lots?.withdrawn;
       await until("it is counted", async () => (await withdrawn()) === 1, MINUTE_MS);
     },
@@ -324,13 +329,18 @@ onKind("on a real cluster", () => {
   );
 
   test(
-    "an External Redis: weak settings are told, and a new password restarts no pod",
+    "an External Redis: weak settings are reported, and a new password restarts no pod",
     async () => {
       NAME = "rotated";
       await cluster.kubectl(["apply", "-n", NAMESPACE, "-f", "-"], { input: externalRedis("one") });
       await waitUntilReady(cluster, NAME, NAMESPACE, () => {}, 4 * MINUTE_MS);
       await until("it is open", async () => (await read()).status?.phase === "Open", MINUTE_MS);
-      token = await tokenOn(cluster, { ...auction, metadata: { name: NAME } }, NAMESPACE, "alice");
+      token = await bidderTokenOn(
+        cluster,
+        { ...auction, metadata: { name: NAME } },
+        NAMESPACE,
+        "alice",
+      );
       await forwardAll();
       const redis = (...words: string[]) =>
         kubectl("exec", "my-redis", "--", "redis-cli", "--no-auth-warning", ...words);
@@ -340,8 +350,8 @@ onKind("on a real cluster", () => {
       };
       await until("it is durable", () => weak("False"), MINUTE_MS);
       await redis("-a", "one", "CONFIG", "SET", "appendfsync", "everysec");
-      const told = await until("it is weak", () => weak("True"), MINUTE_MS);
-      expect(told.message).toContain("appendfsync=everysec");
+      const condition = await until("it is weak", () => weak("True"), MINUTE_MS);
+      expect(condition.message).toContain("appendfsync=everysec");
       await redis("-a", "one", "CONFIG", "SET", "appendfsync", "always");
 
       const pods = await allPods();

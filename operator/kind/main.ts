@@ -1,23 +1,23 @@
-/** `make image`, `make kind-up`, `make kind-down`: node operator/kind/main.ts image|up|down. */
+/** Entry point of `make image`, `make kind-up` and `make kind-down`: node operator/kind/main.ts image|up|down. */
 import { readEnv } from "../../services/runtime/env.ts";
 import { readAuctionFile } from "../local/auction-file.ts";
 import { KindEnv } from "./config.ts";
-import { type BuiltImage, buildImage, sizeOf } from "./image.ts";
-import { installOperator } from "./install.ts";
+import { type BuiltImage, buildImage, imageSizeText } from "./image.ts";
+import { installOperator } from "./install-operator.ts";
 import { deleteCluster, ensureCluster, loadImages, localImages } from "./kind-cluster.ts";
 import { installPrometheus } from "./prometheus.ts";
-import { hasProgram } from "./run-program.ts";
+import { hasProgram } from "../../servers/run-program.ts";
 import { applyAuction, waitUntilReady } from "./sample-auction.ts";
-import { summaryOn } from "./summary.ts";
+import { kindSummary } from "./summary.ts";
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-/** Says how long each step took. */
-async function step<T>(what: string, does: () => Promise<T>): Promise<T> {
+/** Runs one step and prints how long it took. */
+async function step<T>(title: string, work: () => Promise<T>): Promise<T> {
   const startedAtMs = Date.now();
-  process.stdout.write(`${what} … `);
+  process.stdout.write(`${title} … `);
   try {
-    const result = await does();
+    const result = await work();
     say(`${((Date.now() - startedAtMs) / 1_000).toFixed(1)} s`);
     return result;
   } catch (error) {
@@ -26,22 +26,22 @@ async function step<T>(what: string, does: () => Promise<T>): Promise<T> {
   }
 }
 
-function need(...programs: string[]): void {
+function requirePrograms(...programs: string[]): void {
   const missing = programs.filter((program) => !hasProgram(program));
-  if (missing.length > 0) throw new Error(`not on PATH: ${missing.join(", ")}`);
+  if (missing.length > 0) throw new Error(`not on PATH: ${missing.join(", ")}; install them first`);
 }
 
 async function image(env: KindEnv): Promise<BuiltImage> {
-  need("docker", "npm");
+  requirePrograms("docker", "npm");
   const built = await step(`Building ${env.IMAGE} on ${env.BASE}`, () =>
     buildImage(env.IMAGE, env.BASE),
   );
-  say(`  ${env.IMAGE} = ${built.name}: ${sizeOf(built, env.BASE)}`);
+  say(`  ${env.IMAGE} = ${built.name}: ${imageSizeText(built, env.BASE)}`);
   return built;
 }
 
 async function up(env: KindEnv): Promise<void> {
-  need("docker", "kind", "kubectl");
+  requirePrograms("docker", "kind", "kubectl");
   const file = readAuctionFile(env.FILE);
   if (!file.ok) {
     const [problem] = file.problems;
@@ -69,14 +69,24 @@ async function up(env: KindEnv): Promise<void> {
   say(`Auction ${name}, from ${env.FILE}:`);
   const ready = await waitUntilReady(cluster, name, env.NAMESPACE, say);
   say(
-    await summaryOn(cluster, auction, env.NAMESPACE, ready.status?.phase ?? "Pending", env.OBSERVE),
+    await kindSummary(
+      cluster,
+      auction,
+      env.NAMESPACE,
+      ready.status?.phase ?? "Pending",
+      env.OBSERVE,
+    ),
   );
 }
 
 async function down(env: KindEnv): Promise<void> {
-  need("kind");
+  requirePrograms("kind");
   const existed = await deleteCluster(env.KIND_CLUSTER);
-  say(existed ? `cluster ${env.KIND_CLUSTER} deleted` : `there is no cluster ${env.KIND_CLUSTER}`);
+  say(
+    existed
+      ? `cluster ${env.KIND_CLUSTER} deleted`
+      : `nothing to delete: there is no cluster ${env.KIND_CLUSTER}`,
+  );
 }
 
 const COMMANDS: Readonly<Record<string, (env: KindEnv) => Promise<unknown>>> = { image, up, down };

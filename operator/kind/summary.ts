@@ -1,4 +1,4 @@
-/** What is printed when an Auction runs on the cluster: commands to paste. */
+/** The text that `make kind-up` prints when the Auction is ready: commands to paste. */
 import { signToken } from "../../services/access/tokens.ts";
 import { printMajor } from "../../services/lot/money.ts";
 import type { AuctionResource } from "../api/auction-resource.ts";
@@ -8,17 +8,19 @@ import { PROMETHEUS_NAMESPACE, PROMETHEUS_PORT } from "./prometheus.ts";
 const TOKEN_LIFETIME_SECONDS = 24 * 3600;
 
 /**
- * A development token, signed with the Secret `<auction>-access` as its owner could do.
- * @throws Error where the Auction takes tokens of an identity provider
+ * A development token, signed with the Secret `<auction>-access`.
+ * @throws Error if the Auction takes tokens of an identity provider
  */
-export async function tokenOn(
+export async function bidderTokenOn(
   { kubectl }: KindCluster,
   { metadata, spec }: AuctionResource,
   namespace: string,
   sub: string,
 ): Promise<string> {
   if (spec.access.jwksUrl !== undefined) {
-    throw new Error("its tokens come from an identity provider (spec.access.jwksUrl)");
+    throw new Error(
+      "cannot sign a token: the Auction takes tokens of an identity provider (spec.access.jwksUrl)",
+    );
   }
   const name = `${metadata.name}-access`;
   const data = await kubectl([
@@ -36,24 +38,24 @@ export async function tokenOn(
   return signToken(secret, { sub, issuer, audience, lifetimeSeconds });
 }
 
-export async function summaryOn(
+export async function kindSummary(
   cluster: KindCluster,
   auction: AuctionResource,
   namespace: string,
   phase: string,
-  observed: boolean,
+  withPrometheus: boolean,
 ): Promise<string> {
   const { name } = auction.metadata;
   const { spec } = auction;
-  const at = `kubectl --context ${cluster.context} -n ${namespace}`;
+  const kubectl = `kubectl --context ${cluster.context} -n ${namespace}`;
   const lot = spec.lots[0]!;
   const token =
     spec.access.jwksUrl === undefined
-      ? await tokenOn(cluster, auction, namespace, "alice")
+      ? await bidderTokenOn(cluster, auction, namespace, "alice")
       : "<a token of your identity provider>";
-  const prometheus = observed
+  const prometheus = withPrometheus
     ? `
-Prometheus, then http://localhost:${PROMETHEUS_PORT}/alerts:
+To see the alerts at http://localhost:${PROMETHEUS_PORT}/alerts:
 
   kubectl --context ${cluster.context} -n ${PROMETHEUS_NAMESPACE} port-forward service/prometheus ${PROMETHEUS_PORT}
 `
@@ -61,21 +63,21 @@ Prometheus, then http://localhost:${PROMETHEUS_PORT}/alerts:
   const archive =
     spec.backing.postgres.mode === "Managed"
       ? `
-Ask the archive:
+Query the archive:
 
-  ${at} exec ${name}-postgres-0 -- sh -c 'PGPASSWORD=$(cat /etc/gavel/store/password) \\
+  ${kubectl} exec ${name}-postgres-0 -- sh -c 'PGPASSWORD=$(cat /etc/gavel/store/password) \\
     psql -h 127.0.0.1 -U gavel gavel -c "select lot_id, seq, bidder_id, amount_minor from bids order by 1, 2"'
 `
       : "";
   return `
 ${spec.title ?? name}: ${spec.lots.length} lots, ${phase}.
 
-Reach it (leave each running, in a terminal of its own):
+Forward its ports (each command in its own terminal, left running):
 
-  ${at} port-forward service/${name}-gateway 8080
-  ${at} port-forward service/${name}-broadcast 8081
+  ${kubectl} port-forward service/${name}-gateway 8080
+  ${kubectl} port-forward service/${name}-broadcast 8081
 
-Its page, with the token of a bidder (alice, for a day; signed with Secret ${name}-access):
+Open the page with a token for the bidder alice, valid for a day (signed with Secret ${name}-access):
 
   http://localhost:8080/#token=${token}
 
@@ -85,10 +87,10 @@ Place a bid of ${printMajor(lot.startMinor, spec.minorUnitDigits)} ${spec.curren
     -H "Content-Type: application/json" -H "Idempotency-Key: $(date +%s%N)" \\
     -H "Authorization: Bearer ${token}"
 
-Watch it:
+Watch its status:
 
-  ${at} get auc -w
+  ${kubectl} get auc -w
 ${archive}${prometheus}
-End it (the drain proves the archive first):   ${at} delete auction ${name}
-Delete the cluster:                            make kind-down${cluster.name === "gavel" ? "" : ` KIND_CLUSTER=${cluster.name}`}`;
+Delete it (the drain first proves the archive): ${kubectl} delete auction ${name}
+Delete the cluster:                             make kind-down${cluster.name === "gavel" ? "" : ` KIND_CLUSTER=${cluster.name}`}`;
 }

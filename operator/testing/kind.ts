@@ -6,7 +6,7 @@ import { until } from "../../services/testing/until.ts";
 import { readEnv } from "../../services/runtime/env.ts";
 import { KindEnv } from "../kind/config.ts";
 import { buildImage } from "../kind/image.ts";
-import { installOperator } from "../kind/install.ts";
+import { installOperator } from "../kind/install-operator.ts";
 import { ensureCluster, type KindCluster, loadImages, localImages } from "../kind/kind-cluster.ts";
 import { findProgram } from "../../servers/find-program.ts";
 import { freePort } from "../../servers/ports.ts";

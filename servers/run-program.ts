@@ -1,22 +1,21 @@
-/** Other people's programs: docker, kind, kubectl, helm, npm. */
+/** Runs a third-party program (docker, kind, kubectl, helm, npm) to its end. */
 import { spawn } from "node:child_process";
-import { findProgram } from "../../servers/find-program.ts";
+import { findProgram } from "./find-program.ts";
 
 export interface RunOptions {
   readonly cwd?: string;
-  /** Its standard input. */
+  /** Text for standard input. */
   readonly input?: string;
   readonly timeoutMs?: number;
-  /** In a process group of its own: the terminal's Ctrl-C is for whoever runs it. */
+  /** In its own process group: Ctrl-C at the terminal does not reach it. */
   readonly detached?: boolean;
 }
 
 const TIMEOUT_MS = 10 * 60_000;
 
 /**
- * Runs a program to its end.
- * @returns what it wrote to standard output
- * @throws Error with what it wrote to standard error, where it fails or takes longer than 10 min
+ * @returns standard output
+ * @throws Error with standard error, if the program fails or takes longer than 10 min
  */
 export async function runProgram(
   program: string,
@@ -35,7 +34,7 @@ export async function runProgram(
   let err = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => (out += text));
   child.stderr.setEncoding("utf8").on("data", (text: string) => (err += text));
-  child.stdin.on("error", () => {}); // It ended without reading all: its exit code tells.
+  child.stdin.on("error", () => {}); // The program exited before it read all input: its exit code says why.
   child.stdin.end(input);
   const code = await new Promise<number | string | null>((resolve, reject) => {
     child.once("error", (error) =>
@@ -48,10 +47,9 @@ export async function runProgram(
     child.once("close", (exitCode, signal) => resolve(exitCode ?? signal));
   });
   if (code !== 0) {
-    throw new Error(`${program} ${args.join(" ")} ended with ${code}:\n${(err || out).trim()}`);
+    throw new Error(`${program} ${args.join(" ")} exited with ${code}:\n${(err || out).trim()}`);
   }
   return out;
 }
 
-/** Whether it can be run at all. */
 export const hasProgram = (program: string): boolean => findProgram(program) !== null;
