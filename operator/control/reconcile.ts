@@ -1,6 +1,6 @@
 /** A reconcile: observe the Auction, plan, act. A deleted Auction goes the same way with the drain's plan. */
 import type { StoredAuction } from "../api/auction-resource.ts";
-import type { Handled } from "../kube/work-queue.ts";
+import type { HandlerResult } from "../kube/work-queue.ts";
 import { act, type ActDependencies } from "./act.ts";
 import { addFinalizer, hasFinalizer } from "./finalizer.ts";
 import { NOTHING_REMEMBERED, type ReconcileState } from "./observation.ts";
@@ -23,7 +23,7 @@ export class Reconciler {
     this.#settings = settings;
   }
 
-  async reconcile(auction: StoredAuction): Promise<Handled> {
+  async reconcile(auction: StoredAuction): Promise<HandlerResult> {
     const { uid, deletionTimestamp } = auction.metadata;
     const isDeleted = deletionTimestamp !== undefined;
     if (!hasFinalizer(auction)) {

@@ -88,7 +88,6 @@ export interface ListOptions {
   /** Of a namespaced kind; without it, all namespaces. */
   readonly namespace?: string | undefined;
   readonly labelSelector?: string | undefined;
-  readonly fieldSelector?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -160,7 +159,7 @@ export class Cluster {
   /** @param from the token of the page before; `gone` is thrown where it is too old, and the list begins anew */
   async listPage<T extends KubernetesObject>(
     of: Kind,
-    { namespace, labelSelector, fieldSelector, signal }: ListOptions,
+    { namespace, labelSelector, signal }: ListOptions,
     from: string | null,
   ): Promise<Page<T>> {
     const answer = await this.#call<{
@@ -169,7 +168,7 @@ export class Cluster {
     }>({
       method: "GET",
       path: this.#kinds.collectionPath(of, namespace),
-      query: { labelSelector, fieldSelector, limit: PAGE_SIZE, continue: from ?? undefined },
+      query: { labelSelector, limit: PAGE_SIZE, continue: from ?? undefined },
       ...(signal ? { signal } : {}),
     });
     const { apiVersion, kind } = of;
@@ -186,7 +185,7 @@ export class Cluster {
    */
   async *watch<T extends KubernetesObject>(
     of: Kind,
-    { namespace, labelSelector, fieldSelector, signal }: ListOptions,
+    { namespace, labelSelector, signal }: ListOptions,
     at: { resourceVersion: string; timeoutSeconds: number; idleMs: number },
   ): AsyncGenerator<WatchEvent<T>> {
     const request: ApiRequest = {
@@ -198,7 +197,6 @@ export class Cluster {
         resourceVersion: at.resourceVersion,
         timeoutSeconds: at.timeoutSeconds,
         labelSelector,
-        fieldSelector,
       },
       ...(signal ? { signal } : {}),
     };

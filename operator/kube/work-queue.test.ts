@@ -4,13 +4,14 @@ import { Registry } from "prom-client";
 import { afterEach, expect, test, vi } from "vitest";
 import { until } from "../../services/testing/until.ts";
 import { createKubeMetrics } from "./metrics.ts";
-import { type Handled, Later, TerminalError, TokenBucket, WorkQueue } from "./work-queue.ts";
+import { DelayedKeys } from "./delayed-keys.ts";
+import { type HandlerResult, WorkQueue } from "./work-queue.ts";
 
 const log = pino({ level: "silent" });
 const queues: WorkQueue[] = [];
 
 function start(
-  handle: (key: string, signal: AbortSignal) => Promise<Handled>,
+  handle: (key: string, signal: AbortSignal) => Promise<HandlerResult>,
   more: Partial<ConstructorParameters<typeof WorkQueue>[0]> = {},
 ): WorkQueue {
   const queue = new WorkQueue({ name: "test", workers: 2, handle, log, ...more });
@@ -26,66 +27,69 @@ afterEach(async () => {
 
 /** A handler whose work ends when the test says so. */
 function gate() {
-  const open: { key: string; end: (handled?: Handled) => void; fail: (error: Error) => void }[] =
-    [];
+  const open: {
+    key: string;
+    end: (result?: HandlerResult) => void;
+    fail: (error: Error) => void;
+  }[] = [];
   const handle = (key: string) =>
-    new Promise<Handled>((resolve, reject) => {
-      open.push({ key, end: (handled) => resolve(handled), fail: reject });
+    new Promise<HandlerResult>((resolve, reject) => {
+      open.push({ key, end: (result) => resolve(result), fail: reject });
     });
   return { open, handle };
 }
 
-test("a key waits once however often it is added", async () => {
+test("a key waits once, however often it is added", async () => {
   const { open, handle } = gate();
   const queue = start(handle, { workers: 1 });
   for (const key of ["a", "b", "b", "b"]) queue.add(key);
-  await until("a is worked", () => open.length === 1);
+  await until("a is handled", () => open.length === 1);
   expect(queue.depth).toBe(1);
   open[0]!.end();
-  await until("b is worked", () => open.length === 2);
+  await until("b is handled", () => open.length === 2);
   open[1]!.end();
   await until("nothing waits", () => queue.depth === 0);
   expect(open.map(({ key }) => key)).toEqual(["a", "b"]);
 });
 
-test("a key is never worked twice at a time, and what is added meanwhile is worked once more", async () => {
+test("one worker at a time handles a key, and a key added meanwhile is handled again", async () => {
   const { open, handle } = gate();
   const queue = start(handle);
   queue.add("a");
-  await until("it is worked", () => open.length === 1);
+  await until("it is handled", () => open.length === 1);
   queue.add("a");
   queue.add("a");
   await new Promise(setImmediate);
   expect(open.length).toBe(1);
   open[0]!.end();
-  await until("it is worked again", () => open.length === 2);
+  await until("it is handled again", () => open.length === 2);
   open[1]!.end();
   await new Promise(setImmediate);
   expect([open.length, queue.depth]).toEqual([2, 0]);
 });
 
-test("no more keys are worked at a time than there are workers", async () => {
+test("as many keys are handled at the same time as there are workers", async () => {
   const { open, handle } = gate();
   const queue = start(handle, { workers: 3 });
   for (let i = 0; i < 10; i++) queue.add(`k${i}`);
-  await until("three are worked", () => open.length === 3);
+  await until("three are handled", () => open.length === 3);
   await new Promise(setImmediate);
   expect([open.length, queue.depth]).toEqual([3, 7]);
   for (let i = 0; i < 10; i++) {
-    await until("one more is worked", () => open[i]);
+    await until("one more is handled", () => open[i]);
     open[i]!.end();
   }
 });
 
-test("what fails comes back, later each time, until it succeeds; then its failures are forgotten", async () => {
+test("a key that fails is retried with growing delays until it succeeds; then the delay starts anew", async () => {
   const atMs: number[] = [];
-  const told: { failures: number; retryMs: number }[] = [];
+  const lines: { failures: number; retryMs: number }[] = [];
   const queue = start(
     async () => {
       atMs.push(performance.now());
       if (atMs.length !== 5 && atMs.length < 7) throw new Error("not yet");
     },
-    { log: pino({ level: "warn" }, { write: (line) => void told.push(JSON.parse(line)) }) },
+    { log: pino({ level: "warn" }, { write: (line) => void lines.push(JSON.parse(line)) }) },
   );
   queue.add("a");
   await until("it succeeded", () => atMs.length === 5);
@@ -93,7 +97,7 @@ test("what fails comes back, later each time, until it succeeds; then its failur
   [5, 10, 20, 40].forEach((least, i) => expect(gaps[i]).toBeGreaterThanOrEqual(least - 1));
   queue.add("a");
   await until("it failed and succeeded again", () => atMs.length === 7);
-  expect(told.map(({ failures, retryMs }) => [failures, retryMs])).toEqual([
+  expect(lines.map(({ failures, retryMs }) => [failures, retryMs])).toEqual([
     [1, 5],
     [2, 10],
     [3, 20],
@@ -102,57 +106,51 @@ test("what fails comes back, later each time, until it succeeds; then its failur
   ]);
 });
 
-test("a server's Retry-After is a lower limit, and a terminal error is not tried again", async () => {
+test("a server's Retry-After is a lower limit for the delay, and results are counted", async () => {
   const registry = new Registry();
   const metrics = createKubeMetrics(registry);
   const atMs: number[] = [];
   const queue = start(
-    async (key) => {
-      if (key === "terminal") throw new TerminalError("no use");
+    async () => {
       atMs.push(performance.now());
       if (atMs.length === 1) throw Object.assign(new Error("slower"), { retryAfterMs: 120 });
     },
     { metrics },
   );
   queue.add("a");
-  queue.add("terminal");
   await until("it came back", () => atMs.length === 2);
   expect(atMs[1]! - atMs[0]!).toBeGreaterThanOrEqual(118);
   const text = await registry.metrics();
-  expect(text).toContain('controller_runtime_reconcile_errors_total{controller="test"} 2');
-  expect(text).toContain('controller_runtime_terminal_reconcile_errors_total{controller="test"} 1');
+  expect(text).toContain('controller_runtime_reconcile_errors_total{controller="test"} 1');
+  expect(text).toContain('controller_runtime_terminal_reconcile_errors_total{controller="test"} 0');
   expect(text).toContain('workqueue_retries_total{name="test"} 1');
   expect(text).toContain(
     'controller_runtime_reconcile_total{controller="test",result="success"} 1',
   );
-  expect(text).toContain('workqueue_work_duration_seconds_count{name="test"} 3');
+  expect(text).toContain('workqueue_work_duration_seconds_count{name="test"} 2');
 });
 
-test("what is due later is worked then, and of several times the earliest counts", async () => {
+test("a delayed key is handled when it is due, and the earliest of several delays counts", async () => {
   const atMs: number[] = [];
   const queue = start(async () => void atMs.push(performance.now()));
   const beganMs = performance.now();
   queue.addAfter("a", 5_000);
   queue.addAfter("a", 60);
   queue.addAfter("a", 5_000);
-  await until("it was worked", () => atMs.length === 1);
+  await until("it was handled", () => atMs.length === 1);
   expect(atMs[0]! - beganMs).toBeGreaterThanOrEqual(59);
-  queue.addAfter("a", 30);
-  queue.forget("a");
-  queue.addAfter("b", 60);
-  await until("b was worked", () => atMs.length === 2);
 });
 
-test("a handler may say when it wants to look again", async () => {
+test("a handler may ask for a requeue after a delay", async () => {
   let times = 0;
   start(async () => (++times < 3 ? { requeueAfterMs: 5 } : undefined)).add("a");
-  await until("it looked three times", () => times === 3);
+  await until("it was handled three times", () => times === 3);
 });
 
-test("what is due in 30 days does not spin", () => {
+test("a delay of 30 days does not loop", () => {
   vi.useFakeTimers();
   const due: string[] = [];
-  const later = new Later((key) => due.push(key));
+  const later = new DelayedKeys((key) => due.push(key));
   const days = (n: number) => n * 24 * 60 * 60_000;
   const set = vi.spyOn(globalThis, "setTimeout");
   later.put("a", performance.now() + days(30));
@@ -165,7 +163,7 @@ test("what is due in 30 days does not spin", () => {
   later.clear();
 });
 
-test("the heap hands out what is due in order, and holds no more than it must", () => {
+test("delayed keys become due in order, each once", () => {
   fc.assert(
     fc.property(
       fc.array(fc.tuple(fc.integer({ min: 0, max: 20 }), fc.integer({ min: 1, max: 1_000 })), {
@@ -174,7 +172,7 @@ test("the heap hands out what is due in order, and holds no more than it must", 
       (puts) => {
         vi.useFakeTimers();
         const due: string[] = [];
-        const later = new Later((key) => due.push(key));
+        const later = new DelayedKeys((key) => due.push(key));
         const nowMs = performance.now();
         const earliest = new Map<string, number>();
         for (const [key, ms] of puts) {
@@ -193,23 +191,13 @@ test("the heap hands out what is due in order, and holds no more than it must", 
   );
 });
 
-test("retries of all keys together are limited, after a burst", () => {
-  let nowMs = 0;
-  const bucket = new TokenBucket(10, 100, () => nowMs);
-  for (let i = 0; i < 100; i++) expect(bucket.reserve()).toBe(0);
-  expect(bucket.reserve()).toBe(100);
-  expect(bucket.reserve()).toBe(200);
-  nowMs += 1_000;
-  expect(bucket.reserve()).toBe(0);
-});
-
-test("a stop waits for what runs, tells it, and says whether it ended in time", async () => {
-  let told = false;
+test("a stop aborts the running handlers, waits for them, and reports whether they ended in time", async () => {
+  let isAborted = false;
   const ending = start(
     (_key, signal) =>
       new Promise((resolve) => {
         signal.addEventListener("abort", () => {
-          told = true;
+          isAborted = true;
           resolve();
         });
       }),
@@ -217,12 +205,12 @@ test("a stop waits for what runs, tells it, and says whether it ended in time", 
   ending.add("a");
   await new Promise(setImmediate);
   expect(await ending.stop(1_000)).toBe(true);
-  expect(told).toBe(true);
+  expect(isAborted).toBe(true);
 
   const { open, handle } = gate();
   const hanging = start(handle);
   hanging.add("a");
-  await until("it is worked", () => open.length === 1);
+  await until("it is handled", () => open.length === 1);
   expect(await hanging.stop(20)).toBe(false);
   hanging.add("b");
   hanging.addAfter("c", 1);

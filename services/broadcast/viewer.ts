@@ -1,6 +1,7 @@
 /** One viewer: the socket it holds, what it watches, who it says it is, and how much it may ask. */
 import type { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
+import { TokenBucket } from "../runtime/token-bucket.ts";
 import type { Identity } from "../access/tokens.ts";
 import { textFrame } from "./frames.ts";
 import type { Reader, Subscription } from "./hub.ts";
@@ -44,18 +45,15 @@ export class Viewer implements Reader {
   /** What it is told when it goes; null while it stays. */
   #leavingHint: string | null = null;
   #strikes = 0;
-  #allowance: number;
-  #allowanceAtMs = performance.now();
+  readonly #messages: TokenBucket;
   readonly #socket: Socket;
   readonly #traffic: Traffic;
-  readonly #messagesPerSecond: number;
   readonly #on: ViewerEvents;
 
   constructor(socket: Socket, traffic: Traffic, messagesPerSecond: number, on: ViewerEvents) {
     this.#socket = socket;
     this.#traffic = traffic;
-    this.#messagesPerSecond = messagesPerSecond;
-    this.#allowance = 2 * messagesPerSecond;
+    this.#messages = new TokenBucket(messagesPerSecond, 2 * messagesPerSecond);
     this.#on = on;
   }
 
@@ -121,11 +119,7 @@ export class Viewer implements Reader {
 
   /** Counts one message or ping against the rate; closes a viewer that goes beyond it. */
   mayAsk(): boolean {
-    const nowMs = performance.now();
-    const earned = ((nowMs - this.#allowanceAtMs) / 1000) * this.#messagesPerSecond;
-    this.#allowance = Math.min(2 * this.#messagesPerSecond, this.#allowance + earned) - 1;
-    this.#allowanceAtMs = nowMs;
-    if (this.#allowance >= 0) return true;
+    if (this.#messages.take()) return true;
     this.close("too_many_messages");
     return false;
   }

@@ -1,7 +1,7 @@
 /** Structured logs: JSON lines without secrets. */
 import type { Span } from "@opentelemetry/api";
 import { type Logger, pino } from "pino";
-import { Allowance } from "./allowance.ts";
+import { TokenBucket } from "./token-bucket.ts";
 
 export type { Logger };
 
@@ -80,7 +80,7 @@ export function traceparentOf(span: Span): string {
 type SampledLevel = "debug" | "info" | "warn" | "error";
 
 interface MessageBudget {
-  readonly allowance: Allowance;
+  readonly bucket: TokenBucket;
   leftOut: number;
 }
 
@@ -123,10 +123,10 @@ export class SampledLog {
     if (!this.enabled(level)) return;
     let budget = this.#budgets.get(message);
     if (budget === undefined) {
-      budget = { allowance: new Allowance(this.#perSecond), leftOut: 0 };
+      budget = { bucket: new TokenBucket(this.#perSecond, this.#perSecond), leftOut: 0 };
       this.#budgets.set(message, budget);
     }
-    if (budget.allowance.take()) return this.#log[level](fields, message);
+    if (budget.bucket.take()) return this.#log[level](fields, message);
     if (budget.leftOut++ > 0) return;
     setTimeout(() => {
       this.#log[level]({ leftOut: budget.leftOut }, message);

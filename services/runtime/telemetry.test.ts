@@ -1,6 +1,5 @@
 import { spawnSync } from "node:child_process";
 import { expect, test } from "vitest";
-import { Allowance } from "./allowance.ts";
 
 const here = (file: string) => new URL(file, import.meta.url).href;
 
@@ -30,15 +29,4 @@ function loadedWith(endpoint: string | null): string[] {
 test("without an endpoint nothing of OpenTelemetry's SDK is loaded; with one it is", () => {
   expect(loadedWith(null)).toEqual([]);
   expect(loadedWith("http://127.0.0.1:1")).toContain("@opentelemetry/sdk-trace");
-});
-
-test("an allowance is full again each second, and not before", () => {
-  let nowMs = 0;
-  const allowance = new Allowance(2, () => nowMs);
-  const taken = () => [1, 2, 3].map(() => allowance.take());
-  expect(taken()).toEqual([true, true, false]);
-  nowMs = 999;
-  expect(allowance.take()).toBe(false);
-  nowMs = 1_000;
-  expect(taken()).toEqual([true, true, false]);
 });

@@ -27,7 +27,7 @@ import {
   type SpanExporter,
   TracerProvider,
 } from "@opentelemetry/sdk-trace";
-import { Allowance } from "./allowance.ts";
+import { TokenBucket } from "./token-bucket.ts";
 import { type Logger, SampledLog, traceparentOf } from "./log.ts";
 
 export type { Attributes, Span };
@@ -62,8 +62,8 @@ export class Tracing {
   readonly slowMs: number;
   readonly #tracer: Tracer;
   readonly #ratio: number;
-  readonly #requested = new Allowance(REQUESTED_PER_SECOND);
-  readonly #afterwards = new Allowance(AFTERWARDS_PER_SECOND);
+  readonly #requested = new TokenBucket(REQUESTED_PER_SECOND, REQUESTED_PER_SECOND);
+  readonly #afterwards = new TokenBucket(AFTERWARDS_PER_SECOND, AFTERWARDS_PER_SECOND);
 
   constructor(tracer: Tracer, ratio: number, slowMs: number) {
     this.#tracer = tracer;
