@@ -1,6 +1,6 @@
 /** What a plan may contain. `act()` takes the actions in order. */
 import type { AuctionDefinition } from "../../services/store/define-lots.ts";
-import type { KubeObject } from "../desired/context.ts";
+import type { KubeObject } from "../desired/kube-object.ts";
 import type { Ref } from "../kube/object.ts";
 import type { StatusFacts } from "./status-facts.ts";
 

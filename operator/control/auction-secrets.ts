@@ -3,9 +3,9 @@ import { createHash, randomBytes } from "node:crypto";
 import { MAX_MINOR } from "../../services/lot/money.ts";
 import type { Cluster } from "../kube/client.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
-import type { Credentials } from "../desired/context.ts";
+import type { Credentials } from "../desired/inputs.ts";
 import { STORES } from "../api/components.ts";
-import { storeAddressOf } from "../desired/desired.ts";
+import { storeAddressOf } from "../desired/policies.ts";
 import { type AnyObject, KINDS } from "../kube/object.ts";
 import type { AuctionSecrets, Obstacle } from "./observation.ts";
 

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import type { Logger } from "../../services/runtime/log.ts";
 import type { Cluster } from "../kube/client.ts";
-import type { KubeObject } from "../desired/context.ts";
+import type { KubeObject } from "../desired/kube-object.ts";
 import { UID_LABEL } from "../desired/identity.ts";
 import { REVISION_ANNOTATION } from "../desired/pod-template.ts";
 import { type AnyObject, keyOf, KINDS, refOf, type ServedKind } from "../kube/object.ts";

@@ -1,7 +1,7 @@
 /** What is known of an Auction when it is reconciled. `observe()` gathers it; it contains no decision. */
 import type { State } from "../../services/archival/observe/state.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
-import type { Context, Credentials } from "../desired/context.ts";
+import type { DesiredInputs, Credentials } from "../desired/inputs.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Workloads } from "./workload.ts";
 
@@ -10,7 +10,7 @@ export interface Observation {
   readonly nowMs: number;
   readonly secrets: AuctionSecrets;
   /** Which optional kinds the cluster serves. */
-  readonly serves: Context["serves"];
+  readonly serves: DesiredInputs["serves"];
   /** The objects that were made for the Auction, as the watch caches have them. */
   readonly children: readonly AnyObject[];
   readonly workloads: Workloads;
@@ -53,7 +53,7 @@ export interface AuctionSecrets {
   readonly reserves: ReadonlyMap<string, number>;
   readonly hashes: SecretHashes;
   /** Addresses of External stores. */
-  readonly external: NonNullable<Context["external"]>;
+  readonly external: NonNullable<DesiredInputs["external"]>;
   /** The first Secret that is missing or invalid. */
   readonly obstacle: Obstacle | null;
 }

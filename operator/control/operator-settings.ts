@@ -1,8 +1,8 @@
-import type { Context } from "../desired/context.ts";
+import type { DesiredInputs } from "../desired/inputs.ts";
 
 /** What is the same for all Auctions of an operator. */
 export interface OperatorSettings extends Omit<
-  Context,
+  DesiredInputs,
   "credentials" | "definition" | "external" | "scale" | "serves"
 > {
   /** The operator's own version: it is written to every status. */

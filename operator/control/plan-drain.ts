@@ -1,7 +1,8 @@
 /** The second step of a reconcile: decides what the finalizer does about an Auction that is being deleted. Pure. */
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { STORES } from "../api/components.ts";
-import type { KubeObject, Scale } from "../desired/context.ts";
+import type { KubeObject } from "../desired/kube-object.ts";
+import type { Scale } from "../desired/inputs.ts";
 import { desired } from "../desired/desired.ts";
 import { COMPONENT_LABEL } from "../desired/identity.ts";
 import { type AnyObject, KINDS, type Ref, refOf } from "../kube/object.ts";
@@ -9,7 +10,7 @@ import type { Action, DataPlaneAction, Plan } from "./action.ts";
 import { type DrainDecision, decideDrain, isTimedOut } from "./drain.ts";
 import type { Observation } from "./observation.ts";
 import type { OperatorSettings } from "./operator-settings.ts";
-import { contextOf, desiredRules, observedFacts } from "./plan-inputs.ts";
+import { desiredInputsOf, desiredRules, observedFacts } from "./plan-inputs.ts";
 import { statusOf } from "./status.ts";
 import type { StatusFacts } from "./status-facts.ts";
 
@@ -41,8 +42,8 @@ export function planDrain(observation: Observation, settings: OperatorSettings):
     return { actions, status, requeueAfterMs: null };
   }
   if (!isNamespaceTerminating) {
-    const context = contextOf(observation, settings, rules, scale);
-    const objects = desired({ ...auction, status: statusOf(status) }, context);
+    const inputs = desiredInputsOf(observation, settings, rules, scale);
+    const objects = desired({ ...auction, status: statusOf(status) }, inputs);
     actions.push({ type: "keep-up", objects: neededObjects(observation, objects, decision) });
   }
   actions.push(...dataPlaneActions(auction, decision));

@@ -1,8 +1,8 @@
 /** What every plan computes first from an observation. Pure. */
 import { type AuctionDefinition, rulesHashOf } from "../../services/store/define-lots.ts";
 import { definitionOf } from "../api/definition.ts";
-import type { Context, Scale } from "../desired/context.ts";
-import { endpointsOf } from "../desired/desired.ts";
+import type { DesiredInputs, Scale } from "../desired/inputs.ts";
+import { endpointsOf } from "../desired/endpoints.ts";
 import type { Observation } from "./observation.ts";
 import type { OperatorSettings } from "./operator-settings.ts";
 import type { StatusFacts } from "./status-facts.ts";
@@ -19,12 +19,12 @@ export function desiredRules({ auction, secrets }: Observation): DesiredRules {
   return { definition, rulesHash: rulesHashOf(definition) };
 }
 
-export function contextOf(
+export function desiredInputsOf(
   { secrets, serves }: Observation,
   settings: OperatorSettings,
   { definition }: DesiredRules,
   scale: Scale,
-): Context {
+): DesiredInputs {
   const { credentials, external } = secrets;
   return { ...settings, credentials, external, definition, scale, serves };
 }

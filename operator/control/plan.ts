@@ -1,13 +1,13 @@
 /** The second step of a reconcile: decides what is done about an Auction that is not being deleted. Pure. */
 import { TIERS } from "../api/components.ts";
-import type { Context } from "../desired/context.ts";
+import type { DesiredInputs } from "../desired/inputs.ts";
 import { desired } from "../desired/desired.ts";
 import type { Action, DataPlaneAction, Plan } from "./action.ts";
 import { isUpTo } from "./drain.ts";
 import type { Observation } from "./observation.ts";
 import type { OperatorSettings } from "./operator-settings.ts";
 import { isOver } from "./phase.ts";
-import { contextOf, type DesiredRules, desiredRules, observedFacts } from "./plan-inputs.ts";
+import { desiredInputsOf, type DesiredRules, desiredRules, observedFacts } from "./plan-inputs.ts";
 import { type HeldTemplates, holdTemplates } from "./rollout-hold.ts";
 import { scaleOf } from "./schedule.ts";
 
@@ -28,7 +28,7 @@ export function planReconcile(observation: Observation, settings: OperatorSettin
   const scale = scaleOf(auction.spec, auction.status ?? {}, nowMs);
   const templates = paused
     ? null
-    : objectsToApply(observation, contextOf(observation, settings, rules, scale));
+    : objectsToApply(observation, desiredInputsOf(observation, settings, rules, scale));
   const actions: Action[] = [];
   if (templates !== null) actions.push({ type: "apply", objects: templates.objects, dryRun });
   if (!paused && !dryRun) actions.push(...dataPlaneActions(observation, rules));
@@ -45,13 +45,13 @@ export function planReconcile(observation: Observation, settings: OperatorSettin
 }
 
 /** Null if a Secret is missing and nothing exists yet: only archival can end what it would begin. */
-function objectsToApply(observation: Observation, context: Context): HeldTemplates | null {
+function objectsToApply(observation: Observation, inputs: DesiredInputs): HeldTemplates | null {
   const { auction, secrets, workloads, children } = observation;
   if (secrets.obstacle !== null && workloads.archival === undefined) return null;
   const { phase = "Pending" } = auction.status ?? {};
   const isLive = phase === "Open" || phase === "Closing";
   const isHolding = isLive && auction.spec.tiers.updatePolicy === "WhenIdle";
-  return holdTemplates(desired(auction, context), children, isHolding);
+  return holdTemplates(desired(auction, inputs), children, isHolding);
 }
 
 /** Rules when they changed, the opening if it has no time, the fence when all lots are over, then the proof. */

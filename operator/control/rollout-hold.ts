@@ -4,8 +4,8 @@
  * put back meanwhile. Pure.
  */
 import type { Component } from "../api/components.ts";
-import type { KubeObject } from "../desired/context.ts";
-import { revisionOf, withPodTemplate } from "../desired/desired.ts";
+import type { KubeObject } from "../desired/kube-object.ts";
+import { revisionOf, withPodTemplate } from "../desired/pod-template.ts";
 import { type AnyObject, KINDS } from "../kube/object.ts";
 import { COMPONENT_LABEL } from "../desired/identity.ts";
 import { REVISION_ANNOTATION } from "../desired/pod-template.ts";

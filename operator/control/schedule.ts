@@ -1,7 +1,7 @@
 /** What depends on the time: how much of the tiers runs now, and when an Auction is reconciled again. */
 import type { AuctionStatus } from "../api/auction-status.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
-import type { Scale } from "../desired/context.ts";
+import type { Scale } from "../desired/inputs.ts";
 import { durationMs } from "../api/duration.ts";
 
 type TimedSpec = Pick<StoredAuction["spec"], "schedule" | "tiers">;

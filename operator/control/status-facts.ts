@@ -3,7 +3,7 @@ import type { State } from "../../services/archival/observe/state.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import type { AuctionStatus, DrainStep } from "../api/auction-status.ts";
 import type { Component } from "../api/components.ts";
-import type { Scale } from "../desired/context.ts";
+import type { Scale } from "../desired/inputs.ts";
 import type { Obstacle, Probe, SecretHashes } from "./observation.ts";
 import type { Workloads } from "./workload.ts";
 

@@ -6,7 +6,7 @@ import { isApiError } from "../kube/api-error.ts";
 import { type AnyObject, KINDS } from "../kube/object.ts";
 import { startApiServer } from "../testing/api-server.ts";
 import { canRunApiServer } from "../testing/kubernetes-binaries.ts";
-import type { KubeObject } from "./context.ts";
+import type { KubeObject } from "./kube-object.ts";
 import { desired } from "./desired.ts";
 import { anySample, type Sample, SAMPLES } from "../testing/samples.ts";
 
@@ -23,8 +23,8 @@ function dryRun(object: KubeObject): Promise<AnyObject> {
   return cluster.apply(sent, { manager: "test", force: true, dryRun: true });
 }
 
-const objectsOf = ({ auction, context }: Sample) =>
-  desired(auction, context).filter(({ kind }) => !ADDED.includes(kind));
+const objectsOf = ({ auction, inputs }: Sample) =>
+  desired(auction, inputs).filter(({ kind }) => !ADDED.includes(kind));
 
 async function refusals(objects: readonly KubeObject[]): Promise<string[]> {
   const refused: string[] = [];
@@ -45,7 +45,7 @@ interface PodSpec {
 
 /** The pods that its controllers would make. A controller's own pods are refused out of sight. */
 function podsOf(sample: Sample): KubeObject[] {
-  return desired(sample.auction, sample.context)
+  return desired(sample.auction, sample.inputs)
     .filter(({ kind }) => kind === "Deployment" || kind === "StatefulSet")
     .map((object) => {
       const { template } = object["spec"] as { template: { metadata: object; spec: PodSpec } };

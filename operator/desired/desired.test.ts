@@ -8,15 +8,20 @@ import { BroadcastEnv } from "../../services/broadcast/config.ts";
 import { GatewayEnv } from "../../services/gateway/config.ts";
 import { readEnv } from "../../services/runtime/env.ts";
 import { type TierName, TIERS } from "../api/components.ts";
-import type { Context, KubeObject } from "./context.ts";
-import { desired, endpointsOf, ownedByGc, podTemplateOf, replicasOf } from "./desired.ts";
-import { revisionOf, withPodTemplate } from "./desired.ts";
+import type { DesiredInputs } from "./inputs.ts";
+import type { KubeObject } from "./kube-object.ts";
+import { desired } from "./desired.ts";
+import { endpointsOf } from "./endpoints.ts";
+import { ownedByGc } from "./identity.ts";
+import { podTemplateOf } from "./pod-template.ts";
+import { replicasOf } from "./tiers.ts";
+import { revisionOf, withPodTemplate } from "./pod-template.ts";
 import { drainOf } from "./environment.ts";
 import type { PodTemplate } from "./pod-template.ts";
 import { type JudgedPod, notRestricted } from "../testing/restricted-profile.ts";
 import {
   anySample,
-  contextOf,
+  desiredInputsOf,
   RESERVE_MINOR,
   type Sample,
   SAMPLES,
@@ -38,7 +43,7 @@ interface Container {
 /** As it is sent: what is undefined is not. */
 const sent = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
 
-const objectsOf = ({ auction, context }: Sample) => desired(auction, context);
+const objectsOf = ({ auction, inputs }: Sample) => desired(auction, inputs);
 const ofKind = (objects: readonly KubeObject[], ...kinds: string[]) =>
   objects.filter(({ kind }) => kinds.includes(kind));
 const templateOf = (object: KubeObject) => (object["spec"] as { template: PodTemplate }).template;
@@ -82,7 +87,7 @@ test.each(Object.keys(SAMPLES))("%s is as in its golden file", async (name) => {
   await expect(text).toMatchFileSnapshot(`golden/${name}.yaml`);
 });
 
-test("the same Auction and context give the same objects, and neither is changed", () => {
+test("the same Auction and inputs give the same objects, and neither is changed", () => {
   fc.assert(
     fc.property(anySample, (sample) => {
       const before = structuredClone(sample);
@@ -163,7 +168,7 @@ test("every pod is restricted, limits its memory, and is probed", () => {
 test("what is secret is in Secrets and nowhere else, not even hashed into a connection's pods", () => {
   fc.assert(
     fc.property(anySample, (sample) => {
-      const { credentials } = sample.context;
+      const { credentials } = sample.inputs;
       const objects = objectsOf(sample);
       const others = JSON.stringify(objects.filter(({ kind }) => kind !== "Secret"));
       const secrets = [...Object.values(credentials), String(RESERVE_MINOR)];
@@ -182,9 +187,9 @@ test("what is secret is in Secrets and nowhere else, not even hashed into a conn
 
 test("each pod's environment is what its tier reads, and reads well", () => {
   fc.assert(
-    fc.property(anySample, ({ auction, context }) => {
+    fc.property(anySample, ({ auction, inputs }) => {
       for (const tier of TIERS) {
-        const pod = podTemplateOf(tier, auction, context).spec as { containers: Container[] };
+        const pod = podTemplateOf(tier, auction, inputs).spec as { containers: Container[] };
         const env = pod.containers[0]!.env ?? [];
         const known = Object.keys(ENVIRONMENTS[tier].properties);
         expect(env.map(({ name }) => name).filter((name) => !known.includes(name))).toEqual([]);
@@ -203,13 +208,13 @@ test("each pod's environment is what its tier reads, and reads well", () => {
 test("each file that a tier reads is mounted, from a Secret that is there or is the user's own", () => {
   fc.assert(
     fc.property(anySample, (sample) => {
-      const { auction, context } = sample;
+      const { auction, inputs } = sample;
       const objects = objectsOf(sample);
       const spec = auction.spec.backing;
       const theirs = [spec.redis, spec.nats, spec.postgres].flatMap(({ external }) =>
         external === undefined ? [] : [external.secretRef.name],
       );
-      const missing = context.definition === null ? [`${auction.metadata.name}-rules`] : [];
+      const missing = inputs.definition === null ? [`${auction.metadata.name}-rules`] : [];
       const ours = ofKind(objects, "Secret").map(({ metadata }) => metadata.name);
       for (const { pod } of workloads(objects)) {
         const mounts = pod.containers[0]!.volumeMounts.map(({ mountPath }) => mountPath);
@@ -235,19 +240,19 @@ test("each file that a tier reads is mounted, from a Secret that is there or is 
   );
 });
 
-const { auction, context } = SAMPLES["development"]!;
-const with_ = (more: Partial<Context>) => contextOf(auction, more);
+const { auction, inputs } = SAMPLES["development"]!;
+const with_ = (more: Partial<DesiredInputs>) => desiredInputsOf(auction, more);
 
 test("rules, lots, passwords and counts restart no pod; an image and an environment do", () => {
-  const revisions = (of: typeof auction, given: Context) =>
+  const revisions = (of: typeof auction, given: DesiredInputs) =>
     workloads(desired(of, given)).map(({ template }) => revisionOf(template));
-  const before = revisions(auction, context);
+  const before = revisions(auction, inputs);
   const lots = [{ id: "vase", startMinor: 1 }];
-  expect(revisions(stored({ lots, withdrawnLots: ["vase"], suspended: true }), context)).toEqual(
+  expect(revisions(stored({ lots, withdrawnLots: ["vase"], suspended: true }), inputs)).toEqual(
     before,
   );
   const credentials = {
-    ...context.credentials,
+    ...inputs.credentials,
     tokenSecret: "another-secret-of-tokens-0123456789abcdef",
     redisPassword: "another",
     natsPassword: "another",
@@ -257,19 +262,19 @@ test("rules, lots, passwords and counts restart no pod; an image and an environm
     before,
   );
   const scaled = stored({ tiers: { gateway: { replicas: 9 } } });
-  expect(revisions(scaled, context)).toEqual(before);
+  expect(revisions(scaled, inputs)).toEqual(before);
 
-  const changed = (of: typeof auction, given: Context) =>
+  const changed = (of: typeof auction, given: DesiredInputs) =>
     revisions(of, given).map((revision, i) => revision !== before[i]);
   const stores = [false, false, false];
-  const images = { ...context.images, gavel: "gavel:2.0.0" };
+  const images = { ...inputs.images, gavel: "gavel:2.0.0" };
   expect(changed(auction, with_({ images }))).toEqual([...stores, true, true, true]);
   const sockets = stored({ tiers: { broadcast: { maxConnectionsPerPod: 5 } } });
-  expect(changed(sockets, context)).toEqual([...stores, false, true, false]);
+  expect(changed(sockets, inputs)).toEqual([...stores, false, true, false]);
 });
 
 test("a revision does not depend on the order of fields, and is written on the pods", () => {
-  const template = podTemplateOf("gateway", auction, context);
+  const template = podTemplateOf("gateway", auction, inputs);
   const { annotations, labels } = template.metadata;
   const turned: PodTemplate = {
     spec: Object.fromEntries(Object.entries(template.spec).reverse()),
@@ -281,18 +286,18 @@ test("a revision does not depend on the order of fields, and is written on the p
 });
 
 test("a Deployment can be held at the pods of an earlier revision", () => {
-  const earlier = podTemplateOf("gateway", auction, with_({ images: { ...context.images } }));
-  const images = { ...context.images, gavel: "gavel:2.0.0" };
+  const earlier = podTemplateOf("gateway", auction, with_({ images: { ...inputs.images } }));
+  const images = { ...inputs.images, gavel: "gavel:2.0.0" };
   const wanted = named(desired(auction, with_({ images })), "Deployment", "spring-sale-gateway");
   const held = withPodTemplate(wanted, earlier);
-  expect(held).toEqual(named(desired(auction, context), "Deployment", "spring-sale-gateway"));
+  expect(held).toEqual(named(desired(auction, inputs), "Deployment", "spring-sale-gateway"));
 });
 
 test("a tier runs as many pods as its scale says", () => {
   const scaled = stored({
     tiers: { gateway: { replicas: 4 }, broadcast: { replicas: 3 }, archival: { replicas: 2 } },
   });
-  const counts = (scale: Context["scale"], of = scaled) =>
+  const counts = (scale: DesiredInputs["scale"], of = scaled) =>
     TIERS.map((tier) => replicasOf(tier, of, { scale }));
   expect(counts("full")).toEqual([4, 3, 2]);
   expect(counts("waiting")).toEqual([0, 0, 2]);
@@ -304,8 +309,8 @@ test("a tier runs as many pods as its scale says", () => {
 
 test("an autoscaled tier has no count of its own while it runs, and no autoscaler while it does not", () => {
   const { auction: scaled } = SAMPLES["production"]!;
-  const at = (scale: Context["scale"]) => {
-    const objects = desired(scaled, contextOf(scaled, { scale }));
+  const at = (scale: DesiredInputs["scale"]) => {
+    const objects = desired(scaled, desiredInputsOf(scaled, { scale }));
     const autoscalers = ofKind(objects, "HorizontalPodAutoscaler");
     const counts = ofKind(objects, "Deployment").map(
       (object) => (object["spec"] as { replicas?: number }).replicas,
@@ -351,14 +356,14 @@ test("the collector removes gateway and broadcast; archival, stores and secrets 
 
 test("without a definition there are no rules, and the rest is as ever", () => {
   const rest = desired(auction, with_({ definition: null }));
-  const all = desired(auction, context);
+  const all = desired(auction, inputs);
   expect(all.filter(({ metadata }) => metadata.name !== "spring-sale-rules")).toEqual(rest);
   expect(all).toHaveLength(rest.length + 1);
 });
 
 test("passwords reach Redis, NATS and their readers as they are, whatever is in them", () => {
-  const objects = desired(auction, context);
-  const { redisPassword, natsPassword, postgresPassword } = context.credentials;
+  const objects = desired(auction, inputs);
+  const { redisPassword, natsPassword, postgresPassword } = inputs.credentials;
   const uriOf = (store: string) =>
     new URL(decoded(named(objects, "Secret", `spring-sale-${store}`))[0]!);
   expect(decodeURIComponent(uriOf("redis").password)).toBe(redisPassword);

@@ -1,9 +1,10 @@
 /**
- * All objects that an Auction is to have. Pure: the same Auction and Context give the same objects, field
+ * All objects that an Auction is to have. Pure: the same Auction and DesiredInputs give the same objects, field
  * by field, and what was asked for is all that is looked at.
  */
 import type { StoredAuction } from "../api/auction-resource.ts";
-import type { Context, KubeObject } from "./context.ts";
+import type { DesiredInputs } from "./inputs.ts";
+import type { KubeObject } from "./kube-object.ts";
 import { TIERS } from "../api/components.ts";
 import { exposureOf } from "./exposure.ts";
 import { policiesOf } from "./policies.ts";
@@ -23,25 +24,18 @@ import {
  * that guard it. A Secret that is not among them may be missing only for now (`definition` is null while
  * a reserve cannot be read): an earlier one is left as it is.
  */
-export function desired(auction: StoredAuction, context: Context): KubeObject[] {
+export function desired(auction: StoredAuction, inputs: DesiredInputs): KubeObject[] {
   return [
     ...serviceAccountsOf(auction, [...TIERS, ...managedStoresOf(auction)]),
-    ...secretsOf(auction, context),
-    ...policiesOf(auction, context),
+    ...secretsOf(auction, inputs),
+    ...policiesOf(auction, inputs),
     ...servicesOf(auction),
     ...storeServicesOf(auction),
-    ...statefulSetsOf(auction, context),
-    ...deploymentsOf(auction, context),
+    ...statefulSetsOf(auction, inputs),
+    ...deploymentsOf(auction, inputs),
     ...disruptionBudgetsOf(auction),
-    ...autoscalersOf(auction, context),
-    ...exposureOf(auction, context),
-    ...podMonitorOf(auction, context),
+    ...autoscalersOf(auction, inputs),
+    ...exposureOf(auction, inputs),
+    ...podMonitorOf(auction, inputs),
   ];
 }
-
-// What the reconciler needs besides, in one place.
-export { endpointsOf } from "./endpoints.ts";
-export { ownedByGc } from "./identity.ts";
-export { podTemplateOf, revisionOf, withPodTemplate } from "./pod-template.ts";
-export { storeAddressOf } from "./policies.ts";
-export { replicasOf } from "./tiers.ts";

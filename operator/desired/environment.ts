@@ -4,7 +4,7 @@ import type { BroadcastEnv } from "../../services/broadcast/config.ts";
 import type { GatewayEnv } from "../../services/gateway/config.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import type { TierName } from "../api/components.ts";
-import type { Context } from "./context.ts";
+import type { DesiredInputs } from "./inputs.ts";
 import { endpointsOf } from "./endpoints.ts";
 import { hostOf } from "./identity.ts";
 
@@ -27,7 +27,7 @@ type Value = string | number;
 export function environmentOf(
   tier: TierName,
   auction: StoredAuction,
-  { otlpEndpoint }: Pick<Context, "otlpEndpoint">,
+  { otlpEndpoint }: Pick<DesiredInputs, "otlpEndpoint">,
 ): { readonly name: string; readonly value: string }[] {
   const values: Partial<Record<string, Value>> = {
     gateway: gatewayEnv,

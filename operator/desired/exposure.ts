@@ -1,13 +1,14 @@
 /** The way in from outside the cluster: an Ingress or an HTTPRoute. */
 import { durationMs } from "../api/duration.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
-import type { Context, KubeObject } from "./context.ts";
+import type { DesiredInputs } from "./inputs.ts";
+import type { KubeObject } from "./kube-object.ts";
 import { STREAM_PATH } from "./endpoints.ts";
 import { PUBLIC_PORTS } from "./environment.ts";
 import { childName, ownedMetadata } from "./identity.ts";
 
 /** An HTTPRoute where a Gateway is named and the cluster knows the kind, else an Ingress; nothing without exposure. */
-export function exposureOf(auction: StoredAuction, { serves }: Context): KubeObject[] {
+export function exposureOf(auction: StoredAuction, { serves }: DesiredInputs): KubeObject[] {
   const { exposure } = auction.spec;
   if (exposure === undefined) return [];
   if (exposure.gateway === undefined) return [ingressOf(auction, exposure)];

@@ -2,7 +2,7 @@
 import { API_VERSION, KIND } from "../api/auction-resource.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import type { Component } from "../api/components.ts";
-import type { KubeObject } from "./context.ts";
+import type { KubeObject } from "./kube-object.ts";
 
 const MANAGED_BY = "gavel-operator";
 

@@ -8,7 +8,8 @@ import type {
 } from "@kubernetes/client-node";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import type { TierName } from "../api/components.ts";
-import type { Context, KubeObject } from "./context.ts";
+import type { DesiredInputs } from "./inputs.ts";
+import type { KubeObject } from "./kube-object.ts";
 import { environmentOf, INTERNAL_PORTS, MOUNTS, PUBLIC_PORTS } from "./environment.ts";
 import { childName, labelsOf, selectorOf } from "./identity.ts";
 import { RESTRICTED_CONTAINER, restrictedPod, SECRET_MODE } from "./restricted.ts";
@@ -35,7 +36,7 @@ export interface PodTemplate {
 export function podTemplateOf(
   tier: TierName,
   auction: StoredAuction,
-  context: Context,
+  inputs: DesiredInputs,
 ): PodTemplate {
   const { spec } = auction;
   const { image, resources, terminationGracePeriodSeconds } = spec.tiers[tier];
@@ -54,12 +55,12 @@ export function podTemplateOf(
       containers: [
         {
           name: tier,
-          image: image ?? context.images.gavel,
-          imagePullPolicy: context.imagePullPolicy,
+          image: image ?? inputs.images.gavel,
+          imagePullPolicy: inputs.imagePullPolicy,
           // One program, no shell and no npm between it and its signals.
           command: ["node", `services/${tier}/main.ts`],
           workingDir: "/app",
-          env: environmentOf(tier, auction, context),
+          env: environmentOf(tier, auction, inputs),
           ports: portsOf(tier),
           ...probesOf(),
           resources: resourcesOr(resources, defaultResourcesOf(tier, auction)),

@@ -4,10 +4,12 @@ import { ArchivalEnv } from "../../services/archival/config.ts";
 import { BroadcastEnv } from "../../services/broadcast/config.ts";
 import { GatewayEnv } from "../../services/gateway/config.ts";
 import { type Component, STORES, type StoreName, type TierName, TIERS } from "../api/components.ts";
-import type { KubeObject } from "./context.ts";
-import { desired, podTemplateOf, storeAddressOf } from "./desired.ts";
+import type { KubeObject } from "./kube-object.ts";
+import { desired } from "./desired.ts";
+import { podTemplateOf } from "./pod-template.ts";
+import { storeAddressOf } from "./policies.ts";
 import { mayConnect, type Place, type Pod, resolve, templatesOf } from "../testing/network.ts";
-import { anySample, contextOf, type Sample, SAMPLES, stored } from "../testing/samples.ts";
+import { anySample, desiredInputsOf, type Sample, SAMPLES, stored } from "../testing/samples.ts";
 
 /** Variables that say where a tier connects to; the last is only told to browsers. */
 const CONNECTS = ["REDIS_URL_FILE", "NATS_URL_FILE", "POSTGRES_URL_FILE"];
@@ -36,18 +38,18 @@ function podOf(objects: readonly KubeObject[], component: Component): Pod {
 }
 
 /** With where External stores are, as the operator reads it. */
-function objectsOf({ auction, context }: Sample): KubeObject[] {
+function objectsOf({ auction, inputs }: Sample): KubeObject[] {
   const addresses = STORES.map((store) => [store, storeAddressOf(store, ELSEWHERE[store])]);
-  return desired(auction, { ...context, external: Object.fromEntries(addresses) as object });
+  return desired(auction, { ...inputs, external: Object.fromEntries(addresses) as object });
 }
 
 /** What a tier opens, by its pod's environment and the Secrets that this names. */
 function connectionsOf(
   tier: TierName,
-  { auction, context }: Sample,
+  { auction, inputs }: Sample,
   objects: readonly KubeObject[],
 ): Connection[] {
-  const { containers, volumes } = podTemplateOf(tier, auction, context).spec as {
+  const { containers, volumes } = podTemplateOf(tier, auction, inputs).spec as {
     containers: {
       env: { name: string; value: string }[];
       volumeMounts: { name: string; mountPath: string }[];
@@ -189,7 +191,7 @@ test("a pod of the auction that no arrow names neither reaches nor is reached", 
 test("auctions side by side do not reach each other's stores", () => {
   const one = objectsOf(SAMPLES["development"]!);
   const auction = stored({}, "autumn-sale");
-  const other = objectsOf({ auction, context: contextOf(auction) });
+  const other = objectsOf({ auction, inputs: desiredInputsOf(auction) });
   const both = [...one, ...other];
   for (const [store, port] of [
     ["redis", 6379],
@@ -204,7 +206,7 @@ test("auctions side by side do not reach each other's stores", () => {
 test("nothing goes out of the cluster but what was asked for", () => {
   const { auction } = SAMPLES["development"]!;
   const at = (otlpEndpoint: string | null) =>
-    desired(auction, contextOf(auction, { otlpEndpoint }));
+    desired(auction, desiredInputsOf(auction, { otlpEndpoint }));
   const collector: Pod = { namespace: "telemetry", labels: { app: "collector" } };
   for (const component of [...TIERS, ...STORES]) {
     const silent = at(null);
@@ -221,7 +223,7 @@ test("nothing goes out of the cluster but what was asked for", () => {
 
 test("a key set behind a Service is reached at whatever port its pods have", () => {
   const auction = stored({ access: { jwksUrl: "http://keycloak.auth.svc/keys" } });
-  const objects = desired(auction, contextOf(auction));
+  const objects = desired(auction, desiredInputsOf(auction));
   const keycloak = (namespace: string): Pod => ({ namespace, labels: { app: "keycloak" } });
   for (const tier of TIERS) {
     expect(mayConnect(objects, podOf(objects, tier), keycloak("auth"), 8443)).toBe(true);
@@ -231,8 +233,8 @@ test("a key set behind a Service is reached at whatever port its pods have", () 
 });
 
 test("an External store whose address is not known yet is reached at its usual port", () => {
-  const { auction, context } = SAMPLES["production"]!;
-  const { external: _, ...unknown } = context;
+  const { auction, inputs } = SAMPLES["production"]!;
+  const { external: _, ...unknown } = inputs;
   const objects = desired(auction, unknown);
   expect(mayConnect(objects, podOf(objects, "gateway"), "outside", 6379)).toBe(true);
   expect(mayConnect(objects, podOf(objects, "gateway"), "outside", 5432)).toBe(false);

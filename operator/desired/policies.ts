@@ -1,7 +1,8 @@
 /** NetworkPolicies: nothing may connect, but for the arrows that are written here. */
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { type Component, type StoreName, TIERS } from "../api/components.ts";
-import type { Address, Context, KubeObject } from "./context.ts";
+import type { Address, DesiredInputs } from "./inputs.ts";
+import type { KubeObject } from "./kube-object.ts";
 import { INTERNAL_PORTS, PUBLIC_PORTS } from "./environment.ts";
 import { keptMetadata, metadataOf, NAME_LABEL, selectorOf } from "./identity.ts";
 import { isManaged, STORE_PORTS } from "./secrets.ts";
@@ -52,7 +53,7 @@ const DNS: Egress = {
 
 const tcp = (port: number): Port => ({ port, protocol: "TCP" });
 
-export function policiesOf(auction: StoredAuction, context: Context): KubeObject[] {
+export function policiesOf(auction: StoredAuction, inputs: DesiredInputs): KubeObject[] {
   return [
     {
       apiVersion: "networking.k8s.io/v1",
@@ -69,16 +70,16 @@ export function policiesOf(auction: StoredAuction, context: Context): KubeObject
       return policy(auction, tier, {
         ingress: [
           ...(tier === "archival" ? [] : [{ ports: [tcp(PUBLIC_PORTS[tier])] }]),
-          { from: watchersOf(tier, auction, context), ports: [tcp(INTERNAL_PORTS[tier])] },
+          { from: watchersOf(tier, auction, inputs), ports: [tcp(INTERNAL_PORTS[tier])] },
         ],
         egress: [
           DNS,
-          ...stores.flatMap((store) => toStore(store, auction, context)),
+          ...stores.flatMap((store) => toStore(store, auction, inputs)),
           ...(tier === "gateway"
             ? [{ to: [podsOf(auction, "archival")], ports: [tcp(INTERNAL_PORTS.archival)] }]
             : []),
           ...toUrl(auction.spec.access.jwksUrl, auction),
-          ...toUrl(context.otlpEndpoint ?? undefined, auction),
+          ...toUrl(inputs.otlpEndpoint ?? undefined, auction),
         ],
       });
     }),
@@ -118,7 +119,7 @@ function podsOf(auction: StoredAuction, component: Component): Peer {
   return { podSelector: { matchLabels: selectorOf(auction, component) } };
 }
 
-function watchersOf(tier: Component, auction: StoredAuction, { operator }: Context): Peer[] {
+function watchersOf(tier: Component, auction: StoredAuction, { operator }: DesiredInputs): Peer[] {
   return [
     {
       namespaceSelector: { matchLabels: { [NAMESPACE_NAME]: operator.namespace } },
@@ -130,7 +131,7 @@ function watchersOf(tier: Component, auction: StoredAuction, { operator }: Conte
   ];
 }
 
-function toStore(store: StoreName, auction: StoredAuction, { external }: Context): Egress[] {
+function toStore(store: StoreName, auction: StoredAuction, { external }: DesiredInputs): Egress[] {
   const port = STORE_PORTS[store];
   if (isManaged(store, auction)) return [{ to: [podsOf(auction, store)], ports: [tcp(port)] }];
   const address = external?.[store];
@@ -142,7 +143,7 @@ function toUrl(url: string | undefined, auction: StoredAuction): Egress[] {
   return address === null ? [] : toAddress(address, auction);
 }
 
-/** The host and port of a store's URL; null where it is none. For `Context.external`. */
+/** The host and port of a store's URL; null where it is none. For `DesiredInputs.external`. */
 export function storeAddressOf(store: StoreName, url: string): Address | null {
   return addressOf(url, STORE_PORTS[store]);
 }

@@ -1,7 +1,8 @@
 /** The Secrets that the operator writes. What they hold is in no environment, argument or annotation. */
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { type StoreName, STORES } from "../api/components.ts";
-import type { Context, KubeObject } from "./context.ts";
+import type { DesiredInputs } from "./inputs.ts";
+import type { KubeObject } from "./kube-object.ts";
 import { childName, keptMetadata } from "./identity.ts";
 
 export const STORE_PORTS: Readonly<Record<StoreName, number>> = {
@@ -25,8 +26,8 @@ export function urlSecretOf(store: StoreName, auction: StoredAuction) {
     : { name: childName(auction, store), key: "uri" };
 }
 
-export function secretsOf(auction: StoredAuction, context: Context): KubeObject[] {
-  const { credentials, definition } = context;
+export function secretsOf(auction: StoredAuction, inputs: DesiredInputs): KubeObject[] {
+  const { credentials, definition } = inputs;
   const secret = (
     suffix: string,
     part: Parameters<typeof keptMetadata>[2],
@@ -47,7 +48,7 @@ export function secretsOf(auction: StoredAuction, context: Context): KubeObject[
       : []),
     secret("operator", "archival", { token: credentials.operatorToken }),
     ...STORES.filter((store) => isManaged(store, auction)).map((store) =>
-      secret(store, store, storeSecret(store, auction, context)),
+      secret(store, store, storeSecret(store, auction, inputs)),
     ),
   ];
 }
@@ -56,7 +57,7 @@ export function secretsOf(auction: StoredAuction, context: Context): KubeObject[
 function storeSecret(
   store: StoreName,
   auction: StoredAuction,
-  { credentials }: Context,
+  { credentials }: DesiredInputs,
 ): Record<string, string> {
   const host = `${childName(auction, store)}.${auction.metadata.namespace}:${STORE_PORTS[store]}`;
   const { redisPassword, natsPassword, postgresPassword } = credentials;

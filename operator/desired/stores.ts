@@ -10,7 +10,8 @@ import type {
 } from "@kubernetes/client-node";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { type StoreName, STORES } from "../api/components.ts";
-import type { Context, KubeObject } from "./context.ts";
+import type { DesiredInputs } from "./inputs.ts";
+import type { KubeObject } from "./kube-object.ts";
 import { childName, keptMetadata, labelsOf, selectorOf } from "./identity.ts";
 import { placementOf, resourcesOr, withRevision } from "./pod-template.ts";
 import { RESTRICTED_CONTAINER, restrictedPod, SECRET_MODE } from "./restricted.ts";
@@ -46,11 +47,15 @@ interface Recipe {
   readonly graceSeconds: number;
 }
 
-export function statefulSetsOf(auction: StoredAuction, context: Context): KubeObject[] {
-  return managedStoresOf(auction).map((store) => statefulSetOf(store, auction, context));
+export function statefulSetsOf(auction: StoredAuction, inputs: DesiredInputs): KubeObject[] {
+  return managedStoresOf(auction).map((store) => statefulSetOf(store, auction, inputs));
 }
 
-function statefulSetOf(store: StoreName, auction: StoredAuction, context: Context): KubeObject {
+function statefulSetOf(
+  store: StoreName,
+  auction: StoredAuction,
+  inputs: DesiredInputs,
+): KubeObject {
   const { managed } = auction.spec.backing[store];
   const recipe = RECIPES[store](auction);
   const { container, scratch, graceSeconds } = recipe;
@@ -58,14 +63,14 @@ function statefulSetOf(store: StoreName, auction: StoredAuction, context: Contex
     metadata: { labels: labelsOf(auction, store), annotations: {} },
     spec: {
       serviceAccountName: childName(auction, store),
-      ...restrictedPod(context.storeUsers[store]),
+      ...restrictedPod(inputs.storeUsers[store]),
       ...placementOf(auction),
       terminationGracePeriodSeconds: graceSeconds,
       containers: [
         {
           name: store,
-          image: managed?.image ?? context.images[store],
-          imagePullPolicy: context.imagePullPolicy,
+          image: managed?.image ?? inputs.images[store],
+          imagePullPolicy: inputs.imagePullPolicy,
           ports: [{ name: store, containerPort: STORE_PORTS[store], protocol: "TCP" }],
           ...container,
           resources: resourcesOr(managed?.resources, recipe.resources),

@@ -1,7 +1,8 @@
 /** The objects of gateway, broadcast and archival, but for their secrets and policies. */
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { type TierName, TIERS } from "../api/components.ts";
-import type { Context, KubeObject } from "./context.ts";
+import type { DesiredInputs } from "./inputs.ts";
+import type { KubeObject } from "./kube-object.ts";
 import { INTERNAL_PORTS, PUBLIC_PORTS } from "./environment.ts";
 import {
   childName,
@@ -20,7 +21,7 @@ const REVISIONS_KEPT = 3;
 export function replicasOf(
   tier: TierName,
   auction: StoredAuction,
-  { scale }: Pick<Context, "scale">,
+  { scale }: Pick<DesiredInputs, "scale">,
 ): number | null {
   const { spec } = auction;
   if (tier === "archival") return spec.tiers.archival.replicas;
@@ -32,9 +33,9 @@ export function replicasOf(
   return replicas ?? (spec.profile === "Production" ? 2 : 1);
 }
 
-export function deploymentsOf(auction: StoredAuction, context: Context): KubeObject[] {
+export function deploymentsOf(auction: StoredAuction, inputs: DesiredInputs): KubeObject[] {
   return TIERS.map((tier) => {
-    const replicas = replicasOf(tier, auction, context);
+    const replicas = replicasOf(tier, auction, inputs);
     return {
       apiVersion: "apps/v1",
       kind: "Deployment",
@@ -47,7 +48,7 @@ export function deploymentsOf(auction: StoredAuction, context: Context): KubeObj
         // The new pod is ready before the old one is told to stop, also where there is only one.
         strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
         selector: { matchLabels: selectorOf(auction, tier) },
-        template: podTemplateOf(tier, auction, context),
+        template: podTemplateOf(tier, auction, inputs),
       },
     };
   });
@@ -124,10 +125,10 @@ export function disruptionBudgetsOf(auction: StoredAuction): KubeObject[] {
 const SCALE_DOWN_WINDOW_SECONDS = 300;
 
 /** Only while the tier runs as the spec says: with a count of its own, an autoscaler would fight it. */
-export function autoscalersOf(auction: StoredAuction, context: Context): KubeObject[] {
+export function autoscalersOf(auction: StoredAuction, inputs: DesiredInputs): KubeObject[] {
   return (["gateway", "broadcast"] as const).flatMap((tier): KubeObject[] => {
     const { autoscaling } = auction.spec.tiers[tier];
-    if (autoscaling === undefined || replicasOf(tier, auction, context) !== null) return [];
+    if (autoscaling === undefined || replicasOf(tier, auction, inputs) !== null) return [];
     const { minReplicas, maxReplicas, targetCPUUtilizationPercentage } = autoscaling;
     const target = { type: "Utilization", averageUtilization: targetCPUUtilizationPercentage };
     // Each viewer of a pod that goes must connect again: few at a time.
@@ -164,7 +165,7 @@ const metaLabelOf = (label: string): string =>
   `__meta_kubernetes_pod_label_${label.replaceAll(/[^a-zA-Z0-9_]/g, "_")}`;
 
 /** Each tier answers /metrics at its internal port. */
-export function podMonitorOf(auction: StoredAuction, { serves }: Context): KubeObject[] {
+export function podMonitorOf(auction: StoredAuction, { serves }: DesiredInputs): KubeObject[] {
   if (!serves.podMonitor) return [];
   return [
     {

@@ -3,7 +3,7 @@ import Type from "typebox";
 import { OperatorEnv } from "../config.ts";
 
 /** Settings that the chart passes on to the operator. */
-export const OperatorSettings = Type.Pick(OperatorEnv, [
+export const ChartSettings = Type.Pick(OperatorEnv, [
   "REDIS_IMAGE",
   "NATS_IMAGE",
   "POSTGRES_IMAGE",
@@ -13,7 +13,7 @@ export const OperatorSettings = Type.Pick(OperatorEnv, [
   "OTLP_ENDPOINT",
 ]);
 
-export type OperatorSettings = Type.Static<typeof OperatorSettings>;
+export type ChartSettings = Type.Static<typeof ChartSettings>;
 
 export const KindEnv = Type.Object({
   KIND_CLUSTER: Type.String({
@@ -38,7 +38,7 @@ export const KindEnv = Type.Object({
       minLength: 1,
     }),
   ),
-  ...OperatorSettings.properties,
+  ...ChartSettings.properties,
   OBSERVE: Type.Boolean({
     description:
       "`make kind-up`: also run Prometheus in the cluster, with the alerts of dashboards/.",

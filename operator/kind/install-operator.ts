@@ -4,14 +4,14 @@ import { join } from "node:path";
 import { parseAllDocuments, stringify } from "yaml";
 import { hasProgram, runProgram } from "../../servers/run-program.ts";
 import { CHART, OPERATOR_NAMESPACE, RELEASE } from "../install/chart.ts";
-import type { OperatorSettings } from "./config.ts";
+import type { ChartSettings } from "./config.ts";
 import { ROOT } from "./image.ts";
 import type { KindCluster } from "./kind-cluster.ts";
 
 const READY_TIMEOUT = "180s";
 
 /** The chart values for an image and settings. */
-export function chartValues(image: string, settings: OperatorSettings): object {
+export function chartValues(image: string, settings: ChartSettings): object {
   const colon = image.lastIndexOf(":");
   return {
     image: { repository: image.slice(0, colon), tag: image.slice(colon + 1) },
@@ -33,7 +33,7 @@ export function chartValues(image: string, settings: OperatorSettings): object {
 export async function installOperator(
   cluster: KindCluster,
   image: string,
-  settings: OperatorSettings,
+  settings: ChartSettings,
 ): Promise<"helm" | "kubectl"> {
   const program = hasProgram("helm") ? "helm" : "kubectl";
   if (program === "helm") await installWithHelm(cluster, image, settings);
@@ -52,7 +52,7 @@ export async function installOperator(
 async function installWithHelm(
   { context }: KindCluster,
   image: string,
-  settings: OperatorSettings,
+  settings: ChartSettings,
 ): Promise<void> {
   await runProgram(
     "helm",
@@ -79,7 +79,7 @@ async function installWithHelm(
 async function installWithKubectl(
   { kubectl }: KindCluster,
   image: string,
-  settings: OperatorSettings,
+  settings: ChartSettings,
 ): Promise<void> {
   const manifest = readFileSync(join(ROOT, "manifests/install.yaml"), "utf8");
   await kubectl(["apply", "--server-side", "--force-conflicts", "-f", "-"], {
@@ -97,7 +97,7 @@ interface Manifest {
 }
 
 /** The manifest with these images and this collector. Pure. */
-export function withSettings(manifest: string, image: string, settings: OperatorSettings): string {
+export function withSettings(manifest: string, image: string, settings: ChartSettings): string {
   const { OTLP_ENDPOINT, ...images } = settings;
   const values: Readonly<Record<string, unknown>> = { ...images, IMAGE: image };
   return parseAllDocuments(manifest)

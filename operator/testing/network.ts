@@ -2,7 +2,7 @@
  * What NetworkPolicies let through, as a cluster would judge it, and where a URL leads inside a set of
  * objects: for tests, since not every cluster's network obeys policies.
  */
-import type { KubeObject } from "../desired/context.ts";
+import type { KubeObject } from "../desired/kube-object.ts";
 import type { Egress, Ingress, Peer } from "../desired/policies.ts";
 
 export interface Pod {

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { definitionOf } from "../api/definition.ts";
 import { validateAuction } from "../api/validate-auction.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
-import type { Context, Scale } from "../desired/context.ts";
+import type { DesiredInputs, Scale } from "../desired/inputs.ts";
 
 export const UID = "7d8f6a52-3c1e-4b7a-9a55-0e7c7c1f1d01";
 
@@ -30,7 +30,10 @@ export function stored(spec: object, name = "spring-sale", namespace = "sales"):
   };
 }
 
-export function contextOf(auction: StoredAuction, more: Partial<Context> = {}): Context {
+export function desiredInputsOf(
+  auction: StoredAuction,
+  more: Partial<DesiredInputs> = {},
+): DesiredInputs {
   return {
     images: {
       gavel: "gavel:1.0.0",
@@ -66,12 +69,12 @@ const external = (name: string, key?: string) => ({
 
 export interface Sample {
   readonly auction: StoredAuction;
-  readonly context: Context;
+  readonly inputs: DesiredInputs;
 }
 
-const sample = (auction: StoredAuction, more?: Partial<Context>): Sample => ({
+const sample = (auction: StoredAuction, more?: Partial<DesiredInputs>): Sample => ({
   auction,
-  context: contextOf(auction, more),
+  inputs: desiredInputsOf(auction, more),
 });
 
 /** Each is a file of golden/. */
@@ -189,7 +192,7 @@ const access = fc.record(
   { requiredKeys: [] },
 );
 
-/** Any Auction that a cluster could have, with any context. */
+/** Any Auction that a cluster could have, with any inputs. */
 export const anySample: fc.Arbitrary<Sample> = fc
   .record({
     name: fc.stringMatching(/^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$/),

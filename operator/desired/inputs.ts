@@ -7,20 +7,6 @@ export interface Address {
   readonly port: number;
 }
 
-/** A Kubernetes object as it is sent: intent only, no status, no managedFields. */
-export interface KubeObject {
-  readonly apiVersion: string;
-  readonly kind: string;
-  readonly metadata: {
-    readonly name: string;
-    readonly namespace: string;
-    readonly labels: Readonly<Record<string, string>>;
-    readonly annotations?: Readonly<Record<string, string>>;
-    readonly ownerReferences?: readonly object[];
-  };
-  readonly [field: string]: unknown;
-}
-
 export interface Images {
   readonly gavel: string;
   readonly redis: string;
@@ -53,7 +39,7 @@ export interface Credentials {
  */
 export type Scale = "waiting" | "full" | "over" | "no-viewers" | "no-intake";
 
-export interface Context {
+export interface DesiredInputs {
   readonly images: Images;
   readonly storeUsers: StoreUsers;
   readonly imagePullPolicy: "IfNotPresent" | "Always" | "Never";
