@@ -2,7 +2,7 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { Client } from "pg";
 import { type EventRow, eventOfRow } from "../services/lot/checker/archive-rows.ts";
-import { type Audit, audit } from "../services/lot/checker/checker.ts";
+import { type CheckResult, checkHistory } from "../services/lot/checker/checker.ts";
 import { decodeHistory, type HistoryRecord } from "../services/lot/checker/history.ts";
 import { Verdicts } from "../services/lot/checker/verdicts.ts";
 import type { LotEvent } from "../services/lot/events.ts";
@@ -64,7 +64,7 @@ async function readArchive(
   }
 }
 
-export interface Judgement extends Audit {
+export interface Judgement extends CheckResult {
   /** Entries that the archive could not take, or never got. */
   readonly deadLetters: number;
   /** The record, by lot. */

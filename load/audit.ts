@@ -1,5 +1,5 @@
 /** How long the checker takes: a right history of about a million records, made here, then judged. */
-import { audit } from "../services/lot/checker/checker.ts";
+import { checkHistory } from "../services/lot/checker/checker.ts";
 import { randomHistory, seededRandom } from "../services/lot/checker/random-history.ts";
 
 const RECORDS = Number(process.env["RECORDS"] ?? 1_000_000);
@@ -17,7 +17,7 @@ const { history, log, terms } = randomHistory(seededRandom(SEED), {
 });
 const startedMs = performance.now();
 const before = process.cpuUsage();
-const { counts, verdicts } = audit(history, log, { terms, ended: true });
+const { counts, verdicts } = checkHistory(history, log, { terms, ended: true });
 const tookMs = performance.now() - startedMs;
 const { user, system } = process.cpuUsage(before);
 const cpuSeconds = ((user + system) / 1e6).toFixed(1);

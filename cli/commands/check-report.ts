@@ -1,12 +1,12 @@
 /** The result of `gavel check`, as text. */
-import type { Audit } from "../../services/lot/checker/checker.ts";
+import type { CheckResult } from "../../services/lot/checker/checker.ts";
 import { VERDICTS } from "../../services/lot/checker/verdicts.ts";
 
 const SHOWN_VERDICTS = 20;
 const RECORD_MAX_CHARACTERS = 400;
 
 /** The checker's result for an auction of the archive, or for a file of events. */
-export interface CheckedAuction extends Audit {
+export interface CheckedAuction extends CheckResult {
   readonly auctionUid: string | null;
   readonly name: string;
 }

@@ -5,7 +5,11 @@ import {
   readArchive,
 } from "../../services/archival/postgres/read-archive.ts";
 import { eventOfRow } from "../../services/lot/checker/archive-rows.ts";
-import { type Audit, audit, type AuditOptions } from "../../services/lot/checker/checker.ts";
+import {
+  type CheckResult,
+  checkHistory,
+  type CheckerOptions,
+} from "../../services/lot/checker/checker.ts";
 import { decodeHistory, type HistoryRecord } from "../../services/lot/checker/history.ts";
 import { Verdicts } from "../../services/lot/checker/verdicts.ts";
 import { decodeEvent, type LotEvent } from "../../services/lot/events.ts";
@@ -107,8 +111,8 @@ function checkFile(path: string, options: CheckOptions): CheckedAuction {
 function checkLog(
   log: readonly LotEvent[],
   { histories, partial, ended, settled, lot }: CheckOptions,
-  archiveOptions: AuditOptions,
-): Audit {
+  archiveOptions: CheckerOptions,
+): CheckResult {
   const isSelected = (record: HistoryRecord): boolean =>
     lot === undefined ||
     record.op === "connected" ||
@@ -123,5 +127,5 @@ function checkLog(
     }
   }
   const complete = histories.length > 0 && !partial;
-  return audit(records(), log, { ...archiveOptions, complete, ended, settled });
+  return checkHistory(records(), log, { ...archiveOptions, complete, ended, settled });
 }

@@ -1,11 +1,11 @@
 /** The pods of the tiers. Whatever changes here restarts them, so rules and connections are not part of it. */
-import { createHash } from "node:crypto";
 import type {
   V1Probe,
   V1ResourceRequirements,
   V1TopologySpreadConstraint,
   V1Volume,
 } from "@kubernetes/client-node";
+import { canonicalHash } from "../../services/runtime/canonical-hash.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import type { TierName } from "../api/components.ts";
 import type { DesiredInputs } from "./inputs.ts";
@@ -80,7 +80,10 @@ export function podTemplateOf(
 /** A short hash of all that would restart a pod. The same template has the same, whenever and wherever. */
 export function revisionOf(template: PodTemplate): string {
   const { [REVISION_ANNOTATION]: _, ...annotations } = template.metadata.annotations;
-  return hash({ ...template, metadata: { ...template.metadata, annotations } });
+  return canonicalHash({ ...template, metadata: { ...template.metadata, annotations } }).slice(
+    0,
+    12,
+  );
 }
 
 export function withRevision(template: PodTemplate): PodTemplate {
@@ -94,16 +97,6 @@ export function withRevision(template: PodTemplate): PodTemplate {
 /** The same Deployment or StatefulSet with the pods of another revision. */
 export function withPodTemplate(object: KubeObject, template: PodTemplate): KubeObject {
   return { ...object, spec: { ...(object["spec"] as object), template } };
-}
-
-/** Whatever order the fields stand in: a template that was stored comes back in its own. */
-function hash(value: unknown): string {
-  const text = JSON.stringify(value, (_, part: unknown) =>
-    typeof part === "object" && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : part,
-  );
-  return createHash("sha256").update(text).digest("hex").slice(0, 12);
 }
 
 function portsOf(tier: TierName) {

@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
 import type { Rules } from "../lot/terms.ts";
+import { canonicalHash } from "../runtime/canonical-hash.ts";
 import type { Store } from "./connect.ts";
 import { type Keys, keysOfLots } from "./keys.ts";
 
@@ -31,7 +31,7 @@ export interface LotDefinition {
 
 /** Changes with anything in the definition: equal hashes mean that the store has these rules. */
 export function rulesHashOf(definition: AuctionDefinition): string {
-  return hash(definition);
+  return hashOf(definition);
 }
 
 /** Changes only with what is frozen once the auction is open: all but withdrawals, closes and `suspended`. */
@@ -40,18 +40,10 @@ function termsHashOf(definition: AuctionDefinition): string {
     return { lotId, title, startMinor, reserveMinor };
   });
   const { currency, minorUnitDigits, rules } = definition;
-  return hash({ currency, minorUnitDigits, rules, lots });
+  return hashOf({ currency, minorUnitDigits, rules, lots });
 }
 
-/** Whatever order the fields stand in: the archive's JSON has its own. */
-function hash(value: object): string {
-  const text = JSON.stringify(value, (_, part: unknown) =>
-    typeof part === "object" && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : part,
-  );
-  return createHash("sha256").update(text).digest("hex").slice(0, 32);
-}
+const hashOf = (value: object) => canonicalHash(value).slice(0, 32);
 
 export type Defined =
   | { readonly outcome: "defined" }

@@ -1,6 +1,6 @@
 /** The checker and an exhaustive search must say the same of every tiny history, right or wrong. */
 import { expect, test } from "vitest";
-import { audit } from "./checker.ts";
+import { checkHistory } from "./checker.ts";
 import { breakHistory, type Broken } from "./break-history.ts";
 import { canHaveHappened } from "./exhaustive-search.ts";
 import { randomHistory, seededRandom, type Shape } from "./random-history.ts";
@@ -35,7 +35,7 @@ test("100,000 tiny histories, right and wrong: the checker says what an exhausti
   const disagreeing: number[] = [];
   for (let seed = SEED; seed < SEED + HISTORIES; seed++) {
     const { sample, broken } = tinyHistory(seed);
-    const { counts } = audit(broken.history, broken.log, { terms: sample.terms });
+    const { counts } = checkHistory(broken.history, broken.log, { terms: sample.terms });
     const names = Object.keys(counts.verdicts) as VerdictName[];
     const isRight = canHaveHappened(sample.lots[0]!, broken.history, broken.log);
     if (isRight !== (names.length === 0)) disagreeing.push(seed);

@@ -84,7 +84,7 @@ export function eventOfRow(row: EventRow, verdicts: Verdicts): LotEvent | null {
 }
 
 /** Compares the tables with what the logs make them. */
-export function auditRows(
+export function checkRows(
   rows: ArchiveRows,
   timelines: ReadonlyMap<string, Timeline>,
   verdicts: Verdicts,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { BidAccepted, LotClosed, LotEvent } from "../events.ts";
-import { audit, type AuditOptions } from "./checker.ts";
+import { checkHistory, type CheckerOptions } from "./checker.ts";
 import type { AcceptedBid, BidRecord, FrameRecord, HistoryRecord, ReadRecord } from "./history.ts";
 import { CLOCK_OFFSET_MS, randomHistory, type Sample, seededRandom } from "./random-history.ts";
 import { type VerdictName, VERDICTS } from "./verdicts.ts";
@@ -17,7 +17,7 @@ const SHAPE = {
 const sampleOf = (seed: number) =>
   randomHistory(seededRandom(seed), { ...SHAPE, weights: { withdraw: 0 } });
 
-const optionsOf = ({ terms }: Sample): AuditOptions => ({
+const optionsOf = ({ terms }: Sample): CheckerOptions => ({
   terms,
   ended: true,
   settled: true,
@@ -30,17 +30,17 @@ test("histories that are right by construction have no verdict, with terms and w
     const lastsMs = seed % 3 === 0 ? 200 : SHAPE.lastsMs;
     const shape = { ...SHAPE, steps: 150, lastsMs, weights };
     const sample = randomHistory(seededRandom(seed), shape);
-    expect([seed, audit(sample.history, sample.log, optionsOf(sample)).verdicts]).toEqual([
+    expect([seed, checkHistory(sample.history, sample.log, optionsOf(sample)).verdicts]).toEqual([
       seed,
       [],
     ]);
-    expect([seed, audit(sample.history, sample.log).verdicts]).toEqual([seed, []]);
+    expect([seed, checkHistory(sample.history, sample.log).verdicts]).toEqual([seed, []]);
   }
 });
 
 test("what is counted is what happened", () => {
   const sample = sampleOf(7);
-  const { counts } = audit(sample.history, sample.log, optionsOf(sample));
+  const { counts } = checkHistory(sample.history, sample.log, optionsOf(sample));
   const bids = sample.history.filter((record) => record.op === "bid");
   const acknowledged = bids.flatMap((bid) => (bid.outcome === "accepted" ? [bid.bidId] : []));
   expect(counts).toMatchObject({
@@ -67,7 +67,7 @@ test("what is counted is what happened", () => {
 class Mutant {
   history: HistoryRecord[];
   log: LotEvent[];
-  options: AuditOptions;
+  options: CheckerOptions;
   readonly sample: Sample;
 
   constructor(sample: Sample) {
@@ -620,7 +620,7 @@ describe("each mutant of a right history is caught by its own verdict:", () => {
   test.each(MUTANTS)("%s: %s", (verdict, _how, mutate) => {
     const mutant = new Mutant(sampleOf(7));
     mutate(mutant);
-    const { verdicts } = audit(mutant.history, mutant.log, mutant.options);
+    const { verdicts } = checkHistory(mutant.history, mutant.log, mutant.options);
     expect(verdicts.map((found) => found.verdict)).toContain(verdict);
     const found = verdicts.find((one) => one.verdict === verdict)!;
     if (verdict !== "no_result") expect(found.records.length).toBeGreaterThan(0);
@@ -656,12 +656,12 @@ function withRejection(code: "closed" | "suspended", afterMs: number) {
     outcome: "rejected",
     code,
   };
-  const options: AuditOptions = {
+  const options: CheckerOptions = {
     terms: sample.terms,
     clock: { offsetMs: CLOCK_OFFSET_MS, errorMs: 0 },
   };
-  const judge = (more: AuditOptions) =>
-    audit([...sample.history, rejected], sample.log, { ...options, ...more }).verdicts.map(
+  const judge = (more: CheckerOptions) =>
+    checkHistory([...sample.history, rejected], sample.log, { ...options, ...more }).verdicts.map(
       ({ verdict }) => verdict,
     );
   return { judge, fencedAtMs: lastMs + CLOCK_OFFSET_MS };

@@ -1,80 +1,80 @@
 /**
- * The checker: judges every bid of a history by the log, and the log by the rules. Exact, in
- * O(n log n), and pure. What each verdict says: verdicts.ts; what a history is: history.ts.
+ * The checker judges every bid of a history by the log of events, and the log by the rules. It is pure, exact,
+ * and takes O(n log n). verdicts.ts lists the verdicts; history.ts defines a history.
  */
 import type { LotEvent } from "../events.ts";
 import type { Terms } from "../terms.ts";
 import { Answers } from "./answers.ts";
-import { type ArchiveRows, auditRows } from "./archive-rows.ts";
+import { type ArchiveRows, checkRows } from "./archive-rows.ts";
 import type { HistoryRecord } from "./history.ts";
 import type { Clock } from "./rejections.ts";
 import { readLog } from "./timeline.ts";
 import { type Verdict, type VerdictName, Verdicts } from "./verdicts.ts";
 import { Viewers } from "./viewers.ts";
 
-export interface AuditOptions {
-  /** By lotId. A lot without terms is judged by what its own events state. */
+export interface CheckerOptions {
+  /** By lotId. A lot without terms is judged by the values in its own events. */
   readonly terms?: ReadonlyMap<string, Terms> | undefined;
-  /** False: others bid, too, so a bid that the history does not have is no phantom. */
+  /** False when others bid, too: a bid that is not in the history is then no phantom. */
   readonly complete?: boolean;
-  /** Every lot must have its result, unless it was withdrawn. */
+  /** Every lot that was not withdrawn must have a result. */
   readonly ended?: boolean;
-  /** The history went on until all was quiet: every viewer must have got to the end. */
+  /** The history was recorded until no frame was outstanding: every viewer must have reached the end. */
   readonly settled?: boolean;
-  /** Redis's clock minus the history's, where it was measured. Without it the two are not compared. */
+  /** Redis's clock minus the history's clock, where it was measured. Otherwise the two are not compared. */
   readonly clock?: Clock | null;
-  /** False: Redis's clock was moved on purpose, so "not yet" and "over" may have been said in turns. */
+  /** False when Redis's clock was moved on purpose: `not_open` and `closed` may then alternate. */
   readonly steadyClock?: boolean;
   /** When the auction was fenced, by Redis's clock: nothing may be decided after it. */
   readonly fencedAtMs?: number | null;
-  /** For how long a key is remembered, at least. */
+  /** How long the store remembers a key, at least. */
   readonly keyWindowMs?: number;
-  /** The archive's tables, to be compared with the log. */
+  /** The archive's tables; they are compared with the log. */
   readonly archive?: ArchiveRows;
-  /** What was found while the log was read. */
+  /** Verdicts that were found while the log was read. */
   readonly found?: Verdicts;
 }
 
 export interface Counts {
   readonly lots: number;
   readonly events: number;
-  /** Bids of the log. */
+  /** Bids in the log. */
   readonly bids: number;
   readonly records: number;
   readonly reads: number;
   readonly frames: number;
   /** Distinct bids that were acknowledged. */
   readonly acknowledged: number;
-  /** Answers. */
+  /** Answers, not distinct bids. */
   readonly rejected: number;
   readonly refused: number;
-  /** Keys that at some time were of unknown fate, by whether they were answered later. */
+  /** Keys that were answered `unknown`, by whether a later answer resolved them. */
   readonly unknown: { readonly resolved: number; readonly unresolved: number };
   readonly lost: number;
   readonly duplicated: number;
   readonly misordered: number;
   readonly viewers: number;
   readonly viewersComplete: number;
-  /** How many of each name; the list of verdicts holds the first 100 of each. */
+  /** By name. `CheckResult.verdicts` holds the first 100 of each. */
   readonly verdicts: Readonly<Partial<Record<VerdictName, number>>>;
 }
 
-export interface Audit {
+export interface CheckResult {
   readonly verdicts: readonly Verdict[];
   readonly counts: Counts;
 }
 
-/** How long a key is remembered at least: KEYS_WINDOW_MS of store/keys.ts. */
+/** How long the store remembers a key, at least: KEYS_WINDOW_MS of store/keys.ts. */
 export const KEY_WINDOW_MS = 10 * 60_000;
 
 export type Log = readonly LotEvent[] | ReadonlyMap<string, readonly LotEvent[]>;
 
-/** The order of the log's events does not matter; that of a viewer's frames does. */
-export function audit(
+/** The order of the log's events does not matter; the order of a viewer's frames does. */
+export function checkHistory(
   history: Iterable<HistoryRecord>,
   log: Log,
-  options: AuditOptions = {},
-): Audit {
+  options: CheckerOptions = {},
+): CheckResult {
   const verdicts = options.found ?? new Verdicts();
   const logs = log instanceof Map ? log : byLot(log as readonly LotEvent[]);
   const lots = new Map<string, Answers>();
@@ -115,12 +115,12 @@ export function audit(
   if (options.fencedAtMs != null) expectNothingAfter(options.fencedAtMs, options, lots, verdicts);
   if (options.archive) {
     const timelines = new Map([...lots].map(([lotId, { timeline }]) => [lotId, timeline]));
-    auditRows(options.archive, timelines, verdicts);
+    checkRows(options.archive, timelines, verdicts);
   }
   return { verdicts: verdicts.listed, counts: { ...tally, ...count(lots, viewers, verdicts) } };
 }
 
-function answerOptions(options: AuditOptions) {
+function answerOptions(options: CheckerOptions) {
   const { complete, clock, steadyClock, fencedAtMs, keyWindowMs } = options;
   return {
     complete: complete ?? true,
@@ -150,10 +150,10 @@ function expectResults(lots: ReadonlyMap<string, Answers>, verdicts: Verdicts): 
   }
 }
 
-/** A clock that was moved on purpose tells no before and after. */
+/** A clock that was moved on purpose orders nothing. */
 function expectNothingAfter(
   fencedAtMs: number,
-  { steadyClock = true }: AuditOptions,
+  { steadyClock = true }: CheckerOptions,
   lots: ReadonlyMap<string, Answers>,
   verdicts: Verdicts,
 ): void {
@@ -172,7 +172,8 @@ function count(
   verdicts: Verdicts,
 ): Omit<Counts, "records" | "reads" | "frames" | "rejected" | "refused"> {
   const all = [...lots.values()];
-  const sum = (of: (answers: Answers) => number) => all.reduce((total, a) => total + of(a), 0);
+  const sum = (countOf: (answers: Answers) => number) =>
+    all.reduce((total, answers) => total + countOf(answers), 0);
   const lost = sum((answers) => answers.lost);
   return {
     lots: lots.size,
