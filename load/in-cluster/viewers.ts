@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import WebSocket from "ws";
-import { comesBack, openMaxMs, waitMs } from "../../services/broadcast/reconnect-policy.ts";
+import { mayReconnect, openMaxMs, waitMs } from "../../services/broadcast/reconnect-policy.ts";
 import type { Position } from "../../services/lot/position.ts";
 import { randomOf, shuffled } from "../random.ts";
 import { nowMs, Recorder } from "../recorder.ts";
@@ -79,7 +79,7 @@ class Viewer {
     });
     socket.on("error", () => {});
     socket.on("close", (code, reason) => {
-      if (!comesBack(code)) throw new Error(`closed with ${code}: ${String(reason)}`);
+      if (!mayReconnect(code)) throw new Error(`closed with ${code}: ${String(reason)}`);
       if (this.#socket === socket) this.#comeBack(nowMs(), code, String(reason));
     });
   }

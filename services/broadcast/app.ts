@@ -1,4 +1,4 @@
-/** The broadcast tier in one process: what its parts are, and in which order they start and stop. */
+/** The broadcast tier in one process: builds its parts, starts them, and stops them in reverse order. */
 import { randomUUID } from "node:crypto";
 import { BidReporter } from "../access/bid-reporter.ts";
 import { readOrigins } from "../access/origins.ts";
@@ -13,21 +13,21 @@ import { startTelemetry } from "../runtime/telemetry.ts";
 import { type Bidding, startBidding } from "../store/bidding.ts";
 import { connectStore, startConnecting, type Store, type StoreUrl } from "../store/connect.ts";
 import { keysOf } from "../store/keys.ts";
-import { Answers } from "./message-handler.ts";
+import { MessageHandler } from "./message-handler.ts";
 import type { BroadcastEnv } from "./config.ts";
 import { FanOut } from "./fan-out.ts";
 import { Feed, FEED_TIMEOUT_MS } from "./feed.ts";
 import { Hub } from "./hub.ts";
-import { KeptEntries } from "./recent-entries.ts";
+import { RecentEntries } from "./recent-entries.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
-import { Positions } from "./drift-check.ts";
-import { Refill } from "./gap-fill.ts";
+import { DriftCheck } from "./drift-check.ts";
+import { GapFill, type GapFillResult } from "./gap-fill.ts";
 import { Resume } from "./resume.ts";
 import { StreamServer } from "./server.ts";
 import { StoreClock } from "./store-clock.ts";
 import type { Viewer } from "./viewer.ts";
 
-/** Of DRAIN_MS, what the sockets may take; the rest is for what stops after them. */
+/** Share of DRAIN_MS for closing the sockets; the rest is for what stops after them. */
 const SOCKETS_SHARE = 0.8;
 
 export interface Broadcast {
@@ -39,7 +39,7 @@ export interface Broadcast {
   stop(): Promise<void>;
 }
 
-/** Starts without waiting for Redis: it is reached when it is there, and told of by /readyz. */
+/** Starts without waiting for Redis: it connects when Redis is up, and /readyz says whether it has. */
 export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Broadcast> {
   const lifecycle = new Lifecycle(log);
   const resource = { "gavel.auction.uid": env.AUCTION_UID };
@@ -62,19 +62,18 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     subscriptions: () => hub.subscriptions,
     waitingBids: () => bidding.batcher.waiting,
   });
-  const refill = new Refill({ store, keys, hub, fanOut, clock }, (result) =>
-    metrics.refills.inc({ result }),
-  );
-  const kept = new KeptEntries();
-  const positions = new Positions({
+  const onFilled = (result: GapFillResult) => metrics.gapFills.inc({ result });
+  const gapFill = new GapFill({ store, keys, hub, fanOut, clock, onFilled });
+  const recentEntries = new RecentEntries();
+  const driftCheck = new DriftCheck({
     store,
     keys,
     hub,
-    refill,
-    kept,
+    gapFill,
+    recentEntries,
     clock,
     log,
-    onDropped: (lotId, readers) => tellGone(lotId, readers as readonly Viewer[], log),
+    onRemoved: (lotId, readers) => endSubscriptions(lotId, readers as readonly Viewer[], log),
     onChanged: () => void fanOut.run(),
   });
   const feed = new Feed({
@@ -83,9 +82,9 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     keys,
     hub,
     fanOut,
-    refill,
-    positions,
-    kept,
+    gapFill,
+    driftCheck,
+    recentEntries,
     clock,
     log,
     tracing,
@@ -103,16 +102,16 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     lifecycle,
   });
   showBreakers(registry, "gavel_broadcast_", { redis: bidding.breaker });
-  const answers = new Answers({
+  const messageHandler = new MessageHandler({
     hub,
     batcher: bidding.batcher,
     clock,
     log,
     reporter: new BidReporter(tracing, log),
-    resume: new Resume(store, keys, hub, refill),
+    resume: new Resume(store, keys, hub, gapFill),
     verify: createVerifier(env),
     maxLotsPerSocket: env.MAX_LOTS_PER_SOCKET,
-    defined: () => positions.defined,
+    defined: () => driftCheck.defined,
     onBid: (outcome) => metrics.bids.inc({ outcome }),
     onResume: (result) => metrics.resumes.inc({ result }),
     onRejected: (reason) => metrics.rejected.inc({ reason }),
@@ -121,7 +120,7 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     onMessage: (type, outcome, seconds) => metrics.messages.observe({ type, outcome }, seconds),
   });
   const server: StreamServer = new StreamServer({
-    answers,
+    messageHandler,
     metrics,
     traffic,
     maxSockets: env.MAX_SOCKETS,
@@ -130,12 +129,12 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
   });
 
   const stopping = new AbortController();
-  const running = [feed.run(stopping.signal), positions.run(stopping.signal)];
+  const running = [feed.run(stopping.signal), driftCheck.run(stopping.signal)];
   lifecycle.onStop("feed", () => {
     stopping.abort();
     return Promise.all(running);
   });
-  const internal = createInternalServer(healthOf(bidding, positions, lifecycle), registry);
+  const internal = createInternalServer(healthOf(bidding, driftCheck, lifecycle), registry);
   lifecycle.onStop("internal server", () => internal.close());
   lifecycle.onStop("sockets", () => server.drain(env.DRAIN_MS * SOCKETS_SHARE));
   lifecycle.onStop("notice", () => pause(env.DRAIN_NOTICE_MS));
@@ -152,7 +151,7 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
   }
 }
 
-/** Long answers of one kind of work must not hold up another: each has a connection to itself. */
+/** Reads, bids and the feed have a connection each: a long reply on one must not delay the others. */
 function connectAll(url: StoreUrl, lifecycle: Lifecycle, log: Logger) {
   const connect = (work: string, timeoutMs?: number): Store => {
     const name = `gavel-broadcast-${work}-${randomUUID().slice(0, 8)}`;
@@ -168,22 +167,22 @@ function connectAll(url: StoreUrl, lifecycle: Lifecycle, log: Logger) {
   };
 }
 
-/** A lot is no more in the auction: those who watched it watch it no longer. */
-function tellGone(lotId: string, viewers: readonly Viewer[], log: Logger): void {
-  log.info({ lotId, viewers: viewers.length }, "a lot is no more in the auction");
+/** Tells the viewers of a lot that the auction no longer has it. */
+function endSubscriptions(lotId: string, viewers: readonly Viewer[], log: Logger): void {
+  log.info({ lotId, viewers: viewers.length }, "lot removed from the auction");
   for (const viewer of viewers) {
     viewer.watched.delete(lotId);
     viewer.send({ type: "error", lotId, problem: problemOf({ outcome: "unknown_lot" }) });
   }
 }
 
-function healthOf(bidding: Bidding, positions: Positions, lifecycle: Lifecycle): Health {
+function healthOf(bidding: Bidding, driftCheck: DriftCheck, lifecycle: Lifecycle): Health {
   return {
     async ready() {
       if (lifecycle.draining) return { ready: false, why: "draining" };
       try {
         await bidding.probe();
-        return positions.looked ? { ready: true } : { ready: false, why: "starting" };
+        return driftCheck.checked ? { ready: true } : { ready: false, why: "starting" };
       } catch {
         return { ready: false, why: "Redis does not answer" };
       }

@@ -1,8 +1,9 @@
 /**
- * Compares every lot with the store, every 2 s and whenever the store is back: finds lots defined since,
- * lots that are gone, changed schedules, lots whose events did not reach us, and events that reached us and
- * that the store lost. It also keeps the clock.
+ * Compares every lot of the hub with the store, every 2 s and whenever the connection is ready again. It finds
+ * lots that were added or removed, changed schedules, events that did not reach this process, and events that
+ * this process has and the store lost. It also sets the store clock.
  */
+import type { Lot } from "../lot/lot.ts";
 import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { Store } from "../store/connect.ts";
@@ -11,8 +12,8 @@ import { readAuction, readLots } from "../store/lots.ts";
 import { isBehind, type Position, START } from "../lot/position.ts";
 import { claimEvents } from "../store/claims.ts";
 import type { Hub, Reader } from "./hub.ts";
-import type { KeptEntries } from "./recent-entries.ts";
-import type { Refill } from "./gap-fill.ts";
+import type { RecentEntries } from "./recent-entries.ts";
+import type { GapFill } from "./gap-fill.ts";
 import type { StoreClock } from "./store-clock.ts";
 
 const CHECK_EVERY_MS = 2_000;
@@ -20,112 +21,120 @@ const CHECK_EVERY_MS = 2_000;
 /** Lots read in one call. */
 const LOTS_PER_READ = 200;
 
-export interface PositionsParts {
+interface Dependencies {
   readonly store: Store;
   readonly keys: Keys;
   readonly hub: Hub;
-  readonly refill: Refill;
-  /** What we read of the outbox: claimed where the store lost it. */
-  readonly kept: KeptEntries;
+  readonly gapFill: GapFill;
+  /** Claimed where the store lost them. */
+  readonly recentEntries: RecentEntries;
   readonly clock: StoreClock;
   readonly log: Logger;
-  /** A lot is no more in the auction; its readers watch it no longer. */
-  readonly onDropped: (lotId: string, readers: readonly Reader[]) => void;
-  /** Something may be waiting to be written. */
+  /** The auction has the lot no more; its readers are unsubscribed already. */
+  readonly onRemoved: (lotId: string, readers: readonly Reader[]) => void;
+  /** The hub may have frames to write. */
   readonly onChanged: () => void;
 }
 
-export class Positions {
-  /** Where the store had each lot at the last look: by now we must be there. */
+export class DriftCheck {
+  /** The store's position of each lot at the last check: at the next one the hub must have reached it. */
   #due = new Map<string, Position>();
-  #looked = false;
+  #checked = false;
   #defined = false;
   #failing = false;
-  readonly #parts: PositionsParts;
+  readonly #dependencies: Dependencies;
 
-  constructor(parts: PositionsParts) {
-    this.#parts = parts;
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
   }
 
-  /** Whether the store was read once: viewers who come before would be told that there are no lots. */
-  get looked(): boolean {
-    return this.#looked;
+  /** Whether a check has succeeded. Before that, every lot would be answered as unknown. */
+  get checked(): boolean {
+    return this.#checked;
   }
 
-  /** Whether the store has told what lots there are. */
+  /** Whether the store has an auction with its lots. */
   get defined(): boolean {
     return this.#defined;
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    let back = new AbortController();
-    this.#parts.store.on("ready", () => back.abort());
-    signal.addEventListener("abort", () => back.abort(), { once: true });
+    let early = new AbortController();
+    this.#dependencies.store.on("ready", () => early.abort());
+    signal.addEventListener("abort", () => early.abort(), { once: true });
     while (!signal.aborted) {
-      await pause(CHECK_EVERY_MS, back.signal);
-      back = new AbortController();
+      await pause(CHECK_EVERY_MS, early.signal);
+      early = new AbortController();
       if (signal.aborted) return;
       try {
         await this.check();
         this.#failing = false;
       } catch (error) {
-        if (!this.#failing) this.#parts.log.warn({ err: error }, "lots cannot be compared");
+        if (!this.#failing) this.#dependencies.log.warn({ err: error }, "drift check failed");
         this.#failing = true;
       }
     }
   }
 
-  /** One look. @throws when the store does not answer */
+  /** @throws when the store does not answer */
   async check(): Promise<void> {
-    const { store, keys, hub, clock, onDropped, onChanged } = this.#parts;
+    const { store, keys, hub, clock, onChanged } = this.#dependencies;
     await clock.set(store);
-    const shown = new Map([...hub.lotIds].map((lotId) => [lotId, hub.position(lotId)!]));
+    const before = new Map([...hub.lotIds].map((lotId) => [lotId, hub.position(lotId)!]));
     const auction = await readAuction(store, keys);
     if (auction === null) {
-      for (const [lotId, position] of shown) await this.#claim(lotId, position, START);
-      this.#looked = true;
+      for (const [lotId, position] of before) await this.#claim(lotId, position, START);
+      this.#checked = true;
       return;
     }
     const { lotIds } = auction;
     for (let at = 0; at < lotIds.length; at += LOTS_PER_READ) {
       const some = lotIds.slice(at, at + LOTS_PER_READ);
       for (const lot of await readLots(store, keys, auction, some)) {
-        if (lot === null) continue;
-        const before = shown.get(lot.lotId);
-        if (before !== undefined && isBehind(lot, before))
-          await this.#claim(lot.lotId, before, lot);
-        const position = hub.position(lot.lotId);
-        if (position !== null && isBehind(position, lot)) await this.#mayBeBehind(lot.lotId);
-        else hub.put(lot, clock.nowMs());
-        this.#due.set(lot.lotId, { epoch: lot.epoch, seq: lot.seq });
+        if (lot !== null) await this.#compare(lot, before.get(lot.lotId));
       }
     }
-    const there = new Set(lotIds);
-    for (const lotId of [...hub.lotIds].filter((lotId) => !there.has(lotId))) {
-      this.#due.delete(lotId);
-      onDropped(lotId, hub.drop(lotId));
-    }
+    this.#removeAllBut(new Set(lotIds));
     onChanged();
-    this.#looked = true;
+    this.#checked = true;
     this.#defined = true;
   }
 
-  /** The store had these events, and has them no more. */
-  async #claim(lotId: string, shown: Position, has: Position): Promise<void> {
-    const { store, keys, kept, log } = this.#parts;
-    const entries = kept.after(lotId, has);
+  /** @param before the hub's position when the check began */
+  async #compare(lot: Lot, before: Position | undefined): Promise<void> {
+    const { hub, clock } = this.#dependencies;
+    const { lotId, epoch, seq } = lot;
+    if (before !== undefined && isBehind(lot, before)) await this.#claim(lotId, before, lot);
+    const position = hub.position(lotId);
+    if (position !== null && isBehind(position, lot)) await this.#fillIfOverdue(lotId);
+    else hub.put(lot, clock.nowMs());
+    this.#due.set(lotId, { epoch, seq });
+  }
+
+  #removeAllBut(lotIds: ReadonlySet<string>): void {
+    const { hub, onRemoved } = this.#dependencies;
+    for (const lotId of [...hub.lotIds].filter((each) => !lotIds.has(each))) {
+      this.#due.delete(lotId);
+      onRemoved(lotId, hub.drop(lotId));
+    }
+  }
+
+  /** The store has lost events that this process has: it gets the entries back as a claim. */
+  async #claim(lotId: string, shown: Position, stored: Position): Promise<void> {
+    const { store, keys, recentEntries, log } = this.#dependencies;
+    const entries = recentEntries.after(lotId, stored);
     const { epoch, seq } = shown;
-    log.error({ lotId, shown: { epoch, seq }, entries: entries.length }, "the store lost events");
+    log.error({ lotId, shown: { epoch, seq }, entries: entries.length }, "store lost events");
     await claimEvents(store, keys, lotId, { epoch, seq }, entries);
   }
 
-  /** Behind where the store is now is normal: events are on their way. Behind where it was is not. */
-  async #mayBeBehind(lotId: string): Promise<void> {
-    const { hub, refill, log } = this.#parts;
+  /** To be behind the store's position of now is normal: events are on their way. Behind that of 2 s ago is not. */
+  async #fillIfOverdue(lotId: string): Promise<void> {
+    const { hub, gapFill, log } = this.#dependencies;
     const due = this.#due.get(lotId);
     const position = hub.position(lotId);
     if (due === undefined || position === null || !isBehind(position, due)) return;
-    const result = await refill.lot(lotId);
-    log.warn({ lotId, result }, "a lot was behind the store");
+    const result = await gapFill.fill(lotId);
+    log.warn({ lotId, result }, "lot was behind the store");
   }
 }

@@ -1,9 +1,9 @@
-/** Runs the hub's sweeps, in chunks between which the process answers everybody else. */
+/** Runs the hub's sweeps in chunks; between two chunks the process does its other work. */
 import { performance } from "node:perf_hooks";
 import { setImmediate } from "node:timers/promises";
 import type { Hub } from "./hub.ts";
 
-/** Sockets written to in one go: about 15 ms. */
+/** Sockets written to in one chunk: about 15 ms. */
 const CHUNK = 2_000;
 
 export class FanOut {
@@ -12,13 +12,13 @@ export class FanOut {
   readonly #hub: Hub;
   readonly #onSwept: (seconds: number) => void;
 
-  /** @param onSwept how long it took to write what was published, each time that there was something */
+  /** @param onSwept called with the duration of each sweep */
   constructor(hub: Hub, onSwept: (seconds: number) => void = () => {}) {
     this.#hub = hub;
     this.#onSwept = onSwept;
   }
 
-  /** Settles when everything published has been written. The first chunk is written at once. */
+  /** Resolves when every published frame is written. The first chunk is written in the same turn. */
   run(): Promise<void> {
     if (!this.#sweeping) this.#swept = this.#sweep();
     return this.#swept;

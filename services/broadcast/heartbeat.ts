@@ -1,12 +1,13 @@
-/** Pings every viewer, and finds those who are gone: one timer for all, a slice of them each second. */
+/** Pings every viewer and finds dead ones: one timer for all, one slice of them each second. */
 
-/** How often each viewer is pinged. One that was not heard of from one ping to the next is dead. */
+/** Interval between two pings of a viewer. A viewer is dead that sent nothing between two pings. */
 export const PING_EVERY_MS = 25_000;
 
 const SLICES = 25;
 
-/** What is beaten: it says whether anything was heard since, and is pinged or given up. */
+/** A member of the heartbeat. */
 export interface Pinged {
+  /** Whether anything arrived since the last ping. */
   heard: boolean;
 }
 
@@ -22,14 +23,14 @@ export class Heartbeat<T extends Pinged> {
     this.#giveUp = giveUp;
   }
 
-  /** @returns how it leaves */
+  /** @returns what removes it again */
   add(member: T): () => void {
     const slice = this.#slices[this.#joining++ % SLICES]!;
     slice.add(member);
     return () => slice.delete(member);
   }
 
-  /** The next slice's turn. */
+  /** Pings the next slice. */
   beat(): void {
     for (const member of this.#slices[this.#turn++ % SLICES]!) {
       if (!member.heard) this.#giveUp(member);
@@ -40,7 +41,7 @@ export class Heartbeat<T extends Pinged> {
     }
   }
 
-  /** Beats until it is told to stop. */
+  /** @returns what stops it */
   start(): () => void {
     const timer = setInterval(() => this.beat(), PING_EVERY_MS / SLICES);
     return () => clearInterval(timer);

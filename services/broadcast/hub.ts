@@ -1,9 +1,9 @@
 /**
- * Every lot as viewers see it, and who watches it. Pure: no socket, no store, no clock.
+ * Every lot with its latest frames and its subscriptions. Pure: no socket, no store, no clock.
  *
- * An event becomes one frame, once. Each subscription knows the position of the next frame it is to
- * get; a sweep visits subscriptions and writes each what it lacks, as one buffer. So frames of a lot
- * reach a reader in order and once, however publishing, sweeping, subscribing and leaving interleave.
+ * An event becomes one frame, once. Each subscription has the index of its next frame; a sweep visits
+ * subscriptions and writes to each the frames that it lacks, as one buffer. So frames of a lot reach a reader in
+ * order and once, however publishing, sweeping, subscribing and unsubscribing interleave.
  */
 import type { LotEvent } from "../lot/events.ts";
 import { apply } from "../lot/lifecycle.ts";
@@ -12,23 +12,23 @@ import { frameOf, viewOf } from "../lot/view.ts";
 import { compare, follows, type Position } from "../lot/position.ts";
 import { textFrame } from "./frames.ts";
 
-/** Frames that a lot keeps for those who come back. */
+/** Frames that a lot keeps for viewers that resume. */
 export const KEPT_FRAMES = 256;
 
-/** Where the next sweep begins moves by so many, so that no reader is always the last. */
+/** The start of the next sweep moves by so many subscriptions, so that no reader is always the last. */
 const SWEEP_STRIDE = 997;
 
-/** Who reads a lot's frames. */
+/** Receives a lot's frames. */
 export interface Reader {
-  /** Takes whole frames for the wire. Must not subscribe or unsubscribe anybody meanwhile. */
+  /** Gets whole frames for the wire. Must not subscribe or unsubscribe in this call. */
   write(frames: Buffer, count: number): void;
-  /** It has too much waiting: it gets no events until it has read that. */
+  /** Its backlog is too large: it gets no events until it has read all of it. */
   readonly behind: boolean;
 }
 
-/** What a snapshot says besides the lot. */
+/** Fields of a snapshot besides the lot. */
 export interface SnapshotFlags {
-  /** In answer to `since`: whether every event after it was sent. False, too, after a lost tail. */
+  /** In answer to `since`: whether every event after it was sent. False, too, after the store lost events. */
   readonly recovered?: boolean;
   /** Events were left out because the reader was behind. */
   readonly conflated?: true;
@@ -38,7 +38,7 @@ export interface Subscription {
   readonly reader: Reader;
   readonly channel: Channel;
   index: number;
-  /** The position of the next frame. */
+  /** Index of the next frame. */
   at: number;
   /** Frames were left out. */
   missed: boolean;
@@ -48,12 +48,12 @@ export interface Subscription {
 class Channel {
   lot: Lot;
   frames: Buffer[] = [];
-  /** Position of `frames[0]`: positions count all frames of this channel from 0. */
+  /** Index of `frames[0]`: indices count all frames of this channel from 0. */
   base = 0;
-  /** From here on every frame is one event, each the next of the one before. */
+  /** From this index on, every frame is one event, and their `seq` has no gap. */
   floor = 0;
   subscriptions: Subscription[] = [];
-  /** Of the sweep going on: whom to visit next, and how many are left. */
+  /** Of the running sweep: the next subscription, and how many are left. */
   next = 0;
   left = 0;
   #viewText: string | null = null;
@@ -79,7 +79,7 @@ class Channel {
     if (this.left === 0) this.trim();
   }
 
-  /** Only between sweeps: nobody needs what is dropped. */
+  /** Only between sweeps: no subscription needs the dropped frames. */
   trim(): void {
     const surplus = this.frames.length - KEPT_FRAMES;
     if (surplus < KEPT_FRAMES / 2) return;
@@ -94,7 +94,7 @@ class Channel {
     return textFrame(`${this.#viewText},${rest}`);
   }
 
-  /** All frames from a position on, as one buffer. */
+  /** All frames from an index on, as one buffer. */
   framesFrom(at: number): Buffer {
     if (at === this.head - 1) return this.frames.at(-1)!;
     if (this.#joined?.at === at && this.#joined.head === this.head) return this.#joined.buffer;
@@ -103,7 +103,7 @@ class Channel {
     return buffer;
   }
 
-  bring(subscription: Subscription): void {
+  deliver(subscription: Subscription): void {
     const { reader, at } = subscription;
     if (at === this.head) return;
     subscription.at = this.head;
@@ -111,12 +111,12 @@ class Channel {
     else reader.write(this.framesFrom(at), this.head - at);
   }
 
-  /** Visits up to `most` subscriptions; says how many it visited. */
+  /** Visits up to `most` subscriptions. @returns how many */
   sweep(most: number): number {
     const visits = Math.min(this.left, most);
     for (let i = 0; i < visits; i++) {
       if (this.next >= this.subscriptions.length) this.next = 0;
-      this.bring(this.subscriptions[this.next++]!);
+      this.deliver(this.subscriptions[this.next++]!);
     }
     this.left -= visits;
     if (this.left === 0) {
@@ -130,7 +130,7 @@ class Channel {
     const index = this.subscriptions.length;
     const subscription = { reader, channel: this, index, at: this.head, missed: false };
     this.subscriptions.push(subscription);
-    if (this.left > 0) this.left++; // it stands in the sweep's way
+    if (this.left > 0) this.left++; // the running sweep has to visit it, too
     return subscription;
   }
 
@@ -140,18 +140,18 @@ class Channel {
     if (moved.index === index) return;
     this.subscriptions[index] = moved;
     moved.index = index;
-    this.bring(moved); // the sweep may be past this place already
+    this.deliver(moved); // the sweep may have passed this index already
   }
 }
 
-/** What the hub has of a lot after a position. */
+/** The frames of a lot after a position. */
 export type Missed =
   | { readonly found: "frames"; readonly frames: readonly Buffer[] }
-  /** Older than what is kept here. */
+  /** The hub has dropped some of them. */
   | { readonly found: "older" }
-  /** Of events that did not reach this process yet, or never were. */
+  /** The position is of an event that this process does not have yet, or that never existed. */
   | { readonly found: "ahead" }
-  /** Of an epoch before this one. */
+  /** The position is of an earlier epoch. */
   | { readonly found: "foreign" };
 
 export class Hub {
@@ -163,7 +163,7 @@ export class Hub {
     return this.#subscriptions;
   }
 
-  /** Whether something published is not written to all yet. */
+  /** Whether a published frame is not written to every subscription yet. */
   get unswept(): boolean {
     return this.#unswept.size > 0;
   }
@@ -172,20 +172,20 @@ export class Hub {
     return this.#channels.keys();
   }
 
-  /** How many watch a lot. */
+  /** How many readers a lot has. */
   readersOf(lotId: string): number {
     return this.#channels.get(lotId)?.subscriptions.length ?? 0;
   }
 
-  /** The lot's latest event here; null for a lot that the hub does not have. */
+  /** The position of the lot's latest event in this process; null for a lot that the hub does not have. */
   position(lotId: string): Position | null {
     return this.#channels.get(lotId)?.lot ?? null;
   }
 
   /**
-   * Takes a lot as the store has it. New here: it can be watched from now on. Ahead of us: events are
-   * lost, and its viewers get a snapshot that says so. Equal, but with another schedule or title: they
-   * get a snapshot. Behind us: it was read too early, and is left.
+   * Takes a lot as it was read from the store. A new lot is added. A lot ahead of the hub: events did not reach
+   * this process, and its viewers get a snapshot with `recovered: false`. The same position, but another schedule
+   * or title: its viewers get a snapshot. A lot behind the hub was read too early: the hub keeps its own.
    */
   put(lot: Lot, nowMs: number): "added" | "reset" | "refreshed" | "kept" {
     const channel = this.#channels.get(lot.lotId);
@@ -205,7 +205,7 @@ export class Hub {
     return order > 0 ? "reset" : "refreshed";
   }
 
-  /** A lot that the auction has no more. @returns those who watched it, and watch it no more */
+  /** Removes a lot with its subscriptions. @returns their readers */
   drop(lotId: string): Reader[] {
     const channel = this.#channels.get(lotId);
     if (!channel) return [];
@@ -216,8 +216,8 @@ export class Hub {
   }
 
   /**
-   * Takes events of one lot, in their order; those that it has are passed over. They are written by
-   * `sweep`. At a gap it stops: whoever reads the store must fill it.
+   * Takes events of one lot, in their order, and skips those that it has already. `sweep` writes them. At a gap it
+   * stops: the caller has to fill it from the store.
    */
   publish(lotId: string, events: readonly LotEvent[]): "published" | "gap" | "unknown_lot" {
     const channel = this.#channels.get(lotId);
@@ -237,7 +237,7 @@ export class Hub {
   }
 
   /**
-   * Writes what is published to up to `most` subscriptions, lot by lot in turns.
+   * Writes published frames to up to `most` subscriptions, one lot after the other.
    * @returns whether any are left
    */
   sweep(most: number): boolean {
@@ -251,7 +251,7 @@ export class Hub {
     return this.#unswept.size > 0;
   }
 
-  /** From the next event on. Null for a lot that the hub does not have. */
+  /** Subscribes to the events from the next one on. Null for a lot that the hub does not have. */
   subscribe(lotId: string, reader: Reader): Subscription | null {
     const channel = this.#channels.get(lotId);
     if (!channel) return null;
@@ -266,12 +266,12 @@ export class Hub {
     channel.remove(subscription);
   }
 
-  /** The lot as it stands, as a frame. The lot must be known. */
+  /** A snapshot of a lot that the hub has, as a frame. */
   snapshot(lotId: string, nowMs: number, flags: SnapshotFlags = {}): Buffer {
     return this.#channels.get(lotId)!.snapshot(nowMs, flags);
   }
 
-  /** For a reader that is no more behind: the lot as it stands; null where it missed nothing. */
+  /** A snapshot for a reader that is no longer behind; null where it missed nothing. */
   conflated(subscription: Subscription, nowMs: number): Buffer | null {
     if (!subscription.missed) return null;
     subscription.missed = false;
@@ -279,7 +279,7 @@ export class Hub {
     return subscription.channel.snapshot(nowMs, { conflated: true });
   }
 
-  /** What came after `since`. The lot must be known. */
+  /** The frames after `since` of a lot that the hub has. */
   since(lotId: string, since: Position): Missed {
     const { lot, frames, head, floor } = this.#channels.get(lotId)!;
     if (compare(since, lot) > 0) return { found: "ahead" };

@@ -1,4 +1,4 @@
-/** What each message of a viewer does. One viewer's messages are taken in their order. */
+/** Handles each message of a viewer. Messages of one viewer are handled in their order. */
 import { randomUUID } from "node:crypto";
 import { performance } from "node:perf_hooks";
 import { logFailure, problemOfError } from "../access/problem-edge.ts";
@@ -19,7 +19,7 @@ import { BACKLOG_MAX_BYTES, Resuming, type Viewer } from "./viewer.ts";
 
 type Message<T extends ClientMessage["type"]> = Extract<ClientMessage, { type: T }>;
 
-export interface AnswersParts {
+interface Dependencies {
   readonly hub: Hub;
   readonly resume: Resume;
   readonly batcher: Batcher;
@@ -28,7 +28,7 @@ export interface AnswersParts {
   readonly log: Logger;
   readonly reporter: BidReporter;
   readonly maxLotsPerSocket: number;
-  /** Whether the lots are known. */
+  /** Whether the store has an auction with its lots. */
   readonly defined: () => boolean;
   readonly onBid: (outcome: Placement["outcome"] | ProblemCode) => void;
   readonly onResume: (result: "recovered" | "snapshot" | "behind") => void;
@@ -36,7 +36,7 @@ export interface AnswersParts {
   readonly onUnavailable: (why: Refusal) => void;
   /** A defect of ours, answered `internal`. */
   readonly onInternalError: () => void;
-  /** For each message, once the last of its answers is written. */
+  /** Called for each message when its last answer is written. */
   readonly onMessage: (
     type: ClientMessage["type"] | "invalid",
     outcome: MessageOutcome,
@@ -44,20 +44,20 @@ export interface AnswersParts {
   ) => void;
 }
 
-/** Missed events are written although they make a viewer fall behind, but not beyond this. */
+/** A viewer with a larger backlog gets a snapshot in place of the events that it missed. */
 const RESUME_BACKLOG_BYTES = BACKLOG_MAX_BYTES / 2;
 
-export class Answers {
-  readonly #parts: AnswersParts;
+export class MessageHandler {
+  readonly #dependencies: Dependencies;
   readonly #failures: SampledLog;
 
-  constructor(parts: AnswersParts) {
-    this.#parts = parts;
-    this.#failures = new SampledLog(parts.log, 1);
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
+    this.#failures = new SampledLog(dependencies.log, 1);
   }
 
-  /** Takes one text frame. Whatever it holds, it costs this viewer only. */
-  take(viewer: Viewer, text: string): void {
+  /** Handles one text frame. Whatever it holds, it affects this viewer only. */
+  handle(viewer: Viewer, text: string): void {
     const startedMs = performance.now();
     const reading = readMessage(text);
     if (!reading.ok) {
@@ -65,22 +65,22 @@ export class Answers {
       const invalid = problem("invalid", detail, field === undefined ? {} : { field });
       if (bid) this.#refuse(viewer, bid, invalid);
       else viewer.send({ type: "error", problem: invalid });
-      this.#parts.onRejected("invalid");
+      this.#dependencies.onRejected("invalid");
       viewer.strike();
-      this.#answered("invalid", "refused", startedMs);
+      this.#observe("invalid", "refused", startedMs);
       return;
     }
     const { message } = reading;
-    const outcome = this.#answerSafely(viewer, message);
-    if (typeof outcome === "string") this.#answered(message.type, outcome, startedMs);
-    else void outcome.then((later) => this.#answered(message.type, later, startedMs));
+    const outcome = this.#dispatchSafely(viewer, message);
+    if (typeof outcome === "string") this.#observe(message.type, outcome, startedMs);
+    else void outcome.then((later) => this.#observe(message.type, later, startedMs));
   }
 
-  /** Answers with a problem whatever is thrown, as the HTTP edge does. Never throws, never rejects. */
-  #answerSafely(viewer: Viewer, message: ClientMessage): Answered {
+  /** MessageHandler with a problem whatever is thrown, as the HTTP edge does. Never throws, never rejects. */
+  #dispatchSafely(viewer: Viewer, message: ClientMessage): Handled {
     const fail = (error: unknown) => this.#fail(viewer, message, error);
     try {
-      const outcome = this.#answer(viewer, message);
+      const outcome = this.#dispatch(viewer, message);
       return typeof outcome === "string" ? outcome : outcome.catch(fail);
     } catch (error) {
       return fail(error);
@@ -98,19 +98,19 @@ export class Answers {
   #problemOf(error: unknown, type: ClientMessage["type"]): Problem {
     const why = problemOfError(error);
     logFailure(this.#failures, error, why, { type });
-    if (why.code === "internal") this.#parts.onInternalError();
+    if (why.code === "internal") this.#dependencies.onInternalError();
     return why;
   }
 
-  #answered(
+  #observe(
     type: ClientMessage["type"] | "invalid",
-    outcome: "failed" | "ok" | "refused",
+    outcome: MessageOutcome,
     startedMs: number,
   ): void {
-    this.#parts.onMessage(type, outcome, (performance.now() - startedMs) / 1000);
+    this.#dependencies.onMessage(type, outcome, (performance.now() - startedMs) / 1000);
   }
 
-  #answer(viewer: Viewer, message: ClientMessage): Answered {
+  #dispatch(viewer: Viewer, message: ClientMessage): Handled {
     switch (message.type) {
       case "authenticate": {
         const judged = this.#authenticate(viewer, message);
@@ -119,23 +119,23 @@ export class Answers {
       }
       case "subscribe":
         return worstOf(
-          message.lots.map((lotId) => this.#watch(viewer, lotId, message.since?.[lotId])),
+          message.lots.map((lotId) => this.#subscribe(viewer, lotId, message.since?.[lotId])),
         );
       case "unsubscribe":
-        for (const lotId of message.lots) this.#leave(viewer, lotId);
+        for (const lotId of message.lots) this.#unsubscribe(viewer, lotId);
         viewer.send({ type: "unsubscribed", lots: message.lots });
         return "ok";
       case "place_bid":
         return this.#placeBid(viewer, message);
       case "ping":
-        viewer.send({ type: "pong", serverTimeMs: this.#parts.clock.nowMs() });
+        viewer.send({ type: "pong", serverTimeMs: this.#dependencies.clock.nowMs() });
         return "ok";
     }
   }
 
-  /** The token that came last counts, good or not. Never rejects. */
+  /** The token sent last counts, valid or not. Never rejects. */
   async #authenticate(viewer: Viewer, { token }: Message<"authenticate">): Promise<MessageOutcome> {
-    const { verify, onRejected } = this.#parts;
+    const { verify, onRejected } = this.#dependencies;
     await viewer.authenticating;
     viewer.identity = null;
     try {
@@ -155,8 +155,8 @@ export class Answers {
     return "refused";
   }
 
-  #watch(viewer: Viewer, lotId: string, since: Position | undefined): Answered {
-    const { hub, resume, maxLotsPerSocket, defined, onRejected } = this.#parts;
+  #subscribe(viewer: Viewer, lotId: string, since: Position | undefined): Handled {
+    const { hub, resume, maxLotsPerSocket, defined, onRejected } = this.#dependencies;
     const error = (why: Problem): MessageOutcome => {
       viewer.send({ type: "error", lotId, problem: why });
       return outcomeOf(why);
@@ -170,16 +170,16 @@ export class Answers {
       if (!defined()) return error(problem("unavailable", "The auction is not set up yet."));
       return error(problemOf({ outcome: "unknown_lot" }));
     }
-    this.#leave(viewer, lotId);
-    if (since === undefined) return this.#show(viewer, lotId, {});
+    this.#unsubscribe(viewer, lotId);
+    if (since === undefined) return this.#start(viewer, lotId, {});
 
-    const place = new Resuming();
-    viewer.watched.set(lotId, place);
-    const wanted = () => viewer.watched.get(lotId) === place;
-    // Given up by the viewer meanwhile, it needs no answer.
+    const resuming = new Resuming();
+    viewer.watched.set(lotId, resuming);
+    const wanted = () => viewer.watched.get(lotId) === resuming;
+    // A subscription that the viewer ended or replaced meanwhile needs no answer.
     let outcome: MessageOutcome = "ok";
-    const resumed = resume.lot(lotId, since, wanted, (missed) => {
-      if (wanted()) outcome = this.#recover(viewer, lotId, missed);
+    const resumed = resume.findMissed(lotId, since, wanted, (missed) => {
+      if (wanted()) outcome = this.#finishResume(viewer, lotId, missed);
     });
     return resumed.then(
       () => outcome,
@@ -192,22 +192,22 @@ export class Answers {
     );
   }
 
-  /** In one turn: what was missed, the lot as it stands, and the subscription. */
-  #recover(viewer: Viewer, lotId: string, missed: Missed): MessageOutcome {
+  /** In one turn of the event loop: the missed events, a snapshot, and the subscription. */
+  #finishResume(viewer: Viewer, lotId: string, missed: Missed): MessageOutcome {
     if (missed === "behind") {
-      this.#parts.onResume("behind");
+      this.#dependencies.onResume("behind");
       viewer.watched.delete(lotId);
       viewer.send({ type: "error", lotId, problem: BEHIND });
       return "failed";
     }
     const recovered = missed !== null && viewer.backlogBytes < RESUME_BACKLOG_BYTES;
-    this.#parts.onResume(recovered ? "recovered" : "snapshot");
+    this.#dependencies.onResume(recovered ? "recovered" : "snapshot");
     if (recovered) viewer.writeAll(missed);
-    return this.#show(viewer, lotId, { recovered });
+    return this.#start(viewer, lotId, { recovered });
   }
 
-  #show(viewer: Viewer, lotId: string, flags: SnapshotFlags): MessageOutcome {
-    const { hub, clock } = this.#parts;
+  #start(viewer: Viewer, lotId: string, flags: SnapshotFlags): MessageOutcome {
+    const { hub, clock } = this.#dependencies;
     const subscription = hub.subscribe(lotId, viewer);
     if (subscription === null) {
       viewer.watched.delete(lotId);
@@ -220,20 +220,20 @@ export class Answers {
     return "ok";
   }
 
-  #leave(viewer: Viewer, lotId: string): void {
+  #unsubscribe(viewer: Viewer, lotId: string): void {
     const watched = viewer.watched.get(lotId);
     viewer.watched.delete(lotId);
-    if (watched && !(watched instanceof Resuming)) this.#parts.hub.unsubscribe(watched);
+    if (watched && !(watched instanceof Resuming)) this.#dependencies.hub.unsubscribe(watched);
   }
 
-  /** For a viewer whose socket is gone. */
-  leaveAll(viewer: Viewer): void {
-    for (const lotId of [...viewer.watched.keys()]) this.#leave(viewer, lotId);
+  /** For a viewer whose socket has closed. */
+  unsubscribeAll(viewer: Viewer): void {
+    for (const lotId of [...viewer.watched.keys()]) this.#unsubscribe(viewer, lotId);
   }
 
-  /** For a viewer that has read its backlog: the lots of which it missed something. */
-  catchUp(viewer: Viewer): number {
-    const { hub, clock } = this.#parts;
+  /** For a viewer that has read its backlog: snapshots of the lots of which it missed events. @returns how many */
+  sendConflated(viewer: Viewer): number {
+    const { hub, clock } = this.#dependencies;
     const frames: Buffer[] = [];
     for (const watched of viewer.watched.values()) {
       if (watched instanceof Resuming) continue;
@@ -245,7 +245,7 @@ export class Answers {
   }
 
   async #placeBid(viewer: Viewer, bid: Message<"place_bid">): Promise<MessageOutcome> {
-    const { reporter } = this.#parts;
+    const { reporter } = this.#dependencies;
     if (!reporter.isTracing) return (await this.#decide(viewer, bid, null)).outcome;
     const startedMs = performance.now();
     const begun: BidSpan = { ...STREAM_SPAN, traceparent: bid.traceparent };
@@ -264,9 +264,9 @@ export class Answers {
     bid: Message<"place_bid">,
     span: Span | null,
   ): Promise<{ outcome: MessageOutcome; word: string; bidId: string }> {
-    const { batcher, onBid, onUnavailable, reporter } = this.#parts;
+    const { batcher, onBid, onUnavailable, reporter } = this.#dependencies;
     const { lotId, amountMinor, key } = bid;
-    // The close that it is about to get says that no answer means not taken.
+    // The close frame that follows says that a bid without an answer was not taken (PROTOCOL.md, 1012).
     if (viewer.leaving) return { outcome: "failed", word: "leaving", bidId: "" };
     viewer.bidsInFlight++;
     try {
@@ -299,9 +299,9 @@ export class Answers {
     viewer: Viewer,
     { key, lotId }: { key: string; lotId: string | null },
     why: Problem,
-    outcome: Parameters<AnswersParts["onBid"]>[0] = why.code,
+    outcome: Parameters<Dependencies["onBid"]>[0] = why.code,
   ): MessageOutcome {
-    this.#parts.onBid(outcome);
+    this.#dependencies.onBid(outcome);
     viewer.send({ type: "bid_result", key, lotId, accepted: false, problem: why });
     return outcomeOf(why);
   }
@@ -312,13 +312,13 @@ const STREAM_SPAN = {
   attributes: { "network.protocol.name": "websocket" },
 } as const;
 
-/** Of a message: at once, or when what it waits for is there. Never rejects. */
-type Answered = MessageOutcome | Promise<MessageOutcome>;
+/** The outcome of a message: at once, or later. Never rejects. */
+type Handled = MessageOutcome | Promise<MessageOutcome>;
 
-/** From 500 on it is our fault, as over HTTP. */
+/** A status of 500 and above is our failure, as over HTTP. */
 const outcomeOf = ({ status }: Problem): MessageOutcome => (status >= 500 ? "failed" : "refused");
 
-function worstOf(all: readonly Answered[]): Answered {
+function worstOf(all: readonly Handled[]): Handled {
   const said = all.filter((one) => typeof one === "string");
   const worst = (outcomes: readonly MessageOutcome[]): MessageOutcome =>
     (["failed", "refused"] as const).find((one) => outcomes.includes(one)) ?? "ok";
@@ -327,7 +327,7 @@ function worstOf(all: readonly Answered[]): Answered {
 
 const BEHIND = problem(
   "unavailable",
-  "This process cannot show the lot as new as it was seen; subscribe again, here or elsewhere.",
+  "This process is behind the position in `since`; subscribe again, here or elsewhere.",
 );
 const NO_TOKEN = problem("unauthenticated", "Send authenticate first; viewing needs no token.");
 const EXPIRED = problem("unauthenticated", "The token has expired; send authenticate again.");

@@ -4,14 +4,14 @@ import type { ProblemCode } from "../access/problems.ts";
 import { DELAY_SECONDS, LATENCY_SECONDS, seriesOf } from "../runtime/series.ts";
 import { OUTCOMES, REFUSALS } from "../store/outcomes.ts";
 import { CLIENT_MESSAGE_TYPES, CLOSE_CODES, type CloseReason } from "./protocol.ts";
-import type { Refilled } from "./gap-fill.ts";
+import type { GapFillResult } from "./gap-fill.ts";
 import type { Traffic } from "./viewer.ts";
 
-/** What this process tells Prometheus. No label names a lot or a bidder. */
+/** The metrics of this tier. No label names a lot or a bidder. */
 export type Metrics = ReturnType<typeof createMetrics>;
 
-/** What is read when somebody asks. */
-export interface Observed {
+/** Values that are read at each scrape. */
+interface Observed {
   readonly traffic: Traffic;
   readonly sockets: () => number;
   readonly behind: () => number;
@@ -20,11 +20,11 @@ export interface Observed {
   readonly waitingBids: () => number;
 }
 
-/** What became of a viewer's message; failed: it was our fault. */
+/** Outcomes of a viewer's message; `failed`: our failure. */
 export const MESSAGE_OUTCOMES = ["ok", "refused", "failed"] as const;
 export type MessageOutcome = (typeof MESSAGE_OUTCOMES)[number];
 
-/** Those that are answered before the batcher, besides its own. */
+/** Outcomes of bids that do not reach the batcher. */
 const REFUSED_BIDS = [
   "invalid",
   "unauthenticated",
@@ -33,12 +33,11 @@ const REFUSED_BIDS = [
 ] as const satisfies ProblemCode[];
 
 const REFUSED_SOCKETS = ["origin", "full", "draining"] as const;
-export type RefusedSocket = (typeof REFUSED_SOCKETS)[number];
 
 const CLOSES = [...(Object.keys(CLOSE_CODES) as CloseReason[]), "connection_lost"] as const;
 const RESUMES = ["recovered", "snapshot", "behind"] as const;
 const REJECTIONS = ["invalid", "unauthenticated", "too_many_lots"] as const;
-const REFILLS: readonly Refilled[] = [
+const GAP_FILLS: readonly GapFillResult[] = [
   "events",
   "added",
   "reset",
@@ -94,8 +93,12 @@ export function createMetrics(
     });
 
   gauge("sockets", "Sockets held: the viewers of this process.", sockets);
-  gauge("behind", "Sockets that get no events until their viewers have read what waits.", behind);
-  gauge("subscriptions", "Lots watched, over all sockets.", subscriptions);
+  gauge(
+    "behind",
+    "Sockets that get no events until their viewers have read their backlog.",
+    behind,
+  );
+  gauge("subscriptions", "Subscriptions to lots, over all sockets.", subscriptions);
   gauge("bids_waiting", "Bids that wait for their batch to be sent.", waitingBids);
   total("frames_written_total", "Text frames written to sockets.", () => traffic.frames);
   total("written_bytes_total", "Bytes of text frames written to sockets.", () => traffic.bytes);
@@ -117,19 +120,22 @@ export function createMetrics(
     internalErrors: createInternalErrors(registry, "gavel_broadcast_"),
     messages,
     closes: counterOf("closes_total", "Sockets closed by us, by reason.", "reason", CLOSES),
-    dead: counter("dead_total", "Sockets removed because nothing was heard of their viewer."),
+    dead: counter(
+      "dead_total",
+      "Sockets removed because their viewer was silent from one ping to the next.",
+    ),
     refused: counterOf("refused_total", "Sockets refused, by reason.", "reason", REFUSED_SOCKETS),
     resumes: counterOf(
       "resumes_total",
-      "Resumed lots: recovered is every missed event, snapshot is not; behind is no answer but to ask again.",
+      "Resumed lots: recovered (every missed event was sent), snapshot (not every one), behind (this process lacks events that the viewer has; it was told to subscribe again).",
       "result",
       RESUMES,
     ),
-    refills: counterOf(
+    gapFills: counterOf(
       "refills_total",
-      "Lots brought forward from the store, by result.",
+      "Gap fills: lots brought forward from the store, by result.",
       "result",
-      REFILLS,
+      GAP_FILLS,
     ),
     bids: counterOf("bids_total", "Bids placed over sockets, by outcome.", "outcome", [
       ...OUTCOMES,

@@ -1,6 +1,6 @@
 /**
- * What is said on /v1/stream, as PROTOCOL.md describes it: schemas, reading, close codes. Knows no
- * socket. protocol.test.ts holds this file and PROTOCOL.md equal.
+ * The messages of /v1/stream, as PROTOCOL.md describes them: schemas, parsing, close codes. Knows no socket.
+ * protocol.test.ts fails where this file and PROTOCOL.md differ.
  */
 import Type from "typebox";
 import { Compile } from "typebox/compile";
@@ -10,7 +10,7 @@ import type { Problem } from "../access/problems.ts";
 import { MAX_MINOR } from "../lot/money.ts";
 import type { Accepted } from "../store/place-bids.ts";
 
-/** How many lots one message may name. */
+/** Lots that one message may name. */
 export const LOTS_PER_MESSAGE = 100;
 
 /**
@@ -23,7 +23,7 @@ const closed = { additionalProperties: false };
 const LotId = Type.String({ pattern: LOT_ID_PATTERN });
 const Lots = Type.Array(LotId, { minItems: 1, maxItems: LOTS_PER_MESSAGE, uniqueItems: true });
 
-/** Any integers: a position that never was is answered, not refused. */
+/** Any integers: a position that never existed is answered, not refused. */
 const Position = Type.Object({ epoch: Type.Integer(), seq: Type.Integer() }, closed);
 
 export const CLIENT_MESSAGES = {
@@ -61,7 +61,7 @@ export type ClientMessage = { [K in keyof Messages]: Type.Static<Messages[K]> }[
 export type ClientMessageType = keyof Messages;
 export const CLIENT_MESSAGE_TYPES = Object.keys(CLIENT_MESSAGES) as readonly ClientMessageType[];
 
-/** What the server says, besides a lot's events and snapshots, which the hub builds. */
+/** Messages of the server, besides a lot's events and snapshots, which the hub builds. */
 export type ServerMessage =
   | { readonly type: "authenticated"; readonly bidderId: string; readonly expiresAtMs: number }
   | { readonly type: "unsubscribed"; readonly lots: readonly string[] }
@@ -72,7 +72,7 @@ export type ServerMessage =
   | {
       readonly type: "bid_result";
       readonly key: string;
-      /** Null when the bid named none that could be read. */
+      /** Null where the bid has no valid lotId. */
       readonly lotId: string | null;
       readonly accepted: false;
       readonly problem: Problem;
@@ -80,7 +80,7 @@ export type ServerMessage =
   | { readonly type: "error"; readonly lotId?: string; readonly problem: Problem }
   | { readonly type: "pong"; readonly serverTimeMs: number };
 
-/** Everything that the server may say, by its `type`. */
+/** The `type` of every message of the server. */
 export const SERVER_MESSAGE_TYPES = [
   "snapshot",
   "bid_accepted",
@@ -95,7 +95,7 @@ export const SERVER_MESSAGE_TYPES = [
   "pong",
 ] as const;
 
-/** Why a socket was closed, and whether the same viewer should come back. */
+/** The close codes, and whether the viewer should reconnect. */
 export const CLOSE_CODES = {
   protocol_error: { code: 1002, reconnect: false },
   binary: { code: 1003, reconnect: false },
@@ -113,10 +113,10 @@ export type Reading =
   | { readonly ok: true; readonly message: ClientMessage }
   | {
       readonly ok: false;
-      /** Which field is wrong; absent when it is not even a message. */
+      /** The invalid field; absent where the text is no message at all. */
       readonly field?: string;
       readonly detail: string;
-      /** Of a bid that can be answered as one: its key is good. */
+      /** Present where the message is a bid with a valid key: it is then answered as a bid. */
       readonly bid?: { readonly key: string; readonly lotId: string | null };
     };
 
@@ -126,7 +126,7 @@ const validators = Object.fromEntries(
 const isKey = Compile(CLIENT_MESSAGES.place_bid.properties.key);
 const isLotId = Compile(LotId);
 
-/** Reads what a viewer sent. Nothing is coerced, nothing unknown is let pass. */
+/** Parses a message of a viewer. Nothing is coerced; unknown fields are refused. */
 export function readMessage(text: string): Reading {
   let value: unknown;
   try {

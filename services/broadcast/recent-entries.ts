@@ -1,23 +1,23 @@
 import type { LotEvent } from "../lot/events.ts";
 import { isBehind, type Position } from "../lot/position.ts";
 
-/** How much of the outbox a process remembers: what a store lost is younger than this, or relayed. */
+/** How much of the outbox a process keeps: events that a store lost are younger than this, or relayed. */
 const ENTRIES_MAX = 2_000;
 const BYTES_MAX = 4 * 1024 * 1024;
 
-interface Kept {
+interface Entry {
   readonly lotId: string;
   readonly text: string;
   readonly last: Position;
 }
 
-/** The latest outbox entries as they were read, should the store lose them after they were shown. */
-export class KeptEntries {
-  #entries: Kept[] = [];
+/** The latest outbox entries as they were read: claimed where the store lost them after viewers got them. */
+export class RecentEntries {
+  #entries: Entry[] = [];
   #bytes = 0;
 
-  /** @param events what `text` says, at least one */
-  keep(lotId: string, text: string, events: readonly LotEvent[]): void {
+  /** @param events at least one: `text`, decoded */
+  add(lotId: string, text: string, events: readonly LotEvent[]): void {
     const { epoch, seq } = events.at(-1)!;
     this.#entries.push({ lotId, text, last: { epoch, seq } });
     this.#bytes += text.length;
@@ -29,10 +29,6 @@ export class KeptEntries {
     }
     this.#entries = this.#entries.slice(from);
     this.#bytes = bytes;
-  }
-
-  get count(): number {
-    return this.#entries.length;
   }
 
   /** The texts of a lot's entries that end after `since`, oldest first. */

@@ -1,32 +1,32 @@
 /**
- * When a viewer whose socket ended opens another one: what PROTOCOL.md asks of clients, as code. The load
- * follows it, and so does the page with a copy of its own. Pure.
+ * When a viewer whose socket closed opens another one: PROTOCOL.md's rules for clients, as code. The load
+ * generator and the page follow it. Pure.
  */
 import { CLOSE_CODES } from "./protocol.ts";
 
-/** All who lost a process come back within this time. */
+/** The first tries are spread over this time. */
 export const SPREAD_MS = 1_000;
-/** Before the second and the third try, at most; then twice as long each time, */
+/** The longest wait before the second and the third try; then it doubles with each try. */
 export const BACKOFF_MIN_MS = 500;
-/** and at most so long. */
+/** The longest wait before any try. */
 export const BACKOFF_MAX_MS = 30_000;
-/** A first try that is not open by then is given up; the next ones twice as late each time, */
+/** A first try that is not open by then is given up; for later tries the time doubles. */
 export const OPEN_MIN_MS = 1_000;
-/** and at the latest so late. */
+/** The longest time for any try to open. */
 export const OPEN_MAX_MS = 5_000;
-/** After a socket that said too much. */
+/** The wait after a close with `too_many_messages`. */
 export const TOO_MANY_MS = 10_000;
 
-/** Whether a viewer with that close comes back at all: some say that the viewer itself is at fault. */
-export function comesBack(code: number): boolean {
+/** Whether a viewer reconnects after a close code: not where the viewer itself is at fault. */
+export function mayReconnect(code: number): boolean {
   return Object.values(CLOSE_CODES).every((close) => close.code !== code || close.reconnect);
 }
 
 /**
  * How long to wait, in ms.
- * @param tries since something was heard, this one included: 1, 2, 3 …
- * @param code with which the last socket was closed; 1006 where there was none
- * @param reason that came with the code
+ * @param tries since the last message from a server, this one included: 1, 2, 3 …
+ * @param code of the last close; 1006 where there was no close frame
+ * @param reason of the last close
  * @param random within [0, 1)
  */
 export function waitMs(tries: number, code: number, reason: string, random: () => number): number {

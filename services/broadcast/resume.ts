@@ -1,16 +1,16 @@
 /**
- * Finds what a viewer missed of a lot while it was away.
+ * Finds the events of a lot that a viewer missed while it was disconnected.
  *
- * The race: while older events are read from the store, new ones arrive at the hub. It is settled by
- * order, not by locks. What is read goes on exactly where the hub's own frames take over, and if the
- * hub has moved on beyond its oldest frame meanwhile, the reading goes on from where it came to. The
- * last look at the hub and `done` happen in one turn of the event loop: `done` subscribes, so no event
- * can fall between what was missed and what comes live, and none can come twice.
+ * The race: new events arrive at the hub while older ones are read from the store. Order settles it, without
+ * locks: events are read up to the hub's oldest frame, and where the hub has dropped that frame meanwhile, the
+ * reading continues from the last event read. The last comparison with the hub and `done` happen in one turn of
+ * the event loop, and `done` subscribes: so no event falls between the missed ones and the live ones, and none
+ * comes twice.
  *
- * A viewer may also know more than we do: it comes from a process that is ahead. Then the hub is
- * brought forward first. Where even the store has less, what the viewer knows never was, or the store lost
- * it: then whoever has seen it claims it, or archival puts it back under a higher epoch. Nobody is shown an
- * older lot than it knows while that is open.
+ * A viewer may be ahead of this process: it was connected to a process that had more events. Then the hub is
+ * brought forward first. Where the store has less, too, the viewer's position never existed, or the store lost
+ * events: then a process that has them claims them, or archival restores them under a higher epoch. Until that
+ * is settled, the viewer gets no older state of the lot than it has.
  */
 import { performance } from "node:perf_hooks";
 import { setTimeout } from "node:timers/promises";
@@ -25,24 +25,24 @@ import type { Position } from "../lot/position.ts";
 import { serverOf } from "../store/which-server.ts";
 import { textFrame } from "./frames.ts";
 import type { Hub } from "./hub.ts";
-import type { Refill } from "./gap-fill.ts";
+import type { GapFill } from "./gap-fill.ts";
 
-/** Behind by more events, a viewer gets the lot as it stands: they would fill its socket. */
+/** A viewer that missed more events gets a snapshot: so many would fill its socket. */
 export const RESUME_MAX_EVENTS = 2_000;
 
-/** Looks at hub and store until they meet; each look gives a slow store some time to come back. */
-const LOOKS_MAX = 10;
+/** Attempts to bring hub and store together; the pauses give a slow store time to answer. */
+const ATTEMPTS_MAX = 10;
 const RETRY_MS = 400;
 
-/** A process claims what it showed and the store lost within a look of its `Positions`, 2 s, and one call. */
+/** A process claims events that the store lost within one drift check (2 s) and one call. */
 const CLAIMED_WITHIN_MS = 3_000;
 
-/** Reads going on at once; the rest of an avalanche waits its turn. */
+/** Concurrent reads; when many viewers reconnect at once, the others wait for their turn. */
 const READS_MAX = 8;
 
 /**
- * What was missed, oldest first; null when not all of it can be had, and the lot as it stands says what holds.
- * "behind": the viewer knows more than we have, and may be right.
+ * The missed frames, oldest first; null where not all of them are available: then a snapshot replaces them.
+ * "behind": the viewer's position is ahead of this process, and may be right.
  */
 export type Missed = readonly Buffer[] | null | "behind";
 
@@ -50,25 +50,25 @@ export class Resume {
   #reads = new Map<string, { wanted: (() => boolean)[]; read: Promise<Read | null> }>();
   #reading = 0;
   #turns: (() => void)[] = [];
-  #judging: Promise<StoredAuction | null> | null = null;
+  #auctionRead: Promise<StoredAuction | null> | null = null;
   readonly #store: Store;
   readonly #keys: Keys;
   readonly #hub: Hub;
-  readonly #refill: Refill;
+  readonly #gapFill: GapFill;
 
-  constructor(store: Store, keys: Keys, hub: Hub, refill: Refill) {
+  constructor(store: Store, keys: Keys, hub: Hub, gapFill: GapFill) {
     this.#store = store;
     this.#keys = keys;
     this.#hub = hub;
-    this.#refill = refill;
+    this.#gapFill = gapFill;
   }
 
   /**
-   * Calls `done` once, at once where the hub has all. Where the store stays away the answer is null, or
-   * "behind". @throws only for a defect
-   * @param wanted false once nobody waits for it any more
+   * Calls `done` once: in the same turn where the hub has all missed frames. Where the store stays unavailable
+   * the result is null, or "behind". @throws only for a defect
+   * @param wanted false once the viewer no longer waits for it
    */
-  async lot(
+  async findMissed(
     lotId: string,
     since: Position,
     wanted: () => boolean,
@@ -76,8 +76,8 @@ export class Resume {
   ): Promise<void> {
     const before: Buffer[] = [];
     let from = since;
-    let lackingSinceMs: number | null = null;
-    for (let look = 0; look < LOOKS_MAX && wanted(); look++) {
+    let aheadSinceMs: number | null = null;
+    for (let attempt = 0; attempt < ATTEMPTS_MAX && wanted(); attempt++) {
       const position = this.#hub.position(lotId);
       if (position === null) return done(null);
       const missed = this.#hub.since(lotId, from);
@@ -85,12 +85,12 @@ export class Resume {
       if (missed.found === "foreign") return done(null);
       try {
         if (missed.found === "ahead") {
-          await this.#refill.lot(lotId);
+          await this.#gapFill.fill(lotId);
           if (!this.#isAhead(lotId, from)) continue;
           const nowMs = performance.now();
-          lackingSinceMs = (await this.#mayHaveLost(lotId)) ? null : (lackingSinceMs ?? nowMs);
-          if (lackingSinceMs !== null && nowMs - lackingSinceMs > CLAIMED_WITHIN_MS) {
-            return done(null); // It never was.
+          aheadSinceMs = (await this.#mayHaveLost(lotId)) ? null : (aheadSinceMs ?? nowMs);
+          if (aheadSinceMs !== null && nowMs - aheadSinceMs > CLAIMED_WITHIN_MS) {
+            return done(null); // The position never existed.
           }
           await setTimeout(RETRY_MS);
           continue;
@@ -113,23 +113,26 @@ export class Resume {
   }
 
   /**
-   * Whether the store may lack what it had: it is not compared with the archive since it was started, or
-   * somebody has more of this lot. All that ask share one look. @throws when the store does not answer
+   * Whether the store may lack events that it had: it was started and not yet compared with the archive, or a
+   * process claims more events of this lot. Concurrent calls share one read.
+   * @throws when the store does not answer
    */
   async #mayHaveLost(lotId: string): Promise<boolean> {
-    this.#judging ??= readAuction(this.#store, this.#keys).finally(() => (this.#judging = null));
-    const [auction, server] = await Promise.all([this.#judging, serverOf(this.#store)]);
+    this.#auctionRead ??= readAuction(this.#store, this.#keys).finally(
+      () => (this.#auctionRead = null),
+    );
+    const [auction, server] = await Promise.all([this.#auctionRead, serverOf(this.#store)]);
     if (auction === null || auction.ahead.has(lotId)) return true;
     return auction.confirmedServer !== null && auction.confirmedServer !== server;
   }
 
-  /** All that ask for the same share one read: a thousand viewers come back at once. */
+  /** Viewers at the same position share one read: a thousand may reconnect at once. */
   #read(lotId: string, from: Position, wanted: () => boolean): Promise<Read | null> {
     const name = `${lotId} ${from.epoch} ${from.seq}`;
-    const going = this.#reads.get(name);
-    if (going) {
-      going.wanted.push(wanted);
-      return going.read;
+    const running = this.#reads.get(name);
+    if (running) {
+      running.wanted.push(wanted);
+      return running.read;
     }
     const all = [wanted];
     const read = this.#readInTurn(lotId, from, all).finally(() => this.#reads.delete(name));
@@ -137,7 +140,7 @@ export class Resume {
     return read;
   }
 
-  /** A read that nobody waits for any more by its turn is left out: asking anew must not pile them up. */
+  /** Skipped where nobody waits for it any more by its turn: repeated subscriptions must not pile up reads. */
   async #readInTurn(
     lotId: string,
     from: Position,
@@ -162,7 +165,7 @@ interface Read {
   readonly upTo: Position;
 }
 
-/** Null where the epoch changes on the way: what was lost between cannot be told. */
+/** Null where the epoch changes in between: the lost events are not known. */
 function readOf(events: readonly LotEvent[], from: Position): Read | null {
   const last = events.at(-1);
   if (last && last.epoch !== from.epoch) return null;

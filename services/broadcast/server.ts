@@ -1,7 +1,7 @@
 /**
- * The sockets. `ws` does the handshake, reads and checks frames, and closes; what we send is framed
- * already (frames.ts) and goes to the net.Socket itself, which is ours from the upgrade on. That is
- * sound because `ws` writes whole frames at once where nothing is compressed.
+ * The WebSocket server. `ws` does the handshake, reads and checks frames, and closes. Frames that we send are
+ * built already (frames.ts) and written to the net.Socket itself. That is sound because `ws` writes whole frames
+ * at once where nothing is compressed.
  */
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
@@ -10,7 +10,7 @@ import { performance } from "node:perf_hooks";
 import { pause } from "../runtime/lifecycle.ts";
 import { type WebSocket, WebSocketServer } from "ws";
 import { problem, type ProblemCode } from "../access/problems.ts";
-import type { Answers } from "./message-handler.ts";
+import type { MessageHandler } from "./message-handler.ts";
 import { PING_FRAME } from "./frames.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import type { Metrics } from "./metrics.ts";
@@ -19,7 +19,7 @@ import { BEHIND_MAX_MS, type Traffic, Viewer } from "./viewer.ts";
 
 const PATH = "/v1/stream";
 
-/** How long a viewer may take to answer our close, before its socket is destroyed. */
+/** Time for a viewer to answer our close frame, before its socket is destroyed. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
 const FRAGMENTS_MAX = 64;
@@ -37,21 +37,21 @@ const READING = {
 const HEADERS_MAX_BYTES = 8 * 1024;
 const HEADERS_TIMEOUT_MS = 5_000;
 
-/** Connections beyond the sockets: those that are being answered a refusal. */
+/** Connections beyond the sockets: for requests that are refused. */
 const SPARE_CONNECTIONS = 200;
 
 const LATE_CHECK_MS = 1_000;
 
-/** A drain closes its sockets in so many slices. */
+/** A drain closes the sockets in so many slices. */
 const DRAIN_SLICES = 20;
 
-export interface StreamServerParts {
-  readonly answers: Answers;
+interface Dependencies {
+  readonly messageHandler: MessageHandler;
   readonly metrics: Metrics;
   readonly traffic: Traffic;
   readonly maxSockets: number;
   readonly messagesPerSecond: number;
-  /** Null lets every page in. */
+  /** Null allows pages of every origin. */
   readonly allowedOrigins: ReadonlySet<string> | null;
 }
 
@@ -62,11 +62,11 @@ export class StreamServer {
   #heartbeat: Heartbeat<Viewer>;
   #stopTimers: (() => void)[] = [];
   readonly #http: Server;
-  readonly #parts: StreamServerParts;
+  readonly #dependencies: Dependencies;
   readonly #sockets = new WebSocketServer(READING);
 
-  constructor(parts: StreamServerParts) {
-    this.#parts = parts;
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
     this.#http = createServer({
       maxHeaderSize: HEADERS_MAX_BYTES,
       headersTimeout: HEADERS_TIMEOUT_MS,
@@ -74,7 +74,7 @@ export class StreamServer {
       connectionsCheckingInterval: 1_000,
       keepAliveTimeout: 1_000,
     });
-    this.#http.maxConnections = parts.maxSockets + SPARE_CONNECTIONS;
+    this.#http.maxConnections = dependencies.maxSockets + SPARE_CONNECTIONS;
     this.#http.on("request", (request, response) => {
       const isStream = pathOf(request) === PATH;
       const [status, body] = isStream
@@ -90,7 +90,7 @@ export class StreamServer {
     this.#heartbeat = new Heartbeat<Viewer>(
       (viewer) => viewer.writeControl(PING_FRAME),
       (viewer) => {
-        parts.metrics.dead.inc();
+        dependencies.metrics.dead.inc();
         this.#viewers.get(viewer)?.terminate();
       },
     );
@@ -100,7 +100,7 @@ export class StreamServer {
     return this.#viewers.size;
   }
 
-  /** Viewers that get no events until they have read what waits for them. */
+  /** Viewers that get no events until they have read their backlog. */
   get behind(): number {
     return this.#late.size;
   }
@@ -115,14 +115,14 @@ export class StreamServer {
   }
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    socket.on("error", () => {}); // until ws listens; a peer that is gone is nobody's error
+    socket.on("error", () => {}); // until ws listens: a peer that disconnects is no error of ours
     const refusal = this.#refusalOf(request);
     if (refusal) return refuse(socket, ...refusal);
     this.#sockets.handleUpgrade(request, socket, head, (ws) => this.#admit(ws, socket));
   }
 
   #refusalOf(request: IncomingMessage): [status: string, code: ProblemCode, detail: string] | null {
-    const { maxSockets, allowedOrigins, metrics } = this.#parts;
+    const { maxSockets, allowedOrigins, metrics } = this.#dependencies;
     const { origin } = request.headers;
     if (pathOf(request) !== PATH) return ["404 Not Found", "not_found", `Go to ${PATH}.`];
     if (allowedOrigins && origin !== undefined && !allowedOrigins.has(origin)) {
@@ -137,7 +137,7 @@ export class StreamServer {
   }
 
   #admit(ws: WebSocket, socket: Socket): void {
-    const { answers, metrics, traffic, messagesPerSecond } = this.#parts;
+    const { messageHandler, metrics, traffic, messagesPerSecond } = this.#dependencies;
     const viewer = new Viewer(socket, traffic, messagesPerSecond, {
       fellBehind: () => this.#late.add(viewer),
       close: (reason, hint) => {
@@ -150,18 +150,18 @@ export class StreamServer {
 
     ws.on("message", (data, isBinary) => {
       viewer.heard = true;
-      if (viewer.closed || !viewer.mayAsk()) return;
+      if (viewer.closed || !viewer.takeAllowance()) return;
       if (isBinary) viewer.close("binary");
-      else answers.take(viewer, (data as Buffer).toString("utf8"));
+      else messageHandler.handle(viewer, (data as Buffer).toString("utf8"));
     });
     ws.on("ping", () => {
       viewer.heard = true;
-      viewer.mayAsk();
+      viewer.takeAllowance();
     });
     ws.on("pong", () => {
       viewer.heard = true;
     });
-    // What broke the protocol: ws has sent the close code already.
+    // A violation of the protocol: ws has sent the close code already.
     ws.on("error", (error) => {
       viewer.closed = true;
       metrics.closes.inc({ reason: reasonOf(error) });
@@ -170,14 +170,14 @@ export class StreamServer {
       if (viewer.behindSinceMs === null || viewer.closed) return;
       viewer.behindSinceMs = null;
       this.#late.delete(viewer);
-      traffic.conflated += answers.catchUp(viewer);
+      traffic.conflated += messageHandler.sendConflated(viewer);
     });
     ws.on("close", () => {
       viewer.closed = true;
       this.#late.delete(viewer);
       this.#viewers.delete(viewer);
       leaveHeartbeat();
-      answers.leaveAll(viewer);
+      messageHandler.unsubscribeAll(viewer);
     });
   }
 
@@ -189,9 +189,9 @@ export class StreamServer {
   }
 
   /**
-   * Takes no more viewers, and asks those here to come back elsewhere: slice by slice, each told to
-   * wait a little, so that they do not all arrive at once. A viewer with bids under way gets their
-   * answers first. Takes `withinMs` at most.
+   * Accepts no more viewers and closes the connected ones slice by slice. The close frame tells each to reconnect
+   * after a short random time, so that they do not all arrive at once. Pending bids are answered first. Takes
+   * `withinMs` at most.
    */
   async drain(withinMs: number): Promise<void> {
     this.#draining = true;
@@ -228,7 +228,7 @@ function refuse(socket: Socket, status: string, code: ProblemCode, detail: strin
   socket.end(head + body);
 }
 
-/** ws names its errors WS_ERR_…; what it has no name for is the network's. */
+/** ws gives its errors codes WS_ERR_…; an error with another code comes from the network. */
 function reasonOf(error: Error): CloseReason | "connection_lost" {
   const { code = "" } = error as { code?: string };
   if (code === "WS_ERR_INVALID_UTF8") return "not_utf8";

@@ -1,7 +1,7 @@
 import { performance } from "node:perf_hooks";
 import { type Store, storeClockMs } from "../store/connect.ts";
 
-/** Redis's clock, the only one that decides, as well as it can be known between two looks at it. */
+/** Redis's clock, the only one that decides: estimated between two readings of it. */
 export class StoreClock {
   #offsetMs = performance.timeOrigin;
 
@@ -9,7 +9,7 @@ export class StoreClock {
     return Math.round(performance.now() + this.#offsetMs);
   }
 
-  /** Looks at it. @throws when the store does not answer */
+  /** Reads Redis's clock. @throws when the store does not answer */
   async set(store: Store): Promise<void> {
     const beforeMs = performance.now();
     const clockMs = await storeClockMs(store);

@@ -1,4 +1,4 @@
-/** One viewer: the socket it holds, what it watches, who it says it is, and how much it may ask. */
+/** One viewer: its socket, its subscriptions, its identity, and its message rate. */
 import type { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
 import { TokenBucket } from "../runtime/token-bucket.ts";
@@ -7,19 +7,19 @@ import { textFrame } from "./frames.ts";
 import type { Reader, Subscription } from "./hub.ts";
 import { type CloseReason, encodeMessage, type ServerMessage } from "./protocol.ts";
 
-/** Above so much unread a viewer gets no events until it has read all; then the lots as they stand. */
+/** A viewer with a larger backlog gets no events until it has read all of it; then it gets snapshots. */
 export const BEHIND_BYTES = 64 * 1024;
 
-/** Above so much unread it is closed as slow, */
+/** A viewer with a larger backlog is closed as slow. */
 export const BACKLOG_MAX_BYTES = 1024 * 1024;
 
-/** as is one that stays behind for so long. */
+/** A viewer that stays behind for longer is closed as slow. */
 export const BEHIND_MAX_MS = 10_000;
 
-/** Messages that could not be understood, then it is closed. */
+/** Invalid messages and bad tokens of one socket, before it is closed. */
 export const STRIKES_MAX = 10;
 
-/** What all viewers of a process were sent. Plain numbers: they change a hundred thousand times a second. */
+/** Totals of what this process sent. Plain numbers: they change a hundred thousand times a second. */
 export interface Traffic {
   frames: number;
   bytes: number;
@@ -35,26 +35,26 @@ export class Viewer implements Reader {
   /** By lotId. */
   readonly watched = new Map<string, Subscription | Resuming>();
   identity: Identity | null = null;
-  /** Settles when the token that came last is judged; bids wait for it. */
+  /** Resolves when the token sent last is verified; bids wait for it. */
   authenticating: Promise<unknown> = Promise.resolve();
   bidsInFlight = 0;
   behindSinceMs: number | null = null;
-  /** Since the last ping. */
+  /** Whether anything arrived since the last ping. */
   heard = true;
   closed = false;
-  /** What it is told when it goes; null while it stays. */
+  /** The reason of its close frame once it is asked to leave; null before. */
   #leavingHint: string | null = null;
   #strikes = 0;
   readonly #messages: TokenBucket;
   readonly #socket: Socket;
   readonly #traffic: Traffic;
-  readonly #on: ViewerEvents;
+  readonly #events: ViewerEvents;
 
-  constructor(socket: Socket, traffic: Traffic, messagesPerSecond: number, on: ViewerEvents) {
+  constructor(socket: Socket, traffic: Traffic, messagesPerSecond: number, events: ViewerEvents) {
     this.#socket = socket;
     this.#traffic = traffic;
     this.#messages = new TokenBucket(messagesPerSecond, 2 * messagesPerSecond);
-    this.#on = on;
+    this.#events = events;
   }
 
   get behind(): boolean {
@@ -74,12 +74,12 @@ export class Viewer implements Reader {
     if (backlog <= BEHIND_BYTES) return;
     if (this.behindSinceMs === null) {
       this.behindSinceMs = performance.now();
-      this.#on.fellBehind();
+      this.#events.fellBehind();
     }
     if (backlog > BACKLOG_MAX_BYTES) this.close("slow");
   }
 
-  /** Several frames in one call to the kernel. */
+  /** Writes several frames with one system call. */
   writeAll(frames: readonly Buffer[]): void {
     this.#socket.cork();
     for (const frame of frames) this.write(frame, 1);
@@ -90,7 +90,7 @@ export class Viewer implements Reader {
     this.write(textFrame(encodeMessage(message)), 1);
   }
 
-  /** A ping, which is no message. */
+  /** Writes a control frame (a ping), which no counter counts. */
   writeControl(frame: Buffer): void {
     if (!this.closed) this.#socket.write(frame);
   }
@@ -99,7 +99,7 @@ export class Viewer implements Reader {
     return this.#leavingHint !== null;
   }
 
-  /** Closes it as soon as its bids under way are answered; those that come from now on are not taken. */
+  /** Closes the socket as soon as its pending bids are answered; later bids are not taken. */
   leave(hint: string): void {
     this.#leavingHint = hint;
     if (this.bidsInFlight === 0) this.close("restarting", hint);
@@ -110,25 +110,25 @@ export class Viewer implements Reader {
     if (this.#leavingHint !== null) this.leave(this.#leavingHint);
   }
 
-  /** Nothing is written after it. The socket is gone soon, whether or not the viewer reads. */
+  /** Nothing is written after the close frame. The socket closes soon, whether or not the viewer reads. */
   close(reason: CloseReason, hint?: string): void {
     if (this.closed) return;
     this.closed = true;
-    this.#on.close(reason, hint);
+    this.#events.close(reason, hint);
   }
 
-  /** Counts one message or ping against the rate; closes a viewer that goes beyond it. */
-  mayAsk(): boolean {
+  /** Counts one message or ping against the rate; closes the socket that exceeds it. */
+  takeAllowance(): boolean {
     if (this.#messages.take()) return true;
     this.close("too_many_messages");
     return false;
   }
 
-  /** Counts a message that was not understood; closes a viewer that goes on so. */
+  /** Counts an invalid message or a bad token; closes the socket after too many. */
   strike(): void {
     if (++this.#strikes > STRIKES_MAX) this.close("too_many_errors");
   }
 }
 
-/** A subscription to be, while what it missed is read; replaced or removed, it is given up. */
+/** Stands for a subscription while its missed events are read; once replaced or removed, it is void. */
 export class Resuming {}

@@ -1,7 +1,7 @@
 /** The page's own copies of the rules do as the originals. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { comesBack, openMaxMs, waitMs } from "../broadcast/reconnect-policy.ts";
+import { mayReconnect, openMaxMs, waitMs } from "../broadcast/reconnect-policy.ts";
 import { CLOSE_CODES } from "../broadcast/protocol.ts";
 import { decide } from "../lot/decide.ts";
 import { apply, due } from "../lot/lifecycle.ts";
@@ -31,7 +31,7 @@ test("the page comes back as PROTOCOL.md asks", () => {
     }),
   );
   const all = [1000, 1001, 1006, ...Object.values(CLOSE_CODES).map(({ code }) => code)];
-  expect(all.map(stream.comesBack)).toEqual(all.map(comesBack));
+  expect(all.map(stream.mayReconnect)).toEqual(all.map(mayReconnect));
 });
 
 test("money is read and printed on the page as in the rules, exactly", () => {

@@ -20,7 +20,7 @@ const ANSWER_MAX_MS = 3_000;
 const ASK_AGAIN_MS = 2_000;
 /** Closes that mean that we, not the line, are at fault: coming back at once would not help. */
 const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
-export const comesBack = (code) => !OUR_FAULT.includes(code);
+export const mayReconnect = (code) => !OUR_FAULT.includes(code);
 const RESTARTING = 1012;
 const TOO_MANY_MESSAGES = 4429;
 
@@ -97,7 +97,7 @@ export function openStream(url, lotIds, seenOf, onMessage, onState) {
     };
     mine.onclose = ({ code, reason }) => {
       if (socket !== mine) return;
-      isEnded = !comesBack(code);
+      isEnded = !mayReconnect(code);
       if (isEnded) return onState("ended");
       onState("waiting");
       clearTimeout(timer);
