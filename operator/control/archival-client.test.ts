@@ -1,0 +1,61 @@
+import { createServer, type IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
+import { expect, test } from "vitest";
+import { afterFile } from "../../services/testing/after-file.ts";
+import { state } from "../testing/observation.ts";
+import { archivalAt, ArchivalUnavailable } from "./archival-client.ts";
+
+/** An archival tier that gives one answer to everything. */
+async function archivalThat(answers: { status?: number; body?: string }) {
+  const requests: IncomingMessage[] = [];
+  const server = createServer((request, response) => {
+    requests.push(request);
+    response.writeHead(answers.status ?? 200).end(answers.body ?? "{}");
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  afterFile(() => new Promise<void>((resolve) => void server.close(() => resolve())));
+  const { port } = server.address() as AddressInfo;
+  return { archival: archivalAt(`http://127.0.0.1:${port}`, "secret"), requests, server };
+}
+
+test("a call carries the token, and closes its connection", async () => {
+  const { archival, requests } = await archivalThat({ body: JSON.stringify(state()) });
+  expect(await archival.state()).toEqual(state());
+  await archival.fence();
+  expect(requests.map(({ method, url }) => `${method} ${url}`)).toEqual([
+    "GET /internal/v1/state",
+    "POST /internal/v1/fence",
+  ]);
+  for (const { headers } of requests) {
+    expect(headers).toMatchObject({ authorization: "Bearer secret", connection: "close" });
+  }
+});
+
+test("refused rules are an answer; any other refusal means that the call is repeated", async () => {
+  const body = JSON.stringify({ detail: "the auction is open" });
+  const { archival } = await archivalThat({ status: 409, body });
+  expect(await archival.publishRules({} as never)).toEqual({
+    outcome: "refused",
+    why: "the auction is open",
+  });
+  const fenced = archival.fence();
+  await expect(fenced).rejects.toThrow(ArchivalUnavailable);
+  await expect(fenced).rejects.toThrow("fence was refused: the auction is open");
+});
+
+test.each([
+  [{ status: 503, body: JSON.stringify({ why: "starting" }) }, "state answered 503: starting"],
+  [{ body: "<html>" }, "answered 200 without JSON"],
+  [{ body: JSON.stringify("x".repeat(1024 * 1024)) }, /exceeded/],
+])("an answer of %j means that archival is unavailable", async (answers, message) => {
+  const { archival } = await archivalThat(answers);
+  const asked = archival.state();
+  await expect(asked).rejects.toThrow(ArchivalUnavailable);
+  await expect(asked).rejects.toThrow(message);
+});
+
+test("no connection means that archival is unavailable", async () => {
+  const { archival, server } = await archivalThat({});
+  await new Promise((resolve) => server.close(resolve));
+  await expect(archival.state()).rejects.toThrow(ArchivalUnavailable);
+});
