@@ -1,5 +1,5 @@
 # Gavel on one machine. `make` alone lists what there is; each target is one line that calls a program.
-# Variables: make up GATEWAY_PORT=8090 … (all of them: services/CONFIGURATION.md)
+# Variables: make up GATEWAY_PORT=8090 … (all of them: docs/configuration.md)
 
 MAKEFLAGS += --no-print-directory
 NODE := node_modules/.bin/node

@@ -23,7 +23,7 @@ Examples
   gavel sql "select lot_id, bidder_id, amount_minor from bids order by seq"
   gavel check --history seen.jsonl
 
-gavel <command> --help explains a command. Variables (ports, folders …): services/CONFIGURATION.md`;
+gavel <command> --help explains a command. Variables (ports, folders …): docs/configuration.md`;
 
 async function main(words: readonly string[]): Promise<number> {
   const [name = "", ...args] = words;

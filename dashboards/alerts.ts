@@ -37,7 +37,7 @@ const GUARANTEE_ALERTS: readonly Alert[] = [
       "Bidding continues. The archive misses events: results of the affected lots may be incomplete.",
     check:
       "`sql \"select * from dead_letters where reason = 'lost'\"` shows the outbox ids before and after the gap. Was Postgres restored from an older backup?",
-    act: "If Postgres was restored: restore a later backup, or let archival read what JetStream still holds (services/archival/BACKUP.md). Otherwise keep the Redis volume unchanged and escalate.",
+    act: "If Postgres was restored: restore a later backup, or let archival read what JetStream still holds (docs/backup.md). Otherwise keep the Redis volume unchanged and escalate.",
   },
   {
     name: "GavelArchiveConflict",

@@ -1,4 +1,4 @@
-/** services/METRICS.md: every metric of every process, from the registries that the processes create. */
+/** docs/metrics.md: every metric of every process, from the registries that the processes create. */
 import { type MetricObject, Registry } from "prom-client";
 import { createOperatorMetrics } from "../operator/metrics.ts";
 import { createAuditMetrics } from "../services/archival/observe/invariant-monitor.ts";

@@ -124,12 +124,12 @@ test("no label has a value of a lot or a bidder, and more of them make no more s
   expect(many.archival).toMatch(/archive_delay_seconds_count\{tier="archival"\} [1-9]/);
 });
 
-test.each(TIERS)("the metrics of %s are those of services/METRICS.md", async (tier) => {
+test.each(TIERS)("the metrics of %s are those of docs/metrics.md", async (tier) => {
   const text = await scrape(tier);
   const shown = [...text.matchAll(/^# HELP (\S+)/gm)].map(([, name]) => name!);
   const documented = [...metricsOf(tier), ...commonMetrics()].map(({ name }) => name);
   expect(shown.sort()).toEqual(documented.sort());
-  const reference = readFileSync(new URL("../services/METRICS.md", import.meta.url), "utf8");
+  const reference = readFileSync(new URL("../docs/metrics.md", import.meta.url), "utf8");
   expect(shown.filter((name) => !reference.includes(`| \`${name}\` |`))).toEqual([]);
 });
 

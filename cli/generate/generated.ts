@@ -5,6 +5,7 @@ import { rulesText, runbookText } from "../../dashboards/rule-files.ts";
 import { auctionReference } from "../../operator/api/auction-reference.ts";
 import { crdTemplate, crdYaml } from "../../operator/api/crd.ts";
 import { configurationText } from "./configuration.ts";
+import { withContents } from "./contents.ts";
 import { metricsText } from "../../dashboards/metrics-reference.ts";
 
 export interface GeneratedFile {
@@ -14,11 +15,11 @@ export interface GeneratedFile {
 }
 
 export const GENERATED: readonly GeneratedFile[] = [
-  { path: "services/CONFIGURATION.md", text: configurationText },
-  { path: "operator/AUCTION.md", text: auctionReference },
+  { path: "docs/configuration.md", text: () => withContents(configurationText()) },
+  { path: "docs/auction.md", text: () => withContents(auctionReference()) },
   { path: "manifests/crd.yaml", text: crdYaml },
   { path: "charts/gavel-operator/templates/crd.yaml", text: crdTemplate },
-  { path: "services/METRICS.md", text: metricsText },
+  { path: "docs/metrics.md", text: () => withContents(metricsText()) },
   { path: "dashboards/alerts.yaml", text: rulesText },
   { path: "dashboards/alerts.test.yaml", text: () => casesText("alerts") },
   { path: "dashboards/slowly.test.yaml", text: () => casesText("slowly") },

@@ -24,7 +24,7 @@ interface Field {
   readonly anyOf?: readonly Field[];
 }
 
-/** The text of operator/AUCTION.md. */
+/** The text of docs/auction.md. */
 export function auctionReference(): string {
   return `# The fields of an Auction
 

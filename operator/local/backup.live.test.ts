@@ -1,4 +1,4 @@
-/** Runs the commands of BACKUP.md exactly as they are printed there. */
+/** Runs the commands of docs/backup.md exactly as the page shows them. */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import { until } from "../../services/testing/until.ts";
 
 const REPOSITORY = new URL("../../", import.meta.url).pathname;
 const [BACK_UP, START_FROM_IT] = [
-  ...readFileSync(new URL("../../services/archival/BACKUP.md", import.meta.url), "utf8").matchAll(
+  ...readFileSync(new URL("../../docs/backup.md", import.meta.url), "utf8").matchAll(
     /```sh\n([^`]+)```/g,
   ),
 ].map(([, commands]) => commands!);
