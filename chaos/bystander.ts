@@ -1,7 +1,7 @@
 /**
- * A pod that has nothing to do with the auction, killed in the calm windows as the auction's own are in the
- * others. Any pod's death and start take processor and disk from everything on its node: on a small cluster that
- * alone is seen in the p99 of bids, and it is not what a scenario asks about.
+ * A pod unrelated to the auction that is killed in the calm windows. The death and start of any pod take CPU and
+ * disk from its node, which on a small cluster already raises the p99 of bids. Killing the bystander puts this
+ * effect into the calm windows, too, so that a scenario measures only what the auction does.
  */
 import { stringify } from "yaml";
 import { collectionOf } from "./proof.ts";
@@ -58,9 +58,9 @@ export async function startBystander(target: Target, image: string): Promise<voi
 }
 
 /**
- * SIGKILL, and its pod removed by Chaos Mesh, as in the scenarios.
- * @param n of the round
- * @param isWiped whether its volume claim goes, too: to make and remove a volume takes pods of its own
+ * Sends SIGKILL and lets Chaos Mesh remove the pod, as the scenarios do.
+ * @param n number of the round
+ * @param isWiped also deletes its volume claim: creating and removing a volume takes pods, too
  */
 export async function killBystander(target: Target, n: number, isWiped: boolean): Promise<void> {
   const { metadata, spec } = await readyBystander(target, "");

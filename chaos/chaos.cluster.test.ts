@@ -10,7 +10,8 @@ import { stringify } from "yaml";
 import { onKind, kindEnv, operatorOnKind } from "../operator/testing/kind.ts";
 import { afterFile } from "../services/testing/after-file.ts";
 import { until } from "../services/testing/until.ts";
-import { experiment, type Settings } from "./experiment.ts";
+import { experiment } from "./experiment.ts";
+import type { ExperimentOptions } from "./experiment-options.ts";
 import { VIEWERS_SOON } from "./hypothesis.ts";
 import { writeReport } from "./report.ts";
 import { NAMESPACE, readScenario, scenarioNames } from "./scenario.ts";
@@ -26,7 +27,7 @@ vi.setConfig({ hookTimeout: 6 * MINUTE_MS });
 const target = new Target(`kind-${kindEnv.KIND_CLUSTER}`);
 let image: string;
 
-const settings = (): Settings => ({
+const settings = (): ExperimentOptions => ({
   loadImage: image,
   tierImage: undefined,
   bidsPerSecond: RATE,
@@ -35,7 +36,7 @@ const settings = (): Settings => ({
   durationSeconds: undefined,
   rounds: 1,
   keep: false,
-  say: (line) => void process.stdout.write(`${line}\n`),
+  log: (line) => void process.stdout.write(`${line}\n`),
 });
 
 /**

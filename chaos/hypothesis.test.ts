@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { judge, type Observed, outcomeOf, type Verified } from "./hypothesis.ts";
+import { judge, type Observed, outcomeOf, type CheckResult } from "./hypothesis.ts";
 import type { Round, Window } from "./measure.ts";
 import type { Expect } from "./scenario.ts";
 
@@ -42,7 +42,7 @@ const ROUND: Round = {
   viewersBackMs: [],
 };
 
-const VERIFIED: Verified = {
+const VERIFIED: CheckResult = {
   counts: {
     lots: 20,
     events: 9_020,
@@ -77,7 +77,7 @@ const GOOD: Observed = {
   notRecovered: 0,
   dropped: 0,
   odd: [],
-  verified: VERIFIED,
+  checked: VERIFIED,
   drain: { proven: true, why: "" },
 };
 
@@ -97,7 +97,7 @@ const summed = (all: readonly Round[]): Partial<Observed> => ({
 });
 const failing = (refused: number, unknown: number, overHttp = 0) =>
   rounds({ failed: { refused, unknown, overHttp } });
-const counted = (change: Partial<Verified["counts"]>, verdicts: string[] = []): Verified => ({
+const counted = (change: Partial<CheckResult["counts"]>, verdicts: string[] = []): CheckResult => ({
   counts: { ...VERIFIED.counts, ...change },
   verdicts: verdicts.map((verdict) => ({ verdict, lotId: "lot-01", detail: "so it is" })),
 });
@@ -121,8 +121,8 @@ describe("a cluster that cannot bear the load", () => {
   });
 
   test("is judged by what was lost, and by what fails only after the first fault", () => {
-    const verified = counted({ lost: 1 }, ["lost"]);
-    expect(outcome({}, { ...summed([failed, ROUND, ROUND]), verified })).toBe("broken");
+    const checked = counted({ lost: 1 }, ["lost"]);
+    expect(outcome({}, { ...summed([failed, ROUND, ROUND]), checked })).toBe("broken");
     expect(outcome({}, { ...summed([ROUND, failed, ROUND]) })).toBe("broken");
   });
 });
@@ -174,8 +174,8 @@ describe("each point breaks by itself", () => {
   });
 
   test("a bid nobody knows the fate of, one never placed, and an answer nobody documented", () => {
-    const verified = counted({ unknown: { resolved: 1, unresolved: 1 } });
-    expect(outcome({}, { verified })).toBe("broken");
+    const checked = counted({ unknown: { resolved: 1, unresolved: 1 } });
+    expect(outcome({}, { checked })).toBe("broken");
     expect(outcome({}, { dropped: 1 })).toBe("broken");
     expect(outcome({}, { isFinished: false })).toBe("broken");
     expect(outcome({}, { odd: ["a bid was answered internal"] })).toBe("broken");
@@ -211,17 +211,17 @@ describe("each point breaks by itself", () => {
   });
 
   test("any verdict of the checker, and a run without a single bid", () => {
-    expect(outcome({}, { verified: counted({ lost: 1 }, ["lost"]) })).toBe("broken");
-    expect(outcome({}, { verified: counted({}, ["viewer_gap"]) })).toBe("broken");
-    expect(outcome({}, { verified: counted({ acknowledged: 0 }) })).toBe("broken");
+    expect(outcome({}, { checked: counted({ lost: 1 }, ["lost"]) })).toBe("broken");
+    expect(outcome({}, { checked: counted({}, ["viewer_gap"]) })).toBe("broken");
+    expect(outcome({}, { checked: counted({ acknowledged: 0 }) })).toBe("broken");
   });
 
   test("a wiped store may lose what the metric showed, and no more", () => {
     const wiped = { failedBids: "until-recovered", steadyP99: false, lost: "window" } as const;
     const rose = rounds({ epochs: [1, 2] });
-    const of = (verdicts: Verified["counts"]["verdicts"]) => ({
+    const of = (verdicts: CheckResult["counts"]["verdicts"]) => ({
       ...summed([{ ...ROUND, epochs: [1, 2], unrelayedEvents: 6 }]),
-      verified: counted({ lost: verdicts.lost ?? 0, verdicts }, Object.keys(verdicts)),
+      checked: counted({ lost: verdicts.lost ?? 0, verdicts }, Object.keys(verdicts)),
     });
     expect(outcome(wiped, of({ lost: 6, viewer_phantom: 6 * 560 }))).toBe("held");
     expect(outcome(wiped, of({ lost: 7 }))).toBe("broken");

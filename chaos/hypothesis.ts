@@ -1,4 +1,4 @@
-/** Whether a scenario's hypothesis held, point by point. Pure. */
+/** Judges the hypothesis of a scenario, point by point. Pure. */
 import type { Counts } from "../services/lot/checker/checker.ts";
 import type { VerdictName } from "../services/lot/checker/verdicts.ts";
 import {
@@ -15,30 +15,30 @@ import type { Drain } from "./surroundings.ts";
 export interface Finding {
   readonly what: string;
   readonly judged: Judged;
-  /** What was measured, and what was allowed. */
+  /** The measured value and the limit. */
   readonly why: string;
 }
 
-/** What the checker said, of `gavel verify --json`. */
-export interface Verified {
+/** An auction in the output of `gavel check --json`. */
+export interface CheckResult {
   readonly counts: Counts;
   readonly verdicts: readonly { verdict: string; lotId: string; detail: string }[];
 }
 
 export interface Observed {
   readonly rounds: readonly Round[];
-  /** Whether every bid had its answer in the end. Where not, the histories lack the last of it. */
+  /** Whether every bid got its answer. Otherwise the histories are incomplete. */
   readonly isFinished: boolean;
   /** From the first fault to the end. */
   readonly failed: Failed;
-  /** Of these what was in no round: before the next fault, when all should be well. */
+  /** Those of them outside every round, when nothing may fail. */
   readonly failedBetween: Failed;
   readonly viewersBroken: number;
   /** Pods that restarted after the last round. */
   readonly restartedAtEnd: readonly string[];
-  /** Null where the auction stays. */
+  /** null: the auction is kept. */
   readonly drain: Drain | null;
-  /** Bidders who could be in flight on one process at once, each with one bid. */
+  /** Bidders that can have a bid in flight on one process at once. */
   readonly biddersAtOnce: number;
   readonly viewers: number;
   readonly watchingAtEnd: number;
@@ -46,22 +46,23 @@ export interface Observed {
   readonly notRecovered: number;
   readonly dropped: number;
   readonly odd: readonly string[];
-  readonly verified: Verified;
+  readonly checked: CheckResult;
 }
 
 const CALM = "before the first fault nothing fails";
 export const VIEWERS_SOON = "viewers come back, p95 ≤ 3 s and p99 ≤ 5 s";
 const VIEWERS_P95_MS = 3_000;
 const VIEWERS_P99_MS = 5_000;
-/** What a lost tail makes of what was acknowledged and shown before it. */
-const OF_A_LOST_TAIL: readonly VerdictName[] = [
+/** Verdicts on bids that Redis lost after it had acknowledged them. */
+const LOST_TAIL: readonly VerdictName[] = [
   "lost",
   "moved",
   "altered",
   "answers_differ",
   "no_such_event",
 ];
-const AND_ITS_SIGHT: readonly VerdictName[] = [
+/** Verdicts on frames and reads that showed such bids. */
+const LOST_TAIL_SHOWN: readonly VerdictName[] = [
   "viewer_phantom",
   "viewer_altered",
   "wrong_read",
@@ -80,14 +81,14 @@ export function judge(expect: Expect, observed: Observed): Finding[] {
   ];
 }
 
-/** What the checker and the record say counts on any machine, however noisy. */
+/** Findings that count on any machine, however noisy. */
 const ALWAYS: readonly string[] = [
   "every bid of unknown fate is resolved by its key",
   "the checker finds every bid and frame right",
   "no more is lost than the metric showed",
 ];
 
-/** held only where all is; broken where anything is, and not judged where there was no calm to break. */
+/** held when all findings are held, broken when one is broken, not judged when the calm windows were not calm. */
 export function outcomeOf(findings: readonly Finding[]): Judged {
   const isNoisy = findings.some(({ what, judged }) => what === CALM && judged === "not judged");
   const counted = isNoisy ? findings.filter(({ what }) => ALWAYS.includes(what)) : findings;
@@ -104,12 +105,13 @@ const finding = (what: string, holds: boolean, why: string): Finding => ({
 });
 
 /**
- * Without a fault nothing may fail: where it does, the cluster cannot bear the load, and what fails later
- * tells nothing of the fault. Only what was seen before the first fault counts: later it may be its work.
+ * Before the first fault nothing may fail. Otherwise the cluster is overloaded, and later failures say nothing
+ * about the fault.
  */
 function calmBefore({ rounds }: Observed): Finding {
   const calm = rounds[0]?.calm ?? [];
-  const sum = (of: (window: Window) => number) => calm.reduce((all, one) => all + of(one), 0);
+  const sum = (value: (window: Window) => number) =>
+    calm.reduce((total, window) => total + value(window), 0);
   const failed = sum(({ refused, unknown }) => refused + unknown);
   const viewersBroken = sum((window) => window.viewersBroken);
   const isCalm = calm.length > 0 && failed + viewersBroken === 0;
@@ -120,14 +122,14 @@ function calmBefore({ rounds }: Observed): Finding {
   };
 }
 
-const most = (values: readonly number[]) => Math.max(0, ...values);
+const highest = (values: readonly number[]) => Math.max(0, ...values);
 
 function judgeBids({ failedBids, bidsWithinSeconds }: Expect, observed: Observed): Finding[] {
   const { rounds, failed, failedBetween, biddersAtOnce, isFinished } = observed;
-  const { dropped, odd, verified } = observed;
-  const unknown = most(rounds.map((round) => round.failed.unknown));
-  const refused = most(rounds.map((round) => round.failed.refused));
-  const told = `at most ${unknown} of unknown fate and ${refused} refused in a round, each tried again`;
+  const { dropped, odd, checked } = observed;
+  const unknown = highest(rounds.map((round) => round.failed.unknown));
+  const refused = highest(rounds.map((round) => round.failed.refused));
+  const retries = `at most ${unknown} of unknown fate and ${refused} refused in a round, each tried again`;
   const findings: Finding[] = [];
   if (failedBids === "none") {
     const why = `${failed.unknown} of unknown fate and ${failed.refused} refused, from the first fault to the end`;
@@ -138,7 +140,7 @@ function judgeBids({ failedBids, bidsWithinSeconds }: Expect, observed: Observed
     findings.push(finding("no bid fails once all is well", between === 0, why));
   }
   if (failedBids === "in-flight" || failedBids === "in-flight-sockets") {
-    const why = `${told}; ${biddersAtOnce} bidders, a bid each`;
+    const why = `${retries}; ${biddersAtOnce} bidders, a bid each`;
     findings.push(finding("only what was in flight fails", unknown <= biddersAtOnce, why));
   }
   if (failedBids === "in-flight-sockets") {
@@ -149,7 +151,7 @@ function judgeBids({ failedBids, bidsWithinSeconds }: Expect, observed: Observed
     const back = rounds.map((round) => round.bidsBackMs);
     findings.push(within("bids resume", back, bidsWithinSeconds));
   }
-  const { unresolved, resolved } = verified.counts.unknown;
+  const { unresolved, resolved } = checked.counts.unknown;
   findings.push(
     finding("every bid has its answer in the end", isFinished, isFinished ? "all have" : "not all"),
     finding(
@@ -173,9 +175,9 @@ function steadyP99({ rounds }: Observed): Finding {
 }
 
 function within(what: string, ms: readonly number[], seconds: number): Finding {
-  const worst = most(ms) / 1_000;
-  const told = worst === Infinity ? "not while it was waited for" : `${worst.toFixed(1)} s`;
-  return finding(what, worst <= seconds, `${told}, at most ${seconds} s`);
+  const worst = highest(ms) / 1_000;
+  const measured = worst === Infinity ? "not within the waiting time" : `${worst.toFixed(1)} s`;
+  return finding(what, worst <= seconds, `${measured}, at most ${seconds} s`);
 }
 
 function judgeRecovery(
@@ -196,11 +198,11 @@ function judgeRecovery(
   ];
 }
 
-/** What was left alone stays as it is; what else looks at the auction finds it well. */
+/** Pods without a fault do not restart; checks by Chaos Mesh and the operator's drain pass. */
 function judgeSurroundings({ rounds, restartedAtEnd, drain }: Observed): Finding[] {
   const restarted = [...rounds.flatMap((round) => round.restarted), ...restartedAtEnd];
   const checks = rounds.flatMap((round) => round.checks);
-  const said = checks.map(({ name, why }) => `${name}: ${why}`).join("; ");
+  const results = checks.map(({ name, why }) => `${name}: ${why}`).join("; ");
   return [
     finding(
       "no other pod restarts",
@@ -213,7 +215,7 @@ function judgeSurroundings({ rounds, restartedAtEnd, drain }: Observed): Finding
           finding(
             "Chaos Mesh's own check passes",
             checks.every((one) => one.passed),
-            said,
+            results,
           ),
         ]),
     ...(drain === null
@@ -258,14 +260,14 @@ function judgeViewers({ viewers, lost }: Expect, observed: Observed): Finding[] 
 }
 
 function judgeRecord({ lost }: Expect, observed: Observed): Finding[] {
-  const { rounds, isFinished, verified, biddersAtOnce } = observed;
+  const { rounds, isFinished, checked, biddersAtOnce } = observed;
   const what = "the checker finds every bid and frame right";
   if (!isFinished)
     return [{ what, judged: "not judged", why: "the histories lack the last of it" }];
-  const { counts, verdicts } = verified;
-  const of = (names: readonly VerdictName[]) =>
-    most(names.map((name) => counts.verdicts[name] ?? 0));
-  const tail = lost === "window" ? [...OF_A_LOST_TAIL, ...AND_ITS_SIGHT] : [];
+  const { counts, verdicts } = checked;
+  const highestOf = (names: readonly VerdictName[]) =>
+    highest(names.map((name) => counts.verdicts[name] ?? 0));
+  const tail = lost === "window" ? [...LOST_TAIL, ...LOST_TAIL_SHOWN] : [];
   const others = verdicts.filter(({ verdict }) => !tail.some((name) => name === verdict));
   const names = [...new Set(others.map(({ verdict }) => verdict))];
   const summary = `${counts.acknowledged} acknowledged, lost ${counts.lost}, duplicated ${counts.duplicated}, misordered ${counts.misordered}; ${counts.viewersComplete} of ${counts.viewers} viewers complete`;
@@ -278,9 +280,9 @@ function judgeRecord({ lost }: Expect, observed: Observed): Finding[] {
   ];
   if (lost === "window") {
     const window = rounds.reduce((sum, { unrelayedEvents }) => sum + unrelayedEvents, 0);
-    const [bids, sights] = [of(OF_A_LOST_TAIL), of(AND_ITS_SIGHT)];
-    const why = `${counts.lost} acknowledged bids lost, ${bids} of any verdict on them and ${sights} of what was seen of them; the metric had shown ${window} events not relayed`;
-    const holds = bids <= window && sights <= window * (counts.viewers + biddersAtOnce);
+    const [bids, shown] = [highestOf(LOST_TAIL), highestOf(LOST_TAIL_SHOWN)];
+    const why = `${counts.lost} acknowledged bids lost, ${bids} of any verdict on them and ${shown} of any verdict on frames and reads that showed them; the metric had shown ${window} events not relayed`;
+    const holds = bids <= window && shown <= window * (counts.viewers + biddersAtOnce);
     findings.push(finding("no more is lost than the metric showed", holds, why));
     const epochs = rounds.map((round) => round.epochs.join(" to ")).join(", ");
     const rose = rounds.every((round) => round.epochs[1] > round.epochs[0]);

@@ -1,4 +1,4 @@
-/** Does a scenario's steps once, and proves that they happened: a fault that was not there proves nothing. */
+/** Runs the steps of a scenario once and proves that the faults took effect. */
 import type { ChildProcess } from "node:child_process";
 import {
   type Check,
@@ -27,7 +27,7 @@ import { killProcesses } from "./surroundings.ts";
 import type { Pod, Target } from "./target.ts";
 import { passTime, waitFor } from "./wait-for.ts";
 
-/** What a process writes when it ends in good order; after SIGKILL none of it may be there. */
+/** Log lines of an orderly shutdown. None may appear after SIGKILL. */
 const CLEAN_SHUTDOWN: Readonly<Record<Component, RegExp>> = {
   redis: /Redis is now ready to exit|User requested shutdown/,
   nats: /Server Exiting|Initiating Shutdown/,
@@ -39,118 +39,73 @@ const CLEAN_SHUTDOWN: Readonly<Record<Component, RegExp>> = {
 };
 
 export interface Injected {
-  /** When it began, by this machine's clock. */
+  /** Time of the first fault, by the clock of this machine. */
   readonly atMs: number;
-  /** When what was injected was over: for kills the same moment. */
+  /** End of the faults; for kills equal to `atMs`. */
   readonly endedMs: number;
-  /** What proves that it happened, for people. */
+  /** Evidence that the faults took effect, for the report. */
   readonly seen: readonly string[];
-  /** Pods that cannot be the same afterwards. */
+  /** Pods that must be replaced. */
   readonly gone: readonly Pod[];
-  /** Pods that were there, and nothing was done to: not one of them may have restarted. */
+  /** Pods without a fault. None of them may restart. */
   readonly untouched: readonly Pod[];
-  /** Proves what shows only when all pods are ready again: volumes that are new, containers that restarted. */
+  /** Evidence that exists only once all pods are ready: new volumes, restarted containers. */
   provenAfterwards(): Promise<string[]>;
-  /** What Chaos Mesh's own checks said in the end, of a Workflow that has some. */
+  /** Results of the StatusChecks of a Workflow. */
   checks(): Promise<Check[]>;
 }
 
-interface Hit {
+/** A pod whose processes are killed, and its log from before. */
+interface Victim {
   readonly pod: Pod;
   readonly log: { text: string; readonly child: ChildProcess };
 }
 
+type Victims = ReadonlyMap<Component, Victim>;
+
+interface InjectOptions {
+  readonly durationSeconds: number;
+  /** Number of the round. */
+  readonly n: number;
+  readonly steps: readonly Step[];
+}
+
 export async function inject(
   target: Target,
-  { name, spec, objects }: Scenario,
-  settings: {
-    readonly durationSeconds: number;
-    /** Of the round. */
-    readonly n: number;
-    readonly steps?: readonly Step[];
-  },
+  scenario: Scenario,
+  options: InjectOptions,
 ): Promise<Injected> {
-  const hits = new Map<Component, Hit>();
-  const seen: string[] = [];
+  const { name, spec } = scenario;
   const before = await target.pods();
-  const steps = settings.steps ?? spec.steps;
-  const killed = steps.flatMap((step) => ("kill" in step ? step.kill : []));
-  for (const component of new Set(killed)) {
-    const pod = await busiest(target, component, before);
-    hits.set(component, { pod, log: followLog(target, pod) });
-  }
-  if (hits.size > 0) await passTime(500); // The logs are followed by then.
-  for (const { pod, log } of hits.values()) {
-    if (log.child.exitCode !== null) throw new Error(`the log of ${pod.name} cannot be followed`);
-  }
-  const volumes: { name: string; uid: string }[] = [];
-  let atMs = 0;
-  const applied: ChaosObject[] = [];
-  for (const step of steps) {
-    if ("pauseSeconds" in step) await passTime(step.pauseSeconds * 1_000);
-    else if ("wipe" in step) volumes.push(await wipe(target, step.wipe));
-    else if ("kill" in step) {
-      atMs ||= Date.now();
-      const counts = await Promise.all(
-        step.kill.map((component) => killProcesses(target, hits.get(component)!.pod)),
-      );
-      step.kill.forEach((component, i) =>
-        seen.push(`SIGKILL to ${counts[i]} processes of ${hits.get(component)!.pod.name}`),
-      );
-    } else {
-      atMs ||= Date.now();
-      const object = objects.find(({ metadata }) => metadata.name === step.apply)!;
-      const suffix = `-${settings.n}`;
-      const narrowed = withDuration(narrow(object, hits), settings.durationSeconds);
-      const metadata = { ...narrowed.metadata, name: `${narrowed.metadata.name}${suffix}` };
-      await target.create(collectionOf(object), { ...narrowed, metadata });
-      applied.push({ ...narrowed, metadata });
-    }
-  }
+  const victims = await chooseVictims(target, options.steps, before);
+  const done = await runSteps(target, scenario, options, victims);
+  const { atMs, applied, volumes } = done;
   const gone: Pod[] = [];
+  const seen = [...done.seen];
   for (const object of applied) {
-    const { told, pods } = await provenInjected(target, object, before);
-    seen.push(...told);
+    const { evidence, pods } = await provenInjected(target, object, before);
+    seen.push(...evidence);
     gone.push(...pods);
   }
   let endedMs = atMs;
   if (spec.durationSeconds > 0) {
-    await passTime(Math.max(0, atMs + settings.durationSeconds * 1_000 - Date.now()));
-    for (const object of applied) {
-      if (object.kind !== "Schedule") await provenRecovered(target, object);
-      else seen.push(await endSchedule(target, object, settings.durationSeconds));
-    }
+    seen.push(...(await awaitEnd(target, applied, atMs, options.durationSeconds)));
     endedMs = Date.now();
   }
-  for (const [component, { pod, log }] of hits) {
-    await waitFor(
-      `${pod.name} is gone`,
-      async () => !(await target.pods()).some(({ uid }) => uid === pod.uid),
-      INJECTED_WITHIN_MS,
-    );
-    log.child.kill();
-    const shutdown = CLEAN_SHUTDOWN[component].exec(log.text);
-    if (shutdown) {
-      throw new Error(`${name}: ${pod.name} was not killed, it stopped: "${shutdown[0]}"`);
-    }
-    seen.push(`${pod.name} (${pod.uid}) is gone, and its log knows of no shutdown`);
+  for (const [component, victim] of victims) {
+    const { pod } = victim;
+    seen.push(await provenKilled(target, name, component, victim));
     if (!gone.some(({ uid }) => uid === pod.uid)) gone.push(pod);
   }
-  const means = ({ spec: all }: ChaosObject, component: Component) =>
-    selectorsOf(all).some((selector) => componentOf(selector) === component);
   const failed = before.filter(({ component }) =>
-    applied.some((object) => object.spec["action"] === "pod-failure" && means(object, component)),
+    applied.some((object) => object.spec["action"] === "pod-failure" && selects(object, component)),
   );
-  const isTouched = ({ uid, component }: Pod) => {
-    const hit = hits.get(component);
-    return hit ? hit.pod.uid === uid : applied.some((object) => means(object, component));
-  };
   return {
     atMs,
     endedMs,
     seen,
     gone,
-    untouched: before.filter((pod) => !isTouched(pod)),
+    untouched: before.filter((pod) => !isTouched(pod, victims, applied)),
     provenAfterwards: async () => [
       ...(await Promise.all(volumes.map((volume) => provenNew(target, volume)))),
       ...(await provenRestarted(target, failed)),
@@ -159,12 +114,104 @@ export async function inject(
   };
 }
 
+/** The busiest pod of each component that is to be killed, with its log followed. */
+async function chooseVictims(
+  target: Target,
+  steps: readonly Step[],
+  pods: readonly Pod[],
+): Promise<Victims> {
+  const victims = new Map<Component, Victim>();
+  for (const component of new Set(steps.flatMap((step) => ("kill" in step ? step.kill : [])))) {
+    const pod = await busiest(target, component, pods);
+    victims.set(component, { pod, log: followLog(target, pod) });
+  }
+  if (victims.size > 0) await passTime(500); // Until kubectl follows the logs.
+  for (const { pod, log } of victims.values()) {
+    if (log.child.exitCode !== null) throw new Error(`cannot follow the log of ${pod.name}`);
+  }
+  return victims;
+}
+
+async function runSteps(
+  target: Target,
+  { objects }: Scenario,
+  { durationSeconds, n, steps }: InjectOptions,
+  victims: Victims,
+) {
+  const seen: string[] = [];
+  const volumes: { name: string; uid: string }[] = [];
+  const applied: ChaosObject[] = [];
+  let atMs = 0;
+  for (const step of steps) {
+    if ("pauseSeconds" in step) await passTime(step.pauseSeconds * 1_000);
+    else if ("wipe" in step) volumes.push(await wipe(target, step.wipe));
+    else if ("kill" in step) {
+      atMs ||= Date.now();
+      const pods = step.kill.map((component) => victims.get(component)!.pod);
+      const counts = await Promise.all(pods.map((pod) => killProcesses(target, pod)));
+      pods.forEach(({ name }, i) => seen.push(`SIGKILL to ${counts[i]} processes of ${name}`));
+    } else {
+      atMs ||= Date.now();
+      const object = objects.find(({ metadata }) => metadata.name === step.apply)!;
+      const narrowed = withDuration(narrow(object, victims), durationSeconds);
+      const metadata = { ...narrowed.metadata, name: `${narrowed.metadata.name}-${n}` };
+      await target.create(collectionOf(object), { ...narrowed, metadata });
+      applied.push({ ...narrowed, metadata });
+    }
+  }
+  return { atMs, seen, volumes, applied };
+}
+
+/** Waits until faults that last are over. @returns evidence of their end */
+async function awaitEnd(
+  target: Target,
+  applied: readonly ChaosObject[],
+  atMs: number,
+  durationSeconds: number,
+): Promise<string[]> {
+  const seen: string[] = [];
+  await passTime(Math.max(0, atMs + durationSeconds * 1_000 - Date.now()));
+  for (const object of applied) {
+    if (object.kind !== "Schedule") await provenRecovered(target, object);
+    else seen.push(await endSchedule(target, object, durationSeconds));
+  }
+  return seen;
+}
+
+/** @throws Error when the pod is still there, or its log shows an orderly shutdown */
+async function provenKilled(
+  target: Target,
+  scenario: string,
+  component: Component,
+  { pod, log }: Victim,
+): Promise<string> {
+  await waitFor(
+    `${pod.name} is gone`,
+    async () => !(await target.pods()).some(({ uid }) => uid === pod.uid),
+    INJECTED_WITHIN_MS,
+  );
+  log.child.kill();
+  const shutdown = CLEAN_SHUTDOWN[component].exec(log.text);
+  if (shutdown) {
+    throw new Error(`${scenario}: ${pod.name} was not killed, it stopped: "${shutdown[0]}"`);
+  }
+  return `${pod.name} (${pod.uid}) is gone, and its log shows no shutdown`;
+}
+
+const selects = ({ spec }: ChaosObject, component: Component): boolean =>
+  selectorsOf(spec).some((selector) => componentOf(selector) === component);
+
+function isTouched({ uid, component }: Pod, victims: Victims, applied: readonly ChaosObject[]) {
+  const victim = victims.get(component);
+  return victim ? victim.pod.uid === uid : applied.some((object) => selects(object, component));
+}
+
 const LOAD_METRICS: Partial<Record<Component, string>> = {
   gateway: "gavel_gateway_connections",
   broadcast: "gavel_broadcast_sockets",
 };
 
-/** The pod of a component that most depends on: one that does nothing could be killed without a trace. */
+/** The pod of a component with most connections. Killing an idle pod would prove nothing. */
 async function busiest(target: Target, component: Component, pods: readonly Pod[]): Promise<Pod> {
   const own = pods.filter((pod) => pod.component === component);
   const metric = LOAD_METRICS[component];
@@ -176,19 +223,19 @@ async function busiest(target: Target, component: Component, pods: readonly Pod[
     const loads = await Promise.all(own.map((one) => target.metric(one, metric)));
     pod = own[loads.indexOf(Math.max(...loads))];
   }
-  if (pod === undefined) throw new Error(`no pod of ${component} tells how much depends on it`);
+  if (pod === undefined) throw new Error(`no pod of ${component} reports its load`);
   return pod;
 }
 
-/** Ends with the container that writes it: what another container of the pod says is not in it. */
-function followLog(target: Target, { name, namespace }: Pod): Hit["log"] {
+/** Follows the log of the pod's container until that container ends. */
+function followLog(target: Target, { name, namespace }: Pod): Victim["log"] {
   const child = target.spawn(["logs", "-f", "--since=1s", "-n", namespace, name]);
   const log = { text: "", child };
   child.stdout!.on("data", (chunk: Buffer) => (log.text += chunk.toString()));
   return log;
 }
 
-/** It stays until its pod is gone. */
+/** Deletes the volume claim of a store. Kubernetes keeps it until the pod is gone. */
 async function wipe(target: Target, store: "redis" | "nats") {
   const name = `data-${AUCTION}-${store}-0`;
   const { uid } = (await claimOf(target, name)).metadata;
@@ -196,17 +243,17 @@ async function wipe(target: Target, store: "redis" | "nats") {
   return { name, uid };
 }
 
-/** The same pods for Chaos Mesh as those whose processes were killed. */
-function narrow(object: ChaosObject, hits: ReadonlyMap<Component, Hit>): ChaosObject {
+/** Restricts the selectors of a document to the pods whose processes were killed. */
+function narrow(object: ChaosObject, victims: Victims): ChaosObject {
   const walk = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(walk);
     if (typeof value !== "object" || value === null) return value;
     const copy = Object.fromEntries(Object.entries(value).map(([key, v]) => [key, walk(v)]));
     const selector = copy["selector"] as Selector | undefined;
     const component = selector && componentOf(selector);
-    const hit = component && hits.get(component)?.pod;
-    return hit
-      ? { ...copy, selector: { ...selector, pods: { [hit.namespace]: [hit.name] } } }
+    const pod = component && victims.get(component)?.pod;
+    return pod
+      ? { ...copy, selector: { ...selector, pods: { [pod.namespace]: [pod.name] } } }
       : copy;
   };
   return walk(object) as ChaosObject;

@@ -1,22 +1,22 @@
-/** The checker over what the load saw and what the archive has: `gavel check`, as anybody would run it. */
+/** Runs `gavel check` on the histories of the load and the archive of the auction. */
 import { spawnSync } from "node:child_process";
 import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { linesOf } from "../cli/output/lines.ts";
+import { readLines } from "../load/read-lines.ts";
 import { readViews } from "../load/in-cluster/views.ts";
 import { freePort } from "../servers/ports.ts";
 import { encodeRecord } from "../services/lot/checker/history.ts";
-import type { Verified } from "./hypothesis.ts";
+import type { CheckResult } from "./hypothesis.ts";
 import { AUCTION, NAMESPACE } from "./scenario.ts";
 import { readSecret } from "./surroundings.ts";
 import type { Target } from "./target.ts";
 import { waitFor } from "./wait-for.ts";
 
-const VERIFY_MS = 5 * 60_000;
+const CHECK_TIMEOUT_MS = 5 * 60_000;
 const ANSWER_MAX_BYTES = 64 * 1024 * 1024;
 const WRITE_LINES = 2_000;
 
-/** Views as the checker reads them. @returns the file */
+/** Converts views to a history that the checker reads. @returns its path */
 function expand(views: string): string {
   const file = views.replace(/\.txt$/, ".jsonl");
   const descriptor = openSync(file, "w");
@@ -25,7 +25,7 @@ function expand(views: string): string {
     if (lines.length > 0) writeSync(descriptor, `${lines.join("\n")}\n`);
     lines = [];
   };
-  for (const record of readViews(linesOf(views))) {
+  for (const record of readViews(readLines(views))) {
     lines.push(encodeRecord(record));
     if (lines.length === WRITE_LINES) flush();
   }
@@ -34,13 +34,13 @@ function expand(views: string): string {
   return file;
 }
 
-/** @throws Error where the archive cannot be read */
+/** @throws Error when the archive cannot be read */
 export async function judgeBids(
   target: Target,
   auctionUid: string,
   histories: { readonly bids: string; readonly views: string },
   folder: string,
-): Promise<Verified> {
+): Promise<CheckResult> {
   const views = expand(histories.views);
   const port = await freePort();
   const child = target.spawn([
@@ -51,11 +51,11 @@ export async function judgeBids(
     `${port}:5432`,
   ]);
   try {
-    let said = "";
+    let output = "";
     for (const stream of [child.stdout!, child.stderr!]) {
-      stream.on("data", (chunk: Buffer) => (said += chunk.toString()));
+      stream.on("data", (chunk: Buffer) => (output += chunk.toString()));
     }
-    await waitFor("Postgres is forwarded", () => said.includes("Forwarding from"), 20_000, 100);
+    await waitFor("Postgres is forwarded", () => output.includes("Forwarding from"), 20_000, 100);
     const url = new URL(await readSecret(target, `${AUCTION}-postgres`, "uri"));
     url.hostname = "127.0.0.1";
     url.port = String(port);
@@ -79,11 +79,11 @@ export async function judgeBids(
     const [program, ...args] = node;
     const { status, stdout, stderr } = spawnSync(program, args, {
       encoding: "utf8",
-      timeout: VERIFY_MS,
+      timeout: CHECK_TIMEOUT_MS,
       maxBuffer: ANSWER_MAX_BYTES,
     });
     if (status !== 0 && status !== 1) throw new Error(`gavel check: ${status} ${stderr}`);
-    const { auctions } = JSON.parse(stdout) as { auctions: Verified[] };
+    const { auctions } = JSON.parse(stdout) as { auctions: CheckResult[] };
     return auctions[0]!;
   } finally {
     child.kill();

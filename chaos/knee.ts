@@ -1,6 +1,6 @@
 /**
- * `make chaos-knee`: how many bids a second this topology decides on this cluster before they get slow, with
- * all viewers watching. Measured once and kept in knee.json: experiments run at 40 % of it.
+ * `make chaos-knee`: the highest rate of bids that a cluster decides before they become slow, with all viewers
+ * connected. Measured once and kept in knee.json. Experiments run at 40 % of it.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -9,10 +9,10 @@ import { type Window, windowOf } from "./measure.ts";
 
 const FILE = fileURLToPath(new URL("knee.json", import.meta.url));
 const SHARE = 0.4;
-/** Beyond either the rate is above the knee. */
+/** A rate that misses either limit is above the knee. */
 const P99_MAX_MS = 100;
 const DECIDED_MIN = 0.95;
-/** Seconds of a step that are not counted: the one before still shows. */
+/** Seconds at the start of a step that are not counted: they still show the previous step. */
 const SKIPPED = 3;
 
 export interface Step extends Window {
@@ -24,15 +24,15 @@ export interface Knee {
   readonly measuredAt: string;
   readonly viewers: number;
   readonly steps: readonly Step[];
-  /** The highest rate that was held. */
+  /** The highest rate within the limits. */
   readonly knee: number;
   readonly fixedRate: number;
 }
 
-/** @returns the rate of experiments, and whose knee it is of */
-export function readKnee(): { readonly fixedRate: number; readonly of: string } {
+/** @returns the rate of experiments, and the cluster on which the knee was measured */
+export function readKnee(): { readonly fixedRate: number; readonly measuredOn: string } {
   const { fixedRate, cores, measuredAt } = JSON.parse(readFileSync(FILE, "utf8")) as Knee;
-  return { fixedRate, of: `a cluster of ${cores} cores on ${measuredAt.slice(0, 10)}` };
+  return { fixedRate, measuredOn: `a cluster of ${cores} cores on ${measuredAt.slice(0, 10)}` };
 }
 
 export function stepsOf(seconds: readonly Second[], rates: readonly number[]): Step[] {
@@ -45,11 +45,11 @@ export function stepsOf(seconds: readonly Second[], rates: readonly number[]): S
 const isHeld = ({ rate, decidedPerSecond, p99Ms }: Step) =>
   p99Ms <= P99_MAX_MS && decidedPerSecond >= DECIDED_MIN * rate;
 
-/** The last of the steps that were held one after the other. Pure. @throws Error where not even the first was */
+/** The last step before the first that missed a limit. Pure. @throws Error when the first step missed one */
 export function kneeOf(steps: readonly Step[], viewers: number, cores: number): Knee {
   const first = steps.findIndex((step) => !isHeld(step));
   const knee = (first === -1 ? steps.at(-1) : steps[first - 1])?.rate;
-  if (knee === undefined) throw new Error(`${steps[0]?.rate} bids/s are too many already`);
+  if (knee === undefined) throw new Error(`${steps[0]?.rate} bids/s are already above the knee`);
   return {
     cores,
     measuredAt: new Date().toISOString(),

@@ -1,4 +1,4 @@
-/** Bidders and viewers as a Job in the cluster, and what they say. A port-forward would die with its pod. */
+/** Runs bidders and viewers as a Job in the cluster (a port-forward would end with its pod) and reads its output. */
 import { createInterface } from "node:readline";
 import { stringify } from "yaml";
 import {
@@ -15,15 +15,15 @@ import type { AuctionUnderTest } from "./surroundings.ts";
 import type { Target } from "./target.ts";
 import { waitFor } from "./wait-for.ts";
 
-export const LOAD = "chaos-load";
+const LOAD = "chaos-load";
 const FOLDER = "/histories";
 const BIDDERS = 50;
 const READY_WITHIN_MS = 180_000;
 const FINISHED_WITHIN_MS = 180_000;
-/** The Job ends by itself after this, whatever becomes of its owner. */
+/** The Job ends after this even when nobody removes it. */
 const DEADLINE_SECONDS = 3 * 3_600;
 
-export interface LoadSettings {
+interface LoadSettings {
   readonly rates: readonly number[];
   readonly stepSeconds: number;
   readonly viewers: number;
@@ -102,12 +102,12 @@ function objectsOf(plan: Plan, image: string): object[] {
 
 export class LoadJob {
   readonly #target: Target;
-  /** Every second so far, `atMs` by this machine's clock. */
+  /** Every second so far. */
   readonly seconds: Second[] = [];
   readonly noise: string[] = [];
   #pod = "";
   #state: "starting" | "ready" | "finished" | "ended" = "starting";
-  /** The pod's clock minus ours, and at most what a line took to get here. */
+  /** Clock of the pod minus the clock of this machine, at most too low by the delay of a line. */
   #aheadMs = -Infinity;
 
   constructor(target: Target) {
@@ -122,7 +122,7 @@ export class LoadJob {
     await this.#reaches("ready", READY_WITHIN_MS);
   }
 
-  /** No bid is due any more; resolves when all have their answers and the viewers the last events. */
+  /** Stops new bids. Resolves when every bid has its answer and every viewer the last events. */
   async finish(): Promise<void> {
     await this.#touch(FINISH_FILE);
     await this.#reaches("finished", FINISHED_WITHIN_MS);

@@ -1,5 +1,5 @@
 /** Raises the rate of bids step by step, under all viewers and without a fault, until they get slow. */
-import type { Settings } from "./experiment.ts";
+import type { ExperimentOptions } from "./experiment-options.ts";
 import { type Knee, kneeOf, stepsOf, writeKnee } from "./knee.ts";
 import { LoadJob, planOf } from "./load-job.ts";
 import { createNamespace, removeAll, startAuction } from "./surroundings.ts";
@@ -9,20 +9,20 @@ import { passTime } from "./wait-for.ts";
 const RATES = [50, 100, 150, 200, 300, 400, 600, 800, 1_200];
 const STEP_SECONDS = 13;
 
-export async function measureKnee(target: Target, settings: Settings): Promise<Knee> {
-  const { say, viewers, seed } = settings;
+export async function measureKnee(target: Target, settings: ExperimentOptions): Promise<Knee> {
+  const { log, viewers, seed } = settings;
   const cores = await target.cores();
   await createNamespace(target);
   try {
-    say("applying the auction");
-    const auction = await startAuction(target, settings, (line) => say(`  ${line}`));
+    log("applying the auction");
+    const auction = await startAuction(target, settings, (line) => log(`  ${line}`));
     const load = new LoadJob(target);
     const plan = await planOf(auction, { rates: RATES, stepSeconds: STEP_SECONDS, viewers, seed });
     await load.start(plan, settings.loadImage);
     for (const [n, rate] of RATES.entries()) {
       await passTime(STEP_SECONDS * 1_000);
       const step = stepsOf(load.seconds, [rate])[0]!;
-      say(
+      log(
         `  ${rate} due: ${step.decidedPerSecond} decided/s, ${step.framesPerSecond} frames/s, p50 ${step.p50Ms} ms, p99 ${step.p99Ms} ms`,
       );
       // Far beyond it: further steps would only take longer.
@@ -33,7 +33,7 @@ export async function measureKnee(target: Target, settings: Settings): Promise<K
     writeKnee(knee);
     return knee;
   } finally {
-    say("removing what was made");
-    await removeAll(target, say).catch((error: Error) => say(error.message));
+    log("removing what was made");
+    await removeAll(target, log).catch((error: Error) => log(error.message));
   }
 }

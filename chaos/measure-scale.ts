@@ -2,7 +2,7 @@
  * `make scale KIND=1`: 1, 2 and 4 gateways and broadcasts on the cluster, under mixed load at one rate. All pods
  * may share few cores: what is compared is what the tier decides and delivers for each second of CPU it uses.
  */
-import type { Settings } from "./experiment.ts";
+import type { ExperimentOptions } from "./experiment-options.ts";
 import { LoadJob, planOf } from "./load-job.ts";
 import { windowOf } from "./measure.ts";
 import { createNamespace, removeAll, startAuction } from "./surroundings.ts";
@@ -23,15 +23,18 @@ export interface ScaleStep {
   readonly cores: Readonly<Record<Tier, number>>;
 }
 
-export async function measureScale(target: Target, settings: Settings): Promise<ScaleStep[]> {
-  const { say, viewers, seed, bidsPerSecond } = settings;
+export async function measureScale(
+  target: Target,
+  settings: ExperimentOptions,
+): Promise<ScaleStep[]> {
+  const { log, viewers, seed, bidsPerSecond } = settings;
   const steps: ScaleStep[] = [];
   try {
     for (const replicas of REPLICAS) {
-      say(`${replicas} gateways and ${replicas} broadcasts`);
+      log(`${replicas} gateways and ${replicas} broadcasts`);
       await createNamespace(target);
       const auction = await startAuction(target, { ...settings, replicas }, (line) =>
-        say(`  ${line}`),
+        log(`  ${line}`),
       );
       const load = new LoadJob(target);
       const rates = [bidsPerSecond];
@@ -51,13 +54,13 @@ export async function measureScale(target: Target, settings: Settings): Promise<
         cores: { gateway: cores("gateway"), broadcast: cores("broadcast") },
       };
       steps.push(step);
-      say(`  ${lineOf(step, steps[0]!)}`);
-      await removeAll(target, say);
+      log(`  ${lineOf(step, steps[0]!)}`);
+      await removeAll(target, log);
     }
     return steps;
   } finally {
-    say("removing what was made");
-    await removeAll(target, say).catch((error: Error) => say(error.message));
+    log("removing what was made");
+    await removeAll(target, log).catch((error: Error) => log(error.message));
   }
 }
 

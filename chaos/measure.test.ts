@@ -109,5 +109,5 @@ test("the knee is the last rate that was held, and the fixed rate 40 % of it", (
   const steps = [step(100, 100, 20), step(200, 199, 40), step(400, 398, 300), step(800, 500, 50)];
   expect(kneeOf(steps, 500, 2)).toMatchObject({ knee: 200, fixedRate: 80, viewers: 500 });
   expect(kneeOf(steps.slice(0, 2), 500, 2).knee).toBe(200);
-  expect(() => kneeOf(steps.slice(2), 500, 2)).toThrow(/400 bids.s are too many/);
+  expect(() => kneeOf(steps.slice(2), 500, 2)).toThrow(/400 bids.s are already above the knee/);
 });

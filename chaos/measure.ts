@@ -11,7 +11,7 @@ export interface Window {
   readonly refused: number;
   readonly unknown: number;
   readonly dropped: number;
-  /** Viewers that lost their socket. */
+  /** Viewers that lost their connection. */
   readonly viewersBroken: number;
   readonly decidedPerSecond: number;
   readonly framesPerSecond: number;
@@ -19,8 +19,8 @@ export interface Window {
   readonly p99Ms: number;
 }
 
-const sum = (seconds: readonly Second[], of: (second: Second) => number) =>
-  seconds.reduce((total, second) => total + of(second), 0);
+const sum = (seconds: readonly Second[], value: (second: Second) => number) =>
+  seconds.reduce((total, second) => total + value(second), 0);
 
 export function windowOf(seconds: readonly Second[]): Window {
   const latencies = mergeLatencies(seconds.map((second) => second.latencies));
@@ -43,11 +43,11 @@ export function windowOf(seconds: readonly Second[]): Window {
   };
 }
 
-/** Attempts, not bids: each was sent again with its key. */
+/** Counts attempts, not bids: each was repeated with its key. */
 export interface Failed {
   readonly refused: number;
   readonly unknown: number;
-  /** How many of these were over HTTP. */
+  /** Those of them that were made over HTTP. */
   readonly overHttp: number;
 }
 
@@ -59,34 +59,34 @@ export function failedIn(seconds: readonly Second[]): Failed {
   };
 }
 
-/** One injection, and what came of it. */
+/** One fault and its consequences. */
 export interface Round {
-  /** Just before it. */
+  /** Just before the fault. */
   readonly calm: readonly Window[];
-  /** From the injection on: one window, or as many as fit into what lasts longer. */
+  /** From the start of the fault: one window, or more when the fault lasts longer. */
   readonly faulty: readonly Window[];
-  /** Attempts that failed from the injection until all was well. */
+  /** Attempts that failed from the start of the fault until recovery. */
   readonly failed: Failed;
   /** From the fault's end to the end of the last second with a failed attempt; 0 where there was none. */
   readonly bidsBackMs: number;
   /** From the fault's end until every pod was ready. */
   readonly podsBackMs: number;
-  /** From then until what was acknowledged by then was archived. This and the two above: Infinity where it was in vain. */
+  /** From then until everything acknowledged by then was archived. For all three, Infinity: not recovered in time. */
   readonly archiveMs: number;
   readonly viewersBroken: number;
   readonly viewersBackMs: readonly number[];
-  /** What the metric showed as not relayed, just before. */
+  /** Events that were not relayed just before the fault, by the metric. */
   readonly unrelayedEvents: number;
-  /** What lots were in before, and afterwards. */
+  /** Epoch of the lots before and after the fault. */
   readonly epochs: readonly [before: number, after: number];
-  /** Pods to which nothing was done and which restarted all the same. */
+  /** Pods without a fault that restarted. */
   readonly restarted: readonly string[];
-  /** What Chaos Mesh's own checks of the auction said. */
+  /** Results of the StatusChecks of Chaos Mesh. */
   readonly checks: readonly Check[];
   readonly seen: readonly string[];
 }
 
-/** To the end of the last second with a failed attempt. */
+/** Time from the end of the fault to the end of the last second with a failed attempt. */
 export function bidsBackMs(seconds: readonly Second[], endedMs: number, aheadMs: number): number {
   const failing = seconds.filter(({ refused, unknown }) => refused + unknown > 0);
   const last = failing.at(-1);
@@ -108,23 +108,22 @@ export function percentile(values: readonly number[], p: number): number {
   return sorted[Math.max(0, Math.ceil(sorted.length * p) - 1)] ?? NaN;
 }
 
-/** In calm, p99 may grow by a fifth or by 10 ms, whichever is more. */
+/** With the fault, p99 may exceed that of calm windows by a fifth or by 10 ms, whichever is more. */
 const P99_RATIO = 1.2;
 const P99_MS = 10;
 const WINDOWS_MIN = 3;
-/** As at the knee. */
+/** The limit of the knee: above it a calm window is not calm. */
 const CALM_MAX_MS = 100;
 const SHARE = 0.75;
 
-export const p99Limit = (calmMs: number): number => Math.max(calmMs * P99_RATIO, calmMs + P99_MS);
+const p99Limit = (calmMs: number): number => Math.max(calmMs * P99_RATIO, calmMs + P99_MS);
 
 export type Judged = "held" | "broken" | "not judged";
 
 /**
- * Whether p99 with the fault is that of the calm windows between: held where its median is within what is
- * allowed, broken where it is not and, of all pairs of a calm and a faulty window, `SHARE` and more say so.
- * In between, chance may have said it. Calm windows in which the cluster did not bear the load judge nothing,
- * nor do fewer than three.
+ * Compares p99 with the fault to p99 of the calm windows. held: its median is within the limit. broken: its median
+ * is above the limit, and so is at least `SHARE` of all pairs of a calm and a faulty window. Otherwise it may be
+ * chance: not judged. Also not judged: fewer than three windows, or calm windows in which the cluster was overloaded.
  */
 export function judgeP99(
   calmMs: readonly number[],
@@ -135,20 +134,23 @@ export function judgeP99(
   if (calm!.length < WINDOWS_MIN || faulty!.length < WINDOWS_MIN) {
     return {
       judged: "not judged",
-      why: `only ${calm!.length} calm and ${faulty!.length} other windows have bids`,
+      why: `only ${calm!.length} calm and ${faulty!.length} faulty windows have bids`,
     };
   }
-  const [usual, seen] = [median(calm!), median(faulty!)];
-  const told = `p99 ${ms(seen)} (median of ${faulty!.length}) against ${ms(usual)} in calm, at most ${ms(p99Limit(usual))}`;
-  if (usual > CALM_MAX_MS) {
-    return { judged: "not judged", why: `${told}; but calm is no calm above ${CALM_MAX_MS} ms` };
+  const [calmP99, faultyP99] = [median(calm!), median(faulty!)];
+  const summary = `p99 ${ms(faultyP99)} (median of ${faulty!.length}) against ${ms(calmP99)} in calm, at most ${ms(p99Limit(calmP99))}`;
+  if (calmP99 > CALM_MAX_MS) {
+    return {
+      judged: "not judged",
+      why: `${summary}; the calm windows are above ${CALM_MAX_MS} ms, so the cluster was overloaded`,
+    };
   }
-  if (seen <= p99Limit(usual)) return { judged: "held", why: told };
+  if (faultyP99 <= p99Limit(calmP99)) return { judged: "held", why: summary };
   const pairs = calm!.flatMap((one) => faulty!.map((other) => other > p99Limit(one)));
   const over = pairs.filter(Boolean).length;
-  const share = `${over} of ${pairs.length} pairs of windows say so`;
+  const share = `${over} of ${pairs.length} pairs of windows exceed the limit`;
   return {
     judged: over >= SHARE * pairs.length ? "broken" : "not judged",
-    why: `${told}; ${share}`,
+    why: `${summary}; ${share}`,
   };
 }

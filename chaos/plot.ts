@@ -1,4 +1,4 @@
-/** Rate, failures and latency of an experiment over time, with the faults marked. Pure. */
+/** Draws rate, failures and latency of an experiment over time, with the faults shaded. Pure. */
 import { type Panel, pictureOf } from "../dashboards/picture.ts";
 import type { Point, Report } from "./experiment.ts";
 
@@ -23,9 +23,9 @@ export function plotOf({ scenario, series, marks }: Pick<Report, "scenario" | "s
   const end = Math.max(1, series.at(-1)?.atSeconds ?? 1);
   const panels = PANELS.map(([title, lines]): Panel => ({
     title,
-    lines: Object.entries(lines).map(([name, of]) => ({
+    lines: Object.entries(lines).map(([name, value]) => ({
       name,
-      points: series.map((point) => [point.atSeconds, of(point)]),
+      points: series.map((point) => [point.atSeconds, value(point)]),
     })),
   }));
   const note = `${Math.round(end)} s; shaded: from the fault until every pod was ready`;

@@ -1,4 +1,4 @@
-/** What proves that a fault really was there, and is over: Chaos Mesh's word, uids, restart counts. */
+/** Evidence that a fault took effect and ended: status of Chaos Mesh, uids, restart counts. */
 import { type ChaosObject, NAMESPACE, statusChecksOf, templatesOf } from "./scenario.ts";
 import type { Pod, Target } from "./target.ts";
 import { Stopped, waitFor } from "./wait-for.ts";
@@ -6,7 +6,7 @@ import { Stopped, waitFor } from "./wait-for.ts";
 export const INJECTED_WITHIN_MS = 30_000;
 const WELL_WITHIN_MS = 180_000;
 const WORKFLOW_LABEL = "chaos-mesh.org/workflow";
-/** A Workflow's parts come one after the other. */
+/** The steps of a Workflow run one after the other. */
 const WORKFLOW_WITHIN_MS = 120_000;
 
 /** A StatusCheck of a Workflow. */
@@ -31,13 +31,13 @@ interface Claim {
   readonly metadata: { readonly uid: string };
 }
 
-/** Where objects of a kind are. Kinds of chaos are their own plurals. */
+/** API path of a kind. The plural of a kind that ends in Chaos is the kind itself. */
 export function collectionOf({ kind }: Pick<ChaosObject, "kind">): string {
   const plural = kind.endsWith("Chaos") ? kind.toLowerCase() : `${kind.toLowerCase()}s`;
   return `/apis/chaos-mesh.org/v1alpha1/namespaces/${NAMESPACE}/${plural}`;
 }
 
-/** The experiments that an object is or makes. */
+/** The experiments that an object is or creates. */
 async function experimentsOf(target: Target, object: ChaosObject): Promise<PodChaosStatus[]> {
   const { name } = object.metadata;
   if (object.kind !== "Workflow" && object.kind !== "Schedule") {
@@ -50,7 +50,7 @@ async function experimentsOf(target: Target, object: ChaosObject): Promise<PodCh
   return items.filter(({ metadata }) => metadata.labels?.[label] === name);
 }
 
-/** How many experiments a Workflow comes to. */
+/** How many experiments an object creates. */
 const expectedOf = (object: ChaosObject): number =>
   object.kind === "Workflow"
     ? templatesOf(object).filter(({ templateType }) => templateType.endsWith("Chaos")).length
@@ -60,7 +60,7 @@ export async function provenInjected(
   target: Target,
   object: ChaosObject,
   before: readonly Pod[],
-): Promise<{ told: string[]; pods: Pod[] }> {
+): Promise<{ evidence: string[]; pods: Pod[] }> {
   const isOne = object.kind !== "Workflow";
   const all = new Map<string, PodChaosStatus>();
   await waitFor(
@@ -78,20 +78,24 @@ export async function provenInjected(
   );
   const hit = (id: string) =>
     before.find(({ namespace, name }) => id.startsWith(`${namespace}/${name}`));
-  const told: string[] = [];
+  const evidence: string[] = [];
   const pods: Pod[] = [];
   for (const { metadata, spec, status } of all.values()) {
     const ids = (status?.experiment?.containerRecords ?? []).map(({ id }) => id);
-    told.push(
+    evidence.push(
       `${metadata.name}: AllInjected=True, ${spec.action ?? object.kind} of ${ids.join(", ")}`,
     );
     if (spec.action !== "pod-kill") continue;
     for (const pod of ids.map(hit)) if (pod) pods.push(pod);
   }
-  return { told, pods };
+  return { evidence, pods };
 }
 
-/** It would go on for ever. @returns what it did until now @throws Error where that was less than it says */
+/**
+ * Ends a Schedule, which would repeat forever.
+ * @returns evidence of its experiments
+ * @throws Error when it injected fewer than its schedule says
+ */
 export async function endSchedule(
   target: Target,
   object: ChaosObject,
@@ -129,7 +133,7 @@ export const claimOf = (target: Target, name: string): Promise<Claim> =>
 export async function provenNew(target: Target, { name, uid }: { name: string; uid: string }) {
   const { metadata } = await claimOf(target, name);
   if (metadata.uid === uid) throw new Error(`the claim ${name} was not deleted`);
-  return `the claim ${name} (${uid}) is gone, ${metadata.uid} is in its place`;
+  return `the claim ${name} (${uid}) was replaced by ${metadata.uid}`;
 }
 
 export async function provenRestarted(target: Target, before: readonly Pod[]): Promise<string[]> {
@@ -151,17 +155,17 @@ interface WorkflowNode {
   };
 }
 
-/** Waits until each has come to its end. The check itself is deleted then: its node in the Workflow tells. */
+/** Waits until each StatusCheck has ended. Chaos Mesh then deletes it; the node of the Workflow keeps the result. */
 export async function checksOf(target: Target, applied: readonly ChaosObject[]): Promise<Check[]> {
   const wanted = applied.flatMap((object) => statusChecksOf(object));
   if (wanted.length === 0) return [];
-  const hasOf = ({ status }: WorkflowNode) => {
+  const conditionsOf = ({ status }: WorkflowNode) => {
     const held = (status?.conditions ?? []).filter((one) => one.status === "True");
     return (type: string) => held.some((one) => one.type === type);
   };
   const ENDS = ["Accomplished", "Aborted", "DeadlineExceed"];
   const ended = await waitFor(
-    "Chaos Mesh's own checks have ended",
+    "the StatusChecks of Chaos Mesh have ended",
     async () => {
       const { items } = await target.json<{ items: WorkflowNode[] }>(
         collectionOf({ kind: "WorkflowNode" }),
@@ -171,7 +175,7 @@ export async function checksOf(target: Target, applied: readonly ChaosObject[]):
           spec.type === "StatusCheck" &&
           applied.some((object) => object.metadata.name === metadata.labels?.[WORKFLOW_LABEL]),
       );
-      const done = own.filter((node) => ENDS.some(hasOf(node)));
+      const done = own.filter((node) => ENDS.some(conditionsOf(node)));
       return done.length >= wanted.length && done;
     },
     WELL_WITHIN_MS,
@@ -179,9 +183,9 @@ export async function checksOf(target: Target, applied: readonly ChaosObject[]):
     if (error instanceof Stopped) throw error;
     return [];
   });
-  if (ended.length === 0) return [{ name: "status check", passed: false, why: "it did not end" }];
+  if (ended.length === 0) return [{ name: "status check", passed: false, why: "did not end" }];
   return ended.map((node) => {
-    const conditions = ENDS.filter(hasOf(node));
+    const conditions = ENDS.filter(conditionsOf(node));
     const { name } = node.metadata;
     return { name, passed: String(conditions) === "Accomplished", why: conditions.join(", ") };
   });

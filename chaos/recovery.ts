@@ -1,4 +1,4 @@
-/** How the auction stands, asked from outside: whether all is there again, and how far the archive is. */
+/** Waits for recovery, observed from outside: pods, bidders and viewers, archive. */
 import type { AuctionResource } from "../operator/api/auction-resource.ts";
 import { INTERNAL_PORTS, PUBLIC_PORTS } from "../operator/desired/environment.ts";
 import type { State } from "../services/archival/observe/state.ts";
@@ -10,26 +10,26 @@ import { passTime, Stopped, waitFor } from "./wait-for.ts";
 const ARCHIVAL = `${AUCTION}-archival-internal`;
 const RECOVERED_WITHIN_MS = 330_000;
 const ARCHIVED_WITHIN_MS = 90_000;
-/** Longer than any scenario allows: what fails until then is a finding. */
+/** Longer than any scenario allows. Failures until then are findings. */
 const QUIET_WITHIN_MS = 90_000;
-/** Seconds without a failed attempt, with all viewers there; retries come back sooner. */
+/** Seconds without a failed attempt and with all viewers connected. Longer than any retry waits. */
 const QUIET_SECONDS = 5;
-const ASKED_WITHIN_MS = 30_000;
+const REPLY_WITHIN_MS = 30_000;
 
-/** How long a wait took; Infinity where it was in vain, which is a finding: the rest is judged all the same. */
-export async function elapsedMs(wait: Promise<void>, say: (line: string) => void): Promise<number> {
+/** How long a wait took. Infinity when it timed out: that is a finding, and the rest is still judged. */
+export async function elapsedMs(wait: Promise<void>, log: (line: string) => void): Promise<number> {
   const fromMs = Date.now();
   try {
     await wait;
     return Date.now() - fromMs;
   } catch (error) {
     if (error instanceof Stopped) throw error;
-    say(`    ${(error as Error).message}`);
+    log(`    ${(error as Error).message}`);
     return Infinity;
   }
 }
 
-/** How many of each part the auction has. */
+/** The number of pods of each component. */
 function podsOf({ spec }: AuctionResource): readonly (readonly [Component, number])[] {
   const { gateway, broadcast, archival } = spec.tiers;
   return [
@@ -40,7 +40,10 @@ function podsOf({ spec }: AuctionResource): readonly (readonly [Component, numbe
   ];
 }
 
-/** All parts and one operator at least are there and ready, none of those that were killed; one operator leads that was not. */
+/**
+ * Every pod of the auction and at least one operator is ready, and no killed pod is left. A killed leader of the
+ * operator has been replaced.
+ */
 export async function podsAreReady(
   target: Target,
   auction: AuctionResource,
@@ -53,24 +56,27 @@ export async function podsAreReady(
     async () => {
       const pods = await target.pods();
       const left = pods.some(({ uid }) => gone.some((one) => one.uid === uid));
-      const of = (component: string) => pods.filter((pod) => pod.component === component);
-      const complete = wanted.every(([name, count]) => of(name).length === count);
+      const podsOfComponent = (component: string) =>
+        pods.filter((pod) => pod.component === component);
+      const complete = wanted.every(([name, count]) => podsOfComponent(name).length === count);
       const all = !left && complete && pods.every(({ ready }) => ready);
-      if (!all || of("operator").length === 0 || leaderGone === undefined) {
-        return all && of("operator").length > 0;
+      if (!all || podsOfComponent("operator").length === 0 || leaderGone === undefined) {
+        return all && podsOfComponent("operator").length > 0;
       }
       const leader = await target.leader();
-      return leader !== leaderGone && of("operator").some(({ name }) => name === leader);
+      return (
+        leader !== leaderGone && podsOfComponent("operator").some(({ name }) => name === leader)
+      );
     },
     RECOVERED_WITHIN_MS,
   );
 }
 
-/** Bids are decided without a failed attempt, and all viewers watch. */
+/** No attempt to bid fails, and all viewers are connected. */
 export async function allIsQuiet(load: LoadJob, viewers: number): Promise<void> {
   await passTime(1_000 * QUIET_SECONDS);
   await waitFor(
-    "no bid fails and all viewers watch",
+    "no bid fails and all viewers are connected",
     () => {
       const last = load.seconds.slice(-QUIET_SECONDS);
       return last.every((s) => s.refused + s.unknown === 0) && last.at(-1)?.watching === viewers;
@@ -79,7 +85,7 @@ export async function allIsQuiet(load: LoadJob, viewers: number): Promise<void> 
   );
 }
 
-/** Pods to which nothing was done, and which are not there any more or have restarted. */
+/** Pods without a fault that are gone or have restarted. */
 export async function restartedOf(target: Target, untouched: readonly Pod[]): Promise<string[]> {
   const now = await target.pods();
   const isSame = ({ uid, restarts }: Pod) =>
@@ -87,10 +93,10 @@ export async function restartedOf(target: Target, untouched: readonly Pod[]): Pr
   return untouched.filter((pod) => !isSame(pod)).map(({ name }) => name);
 }
 
-/** What was acknowledged until now is in the archive. */
+/** Everything acknowledged until now is archived. */
 export async function allIsArchived(target: Target): Promise<void> {
   const id = await waitFor(
-    "the store is asked",
+    "archival reports the outbox",
     async () => (await stateOf(target)).lastId,
     60_000,
   );
@@ -101,17 +107,17 @@ export async function allIsArchived(target: Target): Promise<void> {
   );
 }
 
-/** What the metric shows as not relayed. */
+/** The number of events that are not relayed, by the metric. */
 export async function unrelayedEvents(target: Target): Promise<number> {
-  const ask = () => target.service(ARCHIVAL, INTERNAL_PORTS.archival, "/metrics");
-  const text = await waitFor("archival tells its metrics", ask, ASKED_WITHIN_MS);
+  const read = () => target.service(ARCHIVAL, INTERNAL_PORTS.archival, "/metrics");
+  const text = await waitFor("archival serves its metrics", read, REPLY_WITHIN_MS);
   return metricOf(text, "gavel_archival_unrelayed_events");
 }
 
-/** The epoch that bids are decided in at present. */
+/** The present epoch of the lots. */
 export async function epochNow(target: Target): Promise<number> {
-  const ask = () => target.service(`${AUCTION}-gateway`, PUBLIC_PORTS.gateway, "/v1/lots");
-  const text = await waitFor("the gateway tells the lots", ask, ASKED_WITHIN_MS);
+  const read = () => target.service(`${AUCTION}-gateway`, PUBLIC_PORTS.gateway, "/v1/lots");
+  const text = await waitFor("the gateway serves the lots", read, REPLY_WITHIN_MS);
   const { lots } = JSON.parse(text) as { lots: readonly { epoch: number }[] };
   return Math.max(...lots.map(({ epoch }) => epoch));
 }

@@ -1,4 +1,4 @@
-/** A report as people read it, and its files. */
+/** Writes the report of an experiment as Markdown, JSON and SVG. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

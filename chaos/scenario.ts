@@ -1,7 +1,7 @@
 /**
- * A scenario file: `# Hypothesis:` and why, a document of ours (kind Scenario: what is done, and what must
- * hold), then Chaos Mesh's own documents. What Chaos Mesh cannot do (SIGKILL without its daemon, wiping a
- * volume) is a step of ours. Scenario documents are read by run.ts and never applied.
+ * A scenario file: the hypothesis as a comment, a Scenario document (steps and expectations), then documents of
+ * Chaos Mesh. Steps `kill` and `wipe` do what Chaos Mesh cannot do: SIGKILL without its daemon, and deleting a
+ * volume. Scenario documents are read by run.ts and never applied to the cluster.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -34,11 +34,11 @@ export type Component = (typeof COMPONENTS)[number];
 const ComponentName = Type.Enum([...COMPONENTS]);
 
 const Step = Type.Union([
-  /** SIGKILL to every process of one pod each, on its node, as a crash would; `apply` then removes it. */
+  /** Sends SIGKILL to every process of one pod of each component, as a crash would; `apply` then removes the pod. */
   Type.Object({ kill: Type.Array(ComponentName, { minItems: 1 }) }, strict),
-  /** Its volume claim is deleted: the next pod gets an empty one. */
+  /** Deletes the volume claim: the next pod gets an empty volume. */
   Type.Object({ wipe: Type.Enum(["redis", "nats"]) }, strict),
-  /** Chaos Mesh's document of that name is applied, and must be injected. */
+  /** Applies the Chaos Mesh document of that name, and requires that it is injected. */
   Type.Object({ apply: Type.String({ minLength: 1 }) }, strict),
   Type.Object({ pauseSeconds: Type.Number({ minimum: 0, maximum: 600 }) }, strict),
 ]);
@@ -48,31 +48,31 @@ const Seconds = Type.Number({ minimum: 0, maximum: 3_600 });
 const Expect = Type.Object(
   {
     /**
-     * none: not one attempt fails. in-flight: what was under way on what was killed has an unknown fate, one bid
-     * a connection at most, and connections to it are refused until others take its place. in-flight-sockets:
-     * that, and only over WebSockets. until-recovered: all may fail until then.
+     * none: no attempt fails. in-flight: bids in flight on the killed pod have an unknown outcome, at most one per
+     * connection, and connections to it are refused until it is replaced. in-flight-sockets: the same, and only
+     * over WebSockets. until-recovered: every attempt may fail until recovery.
      */
     failedBids: Type.Enum(["none", "in-flight", "in-flight-sockets", "until-recovered"]),
-    /** Whether p99 must stay where it was. */
+    /** Whether p99 must stay within the limit of the calm windows. */
     steadyP99: Type.Boolean(),
     /**
-     * undisturbed: none loses its socket. back: those that do come back soon and miss nothing. at-end: however
-     * long it takes, all watch at the end.
+     * undisturbed: no viewer loses its connection. back: those that do reconnect soon and miss nothing. at-end: all
+     * viewers are connected at the end.
      */
     viewers: Type.Enum(["undisturbed", "back", "at-end"]),
-    /** From the fault's end (for a kill, its moment) to the last second with a failed bid. */
+    /** From the end of the fault (for a kill, its time) to the last second with a failed bid. */
     bidsWithinSeconds: Type.Optional(Seconds),
     /** From the fault's end until every pod is ready. */
     podsWithinSeconds: Seconds,
-    /** From then until all that was acknowledged by then is archived. */
+    /** From then until everything acknowledged by then is archived. */
     archiveWithinSeconds: Seconds,
-    /** nothing; window: at most what the metric showed as not relayed. */
+    /** nothing; window: at most the events that were not relayed, by the metric. */
     lost: Type.Enum(["nothing", "window"]),
   },
   strict,
 );
 
-export const ScenarioDocument = Type.Object(
+const ScenarioDocument = Type.Object(
   {
     apiVersion: Type.Literal("gavel.dev/chaos"),
     kind: Type.Literal("Scenario"),
@@ -82,20 +82,20 @@ export const ScenarioDocument = Type.Object(
         /** controller: PodChaos, Schedule, Workflow. daemon: the full Chaos Mesh. */
         needs: Type.Enum(["controller", "daemon"]),
         rounds: Type.Integer({ minimum: 1, maximum: 20 }),
-        /** How long bids are measured, before each fault and from it on. */
+        /** Length of a measured window, before each fault and from its start. */
         windowSeconds: Type.Integer({ minimum: 5, maximum: 120 }),
-        /** How many of them before each fault, where rounds are too long to be many; without it, one. */
+        /** Number of calm windows before each fault, for scenarios with few long rounds; default 1. */
         calmWindows: Type.Optional(Type.Integer({ minimum: 1, maximum: 10 })),
-        /** Whether a pod that is not the auction's is killed in each calm window: see bystander.ts. */
+        /** Whether an unrelated pod is killed in each calm window: see bystander.ts. */
         bystander: Type.Optional(Type.Boolean()),
-        /** How long what is injected lasts; 0 for a kill. DURATION stands in for it. */
+        /** Duration of the fault; 0 for a kill. DURATION replaces it. */
         durationSeconds: Seconds,
         steps: Type.Array(Step),
-        /** In place of steps and rounds: documents are drawn at random. */
+        /** Instead of steps and rounds: documents are chosen at random. */
         random: Type.Optional(
           Type.Object(
             {
-              /** Share of the time in which nothing is wrong, at least. */
+              /** Minimum share of the time without a fault. */
               calmShare: Type.Number({ minimum: 0, maximum: 1 }),
               atOnceMax: Type.Integer({ minimum: 1, maximum: 6 }),
             },
@@ -112,7 +112,7 @@ export const ScenarioDocument = Type.Object(
 
 export type Step = Type.Static<typeof Step>;
 export type Expect = Type.Static<typeof Expect>;
-export type ScenarioSpec = Type.Static<typeof ScenarioDocument>["spec"];
+type ScenarioSpec = Type.Static<typeof ScenarioDocument>["spec"];
 
 /** A document of Chaos Mesh. */
 export interface ChaosObject {
@@ -139,12 +139,12 @@ export function scenarioNames(): string[] {
 
 export function readScenario(name: string): Scenario {
   if (!scenarioNames().includes(name)) {
-    throw new Error(`there is no scenario ${name}; there are: ${scenarioNames().join(", ")}`);
+    throw new Error(`no scenario ${name}; the scenarios are ${scenarioNames().join(", ")}`);
   }
   return parseScenario(name, readFileSync(join(FOLDER, `${name}.yaml`), "utf8"));
 }
 
-/** @throws Error naming what is wrong with it: a selector that could reach anything else is refused */
+/** @throws Error that names the problem. Selectors that could match anything but the auction are refused. */
 export function parseScenario(name: string, text: string): Scenario {
   const fail = (why: string): never => {
     throw new Error(`${name}.yaml: ${why}`);
@@ -159,7 +159,7 @@ export function parseScenario(name: string, text: string): Scenario {
     const [error] = Value.Errors(ScenarioDocument, head);
     return fail(`${error?.instancePath} ${error?.message}`);
   }
-  if (head.metadata.name !== name) fail("its metadata.name is not its file's");
+  if (head.metadata.name !== name) fail("metadata.name differs from the name of the file");
   const named = new Map((objects as ChaosObject[]).map((object) => [object.metadata.name, object]));
   for (const step of head.spec.steps) {
     if ("apply" in step && !named.has(step.apply)) fail(`it has no document ${step.apply}`);
@@ -172,7 +172,7 @@ export function parseScenario(name: string, text: string): Scenario {
     if (object.apiVersion !== "chaos-mesh.org/v1alpha1") fail(`${object.apiVersion} is not ours`);
     if (object.metadata.namespace !== NAMESPACE) fail("a document is of another namespace");
     for (const check of statusChecksOf(object)) {
-      // Without it nobody learns how it ended: the check is deleted, and its node is the same either way.
+      // Otherwise its result is unknown: the check is deleted, and its node ends alike in both cases.
       if (!check.abortWithStatusCheck) fail(`${check.name} needs abortWithStatusCheck: true`);
     }
     const selectors = selectorsOf(object.spec);
@@ -193,17 +193,17 @@ interface Template {
   readonly abortWithStatusCheck?: boolean;
 }
 
-/** The parts of a Workflow; none of anything else. */
+/** The templates of a Workflow; other kinds have none. */
 export const templatesOf = ({ spec }: ChaosObject): readonly Template[] =>
   (spec["templates"] ?? []) as Template[];
 
-/** Checks of an endpoint that are part of a Workflow. */
+/** The StatusChecks of a Workflow. */
 export const statusChecksOf = (object: ChaosObject): readonly Template[] =>
   templatesOf(object).filter(({ templateType }) => templateType === "StatusCheck");
 
 export type Selector = Record<string, any>;
 
-/** All selectors in it, however deep. */
+/** All selectors in a value, at any depth. */
 export function selectorsOf(value: unknown): Selector[] {
   if (typeof value !== "object" || value === null) return [];
   return Object.entries(value).flatMap(([key, inner]) =>
@@ -211,7 +211,7 @@ export function selectorsOf(value: unknown): Selector[] {
   );
 }
 
-/** Which part it is that a selector means; null for none of ours. */
+/** The component that a selector matches; null: none of the auction. */
 export function componentOf({ namespaces, labelSelectors = {} }: Selector): Component | null {
   const [namespace, ...more] = (namespaces ?? []) as string[];
   if (more.length > 0) return null;
@@ -224,8 +224,8 @@ export function componentOf({ namespaces, labelSelectors = {} }: Selector): Comp
 }
 
 /**
- * Without a webhook an empty list of namespaces means all of them: kube-system, too. Chaos Mesh looks at nothing
- * else where a selector names pods.
+ * Without the webhook of Chaos Mesh, an empty list of namespaces matches every namespace, kube-system included, and
+ * a list of pods makes it ignore the other fields.
  */
 function checkSelector(selector: Selector, fail: (why: string) => never): void {
   const { namespaces, labelSelectors: _, ...others } = selector;

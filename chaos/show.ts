@@ -1,4 +1,4 @@
-/** An experiment on other people's screens: what the dashboards showed, and marks in Grafana. */
+/** Publishes an experiment: draws the dashboards, and annotates its faults in Grafana. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { drawDashboard } from "../dashboards/draw-dashboard.ts";
@@ -8,18 +8,18 @@ import { AUCTION, NAMESPACE } from "./scenario.ts";
 
 const SHOWN = ["latency", "pipeline"] as const;
 const ANSWER_MS = 10_000;
-/** Prometheus's next look at what was there at the end. */
-const LAST_LOOK_SECONDS = 10;
+/** Until Prometheus has scraped the last values. */
+const LAST_SCRAPE_SECONDS = 10;
 
-type Told = Pick<Report, "scenario" | "outcome" | "seriesFrom" | "series" | "marks">;
+type PublishedReport = Pick<Report, "scenario" | "outcome" | "seriesFrom" | "series" | "marks">;
 
-/** @param prometheus its URL. @returns the pictures' paths. @throws Error where it does not answer */
+/** @param prometheus its URL. @returns the pictures' paths. @throws Error when it does not answer */
 export async function drawDashboards(
-  { scenario, seriesFrom, series, marks }: Told,
+  { scenario, seriesFrom, series, marks }: PublishedReport,
   prometheus: string,
 ): Promise<string[]> {
   const zero = Date.parse(seriesFrom) / 1_000;
-  const end = zero + (series.at(-1)?.atSeconds ?? 0) + LAST_LOOK_SECONDS;
+  const end = zero + (series.at(-1)?.atSeconds ?? 0) + LAST_SCRAPE_SECONDS;
   const files: string[] = [];
   for (const name of SHOWN) {
     const picture = await drawDashboard(name, {
@@ -46,7 +46,7 @@ export async function drawDashboards(
  * @throws Error where Grafana refuses
  */
 export async function annotate(
-  { scenario, outcome, seriesFrom, marks }: Told,
+  { scenario, outcome, seriesFrom, marks }: PublishedReport,
   grafana: string,
   token: string,
 ): Promise<void> {

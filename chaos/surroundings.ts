@@ -1,4 +1,4 @@
-/** What an experiment needs around it: namespace, the auction, and a killer on each node. Made, and unmade. */
+/** Creates and removes what an experiment needs: the namespace, the auction, and a killer pod on each node. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parse, stringify } from "yaml";
@@ -12,7 +12,7 @@ import { waitFor } from "./wait-for.ts";
 
 const FILE = fileURLToPath(new URL("auction.yaml", import.meta.url));
 const KILLER = "chaos-killer";
-/** What is ours to delete; a namespace without it is somebody else's. */
+/** Label of the namespace that experiments create. One without it is never deleted. */
 const OURS = { "app.kubernetes.io/managed-by": "gavel-chaos" } as const;
 const READY_WITHIN_MS = 300_000;
 const CHAOS_KINDS = [
@@ -31,8 +31,8 @@ export interface AuctionUnderTest {
   token(bidderId: string): Promise<string>;
 }
 
-/** What `waitUntilReady` knows of a cluster. */
-export const clusterOf = (target: Target) => ({
+/** The cluster in the form that `waitUntilReady` takes. */
+const clusterOf = (target: Target) => ({
   name: target.context,
   context: target.context,
   isNew: false,
@@ -40,7 +40,7 @@ export const clusterOf = (target: Target) => ({
     target.kubectl(args, options?.input, options?.timeoutMs),
 });
 
-/** @throws Error where the cluster has no operator or no Chaos Mesh */
+/** @throws Error when the cluster has no operator or no Chaos Mesh */
 export async function needOperatorAndChaosMesh(target: Target): Promise<void> {
   const names = await target.kubectl(["get", "crd", "-o", "name"]);
   for (const crd of ["auctions.gavel.dev", "podchaos.chaos-mesh.org"]) {
@@ -48,15 +48,15 @@ export async function needOperatorAndChaosMesh(target: Target): Promise<void> {
   }
 }
 
-/** @throws Error where the namespace is there: somebody else's, of a run that goes on, or left by one */
+/** @throws Error when the namespace exists: of another run, interrupted or not, or not created by an experiment */
 export async function needNoNamespace(target: Target): Promise<void> {
   if (!(await hasNamespace(target))) return;
   throw new Error(
-    `${target.context} has a namespace ${NAMESPACE}: an experiment runs there, or one left it (make chaos-clean)`,
+    `${target.context} has a namespace ${NAMESPACE}: another experiment runs there or was interrupted (make chaos-clean)`,
   );
 }
 
-/** @throws Error where it is not ours */
+/** @throws Error when no experiment created the namespace */
 async function hasNamespace(target: Target): Promise<boolean> {
   const labels = ["-o", 'go-template={{index .metadata.labels "app.kubernetes.io/managed-by"}}'];
   const found = await target.kubectl([
@@ -69,18 +69,17 @@ async function hasNamespace(target: Target): Promise<boolean> {
   if (found === "") return false;
   if (found === OURS["app.kubernetes.io/managed-by"]) return true;
   throw new Error(
-    `the namespace ${NAMESPACE} of ${target.context} is not ours, and stays as it is`,
+    `the namespace ${NAMESPACE} of ${target.context} was not created by an experiment: it is not touched`,
   );
 }
 
-/** The experiment's own: labelled as ours. */
 export async function createNamespace(target: Target): Promise<void> {
   const namespace = {
     apiVersion: "v1",
     kind: "Namespace",
     metadata: {
       name: NAMESPACE,
-      // The killer needs the node's processes, which a restricted namespace forbids.
+      // The killer sees the processes of the node, which a restricted namespace forbids.
       labels: { ...OURS, "pod-security.kubernetes.io/enforce": "privileged" },
     },
   };
@@ -88,8 +87,8 @@ export async function createNamespace(target: Target): Promise<void> {
 }
 
 /**
- * SIGKILL where the processes are: to remove a pod is to ask it to stop, and stores stop cleanly within a
- * second. One pod a node sees the node's processes, and has no right but to signal them.
+ * Sends SIGKILL on the node. Deleting a pod only asks its processes to stop, which stores do cleanly within a
+ * second. The killer runs on each node, sees its processes, and may only signal them.
  */
 function killer(image: string): object {
   const labels = { "app.kubernetes.io/name": KILLER };
@@ -125,7 +124,7 @@ function killer(image: string): object {
   };
 }
 
-/** Ends every process of a pod but the sandbox's own. @returns how many */
+/** Sends SIGKILL to every process of a pod except the sandbox. @returns their number */
 export async function killProcesses(
   target: Target,
   { uid, node }: { readonly uid: string; readonly node: string },
@@ -140,26 +139,26 @@ export async function killProcesses(
     `n=0; for f in $(grep -lsE '${pattern}' /proc/[0-9]*/cgroup); do d=\${f%/cgroup}; ` +
     `read c < $d/comm || continue; [ "$c" = pause ] && continue; ` +
     `kill -9 \${d#/proc/} && n=$((n+1)); done; echo $n`;
-  const said = await target.kubectl(["exec", "-n", NAMESPACE, name, "--", "sh", "-c", script]);
-  const killed = Number(said.trim());
+  const output = await target.kubectl(["exec", "-n", NAMESPACE, name, "--", "sh", "-c", script]);
+  const killed = Number(output.trim());
   if (!(killed > 0)) throw new Error(`no process of pod ${uid} was found on ${node}`);
   return killed;
 }
 
 /**
  * Applies the sample auction in the experiment's namespace and waits until it is open.
- * @param tierImage for the tiers, in place of the operator's own
- * @param loadImage has a shell and this repository's programs
+ * @param tierImage replaces the image of the tiers
+ * @param loadImage contains a shell and the programs of this repository
  */
 export async function startAuction(
   target: Target,
   images: {
     readonly tierImage: string | undefined;
     readonly loadImage: string;
-    /** Of gateway and broadcast, in place of two each. */
+    /** Replicas of gateway and of broadcast; default 2. */
     readonly replicas?: number;
   },
-  say: (line: string) => void,
+  log: (line: string) => void,
 ): Promise<AuctionUnderTest> {
   const auction = parse(readFileSync(FILE, "utf8")) as {
     spec: { tiers: Record<string, Record<string, unknown>> };
@@ -172,13 +171,13 @@ export async function startAuction(
   if (images.replicas !== undefined) {
     for (const tier of ["gateway", "broadcast"]) {
       auction.spec.tiers[tier]!["replicas"] = images.replicas;
-      // As many as are asked for must fit on a small node.
+      // All replicas must fit on a small node.
       auction.spec.tiers[tier]!["resources"] = { requests: { cpu: "10m", memory: "64Mi" } };
     }
   }
   await target.kubectl(["apply", "-f", "-"], stringify(killer(images.loadImage)));
   await target.kubectl(["apply", "-n", NAMESPACE, "-f", "-"], stringify(auction));
-  await waitUntilReady(clusterOf(target), AUCTION, NAMESPACE, say, READY_WITHIN_MS);
+  await waitUntilReady(clusterOf(target), AUCTION, NAMESPACE, log, READY_WITHIN_MS);
   const path = `/apis/gavel.dev/v1alpha1/namespaces/${NAMESPACE}/auctions/${AUCTION}`;
   const seen = await waitFor(
     "the auction is open",
@@ -209,14 +208,14 @@ export async function startAuction(
   };
 }
 
-/** A value of a Secret of the experiment's namespace, as text. */
+/** A value of a Secret in the namespace of the experiment. */
 export async function readSecret(target: Target, name: string, key: string): Promise<string> {
   const path = `/api/v1/namespaces/${NAMESPACE}/secrets/${name}`;
   const { data } = await target.json<{ data: Readonly<Record<string, string>> }>(path);
   return Buffer.from(data[key] ?? "", "base64").toString();
 }
 
-/** Ends what is injected at present: its finalizers wait for the controller, and are taken off where it does not come. */
+/** Ends all faults. Removes the finalizers of Chaos Mesh when its controller does not. */
 export async function removeChaos(target: Target): Promise<void> {
   for (const kind of CHAOS_KINDS) {
     const resource = `${kind}.chaos-mesh.org`;
@@ -236,19 +235,19 @@ export async function removeChaos(target: Target): Promise<void> {
   }
 }
 
-/** What the operator's drain came to. */
+/** The result of the operator's drain. */
 export interface Drain {
-  /** Null where it could not be told. */
+  /** null: unknown. */
   readonly proven: boolean | null;
   readonly why: string;
 }
 
-/** Deletes the auction: its drain proves the archive. One that does not go by itself loses its finalizers. */
+/** Deletes the auction; its drain proves the archive. Removes the finalizers when the drain does not finish. */
 export async function drainAuction(target: Target): Promise<Drain> {
   const auction = ["auction", AUCTION, "-n", NAMESPACE];
   const ready = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}';
   const isReady = (await target.kubectl(["get", ...auction, "-o", ready])) === "True";
-  // What is not even set up has nothing to prove, and would wait for its stores.
+  // An auction that was never ready has nothing to prove, and its drain would wait for its stores.
   if (!isReady) {
     const abandon = '{"spec":{"deletion":{"policy":"Abandon"}}}';
     await target.kubectl(["patch", ...auction, "--type=merge", "-p", abandon]);
@@ -256,19 +255,19 @@ export async function drainAuction(target: Target): Promise<Drain> {
   try {
     await target.kubectl(["delete", ...auction, "--timeout=150s"], "", 160_000);
     return isReady
-      ? { proven: true, why: "it did, and let the auction go" }
-      : { proven: false, why: "it was not asked: the auction was not Ready" };
+      ? { proven: true, why: "the drain proved it and released the auction" }
+      : { proven: false, why: "no proof was requested: the auction was not Ready" };
   } catch (error) {
     const progress = "jsonpath={.status.drain.step}: {.status.drain.message}";
-    const told = await target.kubectl(["get", ...auction, "-o", progress]).catch(() => "");
+    const message = await target.kubectl(["get", ...auction, "-o", progress]).catch(() => "");
     const none = '{"metadata":{"finalizers":null}}';
     await target.kubectl(["patch", ...auction, "--type=merge", "-p", none]).catch(() => "");
-    return { proven: false, why: told || (error as Error).message };
+    return { proven: false, why: message || (error as Error).message };
   }
 }
 
-/** Everything that an experiment made. @throws Error where something stays */
-export async function removeAll(target: Target, say: (line: string) => void): Promise<void> {
+/** Removes everything that an experiment created. @throws Error when something remains */
+export async function removeAll(target: Target, log: (line: string) => void): Promise<void> {
   if (!(await hasNamespace(target))) return;
   await removeChaos(target);
   const name = await target.kubectl([
@@ -283,7 +282,7 @@ export async function removeAll(target: Target, say: (line: string) => void): Pr
   ]);
   if (name !== "") {
     const { proven, why } = await drainAuction(target);
-    if (!proven) say(`the drain proved nothing: ${why}`);
+    if (!proven) log(`the drain did not prove the archive: ${why}`);
   }
   await target.kubectl(["delete", "namespace", NAMESPACE, "--timeout=120s"], "", 130_000);
 }

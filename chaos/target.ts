@@ -1,4 +1,4 @@
-/** The cluster that is experimented on: one named context, its API through one `kubectl proxy`, and kubectl. */
+/** The cluster under test: one context of the kubeconfig, reached by kubectl and one `kubectl proxy`. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream } from "node:fs";
 import { createInterface } from "node:readline";
@@ -9,7 +9,7 @@ import { findProgram } from "../servers/find-program.ts";
 import { waitFor } from "./wait-for.ts";
 import { type Component, COMPONENTS, AUCTION, NAMESPACE, OPERATOR } from "./scenario.ts";
 
-const ASK_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 5_000;
 const ANSWERS_WITHIN_MS = 30_000;
 
 export interface Pod {
@@ -20,7 +20,7 @@ export interface Pod {
   readonly node: string;
   readonly image: string;
   readonly ready: boolean;
-  /** Of its containers, all together. */
+  /** Restarts of all its containers. */
   readonly restarts: number;
 }
 
@@ -33,7 +33,10 @@ export class Target {
     this.context = context;
   }
 
-  /** What it began is ended by `close`, even where it fails. @throws Error where the context is not there or does not answer; Stopped */
+  /**
+   * Call `close` afterwards, also when this throws.
+   * @throws Error when the context does not exist or does not answer; Stopped
+   */
   async open(): Promise<void> {
     const contexts = await runProgram("kubectl", ["config", "get-contexts", "-o", "name"]);
     if (!contexts.split("\n").includes(this.context)) {
@@ -41,10 +44,10 @@ export class Target {
     }
     const child = this.spawn(["proxy", "--port=0"]);
     const port = await new Promise<string>((resolve, reject) => {
-      let said = "";
-      const fail = (why: string) => reject(new Error(`kubectl proxy ${why}: ${said}`));
-      const timer = setTimeout(() => fail("names no port"), ANSWERS_WITHIN_MS);
-      child.stderr!.on("data", (chunk: Buffer) => (said += chunk.toString()));
+      let output = "";
+      const fail = (why: string) => reject(new Error(`kubectl proxy ${why}: ${output}`));
+      const timer = setTimeout(() => fail("printed no port"), ANSWERS_WITHIN_MS);
+      child.stderr!.on("data", (chunk: Buffer) => (output += chunk.toString()));
       createInterface(child.stdout!).on("line", (line) => {
         const found = /:(\d+)$/.exec(line);
         if (!found) return;
@@ -64,13 +67,13 @@ export class Target {
     for (const child of this.#children) child.kill();
   }
 
-  /** Ctrl-C does not reach it: what is begun, above all a removal, is ended in good order. */
+  /** Runs detached, so that Ctrl-C does not interrupt it: a removal must finish. */
   kubectl(args: readonly string[], input = "", timeoutMs = 120_000): Promise<string> {
     const words = ["--context", this.context, ...args];
     return runProgram("kubectl", words, { input, timeoutMs, detached: true });
   }
 
-  /** A kubectl that goes on until it is killed, or this target is closed. */
+  /** Starts a kubectl that runs until it is killed or this target is closed. */
   spawn(args: readonly string[]): ChildProcess {
     const child = spawn(findProgram("kubectl")!, ["--context", this.context, ...args], {
       stdio: ["ignore", "pipe", "pipe"],
@@ -81,20 +84,22 @@ export class Target {
     return child;
   }
 
-  /** Writes what a kubectl prints to a file. @throws Error where it fails */
+  /** Writes the output of a kubectl to a file. @throws Error when it fails */
   async fetchTo(file: string, args: readonly string[]): Promise<void> {
     const child = this.spawn(args);
-    let complaint = "";
-    child.stderr!.on("data", (chunk: Buffer) => (complaint += chunk.toString()));
+    let stderr = "";
+    child.stderr!.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
     const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
     await pipeline(child.stdout!, createWriteStream(file));
     const code = await ended;
-    if (code !== 0) throw new Error(`kubectl ${args.join(" ")} ended with ${code}: ${complaint}`);
+    if (code !== 0) throw new Error(`kubectl ${args.join(" ")} ended with ${code}: ${stderr}`);
   }
 
   /** @throws Error where it is not answered with 2xx */
   async text(path: string): Promise<string> {
-    const answer = await fetch(`${this.#url}${path}`, { signal: AbortSignal.timeout(ASK_MS) });
+    const answer = await fetch(`${this.#url}${path}`, {
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+    });
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${path}: ${answer.status} ${text.slice(0, 300)}`);
     return text;
@@ -106,7 +111,7 @@ export class Target {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(object),
-      signal: AbortSignal.timeout(ASK_MS),
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
     });
     if (!answer.ok) throw new Error(`POST ${path}: ${answer.status} ${await answer.text()}`);
   }

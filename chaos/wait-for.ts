@@ -10,11 +10,11 @@ export function stopWaiting(): void {
   stopped = true;
 }
 
-/** Whether it was told to stop: nothing new may begin. */
+/** Whether a stop was requested: nothing new may start. */
 export const wasStopped = (): boolean => stopped;
 
 /**
- * Asks now and then until a condition holds; seldom, as what is measured runs on the same cores.
+ * Polls until a condition holds. Seldom, because the system under test may share the cores.
  * @throws Error with the last failure, after `timeoutMs`; Stopped
  */
 export async function waitFor<T>(
@@ -34,7 +34,9 @@ export async function waitFor<T>(
       last = error;
     }
     if (Date.now() > deadline) {
-      throw new Error(`waited ${timeoutMs / 1_000} s in vain until ${what}: ${String(last)}`);
+      throw new Error(
+        `waited ${timeoutMs / 1_000} s without success until ${what}: ${String(last)}`,
+      );
     }
     await sleep(everyMs);
   }

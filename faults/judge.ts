@@ -1,6 +1,6 @@
 /** What the load saw and what the archive has, given to the checker. */
-import { closeSync, openSync, readSync } from "node:fs";
 import { Client } from "pg";
+import { readLines } from "../load/read-lines.ts";
 import { type EventRow, eventOfRow } from "../services/lot/checker/archive-rows.ts";
 import { type CheckResult, checkHistory } from "../services/lot/checker/checker.ts";
 import { decodeHistory, type HistoryRecord } from "../services/lot/checker/history.ts";
@@ -9,28 +9,7 @@ import type { LotEvent } from "../services/lot/events.ts";
 import type { Terms } from "../services/lot/terms.ts";
 import type { AuctionDefinition } from "../services/store/define-lots.ts";
 
-const CHUNK_BYTES = 4 * 1024 * 1024;
 const PAGE_ROWS = 50_000;
-
-/** Line by line, so that a long history needs little memory. */
-export function* readLines(path: string): Generator<string> {
-  const file = openSync(path, "r");
-  const buffer = Buffer.alloc(CHUNK_BYTES);
-  let rest: Buffer = Buffer.alloc(0);
-  try {
-    for (;;) {
-      const count = readSync(file, buffer);
-      if (count === 0) break;
-      const chunk = Buffer.concat([rest, buffer.subarray(0, count)]);
-      const end = chunk.lastIndexOf(10) + 1;
-      yield* chunk.toString("utf8", 0, end).split("\n");
-      rest = Buffer.from(chunk.subarray(end));
-    }
-    if (rest.length > 0) yield rest.toString("utf8");
-  } finally {
-    closeSync(file);
-  }
-}
 
 function* readHistory(paths: readonly string[]): Generator<HistoryRecord> {
   for (const path of paths) yield* decodeHistory(readLines(path));

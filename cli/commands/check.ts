@@ -16,7 +16,7 @@ import { decodeEvent, type LotEvent } from "../../services/lot/events.ts";
 import type { Terms } from "../../services/lot/terms.ts";
 import { readSecretFile } from "../../services/runtime/secret-file.ts";
 import type { Invocation } from "../command.ts";
-import { linesOf } from "../output/lines.ts";
+import { readLines } from "../../load/read-lines.ts";
 import { CHECK_USAGE, type CheckOptions, EXIT_CODES, parseCheckOptions } from "./check-options.ts";
 import { type CheckedAuction, reportOf } from "./check-report.ts";
 
@@ -95,7 +95,7 @@ async function checkAuction(
 function checkFile(path: string, options: CheckOptions): CheckedAuction {
   const log: LotEvent[] = [];
   let number = 0;
-  for (const line of linesOf(path)) {
+  for (const line of readLines(path)) {
     number++;
     if (line.trim() === "") continue;
     try {
@@ -120,7 +120,7 @@ function checkLog(
   function* records(): Generator<HistoryRecord> {
     for (const path of histories) {
       try {
-        for (const record of decodeHistory(linesOf(path))) if (isSelected(record)) yield record;
+        for (const record of decodeHistory(readLines(path))) if (isSelected(record)) yield record;
       } catch (error) {
         throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
       }

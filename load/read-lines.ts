@@ -6,7 +6,7 @@ const CHUNK_BYTES = 1024 * 1024;
 const LINE_MAX_CHARACTERS = 16 * 1024 * 1024;
 
 /** Yields the lines of a file that may be larger than memory. @throws Error when it cannot be read */
-export function* linesOf(path: string): Generator<string> {
+export function* readLines(path: string): Generator<string> {
   const file = openSync(path, "r");
   try {
     const decoder = new StringDecoder("utf8");
