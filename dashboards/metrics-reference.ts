@@ -1,9 +1,9 @@
 /** docs/metrics.md: every metric of every process, from the registries that the processes create. */
 import { type MetricObject, Registry } from "prom-client";
 import { createOperatorMetrics } from "../operator/metrics.ts";
-import { createAuditMetrics } from "../services/archival/observe/invariant-monitor.ts";
+import { createInvariantMetrics } from "../services/archival/invariants/invariant-monitor.ts";
 import { createMetrics as createArchivalMetrics } from "../services/archival/metrics.ts";
-import { createWellBeing } from "../services/archival/observe/store-gauges.ts";
+import { createStoreGauges } from "../services/archival/observe/store-gauges.ts";
 import { createMetrics as createBroadcastMetrics } from "../services/broadcast/metrics.ts";
 import { createMetrics as createGatewayMetrics } from "../services/gateway/metrics.ts";
 import { showBreakers } from "../services/runtime/breaker.ts";
@@ -30,8 +30,8 @@ export const PROCESSES: Readonly<Record<string, (registry: Registry) => void>> =
   },
   archival(registry) {
     createArchivalMetrics(registry);
-    createWellBeing(registry);
-    createAuditMetrics(registry);
+    createStoreGauges(registry);
+    createInvariantMetrics(registry);
     showBreakers(registry, "gavel_archival_", {});
   },
   operator: (registry) => void createOperatorMetrics(registry),

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { migrate } from "../../services/archival/postgres/migrate.ts";
 import { connectArchive, inTransaction } from "../../services/archival/postgres/connection.ts";
-import { insertTogether } from "../../services/archival/pipeline/record.ts";
+import { insertTogether } from "../../services/archival/postgres/record-batch.ts";
 import { encodeRecord, type HistoryRecord } from "../../services/lot/checker/history.ts";
 import { randomHistory, seededRandom } from "../../services/lot/checker/random-history.ts";
 import { type VerdictName, VERDICTS } from "../../services/lot/checker/verdicts.ts";

@@ -128,7 +128,7 @@ async function restoreFrom(
   const bus = await connectBus(() => readSecretFile(folder.urlFile("nats")), "gavel-restore");
   try {
     return await restoreStore({
-      of: { auctionUid: uid, partition: 0 },
+      auctionUid: uid,
       readStoreUrl: () => readSecretFile(folder.urlFile("redis")),
       keys,
       archive,

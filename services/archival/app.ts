@@ -11,152 +11,166 @@ import { startTelemetry } from "../runtime/telemetry.ts";
 import { connectStore, startConnecting, type Store } from "../store/connect.ts";
 import { keysOf } from "../store/keys.ts";
 import { StoreUnavailable } from "../store/unreachable.ts";
-import { Audited, createAuditMetrics } from "./observe/invariant-monitor.ts";
-import type { ArchivalEnv } from "./config.ts";
-import { watchDependencies } from "./observe/dependencies.ts";
-import { createMetrics, type Dependency, showReading } from "./metrics.ts";
-import { connectArchive } from "./postgres/connection.ts";
-import { Relayed } from "./pipeline/relayed-positions.ts";
 import { addRoutes } from "./api/routes.ts";
-import { readRulesFile } from "./definition/rules-file.ts";
+import type { ArchivalEnv } from "./config.ts";
 import { Rules } from "./definition/rules.ts";
-import { checkOf, serve, type Standing } from "./serve.ts";
-import { readGauges, type StateOf } from "./observe/state.ts";
+import { readRulesFile } from "./definition/rules-file.ts";
+import { createInvariantMetrics, InvariantMonitor } from "./invariants/invariant-monitor.ts";
+import { createMetrics } from "./metrics.ts";
+import { HealthSummary } from "./observe/health-summary.ts";
+import type { Observation } from "./observe/observation.ts";
+import { runObserver } from "./observe/observer.ts";
+import { showOutboxGauges } from "./observe/outbox-gauges.ts";
+import { createStoreGauges, showStoreGauges } from "./observe/store-gauges.ts";
+import { probeStores } from "./observe/store-probes.ts";
+import type { ArchivalState } from "./pipeline/archival-state.ts";
+import { RelayedPositions } from "./pipeline/relayed-positions.ts";
 import { TIMING, type Timing } from "./pipeline/timing.ts";
-import { createWellBeing, keepLooking } from "./observe/store-gauges.ts";
-
-const GAUGES_MS = 1_000;
+import { connectArchive } from "./postgres/connection.ts";
+import { supervise } from "./supervisor.ts";
 
 export interface Archival {
-  /** Of the internal port: the tier has no other. */
+  /** URL of the internal port; the tier has no other. */
   readonly internalUrl: string;
-  /** Finishes the batch in hand, and gives the lease back. */
+  /** Finishes the current batch and releases the lease. */
   stop(): Promise<void>;
 }
 
 /**
- * Starts the tier. It listens at once and waits, in the background, for stores that are away.
- * @throws Error for a wrong rules file, secret or port
+ * Starts the tier. It listens at once, and waits for stores that are away in the background.
+ * @throws Error for an invalid rules file, secret or port
  */
 export async function startArchival(
   env: ArchivalEnv,
   log: Logger,
   timing: Timing = TIMING,
 ): Promise<Archival> {
-  const definition = readRulesFile(env.RULES_FILE, env.AUCTION_UID);
-  const resource = { "gavel.auction.uid": env.AUCTION_UID };
+  const { AUCTION_UID: auctionUid } = env;
+  const definition = readRulesFile(env.RULES_FILE, auctionUid);
+  const resource = { "gavel.auction.uid": auctionUid };
   const telemetry = await startTelemetry(env, "gavel-archival", resource, log);
-  const readStoreUrl = () => readSecretFile(env.REDIS_URL_FILE);
-  const keys = keysOf(env.AUCTION_UID);
-  const store = connectStore(readStoreUrl, "archival");
-  const archive = connectArchive(
-    () => readSecretFile(env.POSTGRES_URL_FILE),
-    (error) => log.warn({ err: error }, "an idle connection to Postgres broke"),
-  );
-  const connecting = connectBus(() => readSecretFile(env.NATS_URL_FILE), "archival");
-  let bus: Bus | null = null;
-  void connecting.then((connected) => (bus = connected));
+  const stopping = new AbortController();
+  const stores = connectStores(env, log, stopping.signal);
+  const { store, archive } = stores;
 
-  const standing: Standing = { phase: "starting", progress: null, failed: null };
-  const of = { auctionUid: env.AUCTION_UID, partition: 0 };
-  const ending = new AbortController();
-  const stopping = new Promise<never>((_, reject) => {
-    const stop = () => reject(new StoreUnavailable("stopping"));
-    ending.signal.addEventListener("abort", stop, { once: true });
-  });
-  stopping.catch(() => {}); // Nobody may be waiting.
-  const reachBus = () => Promise.race([connecting, stopping]);
   const registry = createRegistry("archival");
   const metrics = createMetrics(registry);
-  const checked = {
-    of,
-    store,
-    readStoreUrl,
-    keys,
-    archive,
-    bus: reachBus,
-    maxBytes: env.OUTBOX_MAX_BYTES,
-    metrics,
-    log,
+  const state: ArchivalState = {
+    phase: "starting",
+    progress: null,
+    lastFailure: null,
+    writesSummary: false,
   };
-  const rules = new Rules(env.RULES_FILE, () => checkOf(checked, standing), log);
-  const stateOf: StateOf = { of, store, keys, archive, bus: () => bus, standing, rules };
-  const onAnswer = (name: Dependency, seconds: number) =>
-    metrics.answerSeconds[name].observe(seconds);
-  const dependencies = watchDependencies(stateOf, log, ending.signal, onAnswer);
-  showBreakers(registry, "gavel_archival_", dependencies);
-  const app = createInternalServer(
-    { ready: () => (ending.signal.aborted ? notReady("stopping") : answersInTime(store)) },
-    registry,
+  const onLost = () => {
+    state.phase = "lost";
+    metrics.storeLost.set(1);
+  };
+  const maxBytes = env.OUTBOX_MAX_BYTES;
+  const base = { ...stores, auctionUid, state, metrics, maxBytes, onLost, log };
+  const rules = new Rules(env.RULES_FILE, base, log);
+  const breakers = probeStores(stores, log, stopping.signal, (name, seconds) =>
+    metrics.answerSeconds[name].observe(seconds),
   );
+  showBreakers(registry, "gavel_archival_", breakers);
+
   const working = new AbortController();
-  let serving: Promise<void> = Promise.resolve();
+  const workSignal = AbortSignal.any([stopping.signal, working.signal]);
+  let supervised: Promise<void> = Promise.resolve();
+  const healthSummary = new HealthSummary(base);
   const endWork = async () => {
     working.abort();
-    await serving;
-    standing.phase = "removed";
+    await supervised;
+    await healthSummary.written;
+    state.phase = "removed";
   };
-  const routed = { ...stateOf, ...dependencies, rules, endWork };
+  const isReady = () => (stopping.signal.aborted ? notReady("stopping") : redisAnswers(store));
+  const app = createInternalServer({ ready: isReady }, registry);
   const operatorTokenFile = env.OPERATOR_TOKEN_FILE ?? null;
-  addRoutes(app, { ...routed, operatorTokenFile, metrics }, createVerifier(env), log);
-  startConnecting(store, (error) => log.debug({ err: error }, "Redis is away"));
+  const routed = { ...base, rules, postgres: breakers.postgres, operatorTokenFile, endWork };
+  addRoutes(app, routed, createVerifier(env), log);
+  startConnecting(store, (error) => log.debug({ err: error }, "Redis unavailable"));
   const internalUrl = await app.listen({ host: env.HOST, port: env.INTERNAL_PORT });
 
-  const gauges = setInterval(() => {
-    readGauges(stateOf).then(
-      (reading) => showReading(metrics, reading),
-      () => {}, // Redis is away: the last figures stand, and readiness says why.
-    );
-  }, GAUGES_MS);
-  void keepLooking(stateOf, createWellBeing(registry), ending.signal);
-  serving = serve(
+  const storeGauges = createStoreGauges(registry);
+  const onObservation = async (observation: Observation): Promise<void> => {
+    if (observation.store) showOutboxGauges(metrics, observation.store, state.progress);
+    showStoreGauges(storeGauges, observation, archive, state.progress !== null);
+    await healthSummary.write(observation);
+  };
+  const observed = runObserver(base, onObservation, stopping.signal);
+  supervised = supervise(
     {
-      ...checked,
+      ...base,
       definition,
       rules,
       timing,
-      audited: new Audited(createAuditMetrics(registry), log),
+      monitor: new InvariantMonitor(createInvariantMetrics(registry), log),
       tracing: telemetry.tracing,
-      relayed: new Relayed(),
+      relayedPositions: new RelayedPositions(),
       holder: `${hostname()}-${process.pid}-${randomUUID()}`,
     },
-    standing,
-    AbortSignal.any([ending.signal, working.signal]),
+    workSignal,
   );
-  const watching = rules.watch(
-    env.AUCTION_UID,
-    AbortSignal.any([ending.signal, working.signal]),
-    timing.rulesEveryMs,
-  );
-  // A bug in the loop ends the process; an outage never comes out of it.
-  serving.catch((error: unknown) =>
-    process.nextTick(() => {
-      throw error;
-    }),
-  );
+  const watching = rules.watch(auctionUid, workSignal, timing.rulesEveryMs);
+  for (const loop of [supervised, observed]) endProcessOnDefect(loop);
 
   return {
     internalUrl,
     async stop() {
-      ending.abort();
-      clearInterval(gauges);
-      // The lease goes to another at once; who asks for history may take a while to notice.
-      await Promise.all([serving, watching, pause(env.DRAIN_NOTICE_MS)]);
+      stopping.abort();
+      // The lease is released at once. Callers that need the history may notice later.
+      await Promise.all([supervised, observed, watching, pause(env.DRAIN_NOTICE_MS)]);
       await app.close();
       await archive.end();
-      void connecting.then((connected) => connected.connection.close());
+      stores.closeBus();
       store.disconnect();
       await telemetry.stop();
     },
   };
 }
 
+function connectStores(env: ArchivalEnv, log: Logger, stopping: AbortSignal) {
+  const readStoreUrl = () => readSecretFile(env.REDIS_URL_FILE);
+  const archive = connectArchive(
+    () => readSecretFile(env.POSTGRES_URL_FILE),
+    (error) => log.warn({ err: error }, "idle Postgres connection lost"),
+  );
+  const connecting = connectBus(() => readSecretFile(env.NATS_URL_FILE), "archival");
+  let bus: Bus | null = null;
+  void connecting.then((connected) => (bus = connected));
+  const stopped = new Promise<never>((_, reject) => {
+    stopping.addEventListener("abort", () => reject(new StoreUnavailable("stopping")), {
+      once: true,
+    });
+  });
+  stopped.catch(() => {}); // Nobody may be waiting.
+  return {
+    keys: keysOf(env.AUCTION_UID),
+    readStoreUrl,
+    store: connectStore(readStoreUrl, "archival"),
+    archive,
+    currentBus: () => bus,
+    /** @throws when the process stops meanwhile */
+    waitForBus: () => Promise.race([connecting, stopped]),
+    closeBus: () => void connecting.then((connected) => connected.connection.close()),
+  };
+}
+
+/** Outages do not reject the loops: what rejects is a defect. */
+function endProcessOnDefect(loop: Promise<void>): void {
+  loop.catch((error: unknown) =>
+    process.nextTick(() => {
+      throw error;
+    }),
+  );
+}
+
 function notReady(why: string): Promise<{ ready: boolean; why: string }> {
   return Promise.resolve({ ready: false, why });
 }
 
-/** Its commands have a limit below a second. */
-function answersInTime(store: Store): Promise<{ ready: boolean; why?: string }> {
+/** The commands of the store have a limit below a second. */
+function redisAnswers(store: Store): Promise<{ ready: boolean; why?: string }> {
   return store.ping().then(
     () => ({ ready: true }),
     () => ({ ready: false, why: "Redis does not answer" }),

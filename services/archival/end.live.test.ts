@@ -12,7 +12,7 @@ import { type Placement, placeBids } from "../store/place-bids.ts";
 import { AuctionUnderTest, IMPATIENT, metric, startServers } from "../testing/archival.ts";
 import { until } from "../testing/until.ts";
 import type { Archival } from "./app.ts";
-import { markFenced, type Verified } from "./postgres/auction-marks.ts";
+import { markFenced, type CompletenessProof } from "./postgres/auction-marks.ts";
 import type { State } from "./observe/state.ts";
 
 const servers = await startServers();
@@ -281,7 +281,7 @@ test("verify finds whatever the archive lacks, has too much or has otherwise", a
   await post("open");
   await auction.bid(12);
   await auction.expectAllArchived();
-  const verify = async () => (await post("verify")).body as Verified;
+  const verify = async () => (await post("verify")).body as CompletenessProof;
   expect(await verify()).toMatchObject({ ok: false, differences: ["the auction is not fenced"] });
   await post("fence");
   const right = await until("the watermark is there", async () => {

@@ -1,24 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import { createInternalErrors } from "../access/problem-edge.ts";
 import { DELAY_SECONDS, LATENCY_SECONDS, seriesOf } from "../runtime/series.ts";
-import { DEAD_LETTER_REASONS } from "./postgres/dead-letters.ts";
-import { RESTART_REASONS } from "./pipeline/pipeline-failure.ts";
-
-/** What most gauges show: read from Redis every second. */
-export interface Reading {
-  /** Redis's clock. */
-  readonly nowMs: number;
-  readonly pendingBytes: number;
-  readonly maxPendingBytes: number;
-  readonly outboxEntries: number;
-  readonly unarchivedMs: number;
-  readonly unrelayedMs: number;
-  readonly unrelayedEvents: number;
-  readonly betweenEntries: number;
-  readonly watermarkAgeMs: number | null;
-  /** How long the next lot to be opened or closed has been due; 0 where none is. */
-  readonly overdueMs: number;
-}
+import { DEAD_LETTER_REASONS, RESTART_REASONS } from "./reasons.ts";
 
 const DEPENDENCIES = ["redis", "nats", "postgres"] as const;
 export type Dependency = (typeof DEPENDENCIES)[number];
@@ -63,9 +46,9 @@ export function createMetrics(registry: Registry) {
       labelNames: ["reason"] as const,
       registers,
     }),
-    pairRestarts: new Counter({
+    pipelineRestarts: new Counter({
       name: "gavel_archival_pair_restarts_total",
-      help: "Times relay and archive began anew at Postgres's watermark, by reason.",
+      help: "Times the pipeline restarted at the watermark, by reason.",
       labelNames: ["reason"] as const,
       registers,
     }),
@@ -128,7 +111,7 @@ export function createMetrics(registry: Registry) {
   };
   // Series exist from the start: a rate over a counter that appears with its first 1 misses it.
   for (const reason of DEAD_LETTER_REASONS) metrics.deadLetters.inc({ reason }, 0);
-  for (const reason of RESTART_REASONS) metrics.pairRestarts.inc({ reason }, 0);
+  for (const reason of RESTART_REASONS) metrics.pipelineRestarts.inc({ reason }, 0);
   return metrics;
 }
 
@@ -141,19 +124,4 @@ function delayFrom(clock: { readonly offsetMs: number | null }, ages: Histogram)
       ages.observe(Math.max(0, performance.now() + clock.offsetMs - atMs) / 1000);
     },
   };
-}
-
-export function showReading(metrics: ArchivalMetrics, reading: Reading): void {
-  metrics.clock.offsetMs = reading.nowMs - performance.now();
-  metrics.pendingBytes.set(reading.pendingBytes);
-  metrics.maxPendingBytes.set(reading.maxPendingBytes);
-  metrics.overdueSeconds.set(reading.overdueMs / 1000);
-  metrics.outboxEntries.set(reading.outboxEntries);
-  metrics.archiveLagSeconds.set(reading.unarchivedMs / 1000);
-  metrics.relayLagSeconds.set(reading.unrelayedMs / 1000);
-  metrics.unrelayedEvents.set(reading.unrelayedEvents);
-  metrics.archiveLagEntries.set(reading.betweenEntries);
-  if (reading.watermarkAgeMs !== null) {
-    metrics.watermarkAgeSeconds.set(reading.watermarkAgeMs / 1000);
-  }
 }

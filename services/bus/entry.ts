@@ -2,7 +2,7 @@
 import type { JsMsg } from "@nats-io/jetstream";
 import { headers } from "@nats-io/transport-node";
 import type { Bus } from "./connect.ts";
-import { streamNameOf, subjectOf } from "./subjects.ts";
+import { PARTITION, streamNameOf, subjectOf } from "./subjects.ts";
 
 /** The entry's id in the outbox. */
 const OUTBOX_ID = "Gavel-Outbox-Id";
@@ -42,7 +42,6 @@ export interface Delivery {
 export async function publishEntry(
   bus: Bus,
   auctionUid: string,
-  partition: number,
   entry: RelayedEntry,
   lastSeq: number,
 ): Promise<void> {
@@ -50,7 +49,7 @@ export async function publishEntry(
   head.set(OUTBOX_ID, entry.outboxId);
   head.set(AFTER_ID, entry.afterId);
   if (entry.traceparent !== null) head.set(TRACEPARENT, entry.traceparent);
-  await bus.stream.publish(subjectOf(auctionUid, partition, entry.lotId), entry.events, {
+  await bus.stream.publish(subjectOf(auctionUid, PARTITION, entry.lotId), entry.events, {
     headers: head,
     expect: { streamName: streamNameOf(auctionUid), lastSequence: lastSeq },
   });

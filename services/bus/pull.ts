@@ -1,7 +1,7 @@
 import type { ConsumerMessages } from "@nats-io/jetstream";
 import type { Bus } from "./connect.ts";
 import { type Delivery, deliveryOf } from "./entry.ts";
-import { consumerNameOf, streamNameOf } from "./subjects.ts";
+import { consumerNameOf, PARTITION, streamNameOf } from "./subjects.ts";
 
 /** How many messages are asked for ahead; what waits here is bounded by the consumer's max_ack_pending. */
 const PULL_MESSAGES = 500;
@@ -22,8 +22,8 @@ export class Puller {
   #ended: { error: Error | null } | null = null;
   #messages: ConsumerMessages | null = null;
 
-  static async start(bus: Bus, auctionUid: string, partition: number): Promise<Puller> {
-    const name = consumerNameOf(partition);
+  static async start(bus: Bus, auctionUid: string): Promise<Puller> {
+    const name = consumerNameOf(PARTITION);
     const consumer = await bus.stream.consumers.get(streamNameOf(auctionUid), name);
     const puller = new Puller();
     const messages = await consumer.consume({

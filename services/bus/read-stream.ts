@@ -3,7 +3,7 @@ import { nanos } from "@nats-io/transport-node";
 import type { Bus } from "./connect.ts";
 import { type Delivery, deliveryOf } from "./entry.ts";
 import { streamState } from "./stream.ts";
-import { streamNameOf, subjectsOf } from "./subjects.ts";
+import { PARTITION, streamNameOf, subjectsOf } from "./subjects.ts";
 
 const FETCH_MESSAGES = 500;
 const FETCH_EXPIRES_MS = 2_000;
@@ -13,20 +13,16 @@ const INACTIVE_MS = 30_000;
 const EMPTY_FETCHES_MAX = 5;
 
 /**
- * Reads what a partition's stream has now, oldest first, beside the archive's consumer and without
+ * Reads what an auction's stream has now, oldest first, beside the archive's consumer and without
  * acknowledging anything. No stream: nothing.
  * @throws when NATS does not answer
  */
-export async function* readStream(
-  bus: Bus,
-  auctionUid: string,
-  partition: number,
-): AsyncGenerator<Delivery[]> {
+export async function* readStream(bus: Bus, auctionUid: string): AsyncGenerator<Delivery[]> {
   const state = await streamState(bus, auctionUid);
   if (state === null || state.lastSeq === 0) return;
   const stream = streamNameOf(auctionUid);
   const { name } = await bus.manager.consumers.add(stream, {
-    filter_subject: subjectsOf(auctionUid, partition),
+    filter_subject: subjectsOf(auctionUid, PARTITION),
     deliver_policy: DeliverPolicy.All,
     ack_policy: AckPolicy.None,
     inactive_threshold: nanos(INACTIVE_MS),

@@ -14,7 +14,7 @@ import {
 } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/transport-node";
 import type { Bus } from "./connect.ts";
-import { consumerNameOf, streamNameOf, subjectsOf } from "./subjects.ts";
+import { consumerNameOf, PARTITION, streamNameOf, subjectsOf } from "./subjects.ts";
 
 export interface StreamState {
   /** Of the newest message that it ever held; 0 for a new stream. */
@@ -90,11 +90,10 @@ export async function purgeBefore(bus: Bus, auctionUid: string, seq: number): Pr
 export async function replaceConsumer(
   bus: Bus,
   auctionUid: string,
-  partition: number,
   startSeq: number,
   ackWaitMs: number,
 ): Promise<void> {
-  const name = consumerNameOf(partition);
+  const name = consumerNameOf(PARTITION);
   const { consumers } = bus.manager;
   try {
     await consumers.delete(streamNameOf(auctionUid), name);
@@ -103,7 +102,7 @@ export async function replaceConsumer(
   }
   await consumers.add(streamNameOf(auctionUid), {
     durable_name: name,
-    filter_subject: subjectsOf(auctionUid, partition),
+    filter_subject: subjectsOf(auctionUid, PARTITION),
     deliver_policy: DeliverPolicy.StartSequence,
     opt_start_seq: startSeq,
     ack_policy: AckPolicy.Explicit,

@@ -22,6 +22,9 @@ export function subjectsOf(auctionUid: string, partition?: number): string {
   return `gavel.${named(auctionUid)}.events.${partition ?? "*"}.*`;
 }
 
+/** The partition of an auction: there is one. */
+export const PARTITION = 0;
+
 /** The consumer that the archive reads a partition with. */
 export function consumerNameOf(partition: number): string {
   return `archive-${partition}`;

@@ -7,20 +7,19 @@ import { removeAuction } from "../../store/remove.ts";
 import { readAuction } from "../../store/lots.ts";
 import { compareIds } from "../../store/outbox.ts";
 import { StoreUnavailable } from "../../store/unreachable.ts";
-import { readDefinition } from "../postgres/archived-lots.ts";
-import { markCleaned, markCleaning, readMarks } from "../postgres/auction-marks.ts";
+import { markCleaned, markCleaning, readAuctionMarks } from "../postgres/auction-marks.ts";
+import { readSavedDefinition } from "../postgres/auctions.ts";
 import type { Archive } from "../postgres/connection.ts";
-import type { Partition } from "../pipeline/record.ts";
-import { readWatermark } from "../pipeline/watermark.ts";
+import { readWatermark } from "../postgres/watermark.ts";
 
-export interface CleanOf {
-  readonly of: Partition;
+export interface CleanDependencies {
+  readonly auctionUid: string;
   readonly store: Store;
   readonly keys: Keys;
   readonly archive: Archive;
-  /** Null before NATS was first reached. */
-  readonly bus: () => Bus | null;
-  /** Ends relay, archive and checks of this process, for good. */
+  /** Null before the first connection to NATS. */
+  readonly currentBus: () => Bus | null;
+  /** Ends the pipeline, checks and observations of this process, for good. */
   readonly endWork: () => Promise<void>;
 }
 
@@ -30,41 +29,46 @@ export type Cleaned =
   | { readonly outcome: "refused"; readonly why: string };
 
 /**
- * Each step may be repeated, and what a call that failed has not done the next one does. The mark in the
- * archive comes first: from then on no process puts anything back. Redis before JetStream, since a relay of
- * another process would make the stream again as long as it finds an outbox.
- * @param force without the proof that the archive has everything
+ * Removes the auction. A call that failed may be repeated: it goes on where the other one stopped. The mark in
+ * the archive comes first, so that no process restores anything after it. Redis comes before JetStream,
+ * because the relay of another process creates the stream again as long as there is an outbox.
+ * @param force skips the completeness proof
  * @throws when a store does not answer
  */
-export async function clean(parts: CleanOf, force: boolean): Promise<Cleaned> {
-  const { of, store, keys, archive, bus, endWork } = parts;
-  const { auctionUid } = of;
-  const why = force ? null : await reasonAgainst(parts);
+export async function cleanAuction(
+  dependencies: CleanDependencies,
+  force: boolean,
+): Promise<Cleaned> {
+  const { auctionUid, store, keys, archive, currentBus, endWork } = dependencies;
+  const why = force ? null : await findObstacle(dependencies);
   if (why !== null) return { outcome: "refused", why };
   await markCleaning(archive, auctionUid);
   await endWork();
   const auction = await readAuction(store, keys);
-  const registered = await readDefinition(archive, auctionUid);
-  const lotIds = new Set([
-    ...(auction?.lotIds ?? []),
-    ...(registered?.lots.map(({ lotId }) => lotId) ?? []),
-  ]);
+  const saved = await readSavedDefinition(archive, auctionUid);
+  const lotIds = new Set(auction?.lotIds);
+  for (const { lotId } of saved?.lots ?? []) lotIds.add(lotId);
   await removeAuction(store, keys, [...lotIds]);
-  const connected = bus();
-  if (connected === null) throw new StoreUnavailable("NATS was not reached yet");
-  await deleteStream(connected, auctionUid);
+  const bus = currentBus();
+  if (bus === null) throw new StoreUnavailable("NATS was not reached yet");
+  await deleteStream(bus, auctionUid);
   await markCleaned(archive, auctionUid);
   return { outcome: "cleaned" };
 }
 
-/** Null where the archive is proved to have everything. */
-async function reasonAgainst({ of, store, keys, archive }: CleanOf): Promise<string | null> {
-  const marks = await readMarks(archive, of.auctionUid);
+/** Why the auction must stay. Null once the archive is proved complete. */
+async function findObstacle({
+  auctionUid,
+  store,
+  keys,
+  archive,
+}: CleanDependencies): Promise<string | null> {
+  const marks = await readAuctionMarks(archive, auctionUid);
   if (marks.cleaning) return null;
   const auction = await readAuction(store, keys);
   const fencedId = auction?.fencedId ?? null;
   if (fencedId === null) return "The auction is not fenced.";
-  if (compareIds(await readWatermark(archive, of), fencedId) < 0) {
+  if (compareIds(await readWatermark(archive, auctionUid), fencedId) < 0) {
     return "The archive has not come up to the fence yet.";
   }
   if (marks.verified === null) return "The archive was not verified.";

@@ -4,14 +4,14 @@ import { createInternalServer, createRegistry } from "../../runtime/internal.ts"
 import { createLog } from "../../runtime/log.ts";
 import { StoreUnavailable } from "../../store/unreachable.ts";
 import { createMetrics } from "../metrics.ts";
-import { addRoutes, type Routed } from "./routes.ts";
+import { addRoutes, type RouteDependencies } from "./routes.ts";
 
 /** The routes over an archive whose every query fails in a given way. */
 function routesOver(error: Error) {
   const registry = createRegistry("archival");
   const app = createInternalServer({ ready: async () => ({ ready: true }) }, registry);
   const routed = {
-    of: { auctionUid: "routes-test", partition: 0 },
+    auctionUid: "routes-test",
     archive: {
       query: async () => {
         throw error;
@@ -20,7 +20,7 @@ function routesOver(error: Error) {
     postgres: new Breaker({ failures: 5, waitMs: 1, waitMaxMs: 1 }),
     operatorTokenFile: null,
     metrics: createMetrics(registry),
-  } as unknown as Routed;
+  } as unknown as RouteDependencies;
   addRoutes(app, routed, async () => null, createLog("routes-test", "silent"));
   return app;
 }

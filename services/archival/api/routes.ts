@@ -1,4 +1,4 @@
-/** What the archival tier answers on its internal port, besides health and metrics. */
+/** The routes of the internal port, besides health and metrics. */
 import type { FastifyInstance } from "fastify";
 import Type from "typebox";
 import { addInvariants } from "../../access/invariants.ts";
@@ -6,13 +6,14 @@ import { LOT_ID_PATTERN, PAGE_MAX } from "../../access/limits.ts";
 import { answerErrors, refuse } from "../../access/problem-edge.ts";
 import type { Verify } from "../../access/tokens.ts";
 import type { Logger } from "../../runtime/log.ts";
-import type { Dependencies } from "../observe/dependencies.ts";
 import type { ArchivalMetrics } from "../metrics.ts";
-import { bidsBefore, resultOf } from "./history.ts";
-import { addLifecycleRoutes, type Ended } from "./lifecycle-routes.ts";
-import { listDeadLetters, replayDeadLetter } from "./replay.ts";
+import type { StoreBreakers } from "../observe/store-probes.ts";
+import { readBidsBefore, readResult } from "../postgres/lot-history.ts";
+import { addLifecycleRoutes, type LifecycleDependencies } from "./lifecycle-routes.ts";
+import { listDeadLetters } from "../postgres/dead-letters.ts";
+import { replayDeadLetter } from "./replay.ts";
 import { requireAdmin } from "./require-admin.ts";
-import { readState, type StateOf } from "../observe/state.ts";
+import { readState, type StateDependencies } from "../observe/state.ts";
 
 const PAGE_DEFAULT = 50;
 
@@ -28,17 +29,21 @@ const LettersQuery = Type.Object({
   limit: Limit,
 });
 
-export type Routed = StateOf &
-  Ended &
-  Pick<Dependencies, "postgres"> & {
+export type RouteDependencies = StateDependencies &
+  LifecycleDependencies &
+  Pick<StoreBreakers, "postgres"> & {
     readonly operatorTokenFile: string | null;
     readonly metrics: Pick<ArchivalMetrics, "internalErrors">;
   };
 
-export function addRoutes(app: FastifyInstance, of: Routed, verify: Verify, log: Logger): void {
-  const { store, keys, archive, postgres } = of;
-  const { auctionUid } = of.of;
-  answerErrors(app, { log, internalErrors: of.metrics.internalErrors });
+export function addRoutes(
+  app: FastifyInstance,
+  dependencies: RouteDependencies,
+  verify: Verify,
+  log: Logger,
+): void {
+  const { auctionUid, store, keys, archive, postgres, operatorTokenFile } = dependencies;
+  answerErrors(app, { log, internalErrors: dependencies.metrics.internalErrors });
 
   app.get<{ Params: Type.Static<typeof LotParams>; Querystring: Type.Static<typeof BidsQuery> }>(
     "/internal/v1/lots/:lotId/bids",
@@ -47,7 +52,7 @@ export function addRoutes(app: FastifyInstance, of: Routed, verify: Verify, log:
       const [epoch, seq] = (query.before ?? "").split(".").map(Number);
       const before = query.before === undefined ? null : { epoch: epoch!, seq: seq! };
       return postgres.call(() =>
-        bidsBefore(archive, auctionUid, params.lotId, before, query.limit),
+        readBidsBefore(archive, auctionUid, params.lotId, before, query.limit),
       );
     },
   );
@@ -56,30 +61,30 @@ export function addRoutes(app: FastifyInstance, of: Routed, verify: Verify, log:
     "/internal/v1/lots/:lotId/result",
     { schema: { params: LotParams } },
     async ({ params }, reply) => {
-      const result = await postgres.call(() => resultOf(archive, auctionUid, params.lotId));
+      const result = await postgres.call(() => readResult(archive, auctionUid, params.lotId));
       return result ?? refuse(reply, "not_found", "No result of this lot is archived (yet).");
     },
   );
 
-  app.get("/internal/v1/state", () => readState(of));
+  app.get("/internal/v1/state", () => readState(dependencies));
 
   addInvariants(app, store, keys);
 
-  const admin = { preHandler: requireAdmin(verify, of.operatorTokenFile, log) };
-  addLifecycleRoutes(app, of, admin, log);
+  const admin = { preHandler: requireAdmin(verify, operatorTokenFile, log) };
+  addLifecycleRoutes(app, dependencies, admin, log);
 
   app.get<{ Querystring: Type.Static<typeof LettersQuery> }>(
     "/internal/v1/dead-letters",
     { ...admin, schema: { querystring: LettersQuery } },
-    ({ query }) => listDeadLetters(archive, of.of, query.cursor, query.limit),
+    ({ query }) => listDeadLetters(archive, auctionUid, query.cursor, query.limit),
   );
 
   app.post<{ Params: Type.Static<typeof LetterParams> }>(
     "/internal/v1/dead-letters/:deadLetterId/replay",
     { ...admin, schema: { params: LetterParams } },
     async ({ params }, reply) => {
-      const replayed = await replayDeadLetter(archive, of.of, params.deadLetterId);
-      log.info({ ...params, ...replayed }, "a dead letter was replayed");
+      const replayed = await replayDeadLetter(archive, auctionUid, params.deadLetterId);
+      log.info({ ...params, ...replayed }, "dead letter replayed");
       if (replayed.outcome !== "not_found") return replayed;
       return refuse(reply, "not_found", "There is no such dead letter that waits for a replay.");
     },

@@ -7,21 +7,21 @@ import type { AuctionDefinition } from "../../store/define-lots.ts";
 
 const Minor = Type.Integer({ minimum: 0, maximum: MAX_MINOR });
 const Ms = Type.Integer({ minimum: 0, maximum: MAX_MINOR });
-const orNull = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
-/** What is no definition of this auction. */
-export class WrongDefinition extends Error {
-  override readonly name = "WrongDefinition";
+/** It is not a definition of this auction. */
+export class InvalidDefinition extends Error {
+  override readonly name = "InvalidDefinition";
 }
 
-/** The shape of a rules file. What the numbers mean to each other was judged where it was written. */
+/** The shape of a rules file. The operator has checked the rules between its fields. */
 const Definition = Type.Object({
   uid: Type.String({ pattern: "^[A-Za-z0-9_-]{1,64}$" }),
   name: Type.String(),
   title: Type.String(),
   currency: Type.String({ pattern: "^[A-Z]{3}$" }),
   minorUnitDigits: Type.Integer({ minimum: 0, maximum: 4 }),
-  opensAtMs: orNull(Ms),
+  opensAtMs: nullable(Ms),
   suspended: Type.Boolean({ default: false }),
   rules: Type.Object({
     increments: Type.Array(
@@ -48,9 +48,9 @@ const Definition = Type.Object({
       lotId: Type.String({ pattern: LOT_ID_PATTERN }),
       title: Type.String(),
       startMinor: Minor,
-      reserveMinor: orNull(Minor),
-      closesAtMs: orNull(Ms),
-      lastsMs: orNull(Ms),
+      reserveMinor: nullable(Minor),
+      closesAtMs: nullable(Ms),
+      lastsMs: nullable(Ms),
       withdrawn: Type.Boolean(),
     }),
     { minItems: 1 },
@@ -76,30 +76,30 @@ export function parseRules(text: string, path: string, auctionUid: string): Auct
   } catch (error) {
     throw new Error(`rules file ${path}: ${(error as Error).message}`, { cause: error });
   }
-  return readDefinition(value, `rules file ${path}`, auctionUid);
+  return parseDefinition(value, `rules file ${path}`, auctionUid);
 }
 
-/** @param from names where it comes from @throws WrongDefinition naming each wrong field */
-export function readDefinition(
+/** @param source for error messages @throws InvalidDefinition naming each wrong field */
+export function parseDefinition(
   given: unknown,
-  from: string,
+  source: string,
   auctionUid: string,
 ): AuctionDefinition {
-  const wrong = (why: string) => new WrongDefinition(`${from}: ${why}`);
+  const invalid = (why: string) => new InvalidDefinition(`${source}: ${why}`);
   const value = Value.Default(Definition, given);
   const problems = Value.Errors(Definition, value);
   if (problems.length > 0) {
-    throw wrong(
+    throw invalid(
       problems.map(({ instancePath, message }) => `${instancePath} ${message}`).join("; "),
     );
   }
   const definition = value as Type.Static<typeof Definition>;
   if (definition.uid !== auctionUid) {
-    throw wrong(`it is of auction ${definition.uid}, not ${auctionUid}`);
+    throw invalid(`it is of auction ${definition.uid}, not ${auctionUid}`);
   }
   for (const { lotId, closesAtMs, lastsMs } of definition.lots) {
     if ((closesAtMs === null) === (lastsMs === null)) {
-      throw wrong(`lot ${lotId}: give exactly one of closesAtMs and lastsMs`);
+      throw invalid(`lot ${lotId}: give exactly one of closesAtMs and lastsMs`);
     }
   }
   return definition;

@@ -1,68 +1,68 @@
-/** The rules in force, and those that wait to be: one after the other, wherever they come from. */
 import { readFileSync } from "node:fs";
 import { pause } from "../../runtime/lifecycle.ts";
 import type { Logger } from "../../runtime/log.ts";
 import type { AuctionDefinition } from "../../store/define-lots.ts";
-import { type Settled, settleDefinition } from "./define.ts";
-import type { CheckOf } from "../recovery/check-store.ts";
+import type { CheckDependencies } from "../recovery/check-store.ts";
+import { defineAuction, type DefineOutcome } from "./define.ts";
 import { parseRules } from "./rules-file.ts";
 
+/** Applies the rules of an auction, from the rules file and from the API, one after the other. */
 export class Rules {
-  /** Why the last ones were not taken; the store goes on with those that it has. */
+  /** Why the latest rules were refused, or null; the store keeps the rules that it has. */
   refused: string | null = null;
-  #last: Promise<unknown> = Promise.resolve();
-  /** Of the file, as it was last settled. */
+  #latest: Promise<unknown> = Promise.resolve();
+  /** The file's text that was applied last. */
   #fileText: string;
   readonly #file: string;
-  readonly #check: () => CheckOf;
+  readonly #dependencies: CheckDependencies;
   readonly #log: Logger;
 
-  constructor(file: string, check: () => CheckOf, log: Logger) {
+  constructor(file: string, dependencies: CheckDependencies, log: Logger) {
     this.#file = file;
     this.#fileText = readFileSync(file, "utf8");
-    this.#check = check;
+    this.#dependencies = dependencies;
     this.#log = log;
   }
 
-  /** @throws when a store cannot be asked: nothing was decided; ask again */
-  settle(definition: AuctionDefinition): Promise<Settled> {
-    const settled = this.#last.then(() => this.#settle(definition));
-    this.#last = settled.catch(() => {});
-    return settled;
+  /** @throws when a store does not answer: nothing was decided, and the call may be repeated */
+  apply(definition: AuctionDefinition): Promise<DefineOutcome> {
+    const applied = this.#latest.then(() => this.#applyNext(definition));
+    this.#latest = applied.catch(() => {});
+    return applied;
   }
 
-  async #settle(definition: AuctionDefinition): Promise<Settled> {
-    const settled = await settleDefinition(this.#check(), definition);
-    const why = settled.outcome === "refused" ? settled.why : null;
+  async #applyNext(definition: AuctionDefinition): Promise<DefineOutcome> {
+    const applied = await defineAuction(this.#dependencies, definition);
+    const why = applied.outcome === "refused" ? applied.why : null;
     if (why !== null && why !== this.refused) {
-      this.#log.error({ why }, "the rules were refused; the store goes on with those that it has");
+      this.#log.error({ why }, "rules refused: the store keeps the earlier ones");
     }
     this.refused = why;
-    return settled;
+    return applied;
   }
 
   /**
-   * Takes what the file says whenever it says something else, until the signal aborts. A mounted file changes
-   * by a swapped link, of which no watcher tells reliably: it is looked at.
+   * Applies the file whenever its text changes, until the signal aborts. It polls the file: a mounted file is
+   * changed by swapping a link, which file watchers do not report reliably.
    */
   async watch(auctionUid: string, signal: AbortSignal, everyMs: number): Promise<void> {
     while (!signal.aborted) {
       await pause(everyMs, signal);
       if (signal.aborted) return;
       try {
-        await this.#look(auctionUid);
+        await this.#applyChangedFile(auctionUid);
       } catch (error) {
-        this.#log.warn({ err: error }, "changed rules wait for a store");
+        this.#log.warn({ err: error }, "applying changed rules failed: retrying");
       }
     }
   }
 
-  async #look(auctionUid: string): Promise<void> {
+  async #applyChangedFile(auctionUid: string): Promise<void> {
     let text: string;
     try {
       text = readFileSync(this.#file, "utf8");
     } catch (error) {
-      this.#log.warn({ err: error }, "the rules file cannot be read");
+      this.#log.warn({ err: error }, "rules file unreadable");
       return;
     }
     if (text === this.#fileText) return;
@@ -71,13 +71,13 @@ export class Rules {
       definition = parseRules(text, this.#file, auctionUid);
     } catch (error) {
       const why = (error as Error).message;
-      this.#log.error({ why }, "the rules file changed, and is wrong");
+      this.#log.error({ why }, "changed rules file invalid");
       this.refused = why;
       this.#fileText = text;
       return;
     }
-    const { outcome } = await this.settle(definition);
-    this.#log.info({ outcome }, "the rules file changed");
+    const { outcome } = await this.apply(definition);
+    this.#log.info({ outcome }, "changed rules file applied");
     this.#fileText = text;
   }
 }

@@ -1,95 +1,93 @@
 /**
- * Leaves in Redis, every few seconds, how the archive stands: for whoever asks any tier whether the auction
- * is well. It also puts a fence back that a Redis has lost.
+ * The health summary: what archival leaves in Redis, so that any tier can tell whether the auction is healthy.
+ * The process that runs the pipeline writes it.
  */
-import { pause } from "../../runtime/lifecycle.ts";
 import type { Logger } from "../../runtime/log.ts";
-import { type Store, storeClockMs } from "../../store/connect.ts";
+import type { Store } from "../../store/connect.ts";
 import { type Summary, writeSummary } from "../../store/invariants.ts";
 import type { Keys } from "../../store/keys.ts";
 import { fenceAuction } from "../../store/lifecycle.ts";
-import { readAuction, readLots } from "../../store/lots.ts";
-import { readKnownLots } from "../postgres/archived-lots.ts";
-import { type Marks, markFenced, readMarks } from "../postgres/auction-marks.ts";
+import type { StoredAuction } from "../../store/lots.ts";
+import type { ArchivalState } from "../pipeline/archival-state.ts";
+import { markFenced } from "../postgres/auction-marks.ts";
 import type { Archive } from "../postgres/connection.ts";
-import type { Partition } from "../pipeline/record.ts";
-import type { Standing } from "../serve.ts";
-import { readOutboxAge } from "./state.ts";
+import type { ArchiveObservation, Observation, StoreObservation } from "./observation.ts";
 
-const EVERY_MS = 2_000;
-
-export interface SummaryOf {
-  readonly of: Partition;
+interface SummaryDependencies {
+  readonly auctionUid: string;
   readonly store: Store;
   readonly keys: Keys;
   readonly archive: Archive;
+  readonly state: ArchivalState;
   readonly log: Logger;
 }
 
-/** Writes until the signal aborts. What cannot be asked is asked again; the summary grows old meanwhile. */
-export async function keepSummary(
-  parts: SummaryOf,
-  standing: Standing,
-  signal: AbortSignal,
-): Promise<void> {
-  let known: Known = { marks: null, missing: [] };
-  while (!signal.aborted) {
-    try {
-      // What Postgres said last stands while it is away: an archive that is behind is told by its lag.
-      known = await askArchive(parts).catch(() => known);
-      if (known.marks?.fence) await keepFence(parts);
-      await writeSummary(parts.store, parts.keys, await summaryOf(parts, standing, known));
-    } catch (error) {
-      parts.log.debug({ err: error }, "no summary was written");
-    }
-    await pause(EVERY_MS, signal);
+export class HealthSummary {
+  #writing: Promise<void> = Promise.resolve();
+  readonly #dependencies: SummaryDependencies;
+
+  constructor(dependencies: SummaryDependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  /** Resolves when no write is under way. */
+  get written(): Promise<void> {
+    return this.#writing;
+  }
+
+  /** Writes the summary if this process runs the pipeline. A write that fails is skipped: the summary grows old. */
+  write(observation: Observation): Promise<void> {
+    if (!this.#dependencies.state.writesSummary) return Promise.resolve();
+    this.#writing = this.#write(observation).catch((error: unknown) => {
+      this.#dependencies.log.debug({ err: error }, "health summary not written");
+    });
+    return this.#writing;
+  }
+
+  async #write({ store: inStore, archive: inArchive }: Observation): Promise<void> {
+    if (inStore === null || inStore.auction === null) return;
+    const { store, keys, state } = this.#dependencies;
+    const { auction } = inStore;
+    const isFenceLost = inArchive !== null && inArchive.marks.fence && auction.fencedId === null;
+    if (isFenceLost) await restoreFence(this.#dependencies, auction);
+    await writeSummary(store, keys, summaryOf(state, auction, inStore, inArchive));
   }
 }
 
-interface Known {
-  readonly marks: Marks | null;
-  /** Lots of which the archive has other bids than the store. */
-  readonly missing: readonly string[];
-}
-
-async function summaryOf(
-  { store, keys }: SummaryOf,
-  standing: Standing,
-  { marks, missing }: Known,
-): Promise<Summary> {
-  const lagMs = await readOutboxAge({ store, keys, standing }, null);
+function summaryOf(
+  state: ArchivalState,
+  { archivedId }: StoredAuction,
+  inStore: StoreObservation,
+  inArchive: ArchiveObservation | null,
+): Summary {
   const violations: Summary["violations"] = [];
-  if (standing.failed === "gap") violations.push("sequence");
-  if (missing.length > 0 || (marks?.deadLetters ?? 0) > 0) violations.push("missing");
-  const archivedId = standing.progress?.archivedId ?? "0-0";
-  return { atMs: await storeClockMs(store), archivedId, lagMs, violations };
+  if (state.lastFailure === "gap") violations.push("sequence");
+  if (inArchive !== null && isMissingEvents(inStore, inArchive)) violations.push("missing");
+  return {
+    atMs: inStore.nowMs,
+    archivedId: state.progress?.archivedId ?? archivedId,
+    lagMs: inStore.unarchivedMs,
+    violations,
+  };
 }
 
-async function askArchive(parts: SummaryOf): Promise<Known> {
-  const { archive, of } = parts;
-  const marks = await readMarks(archive, of.auctionUid);
-  return { marks, missing: await lotsLacking(parts) };
-}
-
-/** Of lots that stand at the same event here and there: those with another number of bids. */
-async function lotsLacking({ of, store, keys, archive }: SummaryOf): Promise<string[]> {
-  const known = await readKnownLots(archive, of.auctionUid);
-  const auction = await readAuction(store, keys);
-  if (auction === null) return [];
-  const lots = await readLots(store, keys, auction, auction.lotIds);
-  return lots.flatMap((lot) => {
-    const archived = lot === null ? undefined : known.get(lot.lotId);
-    if (!lot || !archived || archived.epoch !== lot.epoch || archived.seq !== lot.seq) return [];
-    return archived.bidCount === lot.bidCount ? [] : [lot.lotId];
+/** Whether there are dead letters, or a lot at the same position has another number of bids in the archive. */
+function isMissingEvents(inStore: StoreObservation, { marks, lots }: ArchiveObservation): boolean {
+  if (marks.deadLetters > 0) return true;
+  return inStore.lots.some(({ lotId, epoch, seq, bidCount }) => {
+    const archived = lots.get(lotId);
+    if (archived?.epoch !== epoch || archived.seq !== seq) return false;
+    return archived.bidCount !== bidCount;
   });
 }
 
-/** A Redis that came back without its last second may have lost the fence, and nothing else. */
-async function keepFence({ of, store, keys, archive, log }: SummaryOf): Promise<void> {
-  const auction = await readAuction(store, keys);
-  if (auction === null || auction.fencedId !== null) return;
-  const fence = await fenceAuction(store, keys, auction.lotIds);
+/** A Redis that lost its last second may have lost the fence and nothing else. */
+async function restoreFence(
+  { auctionUid, store, keys, archive, log }: SummaryDependencies,
+  { lotIds }: StoredAuction,
+): Promise<void> {
+  const fence = await fenceAuction(store, keys, lotIds);
   if (fence === null) return;
-  log.error(fence, "the store had lost the fence; it has it again");
-  await markFenced(archive, of.auctionUid, fence);
+  log.error(fence, "fence restored: the store had lost it");
+  await markFenced(archive, auctionUid, fence);
 }

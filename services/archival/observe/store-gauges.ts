@@ -1,28 +1,18 @@
-/**
- * Gauges of the auction as a whole, and of its stores: what takes a question to each of them, and is asked
- * less often than what Redis tells by the way.
- */
-import type { QueryConfig } from "pg";
+/** Store gauges: the auction as a whole, and the health of its stores. */
 import { Counter, Gauge, type Registry } from "prom-client";
-import { streamState, type StreamState } from "../../bus/stream.ts";
 import type { Lot, LotStatus } from "../../lot/lot.ts";
-import { pause } from "../../runtime/lifecycle.ts";
-import { readDurability, type StoreDurability } from "../../store/durability.ts";
-import { readAuction, readLots } from "../../store/lots.ts";
-import { readRedisHealth, type RedisHealth } from "../../store/redis-health.ts";
-import type { StateOf } from "./state.ts";
-
-const EVERY_MS = 2_000;
-const ANSWER_MS = 1_000;
+import type { StoreDurability } from "../../store/durability.ts";
+import type { Archive } from "../postgres/connection.ts";
+import type { ArchiveObservation, Observation, StoreObservation } from "./observation.ts";
 
 const STATUSES: readonly LotStatus[] = ["scheduled", "open", "closed", "withdrawn"];
 const KEEPS: readonly StoreDurability["keeps"][] = ["yes", "no", "unknown"];
 const CONNECTIONS = ["busy", "idle", "waiting"] as const;
 
-export type WellBeing = ReturnType<typeof createWellBeing>;
+type StoreGauges = ReturnType<typeof createStoreGauges>;
 
-/** Their series; what is not known yet, or only the process that holds the lease knows, is 0. */
-export function createWellBeing(registry: Registry) {
+/** Each series begins with 0. Those of the whole auction stay 0 in a process that does not run the pipeline. */
+export function createStoreGauges(registry: Registry) {
   const registers = [registry];
   const gauge = <T extends string = never>(name: string, help: string, ...labelNames: T[]) =>
     new Gauge({ name: `gavel_archival_${name}`, help, labelNames, registers });
@@ -69,86 +59,62 @@ export function createWellBeing(registry: Registry) {
   return metrics;
 }
 
-/** Asks until the signal aborts. What does not answer keeps its last figures. */
-export async function keepLooking(
-  of: StateOf,
-  metrics: WellBeing,
-  signal: AbortSignal,
-): Promise<void> {
-  // The archive's last word stands while it is away: nothing is archived then.
-  let archivedEvents = 0;
-  const lookAtArchive = async () => {
-    const { events, deadLetters } = await askArchive(of);
-    archivedEvents = events;
-    metrics.deadLetters.set(deadLetters);
-  };
-  while (!signal.aborted) {
-    showConnections(of, metrics);
-    await Promise.allSettled([lookAtRedis(of, metrics), lookAtStream(of, metrics)]);
-    await lookAtArchive().catch(() => {});
-    await lookAtLots(of, metrics, archivedEvents).catch(() => {});
-    await pause(EVERY_MS, signal);
+/** Shows an observation. A store that did not answer keeps its last figures. */
+export function showStoreGauges(
+  gauges: StoreGauges,
+  { store, archive, stream }: Observation,
+  pool: Archive,
+  runsPipeline: boolean,
+): void {
+  showConnections(gauges, pool);
+  if (archive !== null) gauges.deadLetters.set(archive.marks.deadLetters);
+  if (stream !== undefined) {
+    gauges.streamBytes.set(stream?.bytes ?? 0);
+    gauges.streamMaxBytes.set(stream?.maxBytes ?? 0);
+    gauges.streamMessages.set(stream?.messages ?? 0);
   }
+  if (store === null) return;
+  showRedis(gauges, store);
+  // One process shows the auction, so that a sum over processes counts it once.
+  showLots(gauges, runsPipeline ? store.lots : [], archive);
 }
 
-async function lookAtRedis({ store }: StateOf, metrics: WellBeing): Promise<void> {
-  const { keeps } = await readDurability(store);
-  for (const one of KEEPS) metrics.durability.set({ keeps: one }, one === keeps ? 1 : 0);
-  const health: RedisHealth | null = await readRedisHealth(store);
-  if (health === null) return;
-  metrics.redisBytes.set(health.usedBytes);
-  metrics.redisMaxBytes.set(health.maxBytes);
-  metrics.redisClients.set(health.clients);
-  metrics.redisWritesWell.set(health.writesWell ? 1 : 0);
-  // A Redis that started anew counts from 0, as a counter may.
-  become(metrics.scriptCalls, health.scriptCalls);
-  become(metrics.scriptSeconds, health.scriptSeconds);
-}
-
-function become(counter: Counter, value: number): void {
-  counter.reset();
-  counter.inc(value);
-}
-
-async function lookAtStream({ of, bus }: StateOf, metrics: WellBeing): Promise<void> {
-  const connected = bus();
-  if (connected === null) return;
-  const state: StreamState | null = await streamState(connected, of.auctionUid);
-  metrics.streamBytes.set(state?.bytes ?? 0);
-  metrics.streamMaxBytes.set(state?.maxBytes ?? 0);
-  metrics.streamMessages.set(state?.messages ?? 0);
-}
-
-function showConnections({ archive }: StateOf, { connections }: WellBeing): void {
-  const { totalCount, idleCount, waitingCount } = archive;
+function showConnections({ connections }: StoreGauges, pool: Archive): void {
+  const { totalCount, idleCount, waitingCount } = pool;
   connections.set({ state: "busy" }, totalCount - idleCount);
   connections.set({ state: "idle" }, idleCount);
   connections.set({ state: "waiting" }, waitingCount);
 }
 
-async function askArchive({ of, archive }: StateOf) {
-  const { rows } = await archive.query<{ events: string; dead_letters: string }>({
-    text: `
-      select (select coalesce(sum(seq), 0) from lots where auction_uid = $1) as events,
-        (select count(*) from dead_letters
-         where auction_uid = $1 and replayed_at is null) as dead_letters`,
-    values: [of.auctionUid],
-    query_timeout: ANSWER_MS,
-  } as QueryConfig);
-  return { events: Number(rows[0]!.events), deadLetters: Number(rows[0]!.dead_letters) };
+function showRedis(gauges: StoreGauges, { durability, health }: StoreObservation): void {
+  for (const keeps of KEEPS) gauges.durability.set({ keeps }, keeps === durability.keeps ? 1 : 0);
+  if (health === null) return;
+  gauges.redisBytes.set(health.usedBytes);
+  gauges.redisMaxBytes.set(health.maxBytes);
+  gauges.redisClients.set(health.clients);
+  gauges.redisWritesWell.set(health.writesWell ? 1 : 0);
+  // A restarted Redis counts from 0, as a counter may.
+  setCounter(gauges.scriptCalls, health.scriptCalls);
+  setCounter(gauges.scriptSeconds, health.scriptSeconds);
 }
 
-/** Of the whole auction, so one process tells: who sums over processes counts it once. */
-async function lookAtLots(of: StateOf, metrics: WellBeing, archivedEvents: number): Promise<void> {
-  const { store, keys, standing } = of;
-  const auction = standing.progress === null ? null : await readAuction(store, keys);
-  const stored = auction === null ? [] : await readLots(store, keys, auction, auction.lotIds);
-  const lots = stored.filter((lot) => lot !== null);
-  const sum = (figure: (lot: Lot) => number) => lots.reduce((all, lot) => all + figure(lot), 0);
-  metrics.leadingMinor.set(sum(({ leadingBid }) => leadingBid?.amountMinor ?? 0));
-  metrics.acceptedBids.set(sum(({ bidCount }) => bidCount));
-  metrics.unarchivedEvents.set(Math.max(0, sum(({ seq }) => seq) - archivedEvents));
+function setCounter(counter: Counter, value: number): void {
+  counter.reset();
+  counter.inc(value);
+}
+
+function showLots(
+  gauges: StoreGauges,
+  lots: readonly Lot[],
+  archive: ArchiveObservation | null,
+): void {
+  const sum = (figure: (lot: Lot) => number) => lots.reduce((total, lot) => total + figure(lot), 0);
+  gauges.leadingMinor.set(sum(({ leadingBid }) => leadingBid?.amountMinor ?? 0));
+  gauges.acceptedBids.set(sum(({ bidCount }) => bidCount));
+  const archivedSeqs = [...(archive?.lots.values() ?? [])].map(({ seq }) => seq);
+  const archivedEvents = archivedSeqs.reduce((total, seq) => total + seq, 0);
+  gauges.unarchivedEvents.set(Math.max(0, sum(({ seq }) => seq) - archivedEvents));
   for (const status of STATUSES) {
-    metrics.lots.set({ status }, lots.filter((lot) => lot.status === status).length);
+    gauges.lots.set({ status }, lots.filter((lot) => lot.status === status).length);
   }
 }

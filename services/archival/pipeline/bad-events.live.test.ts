@@ -200,6 +200,6 @@ test("a relay that was stalled while another took over is refused by the stream"
   const bus = await connectBus(() => servers.nats.url, "stalled");
   const ids = { outboxId: "9-0", afterId: "8-0", traceparent: null };
   const entry = { ...ids, lotId: "lot-1", events: "x" };
-  await expect(publishEntry(bus, auction.uid, 0, entry, 5)).rejects.toThrow(/wrong last sequence/);
+  await expect(publishEntry(bus, auction.uid, entry, 5)).rejects.toThrow(/wrong last sequence/);
   await bus.connection.close();
 });

@@ -3,15 +3,16 @@ import type { Store } from "../../store/connect.ts";
 import type { Keys } from "../../store/keys.ts";
 import { holdLease, releaseLease } from "../../store/lifecycle.ts";
 
-/** A lease that is free, or a Redis that is back, is seen within about this. */
-const LOOK_EVERY_MS = 250;
+/** How often a process without the lease tries to get it. */
+const TRY_EVERY_MS = 250;
 
 /**
- * Waits for the lease "relay", then works while it is kept. Two may work at once for a moment, when one
- * was stalled: the work must bear it.
- * @param holder stays the same for the life of a process: after Redis was away it goes on at once
- * @param onOther another holds it
+ * Waits for the lease "relay", then runs `work` while the lease is held. When a process was stalled, two may
+ * work at once for a moment: the work must tolerate it.
+ * @param holder the same for the life of a process, so that it goes on at once after an outage of Redis
+ * @param onOther is called when another process holds the lease
  * @param work must end soon after its signal aborts
+ * @returns null when the signal aborted before the lease was free
  */
 export async function withLease<T>(
   store: Store,
@@ -27,7 +28,7 @@ export async function withLease<T>(
   for (let held; (held = await hold().catch(() => null)) !== true;) {
     if (held === false) onOther();
     if (signal.aborted) return null;
-    await pause(Math.min(LOOK_EVERY_MS, everyMs) * (0.5 + Math.random()), signal);
+    await pause(Math.min(TRY_EVERY_MS, everyMs) * (0.5 + Math.random()), signal);
     if (signal.aborted) return null;
     heldAtMs = performance.now();
   }
@@ -40,10 +41,10 @@ export async function withLease<T>(
   const keeping = (async () => {
     while (!ending.signal.aborted) {
       await pause(everyMs, ending.signal);
-      const askedAtMs = performance.now();
+      const triedAtMs = performance.now();
       const held = await hold().catch(() => null);
-      if (held === true) heldAtMs = askedAtMs;
-      // No answer: it is still ours for as long as it was taken for.
+      if (held === true) heldAtMs = triedAtMs;
+      // Without an answer the lease is ours until it expires.
       lost = held === false || performance.now() - heldAtMs > leaseMs;
       if (lost) ending.abort();
     }

@@ -1,6 +1,6 @@
 /**
- * Relay and archive, which run as one: by one lease, from one place, and when anything goes wrong with
- * either, both end and begin anew at Postgres's watermark. Beginning anew repeats work and never skips.
+ * The pipeline: relay and archive run as one, under one lease, from one watermark. When either fails, both end
+ * and start again at the watermark in Postgres. A restart repeats work and skips nothing.
  */
 import type { Bus } from "../../bus/connect.ts";
 import { ensureStream, purgeBefore, replaceConsumer } from "../../bus/stream.ts";
@@ -12,160 +12,165 @@ import type { Keys } from "../../store/keys.ts";
 import { readAuction } from "../../store/lots.ts";
 import { compareIds, trimOutbox } from "../../store/outbox.ts";
 import { serverOf } from "../../store/which-server.ts";
-import { archiveEntries } from "./archive.ts";
-import type { Audited } from "../observe/invariant-monitor.ts";
-import { insertLoss } from "../postgres/dead-letters.ts";
+import type { InvariantMonitor } from "../invariants/invariant-monitor.ts";
 import type { ArchivalMetrics } from "../metrics.ts";
-import { failing, PairFailure } from "./pipeline-failure.ts";
 import { type Archive, STATEMENT_TIMEOUT_MS } from "../postgres/connection.ts";
+import { insertLoss } from "../postgres/dead-letters.ts";
+import { readTails, type Tails } from "../postgres/lot-tails.ts";
+import { readWatermark } from "../postgres/watermark.ts";
+import { archiveEntries } from "./archive.ts";
+import { failing, PipelineFailure } from "./pipeline-failure.ts";
 import { Progress } from "./progress.ts";
-import type { Partition } from "./record.ts";
-import { READ_BLOCK_MS, relay } from "./relay.ts";
-import type { Relayed } from "./relayed-positions.ts";
+import { READ_BLOCK_MS, relayEntries } from "./relay.ts";
+import type { RelayedPositions } from "./relayed-positions.ts";
 import { Retention } from "./retention.ts";
 import type { Timing } from "./timing.ts";
-import { readTails, readWatermark, type Tails } from "./watermark.ts";
 
-/** A read that blocks is answered within its block, unless the connection is dead. */
+/** A blocking read is answered within its block, unless the connection is dead. */
 const READ_TIMEOUT_MS = READ_BLOCK_MS + 2_000;
 
-/** Twice what a statement may take, and more than what a batch takes: nothing in hand comes again. */
+/** Longer than any batch takes, so that JetStream does not redeliver what the archive still has. */
 const ACK_WAIT_MS = 3 * STATEMENT_TIMEOUT_MS;
 
-/** How soon a store that lost something, without a connection breaking, is seen. */
-const LOOK_EVERY_MS = 500;
+/** How soon the pipeline finds that the store lost something without a broken connection. */
+const CHECK_STORE_EVERY_MS = 500;
 
 const TRIM_EVERY_MS = 250;
+/** Trims at least this often, also when nothing new was archived: entries grow old. */
 const TRIM_IDLE_MS = 10_000;
 
-export interface PairOf {
-  readonly of: Partition;
+export interface PipelineDependencies {
+  readonly auctionUid: string;
   readonly store: Store;
   readonly readStoreUrl: () => string;
   readonly keys: Keys;
   readonly bus: Bus;
   readonly archive: Archive;
-  /** Of the outbox, and of the stream; a quarter of it may be on its way, a quarter is kept. */
+  /** The limit of outbox and stream. A quarter may be between relay and archive, a quarter is retained. */
   readonly maxBytes: number;
   readonly timing: Timing;
-  readonly relayed: Relayed;
+  readonly relayedPositions: RelayedPositions;
   readonly metrics: ArchivalMetrics;
-  readonly audited: Audited;
+  readonly monitor: InvariantMonitor;
   readonly tracing: Tracing | null;
   readonly log: Logger;
 }
 
 /**
- * Runs the pair until the signal aborts, or something fails.
- * @param began is told the run's progress once it is under way
- * @returns what failed; null when it was told to stop
+ * Runs the pipeline until the signal aborts or something fails.
+ * @param onStarted gets the progress of this run
+ * @returns the failure; null after the signal aborted
  */
-export async function runPair(
-  pair: PairOf,
-  began: (progress: Progress) => void,
+export async function runPipeline(
+  dependencies: PipelineDependencies,
+  onStarted: (progress: Progress) => void,
   signal: AbortSignal,
-): Promise<PairFailure | null> {
+): Promise<PipelineFailure | null> {
   const ending = new AbortController();
-  let failure: PairFailure | null = null;
+  let failure: PipelineFailure | null = null;
   const fail = (error: unknown): void => {
-    if (!(error instanceof PairFailure)) throw error;
+    if (!(error instanceof PipelineFailure)) throw error;
     if (!ending.signal.aborted) failure = error;
     ending.abort();
   };
   const stop = () => ending.abort();
   signal.addEventListener("abort", stop, { once: true });
-  const reader = connectStore(pair.readStoreUrl, "archival-relay", READ_TIMEOUT_MS);
-  reader.on("error", () => {}); // Its commands fail with it.
+  const { bus, maxBytes, timing } = dependencies;
+  const reader = connectStore(dependencies.readStoreUrl, "archival-relay", READ_TIMEOUT_MS);
+  reader.on("error", () => {}); // Its commands reject with the same error.
   ending.signal.addEventListener("abort", () => reader.disconnect(), { once: true });
-  const lost = () => fail(new PairFailure("bus", "lost NATS"));
-  pair.bus.onLost.add(lost);
+  const onBusLost = () => fail(new PipelineFailure("bus", "lost NATS"));
+  bus.onLost.add(onBusLost);
   try {
     if (signal.aborted) return null;
     await failing("store", reader.connect());
-    const { watermark, tails, lastSeq } = await begin(pair);
+    const { watermark, tails, lastSeq } = await start(dependencies);
     const progress = new Progress(watermark);
-    const { maxBytes, timing } = pair;
     const retention = new Retention(timing.retainMs, maxBytes / 4);
-    const from = { ...pair, reader, tails, lastSeq, retention, maxAheadBytes: maxBytes / 4 };
-    began(progress);
+    const run = { ...dependencies, reader, tails, lastSeq, retention, maxAheadBytes: maxBytes / 4 };
+    onStarted(progress);
     const loops = [
-      relay(from, progress, fail, ending.signal),
-      archiveEntries(from, progress, ending.signal),
-      keepTrimmed(pair, progress, retention, ending.signal),
-      watchForStalls(timing, progress, ending.signal),
-      watchStore(pair, ending.signal),
+      relayEntries(run, progress, fail, ending.signal),
+      archiveEntries(run, progress, ending.signal),
+      keepTrimmed(dependencies, progress, retention, ending.signal),
+      failOnStall(timing, progress, ending.signal),
+      failOnUncheckedStore(dependencies, ending.signal),
     ];
     await Promise.all(loops.map((loop) => loop.catch(fail)));
   } catch (error) {
     fail(error);
   } finally {
     ending.abort();
-    pair.bus.onLost.delete(lost);
+    bus.onLost.delete(onBusLost);
     signal.removeEventListener("abort", stop);
   }
   return signal.aborted ? null : failure;
 }
 
-/** Where both begin, by Postgres, with a stream and a consumer to match. */
-async function begin({
-  of,
-  store,
-  keys,
-  bus,
-  archive,
-  maxBytes,
-  metrics,
-  audited,
-  log,
-}: PairOf): Promise<{ watermark: string; tails: Tails; lastSeq: number }> {
-  const auction = await failing("store", readAuction(store, keys));
-  if (auction === null) throw new PairFailure("store", "the store does not know the auction");
-  const watermark = await failing("archive", readWatermark(archive, of));
-  const { trimmedId } = auction;
-  if (compareIds(trimmedId, watermark) > 0) {
-    metrics.losses.inc();
-    log.error(
-      { watermark, trimmedId },
-      "the outbox no longer has what the archive lacks; going on",
-    );
-    await failing("archive", insertLoss(archive, of, watermark, trimmedId));
-  }
-  const tails = await failing("archive", readTails(archive, of));
-  await failing("archive", audited.begin(archive, of, tails, watermark));
-
-  // What was kept before, what is kept now and what is on its way come to `maxBytes` at most; the rest is
-  // for the names and ids that JetStream counts with each message.
-  const stream = ensureStream(bus, of.auctionUid, 2 * maxBytes);
-  const { lastSeq, bytes } = await failing("bus", stream);
-  const startSeq = lastSeq + 1;
-  // Whatever is on the stream is archived, or comes again from the outbox.
-  if (bytes > maxBytes / 2) await failing("bus", purgeBefore(bus, of.auctionUid, startSeq));
-  const { auctionUid, partition } = of;
-  const replaced = replaceConsumer(bus, auctionUid, partition, startSeq, ACK_WAIT_MS);
-  await failing("bus", replaced);
-  return { watermark, tails, lastSeq };
+interface Start {
+  readonly watermark: string;
+  readonly tails: Tails;
+  /** The newest message of the stream. */
+  readonly lastSeq: number;
 }
 
-/** Tells Redis what Postgres has committed, and drops what need not be kept, there and on the stream. */
+/** Reads the watermark and makes stream and consumer match it. */
+async function start(dependencies: PipelineDependencies): Promise<Start> {
+  const { auctionUid, store, keys, archive, monitor } = dependencies;
+  const auction = await failing("store", readAuction(store, keys));
+  if (auction === null) throw new PipelineFailure("store", "the store has no auction");
+  const watermark = await failing("archive", readWatermark(archive, auctionUid));
+  await recordLoss(dependencies, watermark, auction.trimmedId);
+  const tails = await failing("archive", readTails(archive, auctionUid));
+  await failing("archive", monitor.begin(archive, auctionUid, tails, watermark));
+  return { watermark, tails, lastSeq: await prepareStream(dependencies) };
+}
+
+/** Entries that the outbox dropped before they were archived cannot come any more: the pipeline goes on after them. */
+async function recordLoss(
+  { auctionUid, archive, metrics, log }: PipelineDependencies,
+  watermark: string,
+  trimmedId: string,
+): Promise<void> {
+  if (compareIds(trimmedId, watermark) <= 0) return;
+  metrics.losses.inc();
+  log.error({ watermark, trimmedId }, "outbox entries lost before they were archived");
+  await failing("archive", insertLoss(archive, auctionUid, watermark, trimmedId));
+}
+
+/** @returns the newest message of the stream; the consumer begins after it */
+async function prepareStream({ auctionUid, bus, maxBytes }: PipelineDependencies): Promise<number> {
+  // What was retained before, what is retained now and what is between relay and archive come to `maxBytes`
+  // at most. The rest is for the names and ids that JetStream counts with each message.
+  const stream = ensureStream(bus, auctionUid, 2 * maxBytes);
+  const { lastSeq, bytes } = await failing("bus", stream);
+  const startSeq = lastSeq + 1;
+  // Every message on the stream is archived, or is relayed again from the outbox.
+  if (bytes > maxBytes / 2) await failing("bus", purgeBefore(bus, auctionUid, startSeq));
+  await failing("bus", replaceConsumer(bus, auctionUid, startSeq, ACK_WAIT_MS));
+  return lastSeq;
+}
+
+/** Writes the watermark to Redis, and drops what need not be retained from the outbox and the stream. */
 async function keepTrimmed(
-  { of, store, keys, bus, log }: PairOf,
+  { auctionUid, store, keys, bus, log }: PipelineDependencies,
   progress: Progress,
   retention: Retention,
   signal: AbortSignal,
 ): Promise<void> {
-  let toldId: string | null = null;
-  let toldAtMs = 0;
+  let writtenId: string | null = null;
+  let writtenAtMs = 0;
   const trim = async (): Promise<void> => {
     const { archivedId } = progress;
-    const idle = performance.now() - toldAtMs < TRIM_IDLE_MS;
-    if (archivedId === toldId && idle) return;
+    const isRecent = performance.now() - writtenAtMs < TRIM_IDLE_MS;
+    if (archivedId === writtenId && isRecent) return;
     try {
       const keep = retention.keepFrom(await storeClockMs(store), archivedId);
       await trimOutbox(store, keys, archivedId, keep.minId);
-      [toldId, toldAtMs] = [archivedId, performance.now()];
-      if (keep.streamSeq !== null) await purgeBefore(bus, of.auctionUid, keep.streamSeq);
+      [writtenId, writtenAtMs] = [archivedId, performance.now()];
+      if (keep.streamSeq !== null) await purgeBefore(bus, auctionUid, keep.streamSeq);
     } catch (error) {
-      log.warn({ err: error }, "could not trim; trying again");
+      log.warn({ err: error }, "trimming failed: retrying");
     }
   };
   while (!signal.aborted) {
@@ -175,31 +180,37 @@ async function keepTrimmed(
   await trim();
 }
 
-async function watchForStalls(
+async function failOnStall(
   { stallMs }: Timing,
   progress: Progress,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
-    if (progress.waitedMs > stallMs) {
-      throw new PairFailure("stalled", `nothing archived after ${progress.archivedId}`);
+    if (progress.stalledMs > stallMs) {
+      throw new PipelineFailure("stalled", `nothing archived after ${progress.archivedId}`);
     }
     await pause(stallMs / 10, signal);
   }
 }
 
-/** Ends the pair when the store must be checked: that is done before the next one begins. */
-async function watchStore({ store, keys }: PairOf, signal: AbortSignal): Promise<void> {
+/**
+ * Ends the pipeline when the store must be checked, which happens before the next run. It reads the auction
+ * itself: the observer is too slow for it, and an outage that the observer bears must end the pipeline.
+ */
+async function failOnUncheckedStore(
+  { store, keys }: PipelineDependencies,
+  signal: AbortSignal,
+): Promise<void> {
   while (!signal.aborted) {
-    await pause(LOOK_EVERY_MS, signal);
+    await pause(CHECK_STORE_EVERY_MS, signal);
     if (signal.aborted) return;
     const [auction, server] = await failing(
       "store",
       Promise.all([readAuction(store, keys), serverOf(store)]),
     );
-    if (auction === null) throw new PairFailure("store", "the store has no auction any more");
+    if (auction === null) throw new PipelineFailure("store", "the store has no auction any more");
     if (auction.confirmedServer !== server || auction.ahead.size > 0) {
-      throw new PairFailure("store", "the store must be checked");
+      throw new PipelineFailure("store", "the store must be checked");
     }
   }
 }

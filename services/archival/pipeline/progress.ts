@@ -1,6 +1,6 @@
 import { compareIds } from "../../store/outbox.ts";
 
-/** Where one run of the pair stands: what was relayed, and how far the archive is behind. */
+/** How far one run of the pipeline is: what was relayed, and what was archived. */
 export class Progress {
   #relayedId: string;
   #archivedId: string;
@@ -9,7 +9,7 @@ export class Progress {
   #betweenBytes = 0;
   #wake: () => void = () => {};
 
-  /** @param watermark both begin there */
+  /** @param watermark where relay and archive begin */
   constructor(watermark: string) {
     this.#relayedId = watermark;
     this.#archivedId = watermark;
@@ -28,20 +28,20 @@ export class Progress {
     return this.#between.length;
   }
 
-  /** How long nothing was archived although something was handed over; 0 when there is nothing. */
-  get waitedMs(): number {
+  /** For how long entries wait and none was archived; 0 when none waits. */
+  get stalledMs(): number {
     return this.#between.length === 0 ? 0 : performance.now() - this.#movedAtMs;
   }
 
-  /** An entry goes to JetStream. */
+  /** An entry is published. */
   sending(id: string, bytes: number): void {
     if (this.#between.length === 0) this.#movedAtMs = performance.now();
     this.#between.push({ id, bytes });
     this.#betweenBytes += bytes;
   }
 
-  /** Nothing can be archived at present: that is waited for, and is no stall. */
-  archiveIsAway(): void {
+  /** Postgres does not answer: the archive waits for it, which is not a stall. */
+  archiveUnavailable(): void {
     this.#movedAtMs = performance.now();
   }
 
@@ -58,8 +58,8 @@ export class Progress {
     this.#wake();
   }
 
-  /** Settles when less than `maxBytes` are on their way, or the signal aborts. */
-  async room(maxBytes: number, signal: AbortSignal): Promise<void> {
+  /** Resolves when less than `maxBytes` are between relay and archive, or the signal aborts. */
+  async waitForRoom(maxBytes: number, signal: AbortSignal): Promise<void> {
     while (this.#betweenBytes >= maxBytes && !signal.aborted) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;

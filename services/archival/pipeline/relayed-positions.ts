@@ -1,37 +1,37 @@
 import { isBehind, type Position } from "../../lot/position.ts";
 
-/** Where the epoch and the seq of an outbox entry's last event stand in its text. */
+/** Finds epoch and seq of the last event in the text of an outbox entry. */
 const POSITION = /"epoch":(\d{1,16}),"seq":(\d{1,16})/;
 
 /**
- * The latest event of each lot that this process read from the outbox to relay it. As long as nobody else
- * relays, JetStream and Postgres have nothing beyond it: a Redis that comes back with all of this can be
- * confirmed without asking them.
+ * The position of each lot's latest event that this process read from the outbox to relay it. While no other
+ * process relays, JetStream and Postgres have nothing after these positions: a Redis that comes back with all
+ * of them is confirmed without asking JetStream and Postgres.
  */
-export class Relayed {
-  #lots: Map<string, Position> | null = null;
+export class RelayedPositions {
+  #positions: Map<string, Position> | null = null;
 
-  /** Null where somebody else may have relayed more. */
+  /** Null when another process may have relayed more. */
   get positions(): ReadonlyMap<string, Position> | null {
-    return this.#lots;
+    return this.#positions;
   }
 
-  /** Everything that anybody relayed so far is at or below these. */
+  /** @param positions no process relayed anything after these */
   begin(positions: Iterable<readonly [string, Position]>): void {
-    this.#lots = new Map(positions);
+    this.#positions = new Map(positions);
   }
 
   forget(): void {
-    this.#lots = null;
+    this.#positions = null;
   }
 
-  /** An entry was read. One that cannot be read tells nothing: it is no event. */
-  saw(lotId: string, events: string): void {
-    if (this.#lots === null) return;
+  /** Takes an entry that was read. An entry without a position is not an event, and is ignored. */
+  read(lotId: string, events: string): void {
+    if (this.#positions === null) return;
     const match = POSITION.exec(events.slice(events.lastIndexOf("\n") + 1));
     if (match === null) return;
-    const seen = { epoch: Number(match[1]), seq: Number(match[2]) };
-    const known = this.#lots.get(lotId);
-    if (known === undefined || isBehind(known, seen)) this.#lots.set(lotId, seen);
+    const position = { epoch: Number(match[1]), seq: Number(match[2]) };
+    const latest = this.#positions.get(lotId);
+    if (latest === undefined || isBehind(latest, position)) this.#positions.set(lotId, position);
   }
 }

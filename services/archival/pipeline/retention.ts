@@ -1,6 +1,6 @@
 import { compareIds } from "../../store/outbox.ts";
 
-/** How fine the marks are: a 128th of what is kept, in time and in bytes. */
+/** A mark stands for a 128th of what is kept, in time and in bytes. */
 const STEPS = 128;
 
 interface Mark {
@@ -10,9 +10,9 @@ interface Mark {
 }
 
 /**
- * What may be dropped of that which is archived: viewers resume, and a restored Postgres catches up, from
- * what is kept for a while. It remembers about 2 × 128 marks of this run; what an earlier run archived goes
- * by time alone.
+ * Decides which archived entries stay in the outbox and on the stream: viewers resume from them, and a Postgres
+ * restored from a backup catches up from them. It keeps about 2 × 128 marks of this run. Entries that an
+ * earlier run archived are dropped by age alone.
  */
 export class Retention {
   #marks: Mark[] = [];
@@ -24,7 +24,7 @@ export class Retention {
     this.#retainBytes = retainBytes;
   }
 
-  /** How many are remembered. */
+  /** How many marks it keeps. */
   get marks(): number {
     return this.#marks.length;
   }

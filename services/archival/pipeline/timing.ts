@@ -1,16 +1,16 @@
 import { fullJitterMs } from "../../runtime/breaker.ts";
 
-/** How long the pair of relay and archive waits for what; tests have less patience. */
+/** The waits of the pipeline and its supervisor; tests shorten them. */
 export interface Timing {
-  /** Without being renewed for so long, the lease goes to another. */
+  /** A lease that is not renewed for so long is free. */
   readonly leaseMs: number;
-  /** With something to do and nothing done for so long, the pair begins anew. */
+  /** When entries wait and none was archived for so long, the pipeline restarts. */
   readonly stallMs: number;
-  /** How long what is archived stays in the outbox and on the stream. */
+  /** How long archived entries stay in the outbox and on the stream. */
   readonly retainMs: number;
-  /** Between two attempts, at most; the first wait is a 25th of it. */
+  /** The longest wait between two attempts; the first is a 25th of it. */
   readonly backoffMs: number;
-  /** Between two looks at the rules file. */
+  /** How often the rules file is read. */
   readonly rulesEveryMs: number;
 }
 
@@ -22,7 +22,7 @@ export const TIMING: Timing = {
   rulesEveryMs: 5_000,
 };
 
-/** How long to wait before the nth attempt in a row: at most twice as long each time, and never all at once. */
-export function backoffMs({ backoffMs: most }: Timing, attempt: number): number {
-  return fullJitterMs(most / 25, most, attempt);
+/** How long to wait before the nth attempt in a row: exponential, with jitter. */
+export function backoffMs({ backoffMs: maxMs }: Timing, attempt: number): number {
+  return fullJitterMs(maxMs / 25, maxMs, attempt);
 }

@@ -1,17 +1,17 @@
-/** What of a batch is traced: a span for each message whose sender was, and the one insert that they share. */
+/** Traces a batch: a span for each message whose sender was traced, and one span for the insert of them all. */
 import type { Delivery } from "../../bus/entry.ts";
-import { SUBJECT_TEMPLATE, subjectOf } from "../../bus/subjects.ts";
+import { PARTITION, SUBJECT_TEMPLATE, subjectOf } from "../../bus/subjects.ts";
 import type { Failure, Tracing } from "../../runtime/tracing.ts";
-import type { Batch, Entry, Partition } from "./record.ts";
+import type { Batch, Entry } from "../postgres/batch.ts";
 
-/** Ids of bids that one span names; an entry may hold the events of 256. */
+/** At most so many bid ids go into one span; an entry may hold the events of 256 bids. */
 const BIDS_MAX = 32;
 
-/** What both the relay's and the archive's span say of a message. */
-export function messageAttributes(of: Partition, lotId: string, outboxId: string) {
+/** The attributes that the spans of relay and archive share. */
+export function messageAttributes(auctionUid: string, lotId: string, outboxId: string) {
   return {
     "messaging.system": "nats",
-    "messaging.destination.name": subjectOf(of.auctionUid, of.partition, lotId),
+    "messaging.destination.name": subjectOf(auctionUid, PARTITION, lotId),
     "messaging.destination.template": SUBJECT_TEMPLATE,
     "messaging.message.id": outboxId,
     "gavel.lot.id": lotId,
@@ -19,13 +19,13 @@ export function messageAttributes(of: Partition, lotId: string, outboxId: string
 }
 
 /**
- * @returns ends the spans, when the batch is archived or given up; null where nothing of it is traced. Rows
- *   know nothing of traces: `events.outbox_id` is the span's `messaging.message.id`, and `bids.bid_id` one of
- *   its `gavel.bid.ids`
+ * Starts the spans. Rows have no trace ids: `events.outbox_id` is the span's `messaging.message.id`, and
+ * `bids.bid_id` is one of its `gavel.bid.ids`.
+ * @returns a function that ends the spans, for when the batch is archived or failed; null if nothing is traced
  */
 export function traceBatch(
   tracing: Tracing | null,
-  of: Partition,
+  auctionUid: string,
   deliveries: readonly Delivery[],
   { entries }: Batch,
 ): ((failure: Failure) => void) | null {
@@ -39,7 +39,7 @@ export function traceBatch(
   const spans = entries.flatMap((entry) => {
     const traceparent = traced.get(entry.outboxId) ?? null;
     const span = tracing.follow(traceparent, `process ${SUBJECT_TEMPLATE}`, "consumer", {
-      ...messageAttributes(of, entry.lotId, entry.outboxId),
+      ...messageAttributes(auctionUid, entry.lotId, entry.outboxId),
       "messaging.operation.type": "process",
       "messaging.operation.name": "process",
       "gavel.bid.ids": bidIdsOf(entry),

@@ -1,33 +1,31 @@
-/** What the archive knows of an auction: enough to put it back into an empty Redis. */
+/** The archived lots and their recent events: what a restore writes into Redis. */
 import { type BidAccepted, decodeEvent } from "../../lot/events.ts";
 import type { LotStatus } from "../../lot/lot.ts";
-import type { AuctionDefinition } from "../../store/define-lots.ts";
 import type { Answered, LotState, StreamEntry } from "../../store/restore.ts";
 import type { Archive } from "./connection.ts";
+import { epochMs } from "./time.ts";
 
-export interface KnownLot extends LotState {
+export interface ArchivedLot extends LotState {
   readonly epoch: number;
 }
 
-const MS = (column: string) => `round(extract(epoch from ${column}) * 1000)::float8`;
-
 /** Each lot after its latest archived event. */
-export async function readKnownLots(
+export async function readArchivedLots(
   archive: Archive,
   auctionUid: string,
-): Promise<Map<string, KnownLot>> {
-  const { rows } = await archive.query<KnownRow>(
-    `select lot_id, status, epoch::float8, seq::float8, ${MS("at")} as at_ms,
-       ${MS("opens_at")} as opens_ms, ${MS("closes_at")} as closes_ms, extensions,
+): Promise<Map<string, ArchivedLot>> {
+  const { rows } = await archive.query<ArchivedLotRow>(
+    `select lot_id, status, epoch::float8, seq::float8, ${epochMs("at")} as at_ms,
+       ${epochMs("opens_at")} as opens_ms, ${epochMs("closes_at")} as closes_ms, extensions,
        bid_count::float8, leading_bid_id, leading_bidder_id, leading_amount_minor::float8 as amount
      from lots join events using (auction_uid, lot_id, epoch, seq)
      where auction_uid = $1`,
     [auctionUid],
   );
-  return new Map(rows.map((row) => [row.lot_id, knownLotOf(row)]));
+  return new Map(rows.map((row) => [row.lot_id, lotOf(row)]));
 }
 
-interface KnownRow {
+interface ArchivedLotRow {
   lot_id: string;
   status: LotStatus;
   epoch: number;
@@ -42,7 +40,7 @@ interface KnownRow {
   amount: number | null;
 }
 
-function knownLotOf(row: KnownRow): KnownLot {
+function lotOf(row: ArchivedLotRow): ArchivedLot {
   return {
     status: row.status,
     epoch: row.epoch,
@@ -63,30 +61,6 @@ function knownLotOf(row: KnownRow): KnownLot {
   };
 }
 
-/** Rows of an earlier version do not say it. */
-type Stored = Omit<AuctionDefinition, "suspended"> & Partial<AuctionDefinition>;
-
-/** The rules that the store took last. Null for an auction that the archive does not know. */
-export async function readDefinition(
-  archive: Archive,
-  auctionUid: string,
-): Promise<AuctionDefinition | null> {
-  const { rows } = await archive.query<{ rules: Stored }>(
-    "select rules from auctions where auction_uid = $1",
-    [auctionUid],
-  );
-  return rows[0] ? { suspended: false, ...rows[0].rules } : null;
-}
-
-/** An epoch above every one that was used, whoever used it. */
-export async function raiseEpoch(archive: Archive, auctionUid: string, above = 0): Promise<number> {
-  const { rows } = await archive.query<{ epoch: string }>(
-    "update auctions set epoch = greatest(epoch, $2) + 1 where auction_uid = $1 returning epoch",
-    [auctionUid, above],
-  );
-  return Number(rows[0]!.epoch);
-}
-
 const PAGE_EVENTS = 2_000;
 
 interface EventRow {
@@ -98,8 +72,8 @@ interface EventRow {
 }
 
 /**
- * The latest events of a lot, newest first, page by page: the first page always, the others as long as
- * they are younger than `sinceMs`.
+ * The latest events of a lot, newest first, page by page: the first page, and then each page that begins
+ * after `sinceMs`.
  */
 async function* latestEvents(
   archive: Archive,
@@ -110,7 +84,7 @@ async function* latestEvents(
   let before: [string | number, string | number] = [Number.MAX_SAFE_INTEGER, 0];
   for (;;) {
     const { rows } = await archive.query<EventRow>(
-      `select epoch, seq, body, outbox_id, ${MS("at")} as at_ms from events
+      `select epoch, seq, body, outbox_id, ${epochMs("at")} as at_ms from events
        where auction_uid = $1 and lot_id = $2 and (epoch, seq) < ($3::bigint, $4::bigint)
        order by epoch desc, seq desc limit $5`,
       [auctionUid, lotId, ...before, PAGE_EVENTS],
@@ -123,10 +97,10 @@ async function* latestEvents(
 }
 
 /**
- * What a lot's viewers and bidders may still ask for: its latest events, as entries of its stream, and the
- * answers to bids since `sinceMs`, a page at a time.
+ * Reads what viewers and bidders may still ask for: the latest events of a lot, as entries of its stream.
+ * @param onAnswers gets the answers to the bids since `sinceMs`, a page at a time
  */
-export async function readRecent(
+export async function readRecentEntries(
   archive: Archive,
   auctionUid: string,
   lotId: string,
@@ -145,7 +119,7 @@ export async function readRecent(
   return entries ?? [];
 }
 
-/** What came in one outbox entry is one entry again. */
+/** Events of one outbox entry become one stream entry. */
 function entriesOf(rows: readonly EventRow[]): StreamEntry[] {
   const entries: { outboxId: string; id: string; events: string }[] = [];
   for (const { epoch, seq, body, outbox_id: outboxId } of rows) {
@@ -157,7 +131,7 @@ function entriesOf(rows: readonly EventRow[]): StreamEntry[] {
   return entries;
 }
 
-/** What its bidder was told. */
+/** The answer that the bidder got. */
 export function answeredOf(bid: BidAccepted): Answered {
   const { lotId, bidId, bidderId, key, amountMinor, epoch, seq, atMs: placedAtMs } = bid;
   const { closesAtMs, minimumMinor } = bid;

@@ -1,32 +1,33 @@
-/** What the archive keeps of an auction's end: marks that must outlive its Redis. */
+/** Marks of an auction that must outlive its Redis: suspended, fenced, verified, cleaned. */
 import type { Fence } from "../../store/lifecycle.ts";
 import type { Archive } from "./connection.ts";
+import { epochMs } from "./time.ts";
 
-/** What a comparison of Redis with the archive found. */
-export interface Verified {
+/** The result of comparing Redis with the archive. */
+export interface CompletenessProof {
   /** By Redis's clock. */
   readonly atMs: number;
   readonly ok: boolean;
-  /** Compared. */
+  /** How many were compared. */
   readonly lots: number;
   readonly events: number;
-  /** What differs, for a person; the first of them. */
+  /** The first differences, as text for a person. */
   readonly differences: readonly string[];
 }
 
-export interface Marks {
+export interface AuctionMarks {
   readonly suspendedAtMs: number | null;
   readonly fence: Fence | null;
-  readonly verified: Verified | null;
-  /** It is being removed, or is: nothing is put back any more. */
+  readonly verified: CompletenessProof | null;
+  /** The removal began: nothing is restored any more. */
   readonly cleaning: boolean;
-  /** It is gone from Redis and JetStream. */
+  /** The auction is removed from Redis and JetStream. */
   readonly cleaned: boolean;
-  /** Dead letters that were not replayed. */
+  /** How many dead letters were not replayed. */
   readonly deadLetters: number;
 }
 
-const NONE: Marks = {
+const NONE: AuctionMarks = {
   suspendedAtMs: null,
   fence: null,
   verified: null,
@@ -35,20 +36,21 @@ const NONE: Marks = {
   deadLetters: 0,
 };
 
-const MS = (column: string) => `round(extract(epoch from ${column}) * 1000)::float8`;
-
-/** None of an auction that the archive does not know. @throws when Postgres does not answer */
-export async function readMarks(archive: Archive, auctionUid: string): Promise<Marks> {
+/** An auction that the archive does not have has no marks. @throws when Postgres does not answer */
+export async function readAuctionMarks(
+  archive: Archive,
+  auctionUid: string,
+): Promise<AuctionMarks> {
   const { rows } = await archive.query<{
     suspended_ms: number | null;
     fenced_ms: number | null;
     fenced_id: string | null;
-    verified: Verified | null;
+    verified: CompletenessProof | null;
     cleaning: boolean;
     cleaned: boolean;
     dead_letters: string;
   }>(
-    `select ${MS("suspended_at")} as suspended_ms, ${MS("fenced_at")} as fenced_ms, fenced_id, verified,
+    `select ${epochMs("suspended_at")} as suspended_ms, ${epochMs("fenced_at")} as fenced_ms, fenced_id, verified,
        cleaning_at is not null as cleaning, cleaned_at is not null as cleaned,
        (select count(*) from dead_letters d
         where d.auction_uid = a.auction_uid and replayed_at is null) as dead_letters
@@ -79,7 +81,7 @@ export async function markSuspended(
   );
 }
 
-/** The latest word of the store counts: after a restore the last id is another one. */
+/** The latest fence of the store replaces an earlier one: a restore gives it another id. */
 export async function markFenced(
   archive: Archive,
   auctionUid: string,
@@ -96,12 +98,12 @@ export async function markFenced(
 export async function markVerified(
   archive: Archive,
   auctionUid: string,
-  verified: Verified,
+  proof: CompletenessProof,
 ): Promise<void> {
   await archive.query(
     `update auctions set verified = $2, verified_at = case when $3 then now() else verified_at end
      where auction_uid = $1`,
-    [auctionUid, JSON.stringify(verified), verified.ok],
+    [auctionUid, JSON.stringify(proof), proof.ok],
   );
 }
 

@@ -1,67 +1,32 @@
-/** What could not be archived. It stops nothing, is not lost, and can be tried again. */
-import { decodeEvents } from "../../lot/events.ts";
-import type { ArchivedEvent, Entry, Partition } from "../pipeline/record.ts";
-import type { Session } from "./connection.ts";
-
-export const DEAD_LETTER_REASONS = ["undecodable", "refused", "conflict", "lost"] as const;
-
-export interface DeadLetter {
-  readonly reason: (typeof DEAD_LETTER_REASONS)[number];
-  readonly detail: string;
-  readonly lotId: string | null;
-  /** Null for a message that was never in the outbox. */
-  readonly outboxId: string | null;
-  readonly body: Uint8Array;
-}
-
-/** The text of an outbox entry, as read; or what is wrong with it. */
-export type ReadEntry =
-  | { readonly readable: true; readonly entry: Entry }
-  | { readonly readable: false; readonly why: string };
-
-export function readEntry(lotId: string, outboxId: string, bytes: Uint8Array): ReadEntry {
-  try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    const bodies = text.split("\n");
-    const events = decodeEvents(text).map((event, at): ArchivedEvent => {
-      return { event, body: bodies[at]!, outboxId };
-    });
-    const stranger = events.find(({ event }) => event.lotId !== lotId);
-    if (stranger) {
-      return {
-        readable: false,
-        why: `an event of ${stranger.event.lotId} among those of ${lotId}`,
-      };
-    }
-    return { readable: true, entry: { outboxId, lotId, events, bytes } };
-  } catch (error) {
-    return { readable: false, why: (error as Error).message };
-  }
-}
+/** The dead_letters table. */
+import type { DeadLetterReason } from "../reasons.ts";
+import type { DeadLetter } from "./batch.ts";
+import type { Archive, Session } from "./connection.ts";
+import { PARTITION } from "./partition.ts";
 
 export async function insertDeadLetters(
   session: Session,
-  { auctionUid, partition }: Partition,
+  auctionUid: string,
   letters: readonly DeadLetter[],
 ): Promise<void> {
   for (const { reason, detail, lotId, outboxId, body } of letters) {
     await session.query(
       `insert into dead_letters (auction_uid, partition, lot_id, reason, detail, outbox_id, body)
        values ($1, $2, $3, $4, $5, $6, $7)`,
-      [auctionUid, partition, textOf(lotId), reason, textOf(detail), outboxId, body],
+      [auctionUid, PARTITION, withoutNul(lotId), reason, withoutNul(detail), outboxId, body],
     );
   }
 }
 
-/** Postgres's text has no NUL, and what we quote here may have anything. */
-function textOf(text: string | null): string | null {
+/** Text in Postgres cannot hold NUL. */
+function withoutNul(text: string | null): string | null {
   return text?.replaceAll("\0", "\\0") ?? null;
 }
 
-/** Records that the outbox has dropped what the archive still lacked. Once for the same loss. */
+/** Records that the outbox dropped entries before they were archived. Once for the same loss. */
 export async function insertLoss(
   session: Pick<Session, "query">,
-  { auctionUid, partition }: Partition,
+  auctionUid: string,
   afterId: string,
   upToId: string,
 ): Promise<void> {
@@ -72,10 +37,84 @@ export async function insertLoss(
        and reason = 'lost' and after_id = $3 and outbox_id = $4)`,
     [
       auctionUid,
-      partition,
+      PARTITION,
       afterId,
       upToId,
       `the outbox begins at ${upToId}; the archive ends at ${afterId}`,
     ],
   );
+}
+
+export interface ListedDeadLetter {
+  readonly deadLetterId: number;
+  readonly reason: DeadLetterReason;
+  readonly detail: string;
+  readonly lotId: string | null;
+  readonly outboxId: string | null;
+  /** As text; a byte that is not UTF-8 shows as U+FFFD. */
+  readonly body: string;
+  readonly foundAtMs: number;
+  readonly replayedAtMs: number | null;
+}
+
+interface DeadLetterRow {
+  dead_letter_id: string;
+  reason: DeadLetterReason;
+  detail: string;
+  lot_id: string | null;
+  outbox_id: string | null;
+  body: Buffer;
+  found_at: Date;
+  replayed_at: Date | null;
+}
+
+/** The dead letters after `afterId`, oldest first. */
+export async function listDeadLetters(
+  archive: Archive,
+  auctionUid: string,
+  afterId: number,
+  limit: number,
+): Promise<{ deadLetters: ListedDeadLetter[]; nextCursor: string | null }> {
+  const { rows } = await archive.query<DeadLetterRow>(
+    `select dead_letter_id, reason, detail, lot_id, outbox_id, body, found_at, replayed_at
+     from dead_letters where auction_uid = $1 and dead_letter_id > $2
+     order by dead_letter_id limit $3`,
+    [auctionUid, afterId, limit + 1],
+  );
+  const deadLetters = rows.slice(0, limit).map((row) => ({
+    deadLetterId: Number(row.dead_letter_id),
+    reason: row.reason,
+    detail: row.detail,
+    lotId: row.lot_id,
+    outboxId: row.outbox_id,
+    body: row.body.toString("utf8"),
+    foundAtMs: row.found_at.getTime(),
+    replayedAtMs: row.replayed_at?.getTime() ?? null,
+  }));
+  const last = deadLetters.at(-1);
+  return {
+    deadLetters,
+    nextCursor: rows.length > limit && last ? String(last.deadLetterId) : null,
+  };
+}
+
+/** Locks a dead letter that was not replayed yet, until the transaction ends. Null: there is none. */
+export async function lockDeadLetter(
+  session: Session,
+  auctionUid: string,
+  deadLetterId: number,
+): Promise<Pick<DeadLetter, "lotId" | "outboxId" | "body"> | null> {
+  const { rows } = await session.query<DeadLetterRow>(
+    `select lot_id, outbox_id, body from dead_letters
+     where auction_uid = $1 and dead_letter_id = $2 and replayed_at is null for update`,
+    [auctionUid, deadLetterId],
+  );
+  const row = rows[0];
+  return row ? { lotId: row.lot_id, outboxId: row.outbox_id, body: row.body } : null;
+}
+
+export async function markReplayed(session: Session, deadLetterId: number): Promise<void> {
+  await session.query("update dead_letters set replayed_at = now() where dead_letter_id = $1", [
+    deadLetterId,
+  ]);
 }

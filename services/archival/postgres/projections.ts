@@ -2,7 +2,7 @@
 import type { BidAccepted, LotClosed, LotEvent } from "../../lot/events.ts";
 import type { LotStatus } from "../../lot/lot.ts";
 import type { Session } from "./connection.ts";
-import type { ArchivedEvent } from "../pipeline/record.ts";
+import type { ArchivedEvent } from "./batch.ts";
 
 /** A lot after some of its events: what they say of it, null where they say nothing. */
 export interface LotChange {

@@ -1,66 +1,63 @@
-/** What JetStream has beyond Postgres's watermark goes to Postgres, when the outbox that it came from is lost. */
+/** Archives what JetStream has after the watermark, when the outbox that it came from is lost. */
 import type { Bus } from "../../bus/connect.ts";
-import { readStream } from "../../bus/read-stream.ts";
 import type { Delivery } from "../../bus/entry.ts";
+import { readStream } from "../../bus/read-stream.ts";
 import type { Logger } from "../../runtime/log.ts";
 import { compareIds } from "../../store/outbox.ts";
-import { sort } from "../pipeline/archive.ts";
+import { sortBatch } from "../pipeline/sort-batch.ts";
+import { type Archive, inTransaction } from "../postgres/connection.ts";
 import { insertLoss } from "../postgres/dead-letters.ts";
-import type { Archive } from "../postgres/connection.ts";
-import { inTransaction } from "../postgres/connection.ts";
-import { type Partition, record } from "../pipeline/record.ts";
-import { moveWatermark, readTails, readWatermark } from "../pipeline/watermark.ts";
+import { readTails } from "../postgres/lot-tails.ts";
+import { recordBatch } from "../postgres/record-batch.ts";
+import { moveWatermark, readWatermark } from "../postgres/watermark.ts";
 
 /**
- * @returns how many events Postgres had not, and the watermark now
- * @throws when Postgres or NATS does not answer; what was written by then stays
+ * @returns how many events Postgres did not have, and the new watermark
+ * @throws when Postgres or NATS does not answer; what was written before stays
  */
 export async function archiveStream(
   bus: Bus,
   archive: Archive,
-  of: Partition,
+  auctionUid: string,
   log: Logger,
 ): Promise<{ inserted: number; watermark: string }> {
-  let watermark = await readWatermark(archive, of);
-  let tails = await readTails(archive, of);
+  let watermark = await readWatermark(archive, auctionUid);
+  let tails = await readTails(archive, auctionUid);
   let inserted = 0;
-  for await (const deliveries of readStream(bus, of.auctionUid, of.partition)) {
-    const fresh = deliveries.filter(isBeyond(watermark));
+  for await (const deliveries of readStream(bus, auctionUid)) {
+    const fresh = deliveries.filter(isAfter(watermark));
     if (fresh.length === 0) continue;
-    const first = fresh[0]!;
-    if (compareIds(first.afterId!, watermark) > 0) {
-      // The stream begins later than Postgres ends: between them something is gone for good.
-      log.error(
-        { watermark, streamAfterId: first.afterId },
-        "the stream lacks what Postgres lacks",
-      );
-      await bridge(archive, of, watermark, first.afterId!);
-      watermark = first.afterId!;
-      tails = await readTails(archive, of);
+    const firstAfterId = fresh[0]!.afterId!;
+    if (compareIds(firstAfterId, watermark) > 0) {
+      log.error({ watermark, firstAfterId }, "entries lost between watermark and stream");
+      await recordLoss(archive, auctionUid, watermark, firstAfterId);
+      watermark = firstAfterId;
+      tails = await readTails(archive, auctionUid);
     }
-    const { batch, moved } = sort(fresh, watermark, tails);
-    const recorded = await record(archive, of, batch);
+    const { batch, newTails } = sortBatch(fresh, watermark, tails);
+    const recorded = await recordBatch(archive, auctionUid, batch);
     inserted += recorded.inserted;
     watermark = batch.toId;
-    for (const [lotId, tail] of moved) tails.lots.set(lotId, tail);
+    for (const [lotId, tail] of newTails) tails.lots.set(lotId, tail);
   }
   return { inserted, watermark };
 }
 
-/** Only what the relay wrote counts here: the rest is no event of the auction's. */
-function isBeyond(watermark: string): (delivery: Delivery) => boolean {
+/** Only messages of the relay: others are not events of the auction. */
+function isAfter(watermark: string): (delivery: Delivery) => boolean {
   return ({ outboxId, afterId }) =>
     outboxId !== null && afterId !== null && compareIds(outboxId, watermark) > 0;
 }
 
-async function bridge(
+/** Moves the watermark over the lost entries, so that the archive goes on after them. */
+async function recordLoss(
   archive: Archive,
-  of: Partition,
+  auctionUid: string,
   watermark: string,
-  beginsAfterId: string,
+  upToId: string,
 ): Promise<void> {
   await inTransaction(archive, async (session) => {
-    await moveWatermark(session, of, watermark, beginsAfterId);
-    await insertLoss(session, of, watermark, beginsAfterId);
+    await moveWatermark(session, auctionUid, watermark, upToId);
+    await insertLoss(session, auctionUid, watermark, upToId);
   });
 }

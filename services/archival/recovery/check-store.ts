@@ -1,6 +1,6 @@
 /**
- * Before a Redis decides anything, after it was started, replaced or emptied: does it have all that was
- * relayed and archived? If it has, it is confirmed; if not, that is put back under a higher epoch.
+ * Checks a Redis that was started, replaced or emptied, before it decides anything: does it have everything
+ * that was relayed and archived? If so it is confirmed; if not, it is restored under a higher epoch.
  */
 import type { Bus } from "../../bus/connect.ts";
 import { streamState } from "../../bus/stream.ts";
@@ -13,134 +13,152 @@ import { isBehind, type Position } from "../../lot/position.ts";
 import { forgetAhead, isBeingRestored, RESTORE_ASKED } from "../../store/restore.ts";
 import { StoreUnavailable } from "../../store/unreachable.ts";
 import { confirmServer, serverOf, wasPromoted } from "../../store/which-server.ts";
-import { archiveStream } from "./archive-stream.ts";
-import { readKnownLots } from "../postgres/archived-lots.ts";
-import { readMarks } from "../postgres/auction-marks.ts";
 import type { ArchivalMetrics } from "../metrics.ts";
+import type { RelayedPositions } from "../pipeline/relayed-positions.ts";
+import { readArchivedLots } from "../postgres/archived-lots.ts";
+import { readAuctionMarks } from "../postgres/auction-marks.ts";
 import type { Archive } from "../postgres/connection.ts";
-import type { Partition } from "../pipeline/record.ts";
-import type { Relayed } from "../pipeline/relayed-positions.ts";
+import { hasEvents } from "../postgres/events.ts";
+import { archiveStream } from "./archive-stream.ts";
 import { restore } from "./restore.ts";
 
 /**
- * How long a store that lost something waits for claims: a process that lives sees the store again within a
- * second, and looks at once.
+ * How long to wait for claims after the store lost something: a running process reconnects to the store within
+ * a second, and claims at once what it showed.
  */
 const CLAIM_MS = 1_200;
 
-export interface CheckOf {
-  readonly of: Partition;
+export interface CheckDependencies {
+  readonly auctionUid: string;
   readonly store: Store;
   readonly readStoreUrl: () => string;
   readonly keys: Keys;
   readonly archive: Archive;
-  /** Waits for NATS. @throws when the tier is to stop meanwhile */
-  readonly bus: () => Promise<Bus>;
+  /** Waits for NATS. @throws when the process stops meanwhile */
+  readonly waitForBus: () => Promise<Bus>;
   readonly maxBytes: number;
   readonly metrics: ArchivalMetrics;
   readonly log: Logger;
+  /** Is called before a restore. */
   readonly onLost: () => void;
 }
 
 export type Checked =
-  /** It may decide. */
+  /** The store may decide. */
   | "confirmed"
-  /** It may decide, under a higher epoch. */
+  /** The store may decide, under a higher epoch. */
   | "restored"
-  /** No auction is there, and none of it was ever archived or relayed. */
+  /** The store has no auction, and nothing of it was ever archived or relayed. */
   | "new"
-  /** It was removed for good: nothing is put back. */
+  /** The auction was removed for good: nothing is restored. */
   | "removed";
 
+/** A position of a lot that the store does not have. */
+interface Lacking {
+  readonly lotId: string;
+  readonly inStore: Position | null;
+  readonly known: Position;
+}
+
+type Positions = ReadonlyMap<string, Position>;
+
 /**
- * @param relayed what this process relayed, where it holds the lease; null: Postgres and NATS are asked
- * @throws when a store that must be asked does not answer: nothing decides until it is asked again
+ * @param relayedPositions what this process relayed, if it holds the lease; null: Postgres and NATS tell it
+ * @throws when a store does not answer: Redis decides nothing until the check is repeated
  */
-export async function checkStore(check: CheckOf, relayed: Relayed | null): Promise<Checked> {
-  const { store, keys, log } = check;
+export async function checkStore(
+  dependencies: CheckDependencies,
+  relayedPositions: RelayedPositions | null,
+): Promise<Checked> {
+  const { auctionUid, store, keys, archive, log } = dependencies;
   const auction = await readAuction(store, keys);
   if (auction === null) {
-    if ((await readMarks(check.archive, check.of.auctionUid)).cleaning) return "removed";
-    if (!(await isKnown(check))) return "new";
+    if ((await readAuctionMarks(archive, auctionUid)).cleaning) return "removed";
+    if (!(await wasRecorded(dependencies))) return "new";
     await pause(CLAIM_MS);
-    return putBack(check, null);
+    return restoreStore(dependencies, null);
   }
 
   const server = await serverOf(store);
-  const lots = await positionsOf(check, auction);
-  const ahead = [...auction.ahead].filter(([lotId, seen]) => isLacking(lots, lotId, seen));
+  const positions = await readPositions(dependencies, auction);
+  let ahead = lackingOf(positions, auction.ahead);
   if (auction.confirmedServer === server && ahead.length === 0) {
-    // Nothing that was relayed can be beyond a store that decides.
-    if (relayed !== null && relayed.positions === null) relayed.begin(lots);
+    // Nothing that was relayed can be after what a confirmed store has.
+    if (relayedPositions?.positions === null) relayedPositions.begin(positions);
     await forgetAhead(store, keys, [...auction.ahead.keys()]);
     return "confirmed";
   }
   if (auction.confirmedServer !== server && (await wasPromoted(store))) {
-    // It may lack what not even the relay had read. Whoever showed such events claims them.
+    // A promoted replica may lack events that were shown but not relayed: the processes claim them.
     await pause(CLAIM_MS);
-    const again = await readAuction(store, keys);
-    ahead.splice(
-      0,
-      ahead.length,
-      ...[...(again?.ahead ?? [])].filter(([lotId, seen]) => isLacking(lots, lotId, seen)),
-    );
+    const claimed = (await readAuction(store, keys))?.ahead ?? new Map<string, Position>();
+    ahead = lackingOf(positions, claimed);
   }
-  const known = relayed?.positions ?? (await readKnown(check));
-  const behind = [...known].filter(([lotId, seen]) => isLacking(lots, lotId, seen));
-  const lacking = [...behind, ...ahead].map(([lotId, seen]) => {
-    return { lotId, has: lots.get(lotId) ?? null, known: seen };
-  });
-  const isAsked = auction.confirmedServer === RESTORE_ASKED || (await isBeingRestored(store, keys));
-  if (lacking.length > 0 || isAsked) return putBack(check, lacking);
-  if (!(await confirmServer(store, keys, server)))
-    throw new StoreUnavailable("Redis changed meanwhile");
-  log.info({ server, lots: lots.size }, "the store has all that was relayed: it goes on");
-  relayed?.begin(lots);
+  const known = relayedPositions?.positions ?? (await readKnownPositions(dependencies));
+  const lacking = lackingOf(positions, known).concat(ahead);
+  const isRestoreRequested =
+    auction.confirmedServer === RESTORE_ASKED || (await isBeingRestored(store, keys));
+  if (lacking.length > 0 || isRestoreRequested) return restoreStore(dependencies, lacking);
+  if (!(await confirmServer(store, keys, server))) {
+    throw new StoreUnavailable("Redis changed during the check");
+  }
+  log.info({ server, lots: positions.size }, "store confirmed: it has everything that was relayed");
+  relayedPositions?.begin(positions);
   return "confirmed";
 }
 
-async function isKnown({ of, archive, bus }: CheckOf): Promise<boolean> {
-  const { rows } = await archive.query<{ known: boolean }>(
-    "select exists (select from events where auction_uid = $1) as known",
-    [of.auctionUid],
-  );
-  if (rows[0]!.known) return true;
-  const onStream = await streamState(await bus(), of.auctionUid);
-  return onStream !== null && onStream.lastSeq > 0;
+/** Whether anything of the auction was archived or relayed. */
+async function wasRecorded({
+  auctionUid,
+  archive,
+  waitForBus,
+}: CheckDependencies): Promise<boolean> {
+  if (await hasEvents(archive, auctionUid)) return true;
+  const stream = await streamState(await waitForBus(), auctionUid);
+  return stream !== null && stream.lastSeq > 0;
 }
 
-async function positionsOf(
-  { store, keys }: CheckOf,
+async function readPositions(
+  { store, keys }: CheckDependencies,
   auction: StoredAuction,
-): Promise<Map<string, Position>> {
+): Promise<Positions> {
   const lots = await readLots(store, keys, auction, auction.lotIds);
-  const known = lots.filter((lot) => lot !== null);
-  return new Map(known.map(({ lotId, epoch, seq }) => [lotId, { epoch, seq }]));
+  const present = lots.filter((lot) => lot !== null);
+  return new Map(present.map(({ lotId, epoch, seq }) => [lotId, { epoch, seq }]));
 }
 
-function isLacking(lots: ReadonlyMap<string, Position>, lotId: string, seen: Position): boolean {
-  const has = lots.get(lotId);
-  return has === undefined || isBehind(has, seen);
+/** The known positions that the store does not have. */
+function lackingOf(positions: Positions, known: Positions): Lacking[] {
+  return [...known].flatMap(([lotId, position]) => {
+    const inStore = positions.get(lotId) ?? null;
+    if (inStore !== null && !isBehind(inStore, position)) return [];
+    return { lotId, inStore, known: position };
+  });
 }
 
-async function readKnown({ of, archive, bus, log }: CheckOf): Promise<Map<string, Position>> {
-  await archiveStream(await bus(), archive, of, log);
-  return readKnownLots(archive, of.auctionUid);
+async function readKnownPositions({
+  auctionUid,
+  archive,
+  waitForBus,
+  log,
+}: CheckDependencies): Promise<Positions> {
+  await archiveStream(await waitForBus(), archive, auctionUid, log);
+  return readArchivedLots(archive, auctionUid);
 }
 
-/** @param lacking what a store that has the auction does not have; null where it has no auction */
-async function putBack(
-  check: CheckOf,
-  lacking: readonly { lotId: string; has: Position | null; known: Position }[] | null,
+/** @param lacking what the store lacks of its auction; null if it has no auction */
+async function restoreStore(
+  dependencies: CheckDependencies,
+  lacking: readonly Lacking[] | null,
 ): Promise<"restored"> {
-  const { metrics, log, onLost } = check;
+  const { metrics, log, onLost } = dependencies;
   onLost();
-  if (lacking === null) log.error("the store lost its data: it has no auction; putting it back");
-  else if (lacking.length === 0) log.warn("a restore was asked for, or broken off");
-  else log.error({ lacking }, "the store has less than was acknowledged; putting it back");
-  const restored = await restore({ ...check, bus: await check.bus() });
+  if (lacking === null) log.error("store has no auction: restoring it");
+  else if (lacking.length === 0) log.warn("restore requested or interrupted: restoring");
+  else log.error({ lacking }, "store lacks acknowledged events: restoring them");
+  const restored = await restore({ ...dependencies, bus: await dependencies.waitForBus() });
   metrics.restores.inc();
   if (lacking !== null && lacking.length > 0) metrics.regressions.inc();
-  log.error(restored, "the auction was put back under a higher epoch");
+  log.error(restored, "auction restored under a higher epoch");
   return "restored";
 }

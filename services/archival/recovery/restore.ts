@@ -1,7 +1,7 @@
 /**
- * Puts an auction back into a Redis that lost it, or lost its tail, from Postgres and JetStream. Under a
- * higher epoch, above every `seq` that is known, with every known bid: an amount never goes back, a closed
- * lot stays closed, and a bid that was acknowledged and relayed is answered as before.
+ * Restores an auction into a Redis that lost it, or lost its tail, from Postgres and JetStream. The restored
+ * auction has a higher epoch, goes on above every known `seq`, and has every known bid: an amount never goes
+ * back, a closed lot stays closed, and a bid that was acknowledged and relayed is answered as before.
  */
 import type { Bus } from "../../bus/connect.ts";
 import { encodeEvent, encodeEvents, type LotEvent } from "../../lot/events.ts";
@@ -22,35 +22,33 @@ import { readAuction, readDigests, readLots, type StoredAuction } from "../../st
 import { isBehind, type Position, START } from "../../lot/position.ts";
 import {
   AnswerWriter,
+  askForRestore,
   restoreAuction,
   restoreLot,
   type StreamEntry,
-  askForRestore,
 } from "../../store/restore.ts";
-import { archiveStream } from "./archive-stream.ts";
+import { readArchivedDigest } from "../postgres/archived-digest.ts";
 import {
   answeredOf,
-  type KnownLot,
-  raiseEpoch,
-  readDefinition,
-  readKnownLots,
-  readRecent,
+  type ArchivedLot,
+  readArchivedLots,
+  readRecentEntries,
 } from "../postgres/archived-lots.ts";
-import { readMarks, markFenced } from "../postgres/auction-marks.ts";
+import { type AuctionMarks, markFenced, readAuctionMarks } from "../postgres/auction-marks.ts";
+import { raiseEpoch, readSavedDefinition } from "../postgres/auctions.ts";
 import type { Archive } from "../postgres/connection.ts";
-import type { Partition } from "../pipeline/record.ts";
-import { readArchivedDigest } from "../api/completeness-proof.ts";
+import { archiveStream } from "./archive-stream.ts";
 
-/** Its commands carry a lot's latest events each, while nobody bids. */
+/** A command writes the latest events of a lot. No bids are placed during a restore. */
 const COMMAND_TIMEOUT_MS = 30_000;
 
-export interface RestoreOf {
-  readonly of: Partition;
+export interface RestoreDependencies {
+  readonly auctionUid: string;
   readonly readStoreUrl: () => string;
   readonly keys: Keys;
   readonly archive: Archive;
   readonly bus: Bus;
-  /** Of the outbox, where the store has no auction to say it. */
+  /** The limit of the outbox, if the store has no auction with a limit. */
   readonly maxBytes: number;
   readonly log: Logger;
 }
@@ -58,142 +56,216 @@ export interface RestoreOf {
 export interface Restored {
   readonly epoch: number;
   readonly lots: number;
-  /** Those that the store did not have, or had less of. */
+  /** The lots that the store did not have, or had less of. */
   readonly behind: readonly string[];
-  /** Events that were on the stream and not in Postgres; they are now. */
+  /** How many events were on the stream and not in Postgres; they are in Postgres now. */
   readonly fromStream: number;
-  /** When the latest known event happened; null where there is none. */
+  /** When the latest known event happened; null if there is none. */
   readonly lastKnownAtMs: number | null;
   /** From then until now, by Redis's clock: what was acknowledged in between may be lost. */
   readonly lossWindowMs: number | null;
 }
 
 /**
- * Nothing decides meanwhile. Repeating it raises the epoch again and changes nothing else.
- * @throws RestoreSuperseded, or when a store does not answer: the store decides nothing until it is repeated
+ * The store decides nothing during a restore. Repeating it raises the epoch again and changes nothing else.
+ * @throws RestoreSuperseded, or when a store does not answer: Redis decides nothing until it is repeated
  */
-export async function restore(parts: RestoreOf): Promise<Restored> {
-  const store = connectStore(parts.readStoreUrl, "archival-restore", COMMAND_TIMEOUT_MS);
-  store.on("error", () => {}); // Its commands fail with it.
+export async function restore(dependencies: RestoreDependencies): Promise<Restored> {
+  const store = connectStore(dependencies.readStoreUrl, "archival-restore", COMMAND_TIMEOUT_MS);
+  store.on("error", () => {}); // Its commands reject with the same error.
   try {
     await store.connect();
-    return await restoreInto(store, parts);
+    return await restoreInto(store, dependencies);
   } finally {
     store.disconnect();
   }
 }
 
-async function restoreInto(store: Store, parts: RestoreOf): Promise<Restored> {
-  const { of, keys, archive, bus, maxBytes, log } = parts;
-  const { inserted, watermark } = await archiveStream(bus, archive, of, log);
-  const definition = await readDefinition(archive, of.auctionUid);
-  if (definition === null) throw new Error(`the archive does not know auction ${of.auctionUid}`);
-  const known = await readKnownLots(archive, of.auctionUid);
-  const marks = await readMarks(archive, of.auctionUid);
-  if (marks.cleaning) throw new Error(`auction ${of.auctionUid} was removed for good`);
-
-  if ((await readAuction(store, keys)) !== null) await askForRestore(store, keys);
-  const auction = await readAuction(store, keys);
-  const present = auction === null ? [] : await readLots(store, keys, auction, auction.lotIds);
-  const there = new Map(present.map((lot, i) => [auction!.lotIds[i]!, lot]));
-  const ahead = auction?.ahead ?? new Map<string, Position>();
-  const epoch = await raiseEpoch(archive, of.auctionUid, highestEpoch(auction, known, ahead));
-
+async function restoreInto(store: Store, dependencies: RestoreDependencies): Promise<Restored> {
+  const { auctionUid, keys, archive, bus, log } = dependencies;
+  const { inserted, watermark } = await archiveStream(bus, archive, auctionUid, log);
+  const sources = await readSources(store, dependencies);
+  const { auction, archivedLots, ahead } = sources;
+  const highest = highestEpoch(auction, archivedLots, ahead);
+  const epoch = await raiseEpoch(archive, auctionUid, highest);
   const nowMs = await storeClockMs(store);
   const answers = await AnswerWriter.begin(store, keys, nowMs);
-  const opensAtMs = auction?.opensAtMs ?? openingOf(definition, known);
-  const behind: string[] = [];
   const claims = await readClaims(store, keys);
+  const target: Target = { ...dependencies, store, epoch, answers, claims };
+
+  const behind: string[] = [];
   const claimed: (readonly [string, string])[] = [];
-  const lotIds = auction?.lotIds ?? definition.lots.map(({ lotId }) => lotId);
-  for (const lotId of lotIds) {
-    const has = there.get(lotId) ?? null;
-    const knows = known.get(lotId) ?? null;
-    const write = (answered: Parameters<AnswerWriter["write"]>[0]) => answers.write(answered);
-    const entries = await readRecent(archive, of.auctionUid, lotId, answers.sinceMs, write);
-    const seen = ahead.get(lotId) ?? null;
-    const isLacking = has === null || (knows !== null && isBehind(has, knows));
-    const lot = definition.lots.find((one) => one.lotId === lotId);
-    const base = isLacking ? knows : has;
-    // Shown to viewers, and neither relayed nor here: only a claim has it.
-    const lost = goingOn(claims.get(lotId) ?? [], base ?? START);
-    const latest = lot === undefined ? base : withEvents(lot, definition, base, lost);
-    await answers.write(lost.filter((event) => event.type === "bid_accepted").map(answeredOf));
-    const lostEntry = lost.length === 0 ? [] : [entryOf(lost)];
-    claimed.push(...lostEntry.map(({ events }) => [lotId, events] as const));
-    if (isLacking || lost.length > 0 || (seen !== null && isBehind(has, seen))) behind.push(lotId);
-    const state = latest === null ? null : { ...latest, seq: seqAfter(latest, seen) };
-    const defined = has === null && lot !== undefined ? definedOf(lot, opensAtMs) : null;
-    const own = isLacking || lostEntry.length === 0 ? [] : await ownEntries(store, keys, lotId);
-    const stream = isLacking ? entries : own;
-    const digest = await digestFor(parts, store, lotId, isLacking, lost);
-    const all = [...stream, ...lostEntry];
-    await restoreLot(store, keys, epoch, lotId, defined, state, digest, all);
+  for (const lotId of sources.lotIds) {
+    const restored = await restoreOneLot(target, sources, lotId);
+    if (restored.wasBehind) behind.push(lotId);
+    if (restored.claimed !== null) claimed.push([lotId, restored.claimed.events]);
   }
   await restoreAuction(store, keys, {
     epoch,
     floorId: watermark,
     archivedId: watermark,
     claimed,
-    lotIds,
-    fields: {
-      ...(auction === null
-        ? { ...fieldsOf(definition, epoch, maxBytes), opensAtMs: String(opensAtMs ?? "") }
-        : null),
-      ...(auction === null && definition.suspended
-        ? { suspendedAtMs: String(marks.suspendedAtMs ?? nowMs) }
-        : null),
-      ...(marks.fence === null
-        ? null
-        : { fencedId: marks.fence.fencedId, fencedAtMs: String(marks.fence.fencedAtMs) }),
-    },
+    lotIds: sources.lotIds,
+    fields: auctionFields(sources, epoch, dependencies.maxBytes, nowMs),
   });
-  const fenced = await readAuction(store, keys);
-  if (fenced !== null && fenced.fencedId !== null) {
-    const { fencedId, fencedAtMs } = fenced;
-    await markFenced(archive, of.auctionUid, { fencedId, fencedAtMs: fencedAtMs! });
-  }
-  const last = Math.max(0, ...[...known.values()].map(({ atMs }) => atMs));
+  await saveFence(target);
+  const lastKnownAtMs = Math.max(0, ...[...archivedLots.values()].map(({ atMs }) => atMs)) || null;
   return {
     epoch,
-    lots: lotIds.length,
+    lots: sources.lotIds.length,
     behind,
     fromStream: inserted,
-    lastKnownAtMs: last === 0 ? null : last,
-    lossWindowMs: last === 0 ? null : Math.max(0, nowMs - last),
+    lastKnownAtMs,
+    lossWindowMs: lastKnownAtMs === null ? null : Math.max(0, nowMs - lastKnownAtMs),
   };
 }
 
-/** Null where the store's own stands. */
-async function digestFor(
-  { of, archive, keys }: RestoreOf,
-  store: Store,
-  lotId: string,
-  isLacking: boolean,
-  lost: readonly LotEvent[],
-): Promise<Digest | null> {
-  if (!isLacking && lost.length === 0) return null;
-  const [own] = isLacking ? [] : await readDigests(store, keys, [lotId]);
-  const base = own ?? (await readArchivedDigest(archive, of.auctionUid, lotId));
-  return lost.reduce((digest, event) => digestAfter(digest, event, encodeEvent(event)), base);
+/** What is known of the auction, from the archive and from what the store still has. */
+interface Sources {
+  readonly definition: AuctionDefinition;
+  readonly archivedLots: ReadonlyMap<string, ArchivedLot>;
+  readonly marks: AuctionMarks;
+  /** Null if the store has no auction. */
+  readonly auction: StoredAuction | null;
+  readonly storedLots: ReadonlyMap<string, Lot | null>;
+  readonly lotIds: readonly string[];
+  /** Positions that processes saw, and the store does not have. */
+  readonly ahead: ReadonlyMap<string, Position>;
+  readonly opensAtMs: number | null;
 }
 
-/** A lot after events that only a claim has. */
+/** @throws Error for an auction that the archive does not have, or that was removed for good */
+async function readSources(
+  store: Store,
+  { auctionUid, keys, archive }: RestoreDependencies,
+): Promise<Sources> {
+  const definition = await readSavedDefinition(archive, auctionUid);
+  if (definition === null) throw new Error(`the archive does not know auction ${auctionUid}`);
+  const archivedLots = await readArchivedLots(archive, auctionUid);
+  const marks = await readAuctionMarks(archive, auctionUid);
+  if (marks.cleaning) throw new Error(`auction ${auctionUid} was removed for good`);
+
+  if ((await readAuction(store, keys)) !== null) await askForRestore(store, keys);
+  const auction = await readAuction(store, keys);
+  const stored = auction === null ? [] : await readLots(store, keys, auction, auction.lotIds);
+  const storedLots = new Map(stored.map((lot, index) => [auction!.lotIds[index]!, lot]));
+  return {
+    definition,
+    archivedLots,
+    marks,
+    auction,
+    storedLots,
+    lotIds: auction?.lotIds ?? definition.lots.map(({ lotId }) => lotId),
+    ahead: auction?.ahead ?? new Map<string, Position>(),
+    opensAtMs: auction?.opensAtMs ?? openingOf(definition, archivedLots),
+  };
+}
+
+interface Target extends RestoreDependencies {
+  readonly store: Store;
+  readonly epoch: number;
+  readonly answers: AnswerWriter;
+  /** Events that processes saw, and the store does not have. */
+  readonly claims: ReadonlyMap<string, readonly LotEvent[]>;
+}
+
+/** @returns whether the store lacked something of the lot, and the entry with its claimed events */
+async function restoreOneLot(
+  target: Target,
+  sources: Sources,
+  lotId: string,
+): Promise<{ wasBehind: boolean; claimed: StreamEntry | null }> {
+  const { auctionUid, store, keys, archive, epoch, answers } = target;
+  const { definition, opensAtMs } = sources;
+  const stored = sources.storedLots.get(lotId) ?? null;
+  const archived = sources.archivedLots.get(lotId) ?? null;
+  const ahead = sources.ahead.get(lotId) ?? null;
+  const lot = definition.lots.find((candidate) => candidate.lotId === lotId);
+  const write = (answered: Parameters<AnswerWriter["write"]>[0]) => answers.write(answered);
+  const archivedEntries = await readRecentEntries(
+    archive,
+    auctionUid,
+    lotId,
+    answers.sinceMs,
+    write,
+  );
+
+  const isLacking = stored === null || (archived !== null && isBehind(stored, archived));
+  const base = isLacking ? archived : stored;
+  // Events that viewers saw, and that are neither archived, relayed nor in the store.
+  const claims = goingOn(target.claims.get(lotId) ?? [], base ?? START);
+  await answers.write(claims.filter((event) => event.type === "bid_accepted").map(answeredOf));
+  const claimed = claims.length === 0 ? null : entryOf(claims);
+  const latest = lot === undefined ? base : withEvents(lot, definition, base, claims);
+
+  const defined = stored === null && lot !== undefined ? definedOf(lot, opensAtMs) : null;
+  const state = latest === null ? null : { ...latest, seq: seqAfter(latest, ahead) };
+  const digest = await digestFor(target, lotId, isLacking, claims);
+  const storedEntries =
+    isLacking || claimed === null ? [] : await readStoredEntries(store, keys, lotId);
+  const entries = isLacking ? archivedEntries : storedEntries;
+  const allEntries = claimed === null ? entries : entries.concat(claimed);
+  await restoreLot(store, keys, epoch, lotId, defined, state, digest, allEntries);
+  const wasBehind = isLacking || claimed !== null || (ahead !== null && isBehind(stored, ahead));
+  return { wasBehind, claimed };
+}
+
+/** The fields of the auction's hash that the restore sets. */
+function auctionFields(
+  { auction, definition, marks, opensAtMs }: Sources,
+  epoch: number,
+  maxBytes: number,
+  nowMs: number,
+): Record<string, string> {
+  const fields: Record<string, string> = {};
+  if (auction === null) {
+    Object.assign(fields, fieldsOf(definition, epoch, maxBytes));
+    fields["opensAtMs"] = String(opensAtMs ?? "");
+    if (definition.suspended) fields["suspendedAtMs"] = String(marks.suspendedAtMs ?? nowMs);
+  }
+  if (marks.fence !== null) {
+    fields["fencedId"] = marks.fence.fencedId;
+    fields["fencedAtMs"] = String(marks.fence.fencedAtMs);
+  }
+  return fields;
+}
+
+/** The restore may have moved the fence to another outbox id. */
+async function saveFence({ auctionUid, store, keys, archive }: Target): Promise<void> {
+  const auction = await readAuction(store, keys);
+  if (auction === null || auction.fencedId === null) return;
+  const { fencedId, fencedAtMs } = auction;
+  await markFenced(archive, auctionUid, { fencedId, fencedAtMs: fencedAtMs! });
+}
+
+/** Null if the digest in the store is right. */
+async function digestFor(
+  { auctionUid, store, keys, archive }: Target,
+  lotId: string,
+  isLacking: boolean,
+  claims: readonly LotEvent[],
+): Promise<Digest | null> {
+  if (!isLacking && claims.length === 0) return null;
+  const [stored] = isLacking ? [] : await readDigests(store, keys, [lotId]);
+  const base = stored ?? (await readArchivedDigest(archive, auctionUid, lotId));
+  return claims.reduce((digest, event) => digestAfter(digest, event, encodeEvent(event)), base);
+}
+
+/** The lot after claimed events. */
 function withEvents(
   { lotId, title, startMinor, reserveMinor }: LotDefinition,
   { rules }: AuctionDefinition,
-  base: KnownLot | null,
+  base: ArchivedLot | null,
   events: readonly LotEvent[],
-): KnownLot | null {
+): ArchivedLot | null {
   if (events.length === 0) return base;
   const terms = { lotId, title, startMinor, reserveMinor, rules, intake: "taking" as const };
   return events.reduce<Lot>(apply, { ...terms, ...(base ?? UNOPENED) });
 }
 
-const UNOPENED: KnownLot = {
+const UNOPENED: ArchivedLot = {
+  ...START,
   status: "scheduled",
-  epoch: 0,
-  seq: 0,
   atMs: 0,
   opensAtMs: null,
   closesAtMs: null,
@@ -207,35 +279,35 @@ function entryOf(events: readonly LotEvent[]): StreamEntry {
   return { id: `${epoch}-${seq}`, events: encodeEvents(events) };
 }
 
-async function ownEntries(store: Store, keys: Keys, lotId: string): Promise<StreamEntry[]> {
+async function readStoredEntries(store: Store, keys: Keys, lotId: string): Promise<StreamEntry[]> {
   const entries = await store.xrange(keys.lot(lotId).events, "-", "+");
   return entries.map(([id, [, events]]) => ({ id, events: events! }));
 }
 
 function highestEpoch(
   auction: StoredAuction | null,
-  known: ReadonlyMap<string, KnownLot>,
+  known: ReadonlyMap<string, ArchivedLot>,
   ahead: ReadonlyMap<string, Position>,
 ): number {
   const epochs = [...known.values(), ...ahead.values()].map(({ epoch }) => epoch);
   return Math.max(auction?.epoch ?? 0, ...epochs);
 }
 
-/** An opening was stamped once for all lots: any lot that opened tells it. */
+/** All lots open at the same time: any lot that opened has it. */
 function openingOf(
   { opensAtMs }: AuctionDefinition,
-  known: ReadonlyMap<string, KnownLot>,
+  known: ReadonlyMap<string, ArchivedLot>,
 ): number | null {
   const openings = [...known.values()].flatMap((lot) => lot.opensAtMs ?? []);
   return opensAtMs ?? (openings.length === 0 ? null : Math.min(...openings));
 }
 
-/** The next event stands above everything that anybody has seen. */
-function seqAfter({ epoch, seq }: Position, seen: Position | null): number {
-  return seen !== null && seen.epoch >= epoch ? Math.max(seq, seen.seq) : seq;
+/** The seq from which the next event goes on: above every position that any process saw. */
+function seqAfter({ epoch, seq }: Position, ahead: Position | null): number {
+  return ahead !== null && ahead.epoch >= epoch ? Math.max(seq, ahead.seq) : seq;
 }
 
-/** As define-lots.lua writes a lot that has no events. */
+/** The fields that define-lots.lua writes for a lot without events. */
 function definedOf(lot: LotDefinition, opensAtMs: number | null): Record<string, string> {
   const scheduled = { status: "scheduled", seq: "0", atMs: "0", extensions: "0", bidCount: "0" };
   const fields = { ...scheduled, ...lotFieldsOf(lot) };

@@ -1,20 +1,20 @@
 /**
- * The continuous audit: each event that is archived, compared with what its lot was before. It changes
- * nothing and stops nothing: what it finds is counted, and told. What a lot was is read from Postgres when the
- * archive begins, so that a restart forgets nothing that it could find by.
+ * The invariants that each archived event must keep, given its lot before the event. Pure. The lots are read
+ * from Postgres when the pipeline starts, so a restart misses no violation.
  */
 import type { LotEvent } from "../../lot/events.ts";
 import type { LotStatus } from "../../lot/lot.ts";
 import { follows, isBehind, type Position, START } from "../../lot/position.ts";
+import type { MonitoredLot } from "../postgres/monitored-lots.ts";
 
 export const VIOLATION_KINDS = [
-  "sequence", // an event is missing between two of a lot, without a dead letter that accounts for it
-  "epoch", // an event of an earlier epoch than the one before it
-  "conflict", // another event is archived under its seq
-  "time", // it happened before the one before it
-  "amount", // a bid below the minimum that the event before it announced
-  "after_close", // something happened to a lot that was over
-  "result", // a lot was closed with another result than its bids have
+  "sequence", // an event of the lot is missing before it, and no dead letter explains that
+  "epoch", // its epoch is lower than that of the event before
+  "conflict", // another event is archived at its position
+  "time", // its time is before that of the event before
+  "amount", // a bid below the minimum that the event before announced
+  "after_close", // an event of a lot that was over
+  "result", // the result of the lot differs from its bids
 ] as const;
 export type ViolationKind = (typeof VIOLATION_KINDS)[number];
 
@@ -24,53 +24,47 @@ export interface Violation extends Position {
   readonly detail: string;
 }
 
-/** A lot after its latest archived event; what an event did not say is null. */
-export interface AuditedLot extends Position {
-  readonly atMs: number;
-  readonly status: LotStatus;
-  readonly closesAtMs: number | null;
-  /** The least the next bid may be. */
-  readonly minimumMinor: number | null;
-  readonly leading: { readonly bidId: string; readonly amountMinor: number } | null;
-  /** Events are known to be missing after it: what they changed is not known. */
-  readonly holed: boolean;
+/** A lot after its latest archived event. */
+export interface LotBefore extends MonitoredLot {
+  /** The events after it are recorded as missing: what they changed is not known. */
+  readonly knownGap: boolean;
 }
 
-const UNOPENED: AuditedLot = {
+const UNOPENED: LotBefore = {
   ...START,
   atMs: 0,
   status: "scheduled",
   closesAtMs: null,
   minimumMinor: null,
   leading: null,
-  holed: false,
+  knownGap: false,
 };
 
-export class Audit {
-  #lots: Map<string, AuditedLot>;
-  /** All lots have a hole before their next event: the outbox was trimmed too far. */
-  readonly #allHoled: boolean;
+export class EventInvariants {
+  #lots: Map<string, LotBefore>;
+  /** Every lot may have a gap before its next event: the outbox was trimmed too far. */
+  readonly #allHaveGap: boolean;
 
-  constructor(lots: Iterable<readonly [string, AuditedLot]> = [], allHoled = false) {
+  constructor(lots: Iterable<readonly [string, LotBefore]> = [], allHaveGap = false) {
     this.#lots = new Map(lots);
-    this.#allHoled = allHoled;
+    this.#allHaveGap = allHaveGap;
   }
 
-  /** What lies next in this lot went to the dead letters: its seq is no violation of the one after it. */
-  hole(lotId: string): void {
-    this.#lots.set(lotId, { ...this.#lot(lotId), holed: true });
+  /** The next events of this lot are dead letters: a gap after them is no violation. */
+  expectGap(lotId: string): void {
+    this.#lots.set(lotId, { ...this.#lot(lotId), knownGap: true });
   }
 
-  #lot(lotId: string): AuditedLot {
-    return this.#lots.get(lotId) ?? { ...UNOPENED, holed: this.#allHoled };
+  #lot(lotId: string): LotBefore {
+    return this.#lots.get(lotId) ?? { ...UNOPENED, knownGap: this.#allHaveGap };
   }
 
-  /** Takes the next event of its lot. @returns what is wrong with it */
+  /** Checks the next event of its lot. @returns its violations */
   check(event: LotEvent): Violation[] {
     const { lotId, epoch, seq } = event;
     const lot = this.#lot(lotId);
     const found = violationsOf(lot, event);
-    // One that goes back moves nothing: those after it are compared with the furthest.
+    // An event at an earlier position does not move the lot back.
     if (isBehind(lot, event)) this.#lots.set(lotId, after(lot, event));
     return found.map(([kind, detail]) => ({ kind, lotId, epoch, seq, detail }));
   }
@@ -78,31 +72,31 @@ export class Audit {
 
 type Found = [kind: ViolationKind, detail: string];
 
-function violationsOf(lot: AuditedLot, event: LotEvent): Found[] {
+function violationsOf(lot: LotBefore, event: LotEvent): Found[] {
   if (event.epoch < lot.epoch) return [["epoch", `after ${lot.epoch}.${lot.seq}`]];
   const found: Found[] = [];
-  // A new epoch begins above all that was known; a hole may be of any size.
-  const mayLeaveGap = lot.holed || (lot.epoch !== START.epoch && event.epoch > lot.epoch);
+  // A new epoch begins above every known seq; a known gap may have any size.
+  const mayLeaveGap = lot.knownGap || (lot.epoch !== START.epoch && event.epoch > lot.epoch);
   if (!follows(event, lot) && !(mayLeaveGap && event.seq > lot.seq)) {
     found.push(["sequence", `after ${lot.epoch}.${lot.seq}`]);
   }
   if (event.atMs < lot.atMs) found.push(["time", `at ${event.atMs} after ${lot.atMs}`]);
-  // What lies in a hole may have opened, extended or closed the lot; only what cannot be undone holds.
+  // The events in a gap may have opened, extended or closed the lot. Only what cannot be undone is known.
   const isOver = lot.status === "closed" || lot.status === "withdrawn";
   if (isOver) found.push(["after_close", `${event.type} of a lot that is ${lot.status}`]);
-  const isKnown = !lot.holed && event.epoch === lot.epoch;
+  const isKnown = !lot.knownGap && event.epoch === lot.epoch;
   if (event.type === "bid_accepted") found.push(...violationsOfBid(lot, event, isKnown));
   if (event.type === "lot_closed" && isKnown) found.push(...violationsOfResult(lot, event));
   return found;
 }
 
 function violationsOfBid(
-  { minimumMinor, leading, closesAtMs }: AuditedLot,
+  { minimumMinor, leading, closesAtMs }: LotBefore,
   { amountMinor, atMs }: Extract<LotEvent, { type: "bid_accepted" }>,
   isKnown: boolean,
 ): Found[] {
   const found: Found[] = [];
-  // Amounts only rise, so the minimum before a hole is one after it, too.
+  // Amounts only rise, so the minimum before a gap holds after it.
   const least = Math.max(minimumMinor ?? 0, (leading?.amountMinor ?? 0) + 1);
   if (amountMinor < least)
     found.push(["amount", `${amountMinor}, and at least ${least} was asked`]);
@@ -113,7 +107,7 @@ function violationsOfBid(
 }
 
 function violationsOfResult(
-  { leading }: AuditedLot,
+  { leading }: LotBefore,
   { outcome, bidId, amountMinor }: Extract<LotEvent, { type: "lot_closed" }>,
 ): Found[] {
   const isRight =
@@ -132,15 +126,15 @@ const STATUS_AFTER: Partial<Record<LotEvent["type"], LotStatus>> = {
   lot_withdrawn: "withdrawn",
 };
 
-function after(lot: AuditedLot, event: LotEvent): AuditedLot {
+function after(lot: LotBefore, event: LotEvent): LotBefore {
   const { epoch, seq } = event;
-  // Whoever put the lot back under a new epoch may have moved its close.
-  const closesAtMs = lot.holed || epoch !== lot.epoch ? null : lot.closesAtMs;
+  // A restore under a new epoch may have moved the close.
+  const closesAtMs = lot.knownGap || epoch !== lot.epoch ? null : lot.closesAtMs;
   return {
     epoch,
     seq,
     atMs: Math.max(lot.atMs, event.atMs),
-    holed: false,
+    knownGap: false,
     status: STATUS_AFTER[event.type] ?? lot.status,
     closesAtMs: "closesAtMs" in event ? event.closesAtMs : closesAtMs,
     minimumMinor: "minimumMinor" in event ? event.minimumMinor : lot.minimumMinor,

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { randomHistory, seededRandom } from "../../lot/checker/random-history.ts";
 import type { BidAccepted, LotEvent } from "../../lot/events.ts";
-import { Audit } from "./event-invariants.ts";
+import { EventInvariants } from "./event-invariants.ts";
 
 const SHAPE = {
   lots: 2,
@@ -14,8 +14,8 @@ const SHAPE = {
   weights: { move: 2 },
 } as const;
 
-const kindsOf = (audit: Audit, events: readonly LotEvent[]) =>
-  events.flatMap((event) => audit.check(event).map(({ kind }) => kind));
+const kindsOf = (invariants: EventInvariants, events: readonly LotEvent[]) =>
+  events.flatMap((event) => invariants.check(event).map(({ kind }) => kind));
 
 const opened: LotEvent = {
   type: "lot_opened",
@@ -67,8 +67,8 @@ test("whatever the rules decide is right", () => {
   let events = 0;
   for (let seed = 1; seed <= 60; seed++) {
     const { log } = randomHistory(seededRandom(seed), SHAPE);
-    const audit = new Audit();
-    for (const event of log) expect(audit.check(event), JSON.stringify(event)).toEqual([]);
+    const invariants = new EventInvariants();
+    for (const event of log) expect(invariants.check(event), JSON.stringify(event)).toEqual([]);
     events += log.length;
   }
   expect(events).toBeGreaterThan(1_000);
@@ -102,24 +102,24 @@ test("each way to be wrong is found, under its name, and once", () => {
     ],
   ];
   for (const [what, events, kinds] of cases) {
-    expect([what, kindsOf(new Audit(), events)]).toEqual([what, kinds]);
+    expect([what, kindsOf(new EventInvariants(), events)]).toEqual([what, kinds]);
   }
 });
 
-test("a known hole excuses the gap and what cannot be known, and nothing that cannot be undone", () => {
-  const audit = new Audit();
-  expect(kindsOf(audit, good)).toEqual([]);
-  audit.hole("lot-1");
-  expect(kindsOf(audit, [bid(7, 200), bid(8, 210)])).toEqual([]);
-  expect(kindsOf(audit, [bid(10, 220)])).toEqual(["sequence"]);
-  audit.hole("lot-1");
-  expect(kindsOf(audit, [bid(12, 100)])).toEqual(["amount"]);
-  expect(kindsOf(new Audit([], true), [bid(7, 200)])).toEqual([]);
+test("a known gap excuses the gap and what cannot be known, and nothing that cannot be undone", () => {
+  const invariants = new EventInvariants();
+  expect(kindsOf(invariants, good)).toEqual([]);
+  invariants.expectGap("lot-1");
+  expect(kindsOf(invariants, [bid(7, 200), bid(8, 210)])).toEqual([]);
+  expect(kindsOf(invariants, [bid(10, 220)])).toEqual(["sequence"]);
+  invariants.expectGap("lot-1");
+  expect(kindsOf(invariants, [bid(12, 100)])).toEqual(["amount"]);
+  expect(kindsOf(new EventInvariants([], true), [bid(7, 200)])).toEqual([]);
 });
 
 test("lots are apart, and an event that goes back does not move its lot", () => {
-  const audit = new Audit();
-  expect(kindsOf(audit, good)).toEqual([]);
-  expect(kindsOf(audit, [{ ...opened, lotId: "lot-2" }, bid(2, 110)])).toContain("sequence");
-  expect(kindsOf(audit, [bid(4, 120)])).toEqual([]);
+  const invariants = new EventInvariants();
+  expect(kindsOf(invariants, good)).toEqual([]);
+  expect(kindsOf(invariants, [{ ...opened, lotId: "lot-2" }, bid(2, 110)])).toContain("sequence");
+  expect(kindsOf(invariants, [bid(4, 120)])).toEqual([]);
 });

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import type { Delivery } from "../../bus/entry.ts";
 import { encodeEvents, type LotEvent } from "../../lot/events.ts";
-import { sort } from "./archive.ts";
+import { sortBatch } from "./sort-batch.ts";
 import { changesOf } from "../postgres/projections.ts";
 import { Retention } from "./retention.ts";
-import type { Tail, Tails } from "./watermark.ts";
+import type { Tail, Tails } from "../postgres/lot-tails.ts";
 
 function bid(seq: number, epoch = 1, lotId = "lot-1"): LotEvent {
   return {
@@ -32,62 +32,68 @@ function delivery(n: number, events: LotEvent[], after = n - 1): Delivery {
 }
 
 function tails(lots: Record<string, Tail> = {}, lost = false): Tails {
-  return { lots: new Map(Object.entries(lots)), unknown: { epoch: 0, seq: 0, bridged: lost } };
+  return { lots: new Map(Object.entries(lots)), unknown: { epoch: 0, seq: 0, knownGap: lost } };
 }
 
-const at = (epoch: number, seq: number, bridged = false): Tail => ({ epoch, seq, bridged });
+const at = (epoch: number, seq: number, knownGap = false): Tail => ({ epoch, seq, knownGap });
 
 test("entries that follow each other make one batch", () => {
   const deliveries = [delivery(4, [bid(1), bid(2)]), delivery(5, [bid(3)])];
-  const { batch, moved } = sort(deliveries, "3-0", tails());
+  const { batch, newTails } = sortBatch(deliveries, "3-0", tails());
   expect(batch).toMatchObject({ fromId: "3-0", toId: "5-0", letters: [] });
   expect(batch.entries.map(({ events }) => events.length)).toEqual([2, 1]);
-  expect(moved.get("lot-1")).toEqual(at(1, 3));
+  expect(newTails.get("lot-1")).toEqual(at(1, 3));
 });
 
 test("an entry delivered again is passed over", () => {
   const deliveries = [delivery(3, [bid(1)]), delivery(4, [bid(2)]), delivery(4, [bid(2)])];
-  const { batch } = sort(deliveries, "3-0", tails({ "lot-1": at(1, 1) }));
+  const { batch } = sortBatch(deliveries, "3-0", tails({ "lot-1": at(1, 1) }));
   expect(batch.entries.map(({ outboxId }) => outboxId)).toEqual(["4-0"]);
 });
 
 test("a missing entry is a gap, also when every lot's events follow", () => {
-  expect(() => sort([delivery(5, [bid(1)])], "3-0", tails())).toThrow(
+  expect(() => sortBatch([delivery(5, [bid(1)])], "3-0", tails())).toThrow(
     /comes after 4-0, not after 3-0/,
   );
 });
 
 test("a missing event is a gap: within an entry, after the archived ones, and before the first", () => {
   const lot = tails({ "lot-1": at(1, 4) });
-  expect(() => sort([delivery(4, [bid(6)])], "3-0", lot)).toThrow("lot-1 1.6 comes after 1.4");
-  expect(() => sort([delivery(4, [bid(5), bid(7)])], "3-0", lot)).toThrow(/1.7 comes after 1.5/);
-  expect(() => sort([delivery(4, [bid(2)])], "3-0", tails())).toThrow(/1.2 comes after 0.0/);
+  expect(() => sortBatch([delivery(4, [bid(6)])], "3-0", lot)).toThrow("lot-1 1.6 comes after 1.4");
+  expect(() => sortBatch([delivery(4, [bid(5), bid(7)])], "3-0", lot)).toThrow(
+    /1.7 comes after 1.5/,
+  );
+  expect(() => sortBatch([delivery(4, [bid(2)])], "3-0", tails())).toThrow(/1.2 comes after 0.0/);
 });
 
 test("events archived before, and those of a new epoch, are no gap", () => {
   const lot = tails({ "lot-1": at(1, 4) });
-  expect(sort([delivery(4, [bid(2), bid(3)])], "3-0", lot).moved.get("lot-1")).toEqual(at(1, 4));
-  expect(sort([delivery(4, [bid(9, 2)])], "3-0", lot).moved.get("lot-1")).toEqual(at(2, 9));
+  expect(sortBatch([delivery(4, [bid(2), bid(3)])], "3-0", lot).newTails.get("lot-1")).toEqual(
+    at(1, 4),
+  );
+  expect(sortBatch([delivery(4, [bid(9, 2)])], "3-0", lot).newTails.get("lot-1")).toEqual(at(2, 9));
 });
 
 test("after a known hole the next event may be any, the one after it not", () => {
   const lot = tails({ "lot-1": at(1, 4, true) });
-  expect(sort([delivery(4, [bid(8)])], "3-0", lot).moved.get("lot-1")).toEqual(at(1, 8));
-  expect(() => sort([delivery(4, [bid(8), bid(10)])], "3-0", lot)).toThrow(/1.10 comes after 1.8/);
-  expect(sort([delivery(4, [bid(8)])], "3-0", tails({}, true)).batch.entries.length).toBe(1);
+  expect(sortBatch([delivery(4, [bid(8)])], "3-0", lot).newTails.get("lot-1")).toEqual(at(1, 8));
+  expect(() => sortBatch([delivery(4, [bid(8), bid(10)])], "3-0", lot)).toThrow(
+    /1.10 comes after 1.8/,
+  );
+  expect(sortBatch([delivery(4, [bid(8)])], "3-0", tails({}, true)).batch.entries.length).toBe(1);
 });
 
 test("an entry that cannot be read leaves a hole in its lot and moves the watermark", () => {
   const bad = { ...delivery(4, [bid(5)]), body: new TextEncoder().encode("{") };
   const foreign = { ...delivery(5, [bid(1, 1, "lot-2")]), lotId: "lot-1" };
   const deliveries = [bad, foreign, delivery(6, [bid(7)])];
-  const { batch, moved } = sort(deliveries, "3-0", tails({ "lot-1": at(1, 4) }));
+  const { batch, newTails } = sortBatch(deliveries, "3-0", tails({ "lot-1": at(1, 4) }));
   expect(batch.letters.map(({ reason, outboxId }) => [reason, outboxId])).toEqual([
     ["undecodable", "4-0"],
     ["undecodable", "5-0"],
   ]);
   expect(batch).toMatchObject({ toId: "6-0", entries: [{ outboxId: "6-0" }] });
-  expect(moved.get("lot-1")).toEqual(at(1, 7));
+  expect(newTails.get("lot-1")).toEqual(at(1, 7));
 });
 
 test("a lot's change is the sum of its events", () => {

@@ -1,7 +1,7 @@
-/** What gateways ask of the archive: older bids than the store keeps, and how a lot ended. */
+/** The bids and the result of a lot, which the gateway serves when the store has them no more. */
 import type { Outcome } from "../../lot/events.ts";
 import type { Position } from "../../lot/position.ts";
-import type { Archive } from "../postgres/connection.ts";
+import type { Archive } from "./connection.ts";
 
 export interface ArchivedBid {
   readonly bidId: string;
@@ -22,7 +22,7 @@ interface BidRow {
 }
 
 /** A lot's bids before `before` (null: from the newest), newest first. */
-export async function bidsBefore(
+export async function readBidsBefore(
   archive: Archive,
   auctionUid: string,
   lotId: string,
@@ -59,7 +59,7 @@ export interface ArchivedResult {
 }
 
 /** Null for a lot that has not closed, or whose close is not archived yet. */
-export async function resultOf(
+export async function readResult(
   archive: Archive,
   auctionUid: string,
   lotId: string,

@@ -1,0 +1,64 @@
+/** The auctions table: the registered auctions and their rules. */
+import type { AuctionDefinition } from "../../store/define-lots.ts";
+import type { Archive } from "./connection.ts";
+
+export interface RegisteredAuction {
+  readonly epoch: number;
+  /** Whether a store took the auction before. */
+  readonly wasDefined: boolean;
+}
+
+/** Inserts the auction if the archive does not have it. */
+export async function registerAuction(
+  archive: Archive,
+  definition: AuctionDefinition,
+): Promise<RegisteredAuction> {
+  const { uid, name, title, currency, minorUnitDigits } = definition;
+  const { rows } = await archive.query<{ epoch: string; defined: boolean }>(
+    `insert into auctions (auction_uid, name, title, currency, minor_unit_digits, rules)
+     values ($1, $2, $3, $4, $5, $6)
+     on conflict (auction_uid) do update set auction_uid = excluded.auction_uid
+     returning epoch, defined_at is not null as defined`,
+    [uid, name, title, currency, minorUnitDigits, JSON.stringify(definition)],
+  );
+  const { epoch, defined } = rows[0]!;
+  return { epoch: Number(epoch), wasDefined: defined };
+}
+
+/** Saves the rules that the store took. */
+export async function saveDefinition(
+  archive: Archive,
+  definition: AuctionDefinition,
+): Promise<void> {
+  const { uid, name, title, currency, minorUnitDigits } = definition;
+  await archive.query(
+    `update auctions set name = $2, title = $3, currency = $4, minor_unit_digits = $5, rules = $6,
+       defined_at = coalesce(defined_at, now())
+     where auction_uid = $1`,
+    [uid, name, title, currency, minorUnitDigits, JSON.stringify(definition)],
+  );
+}
+
+/** Rows of an earlier version lack `suspended`. */
+type StoredDefinition = Omit<AuctionDefinition, "suspended"> & Partial<AuctionDefinition>;
+
+/** The rules that the store took last. Null for an auction that the archive does not have. */
+export async function readSavedDefinition(
+  archive: Archive,
+  auctionUid: string,
+): Promise<AuctionDefinition | null> {
+  const { rows } = await archive.query<{ rules: StoredDefinition }>(
+    "select rules from auctions where auction_uid = $1",
+    [auctionUid],
+  );
+  return rows[0] ? { suspended: false, ...rows[0].rules } : null;
+}
+
+/** @returns an epoch above `above` and above every epoch that this auction had */
+export async function raiseEpoch(archive: Archive, auctionUid: string, above = 0): Promise<number> {
+  const { rows } = await archive.query<{ epoch: string }>(
+    "update auctions set epoch = greatest(epoch, $2) + 1 where auction_uid = $1 returning epoch",
+    [auctionUid, above],
+  );
+  return Number(rows[0]!.epoch);
+}

@@ -1,0 +1,2 @@
+/** The schema allows several outboxes for an auction. There is one. */
+export const PARTITION = 0;

@@ -1,0 +1,95 @@
+/**
+ * One transaction of the archive: events, projections, dead letters and the new watermark, all or nothing.
+ */
+import type { ArchivedEvent, Batch, DeadLetter, Entry } from "./batch.ts";
+import { type Archive, inTransaction, isRefusedData, type Session } from "./connection.ts";
+import { insertDeadLetters } from "./dead-letters.ts";
+import { insertEvents } from "./events.ts";
+import { project } from "./projections.ts";
+import { moveWatermark } from "./watermark.ts";
+
+export interface Recorded {
+  readonly inserted: number;
+  /** The inserted events, in their order. */
+  readonly fresh: readonly ArchivedEvent[];
+  /** How many were archived before, with the same text. */
+  readonly repeated: number;
+  readonly letters: readonly DeadLetter[];
+}
+
+/**
+ * Writes a batch. Repeating it changes nothing. If Postgres refuses a value, the entries are written one by
+ * one, and the refused ones become dead letters.
+ * @throws WatermarkMoved when the watermark is not at `fromId`; any other error of Postgres: nothing was
+ *   written, or the answer to COMMIT was lost
+ */
+export async function recordBatch(
+  archive: Archive,
+  auctionUid: string,
+  batch: Batch,
+): Promise<Recorded> {
+  const write = (insert: typeof insertTogether) =>
+    inTransaction(archive, async (session) => {
+      await moveWatermark(session, auctionUid, batch.fromId, batch.toId);
+      const { letters, ...recorded } = await insert(session, auctionUid, batch.entries);
+      const allLetters = batch.letters.concat(letters);
+      await insertDeadLetters(session, auctionUid, allLetters);
+      return { ...recorded, letters: allLetters };
+    });
+  try {
+    return await write(insertTogether);
+  } catch (error) {
+    if (!isRefusedData(error)) throw error;
+    return write(insertOneByOne);
+  }
+}
+
+/**
+ * Inserts entries inside the caller's transaction.
+ * @throws a refusal (isRefusedData), after which the transaction is aborted
+ */
+export async function insertTogether(
+  session: Session,
+  auctionUid: string,
+  entries: readonly Entry[],
+): Promise<Recorded> {
+  const events = entries.flatMap((entry) => entry.events);
+  const { fresh, repeated, conflicting } = await insertEvents(session, auctionUid, events);
+  await project(session, auctionUid, fresh);
+  const letters = conflicting.map(({ event, body, outboxId }): DeadLetter => {
+    const { lotId, epoch, seq } = event;
+    const detail = `another event is archived as ${lotId} ${epoch}.${seq}`;
+    return { reason: "conflict", lotId, outboxId, detail, body: Buffer.from(body) };
+  });
+  return { inserted: fresh.length, fresh, repeated, letters };
+}
+
+/** @throws the refusal when Postgres refused every one of several entries: then the data is not the cause */
+async function insertOneByOne(
+  session: Session,
+  auctionUid: string,
+  entries: readonly Entry[],
+): Promise<Recorded> {
+  let [repeated, refused] = [0, 0];
+  const fresh: ArchivedEvent[] = [];
+  const letters: DeadLetter[] = [];
+  for (const entry of entries) {
+    await session.query("savepoint entry");
+    try {
+      const recorded = await insertTogether(session, auctionUid, [entry]);
+      fresh.push(...recorded.fresh);
+      repeated += recorded.repeated;
+      letters.push(...recorded.letters);
+    } catch (error) {
+      if (!isRefusedData(error)) throw error;
+      refused++;
+      if (entries.length > 1 && refused === entries.length) throw error;
+      await session.query("rollback to savepoint entry");
+      const { lotId, outboxId, bytes } = entry;
+      const detail = `${error.code}: ${error.message}`;
+      letters.push({ reason: "refused", lotId, outboxId, detail, body: bytes });
+    }
+    await session.query("release savepoint entry");
+  }
+  return { inserted: fresh.length, fresh, repeated, letters };
+}

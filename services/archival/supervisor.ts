@@ -1,0 +1,154 @@
+/**
+ * The supervisor: migrates the archive, defines the auction, and then keeps the pipeline running: lease → check
+ * of the store → pipeline, again and again. It waits for every store that is away.
+ */
+import { pause } from "../runtime/lifecycle.ts";
+import type { Logger } from "../runtime/log.ts";
+import type { AuctionDefinition } from "../store/define-lots.ts";
+import type { Rules } from "./definition/rules.ts";
+import type { ArchivalState } from "./pipeline/archival-state.ts";
+import { withLease } from "./pipeline/lease.ts";
+import { type PipelineDependencies, runPipeline } from "./pipeline/pipeline.ts";
+import { failing, PipelineFailure } from "./pipeline/pipeline-failure.ts";
+import { backoffMs, type Timing } from "./pipeline/timing.ts";
+import { readAuctionMarks } from "./postgres/auction-marks.ts";
+import { migrate } from "./postgres/migrate.ts";
+import { type CheckDependencies, checkStore } from "./recovery/check-store.ts";
+
+export interface SupervisorDependencies
+  extends Omit<PipelineDependencies, "bus">, CheckDependencies {
+  readonly definition: AuctionDefinition;
+  readonly rules: Rules;
+  readonly state: ArchivalState;
+  /** Names this process as the holder of the lease: one name for its life. */
+  readonly holder: string;
+}
+
+/** How long a turn of the lease waits for NATS before it checks the store again. */
+const BUS_WAIT_MS = 1_000;
+
+const IDLE_MS = 60_000;
+
+/** After a run of this length the backoff begins anew. */
+const STABLE_MS = 30_000;
+
+/** Returns when the signal aborts; never before. */
+export async function supervise(
+  dependencies: SupervisorDependencies,
+  signal: AbortSignal,
+): Promise<void> {
+  const { auctionUid, archive, state, timing, log } = dependencies;
+  const retry = <T>(step: string, work: () => Promise<T>) =>
+    retryUntilDone(step, work, log, timing, signal);
+  const applied = await retry("migrate the archive", () => migrate(archive));
+  if (applied !== null && applied.length > 0) log.info({ applied }, "schema migrated");
+  const marks = await retry("read the marks", () => readAuctionMarks(archive, auctionUid));
+  if (marks?.cleaning) state.phase = "removed";
+  else await define(dependencies, retry);
+  for (let attempt = 0; !signal.aborted && state.phase !== "removed";) {
+    const startedMs = performance.now();
+    const failed = await runOnce(dependencies, signal);
+    attempt = performance.now() - startedMs > STABLE_MS || !failed ? 0 : attempt + 1;
+    await pause(backoffMs(timing, attempt), signal);
+  }
+  state.writesSummary = false;
+  while (!signal.aborted) await pause(IDLE_MS, signal);
+}
+
+async function define(
+  dependencies: SupervisorDependencies,
+  retry: <T>(step: string, work: () => Promise<T>) => Promise<T | null>,
+): Promise<void> {
+  const { log, definition, rules } = dependencies;
+  const defined = await retry("define the auction", () => rules.apply(definition));
+  if (defined === null) return;
+  if (defined.outcome === "defined") log.info("auction defined");
+  setServing(dependencies);
+}
+
+function setServing({ state, metrics }: SupervisorDependencies): void {
+  state.phase = "serving";
+  metrics.storeLost.set(0);
+}
+
+/** One turn of the lease. @returns whether something failed */
+async function runOnce(
+  dependencies: SupervisorDependencies,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { store, keys, timing, metrics, log, relayedPositions, state, holder } = dependencies;
+  const onOther = () => {
+    relayedPositions.forget();
+    state.writesSummary = false;
+  };
+  const run = async (leased: AbortSignal) => {
+    metrics.leaseHeld.set(1);
+    return checkAndRun(dependencies, leased);
+  };
+  const ended = await withLease(
+    store,
+    keys,
+    { holder, leaseMs: timing.leaseMs, onOther },
+    run,
+    signal,
+  );
+  metrics.leaseHeld.set(0);
+  state.progress = null;
+  if (ended === null) return false;
+  const failure = ended.lost ? new PipelineFailure("lease", "the lease was lost") : ended.result;
+  if (failure === null) return false;
+  const { reason, message, cause } = failure;
+  if (reason === "lease" || reason === "publish" || reason === "superseded") {
+    relayedPositions.forget();
+  }
+  metrics.pipelineRestarts.inc({ reason });
+  log.warn({ reason, message, err: cause }, "pipeline restarting");
+  return true;
+}
+
+/** @returns the failure; null when there is none, or nothing to run */
+async function checkAndRun(
+  dependencies: SupervisorDependencies,
+  leased: AbortSignal,
+): Promise<PipelineFailure | null> {
+  const { relayedPositions, state, waitForBus, log } = dependencies;
+  try {
+    const checked = await failing("check", checkStore(dependencies, relayedPositions));
+    if (checked === "removed") {
+      state.phase = "removed";
+      return null;
+    }
+    setServing(dependencies);
+  } catch (error) {
+    return error as PipelineFailure;
+  }
+  const bus = await Promise.race([waitForBus().catch(() => null), pause(BUS_WAIT_MS, leased)]);
+  if (!bus) return null;
+  state.writesSummary = true;
+  const onStarted = (progress: NonNullable<ArchivalState["progress"]>) => {
+    state.progress = progress;
+    log.info({ watermark: progress.archivedId }, "pipeline started");
+  };
+  const failure = await runPipeline({ ...dependencies, bus }, onStarted, leased);
+  state.lastFailure = failure?.reason ?? null;
+  return failure;
+}
+
+/** Retries until it succeeds. Null after the signal aborted. */
+async function retryUntilDone<T>(
+  step: string,
+  work: () => Promise<T>,
+  log: Logger,
+  timing: Timing,
+  signal: AbortSignal,
+): Promise<T | null> {
+  for (let attempt = 0; !signal.aborted; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      log.warn({ err: error, step }, "waiting for a store");
+      await pause(backoffMs(timing, attempt), signal);
+    }
+  }
+  return null;
+}
