@@ -1,4 +1,4 @@
-/** The reference of an Auction's fields, from the same schema and rules as its CRD. Pure. */
+/** Generates the field reference of an Auction from the schema and rules of its CRD. Pure. */
 import { API_VERSION, KIND, Spec } from "./auction-resource.ts";
 import { AUCTION_RULES } from "./auction-rules.ts";
 import { Status } from "./auction-status.ts";
@@ -28,24 +28,24 @@ interface Field {
 export function auctionReference(): string {
   return `# The fields of an Auction
 
-Written by \`make generate\` from \`operator/api/auction-resource.ts\` and its rules: change it there. The
+\`make generate\` writes this page from \`operator/api/auction-resource.ts\` and its rules: change it there. The
 \`apiVersion\` is \`${API_VERSION}\`, the \`kind\` is \`${KIND}\`. \`metadata.name\` has at most 40 characters, because
-other names begin with it. A field that is not listed is refused. Amounts are integers in minor units;
-a duration is text like \`30s\`, \`2m\` or \`1h30m\`; an instant is text like \`2026-12-01T18:00:00Z\`.
+it is a prefix of other names. Fields that are not listed are refused. Amounts are integers in minor units.
+A duration is text like \`30s\`, \`2m\` or \`1h30m\`. An instant is text like \`2026-12-01T18:00:00Z\`.
 
 ## spec
 
-${tableOf(Spec as unknown as Field, "", "default")}
+${tableOf(Spec as unknown as Field, "", true)}
 
 ## Rules between fields
 
-An API server refuses what breaks one of them, and so does \`make up\`.
+The API server and \`make up\` refuse an Auction that breaks one of these rules.
 
 ${list(AUCTION_RULES.map(({ path, field, message }) => [[path, field].filter(Boolean).join("."), message]))}
 
 ## What may change
 
-All else may change at any time. In the right column: the phase from which on the rule holds.
+All other fields may change at any time. The right column is the phase from which the rule applies.
 
 | field | rule | from |
 |---|---|---|
@@ -53,9 +53,9 @@ ${CHANGE_RULES.map(({ path, message, since }) => `| \`${short(path)}\` | ${messa
 
 ## status
 
-Written by the operator, read by people and programs.
+The operator writes it.
 
-${tableOf(Status as unknown as Field, "", "none")}
+${tableOf(Status as unknown as Field, "", false)}
 `;
 }
 
@@ -64,23 +64,23 @@ const short = (path: string) => path.replace(/^spec\./, "");
 const list = (items: readonly (readonly [string, string])[]) =>
   items.map(([path, message]) => `- \`${short(path)}\`: ${message}`).join("\n");
 
-function tableOf(schema: Field, prefix: string, fallback: "default" | "none"): string {
+function tableOf(schema: Field, prefix: string, withDefaults: boolean): string {
   const rows = rowsOf(schema, prefix);
-  if (fallback === "default") {
+  if (withDefaults) {
     const lines = rows.map(
-      (row) => `| ${row.path} | ${row.type} | ${row.fallback} | ${row.about} |`,
+      (row) => `| ${row.path} | ${row.type} | ${row.defaultText} | ${row.description} |`,
     );
     return ["| field | type | default | meaning |", "|---|---|---|---|", ...lines].join("\n");
   }
-  const lines = rows.map(({ path, type, about }) => `| ${path} | ${type} | ${about} |`);
+  const lines = rows.map(({ path, type, description }) => `| ${path} | ${type} | ${description} |`);
   return ["| field | type | meaning |", "|---|---|---|", ...lines].join("\n");
 }
 
 interface Row {
   readonly path: string;
   readonly type: string;
-  readonly fallback: string;
-  readonly about: string;
+  readonly defaultText: string;
+  readonly description: string;
 }
 
 function rowsOf(schema: Field, prefix: string): Row[] {
@@ -89,15 +89,15 @@ function rowsOf(schema: Field, prefix: string): Row[] {
     const row = {
       path: code(path),
       type: typeOf(field),
-      fallback: fallbackOf(field, schema.required?.includes(name) ?? false),
-      about: cell(field.description ?? ""),
+      defaultText: defaultOf(field, schema.required?.includes(name) ?? false),
+      description: cell(field.description ?? ""),
     };
     return [row, ...rowsOf(field, `${path}.`), ...rowsOf(field.items ?? {}, `${path}[].`)];
   });
 }
 
-/** Of an object, the fields say it themselves. */
-function fallbackOf(field: Field, isRequired: boolean): string {
+/** The default of an object is not shown: its fields show theirs. */
+function defaultOf(field: Field, isRequired: boolean): string {
   if (field.default === undefined) return isRequired ? "required" : "";
   if (field.properties !== undefined) return "";
   return code(typeof field.default === "string" ? field.default : JSON.stringify(field.default));

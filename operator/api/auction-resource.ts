@@ -1,22 +1,15 @@
 /**
- * The Auction custom resource: one schema that is the TypeScript type, the validation on one machine
- * and (with the rules of auction-rules.ts) the CRD of a cluster. It holds only what works: a field is
- * added here with the code that obeys it.
+ * The Auction custom resource. One schema gives the TypeScript type, the validation of `make up` and, with
+ * the rules of auction-rules.ts, the CRD. A field is added together with the code that implements it.
  */
 import Type from "typebox";
 import { MAX_MINOR } from "../../services/lot/money.ts";
 import type { ObjectMeta } from "../kube/object.ts";
 import type { AuctionStatus } from "./auction-status.ts";
-import {
-  Access,
-  Backings,
-  Deletion,
-  Duration,
-  Exposure,
-  Section,
-  strict,
-  Tiers,
-} from "./auction-tiers.ts";
+import { Access, Exposure } from "./auction-access.ts";
+import { Backings } from "./auction-backing.ts";
+import { Deletion, Tiers } from "./auction-tiers.ts";
+import { Duration, Section, strict } from "./field-types.ts";
 
 export const API_VERSION = "gavel.dev/v1alpha1";
 export const KIND = "Auction";
@@ -33,26 +26,29 @@ const LotId = (description: string) =>
 export const Schedule = Type.Object(
   {
     opensAt: Type.Optional(
-      Instant("When the lots open, as RFC 3339. Without it: as soon as the tiers are ready."),
+      Instant("When the lots open (RFC 3339). If absent: as soon as the tiers are ready."),
     ),
     closesAt: Type.Optional(
-      Instant("When the first lot closes, as RFC 3339. Late bids may extend each lot past it."),
+      Instant("When the first lot closes (RFC 3339). Late bids may extend each lot."),
     ),
     lasts: Type.Optional(
-      Duration({ description: "In place of closesAt: how long after the opening, e.g. 30m." }),
+      Duration({
+        description:
+          "Time from the opening to the close of the first lot, e.g. 30m. Instead of closesAt.",
+      }),
     ),
     lotStagger: Duration({
-      description: "Gap between the closes of consecutive lots.",
+      description: "Time between the closes of two consecutive lots.",
       default: "0s",
     }),
   },
-  { ...strict, description: "The auction's clock." },
+  { ...strict, description: "When the lots open and close." },
 );
 
 const Increment = Type.Object(
   {
-    fromMinor: Minor("The leading amount from which this step holds."),
-    stepMinor: Minor("The least by which the next bid must be higher.", 1),
+    fromMinor: Minor("Leading amount from which this step applies."),
+    stepMinor: Minor("Minimum by which the next bid must exceed the leading amount.", 1),
   },
   strict,
 );
@@ -60,21 +56,22 @@ const Increment = Type.Object(
 export const AntiSniping = Section(
   {
     window: Duration({
-      description: "A bid this close to the end extends the lot. 0s turns it off.",
+      description:
+        "A bid this close to the close of a lot extends the lot. 0s turns extensions off.",
       default: "2m",
     }),
     extension: Duration({
-      description: "How much time such a bid leaves, at least.",
+      description: "Minimum time that remains after such a bid.",
       default: "2m",
     }),
     maxExtensions: Type.Integer({
       minimum: 0,
       maximum: 1000,
       default: 50,
-      description: "How often a lot may be extended.",
+      description: "Maximum number of extensions of a lot.",
     }),
   },
-  "What a late bid does.",
+  "Extension of a lot by a late bid.",
 );
 
 const MAX_AMOUNT_MINOR = 1_000_000_000_000;
@@ -85,7 +82,7 @@ export const AuctionRules = Section(
       minItems: 1,
       maxItems: 32,
       default: [{ fromMinor: 0, stepMinor: 100 }],
-      description: "Bands of bid steps, sorted by fromMinor; the first begins at 0.",
+      description: "Bid steps, sorted by fromMinor. The first must start at 0.",
       "x-kubernetes-list-type": "map",
       "x-kubernetes-list-map-keys": ["fromMinor"],
     }),
@@ -95,38 +92,44 @@ export const AuctionRules = Section(
       minimum: 1,
       maximum: MAX_MINOR,
       default: MAX_AMOUNT_MINOR,
-      description: "A bid above this is refused as a slip of the finger.",
+      description: "A bid above this amount is rejected as a typing error.",
     }),
     reserveDisclosure: Type.Enum(["Hidden", "MetOnly", "Public"], {
       type: "string",
       default: "MetOnly",
-      description: "What viewers learn of a reserve: nothing, whether it is met, or its amount.",
+      description: "What viewers see of a reserve: nothing, whether it is met, or its amount.",
     }),
   },
-  "What bids must be.",
+  "Rules for bids.",
 );
 
 const SecretKey = Type.Object(
   {
     name: Type.String({ minLength: 1, maxLength: 253, description: "Name of the Secret." }),
-    key: Type.String({ minLength: 1, maxLength: 253, description: "Its key with the amount." }),
+    key: Type.String({
+      minLength: 1,
+      maxLength: 253,
+      description: "Key of the Secret that holds the amount.",
+    }),
   },
-  { ...strict, description: "In place of reserveMinor: a Secret with the amount, confidential." },
+  { ...strict, description: "Secret that holds a confidential reserve. Instead of reserveMinor." },
 );
 
 export const AuctionLot = Type.Object(
   {
-    id: LotId("The lot's name in addresses and events."),
+    id: LotId("Id of the lot in URLs and events."),
     title: Type.Optional(
       Type.String({
         minLength: 1,
         maxLength: 140,
-        description: "What bidders read; without it the id.",
+        description: "Title shown to bidders. Default: the id.",
       }),
     ),
-    startMinor: Minor("The least a first bid may be, in minor units."),
+    startMinor: Minor("Minimum amount of the first bid, in minor units."),
     reserveMinor: Type.Optional(
-      Minor("Below it the lot is not sold. Readable to all who may read the Auction."),
+      Minor(
+        "Minimum amount at which the lot is sold. Everyone who can read the Auction can read it.",
+      ),
     ),
     reserveFrom: Type.Optional(SecretKey),
   },
@@ -139,45 +142,46 @@ export const Spec = Type.Object(
       Type.String({
         minLength: 1,
         maxLength: 140,
-        description: "What bidders read; without it the Auction's name.",
+        description: "Title shown to bidders. Default: the name of the Auction.",
       }),
     ),
     currency: Type.String({
       pattern: "^[A-Z]{3}$",
       maxLength: 3,
-      description: "ISO 4217, e.g. EUR.",
+      description: "Currency code (ISO 4217), e.g. EUR.",
     }),
     minorUnitDigits: Type.Integer({
       minimum: 0,
       maximum: 4,
       default: 2,
-      description: "How many digits the minor unit has: 2 for cents.",
+      description: "Decimal digits of the minor unit: 2 for cents.",
     }),
     schedule: Schedule,
     rules: AuctionRules,
     lots: Type.Array(AuctionLot, {
       minItems: 1,
       maxItems: 200,
-      description: "What is sold, in the order in which it closes.",
+      description: "The lots, in the order in which they close.",
       "x-kubernetes-list-type": "map",
       "x-kubernetes-list-map-keys": ["id"],
     }),
     withdrawnLots: Type.Optional(
-      Type.Array(LotId("A lot that is no longer sold."), {
+      Type.Array(LotId("Id of a withdrawn lot."), {
         maxItems: 200,
-        description: "Ids of lots that are no longer sold. It may only grow.",
+        description: "Ids of lots that are withdrawn. Ids can be added, not removed.",
         "x-kubernetes-list-type": "set",
       }),
     ),
     profile: Type.Enum(["Development", "Production"], {
       type: "string",
       default: "Development",
-      description: "Production forbids Managed stores, single replicas and development tokens.",
+      description:
+        "Production does not allow Managed stores, single replicas or development tokens.",
     }),
     suspended: Type.Boolean({
       default: false,
       description:
-        "Bids are refused and the lots' clocks stand still; they go on when it is false again. May change until the auction has closed.",
+        "While true, bids are rejected and the clocks of the lots are paused. Can change until the auction has closed.",
     }),
     access: Access,
     exposure: Type.Optional(Exposure),
@@ -191,10 +195,10 @@ export const Spec = Type.Object(
 const Metadata = Type.Object({
   name: Type.String({
     minLength: 1,
-    maxLength: 40, // It prefixes the names of objects that may have 63 characters.
-    pattern: "^[a-z]([a-z0-9-]*[a-z0-9])?$", // Services among them: those begin with a letter.
+    maxLength: 40, // It is a prefix of object names, which may have 63 characters.
+    pattern: "^[a-z]([a-z0-9-]*[a-z0-9])?$", // The name of a Service must begin with a letter.
   }),
-  // The rest (namespace, labels, annotations …) is Kubernetes's business.
+  // Kubernetes validates the other fields (namespace, labels, annotations …).
 });
 
 export const AuctionResource = Type.Object(

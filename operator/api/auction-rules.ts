@@ -146,5 +146,5 @@ const TERMS_RULES: readonly Rule[] = [
   },
 ];
 
-/** All that holds of an Auction by itself. What may change is in change-rules.ts. */
+/** All rules for a single Auction. Rules for changes are in change-rules.ts. */
 export const AUCTION_RULES: readonly Rule[] = [...TERMS_RULES, ...CLUSTER_RULES];

@@ -1,11 +1,11 @@
 /**
- * What the operator writes of an Auction: the schema of `status`, in the CRD and as a type. It holds
- * only what is written, never anything of a single bid or bidder, and costs one write in 15 s at most.
+ * The schema of `status`, which the operator writes. It contains nothing about a single bid or bidder.
+ * Counters are written every 15 s at most.
  */
 import Type from "typebox";
-import { strict } from "./auction-tiers.ts";
+import { strict } from "./field-types.ts";
 
-/** In the order in which an auction goes through them; `Terminating` may come after any. */
+/** In the order of an auction's life. `Terminating` may follow any phase. */
 export const PHASES = [
   "Pending",
   "Scheduled",
@@ -16,7 +16,7 @@ export const PHASES = [
   "Terminating",
 ] as const;
 
-/** What the finalizer does, in this order. Each step may be repeated. */
+/** The steps of the finalizer, in order. Each step is idempotent. */
 export const DRAIN_STEPS = [
   "StopIntake",
   "FlushOutbox",
@@ -38,17 +38,21 @@ const Count = (description: string) =>
 const Total = (description: string) =>
   Type.Optional(Type.Integer({ format: "int64", minimum: 0, description }));
 
-const Part = <P extends Type.TProperties>(properties: P, description: string) =>
+const Section = <P extends Type.TProperties>(properties: P, description: string) =>
   Type.Optional(Type.Object(properties, { ...strict, description }));
 
 export const Condition = Type.Object(
   {
-    type: Type.String({ minLength: 1, maxLength: 316, description: "What is said, e.g. Ready." }),
+    type: Type.String({
+      minLength: 1,
+      maxLength: 316,
+      description: "Type of the condition, e.g. Ready.",
+    }),
     status: Type.Enum(["True", "False", "Unknown"], {
       type: "string",
-      description: "Whether it is so.",
+      description: "Whether the condition holds.",
     }),
-    observedGeneration: Total("The generation of the spec that it was said of."),
+    observedGeneration: Total("Generation of the spec that the condition describes."),
     lastTransitionTime: Type.String({
       format: "date-time",
       maxLength: 40,
@@ -58,74 +62,76 @@ export const Condition = Type.Object(
       minLength: 1,
       maxLength: 1024,
       pattern: "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
-      description: "Why, in one CamelCase word for programs.",
+      description: "Reason for programs: one CamelCase word.",
     }),
-    message: Type.String({ maxLength: 32768, description: "Why, and what to do, for people." }),
+    message: Type.String({ maxLength: 32768, description: "Reason for people, and what to do." }),
   },
   strict,
 );
 
 const TierStatus = Type.Object(
   {
-    desired: Count("Pods that there should be now."),
-    ready: Count("Pods that are ready."),
-    updated: Count("Pods of the newest template."),
-    image: Text(512, "Image of the template in use."),
-    revision: Text(64, "Hash of the template in use."),
-    pendingRevision: Text(64, "Hash of the template that updatePolicy WhenIdle holds back."),
+    desired: Count("Number of pods that should run now."),
+    ready: Count("Number of pods that are ready."),
+    updated: Count("Number of pods with the newest template."),
+    image: Text(512, "Image of the current template."),
+    revision: Text(64, "Hash of the current template."),
+    pendingRevision: Text(64, "Hash of the template that updatePolicy WhenIdle defers."),
   },
-  { ...strict, description: "One tier." },
+  { ...strict, description: "State of the tier." },
 );
 
 const BackingStatus = Type.Object(
   {
     mode: Text(16, "Managed or External."),
-    reachable: Type.Optional(Type.Boolean({ description: "Whether it answered archival." })),
-    secretHash: Text(64, "Hash of the connection Secret in use; it changes by a rotation."),
+    reachable: Type.Optional(
+      Type.Boolean({ description: "Whether archival can reach the store." }),
+    ),
+    secretHash: Text(64, "Hash of the current connection Secret. It changes with a rotation."),
   },
-  { ...strict, description: "One store." },
+  { ...strict, description: "State of the store." },
 );
 
 export const Status = Type.Object(
   {
-    observedGeneration: Total("The generation of the spec that all of this was said of."),
+    observedGeneration: Total("Generation of the spec that this status describes."),
     phase: Type.Optional(
-      Type.Enum([...PHASES], { type: "string", description: "How far the auction is." }),
+      Type.Enum([...PHASES], { type: "string", description: "Phase of the auction." }),
     ),
-    phaseSince: Instant("When the phase began."),
-    operatorVersion: Text(64, "Version of the operator that wrote this."),
+    phaseSince: Instant("When the phase started."),
+    operatorVersion: Text(64, "Version of the operator that wrote this status."),
     conditions: Type.Optional(
       Type.Array(Condition, {
         maxItems: 32,
-        description: "What is so and what is not, each with why.",
+        description: "Conditions, each with a reason.",
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["type"],
       }),
     ),
-    schedule: Part(
+    schedule: Section(
       {
-        opensAt: Instant("When the lots opened or will open, by the store's clock."),
-        effectiveClosesAt: Instant("When the last lot closes, extensions included."),
-        extensions: Count("How often late bids extended a lot."),
+        opensAt: Instant("When the lots opened or will open, by the clock of the store."),
+        effectiveClosesAt: Instant("When the last lot closes, including extensions."),
+        extensions: Count("Number of extensions by late bids."),
       },
-      "The clock as it is.",
+      "The effective schedule.",
     ),
-    endpoints: Part(
+    endpoints: Section(
       {
-        bids: Text(512, "URL to which bids are posted."),
-        stream: Text(512, "URL of the WebSocket."),
-        page: Text(512, "URL of the page for a browser."),
+        bids: Text(512, "URL for bids."),
+        stream: Text(512, "URL of the stream (WebSocket)."),
+        page: Text(512, "URL of the web page."),
       },
-      "Where bidders and viewers go.",
+      "URLs for bidders and viewers.",
     ),
-    rules: Part(
+    rules: Section(
       {
-        desiredHash: Text(128, "Hash of the rules as the spec has them."),
-        publishedHash: Text(128, "Hash of the rules by which bids are decided."),
+        desiredHash: Text(128, "Hash of the rules in the spec."),
+        publishedHash: Text(128, "Hash of the rules in the store, by which bids are decided."),
       },
-      "Whether the rules of the spec are in force.",
+      "Whether the rules of the spec are in effect.",
     ),
-    tiers: Part(
+    tiers: Section(
       {
         gateway: Type.Optional(TierStatus),
         broadcast: Type.Optional(TierStatus),
@@ -133,52 +139,52 @@ export const Status = Type.Object(
       },
       "The pods of each tier.",
     ),
-    backing: Part(
+    backing: Section(
       {
         redis: Type.Optional(BackingStatus),
         nats: Type.Optional(BackingStatus),
         postgres: Type.Optional(BackingStatus),
       },
-      "The stores under the tiers.",
+      "State of each store.",
     ),
-    lots: Part(
+    lots: Section(
       {
-        summary: Text(32, "Sold lots of all, e.g. 3/5."),
-        total: Count("Lots of the auction."),
-        open: Count("Lots that take bids now."),
-        sold: Count("Lots closed with a leading bid that meets the reserve."),
-        unsold: Count("Lots closed without one."),
-        withdrawn: Count("Lots withdrawn."),
+        summary: Text(32, "Sold lots and all lots, e.g. 3/5."),
+        total: Count("Number of lots."),
+        open: Count("Number of open lots."),
+        sold: Count("Number of lots that closed with a leading bid that meets the reserve."),
+        unsold: Count("Number of lots that closed without such a bid."),
+        withdrawn: Count("Number of withdrawn lots."),
       },
-      "The lots, counted.",
+      "Number of lots by state.",
     ),
-    activity: Part(
+    activity: Section(
       {
-        bidsAccepted: Total("Accepted bids, refreshed every 15 s at most."),
-        observedAt: Instant("When they were counted."),
+        bidsAccepted: Total("Number of accepted bids, updated every 15 s at most."),
+        observedAt: Instant("When the bids were counted."),
       },
-      "Coarse counters.",
+      "Counters of the auction.",
     ),
-    archive: Part(
+    archive: Section(
       {
         fencedId: Text(64, "Outbox id after which no bid was accepted."),
         relayedId: Text(64, "Outbox id up to which events are in the stream."),
         archivedId: Text(64, "Outbox id up to which events are in Postgres."),
         verifiedAt: Instant("When the archive was proven complete."),
-        lagMs: Total("Age in ms of the oldest event that is not archived."),
+        lagMs: Total("Age of the oldest event that is not archived, in ms."),
       },
-      "How far the permanent record is.",
+      "Progress of the archive.",
     ),
-    drain: Part(
+    drain: Section(
       {
         step: Type.Optional(
-          Type.Enum([...DRAIN_STEPS], { type: "string", description: "What is being done." }),
+          Type.Enum([...DRAIN_STEPS], { type: "string", description: "Current step." }),
         ),
-        startedAt: Instant("When the Auction was deleted, as far as the drain is concerned."),
+        startedAt: Instant("When the drain started."),
         deadline: Instant("When deletion.onTimeout takes effect."),
-        message: Text(1024, "What the step waits for."),
+        message: Text(1024, "What the current step waits for."),
       },
-      "The finalizer's progress.",
+      "Progress of the finalizer.",
     ),
   },
   { ...strict, description: "Written by the operator." },

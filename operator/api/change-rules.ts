@@ -1,8 +1,8 @@
 /**
- * What of an Auction may change, and until when: the contract with those who bid. Each rule is written
- * twice, as CEL at the root of the CRD, where `oldSelf.status.phase` can be read, and as its TypeScript
- * twin; the same cases run on both. They are early feedback: the store decides, and refuses by itself
- * what changes after the opening, also in the moment before the phase says so.
+ * Which fields of an Auction may change, and until which phase. Each rule is written twice, as CEL at the root
+ * of the CRD, where `oldSelf.status.phase` is available, and in TypeScript. The same cases test both. The
+ * rules give early feedback only: the store itself refuses changes after the opening, even before the phase
+ * in the status is updated.
  */
 import { isDeepStrictEqual } from "node:util";
 import type { AuctionResource, Spec } from "./auction-resource.ts";
@@ -11,39 +11,39 @@ import { STORES } from "./components.ts";
 import { durationMs } from "./duration.ts";
 import type { Problem } from "./validate-auction.ts";
 
-/** From when on a rule holds. */
+/** The phase from which a rule applies. */
 type Since = "the creation" | "Scheduled" | "Open" | "Closed";
 
 export interface ChangeRule {
   readonly since: Since;
-  /** Path of the field that the message is about. */
+  /** The field that the message is about. */
   readonly path: string;
-  /** CEL over `self` and `oldSelf`, without the phases in which it does not hold yet. */
+  /** CEL over `self` and `oldSelf`, without the condition on the phase. */
   readonly change: string;
   readonly message: string;
   allows(now: Spec, before: Spec): boolean;
 }
 
-/** Phases in which it may still be changed. */
-const BEFORE: Readonly<Record<Since, readonly Phase[]>> = {
+/** Phases in which the field may still change. */
+const FREE_PHASES: Readonly<Record<Since, readonly Phase[]>> = {
   "the creation": [],
   Scheduled: ["Pending"],
   Open: ["Pending", "Scheduled"],
   Closed: ["Pending", "Scheduled", "Open", "Closing"],
 };
 
-const same = (fields: readonly string[]) =>
+const equal = (fields: readonly string[]) =>
   fields.map((field) => `self.spec.${field} == oldSelf.spec.${field}`).join(" && ");
 
-/** Of a field that may be absent. Optionals would say it shorter, but comparing them has no bounded cost. */
-const sameIfAny = (field: string) =>
+/** For an optional field. CEL optionals would be shorter, but their comparison has no bounded cost. */
+const equalIfPresent = (field: string) =>
   `has(self.spec.${field}) == has(oldSelf.spec.${field})` +
-  ` && (!has(self.spec.${field}) || ${same([field])})`;
+  ` && (!has(self.spec.${field}) || ${equal([field])})`;
 
 const instant = (text: string | undefined) => (text === undefined ? null : Date.parse(text));
 
-/** Not before where it was, and not gone. Without one before, there may be none now. */
-function isLater(now: number | null, before: number | null): boolean {
+/** True if the value did not decrease. An absent value must stay absent, a present one present. */
+function hasNotDecreased(now: number | null, before: number | null): boolean {
   return before === null ? now === null : now !== null && now >= before;
 }
 
@@ -62,7 +62,7 @@ export const CHANGE_RULES: readonly ChangeRule[] = [
   {
     since: "Scheduled",
     path: "spec.backing",
-    change: same(STORES.map((store) => `backing.${store}.mode`)),
+    change: equal(STORES.map((store) => `backing.${store}.mode`)),
     message: "the stores' modes are fixed once the auction is provisioned; create a new Auction",
     allows: (now, before) =>
       STORES.every((store) => now.backing[store].mode === before.backing[store].mode),
@@ -89,14 +89,14 @@ export const CHANGE_RULES: readonly ChangeRule[] = [
   {
     since: "Open",
     path: "spec.rules",
-    change: same(["rules"]),
+    change: equal(["rules"]),
     message: "the rules are frozen once the auction is Open",
-    allows: (now, before) => isDeepStrictEqual(termsOf(now), termsOf(before)),
+    allows: (now, before) => isDeepStrictEqual(comparableRules(now), comparableRules(before)),
   },
   {
     since: "Open",
     path: "spec.currency",
-    change: same(["currency", "minorUnitDigits"]),
+    change: equal(["currency", "minorUnitDigits"]),
     message: "currency and minorUnitDigits are frozen once the auction is Open",
     allows: (now, before) =>
       now.currency === before.currency && now.minorUnitDigits === before.minorUnitDigits,
@@ -104,15 +104,15 @@ export const CHANGE_RULES: readonly ChangeRule[] = [
   {
     since: "Open",
     path: "spec.lots",
-    // Lists with keys are equal in any order: the order, by which lots close, is compared by itself.
-    change: `${same(["lots"])} && self.spec.lots.map(l, l.id) == oldSelf.spec.lots.map(l, l.id)`,
+    // CEL compares lists with keys in any order. Lots close in order, so the order is compared separately.
+    change: `${equal(["lots"])} && self.spec.lots.map(l, l.id) == oldSelf.spec.lots.map(l, l.id)`,
     message: "the lots are frozen once the auction is Open; withdraw one through withdrawnLots",
     allows: (now, before) => isDeepStrictEqual(now.lots, before.lots),
   },
   {
     since: "Open",
     path: "spec.schedule.opensAt",
-    change: sameIfAny("schedule.opensAt"),
+    change: equalIfPresent("schedule.opensAt"),
     message: "opensAt is fixed once the auction is Open",
     allows: (now, before) => instant(now.schedule.opensAt) === instant(before.schedule.opensAt),
   },
@@ -123,7 +123,7 @@ export const CHANGE_RULES: readonly ChangeRule[] = [
       "has(self.spec.schedule.closesAt) == has(oldSelf.spec.schedule.closesAt) && (!has(self.spec.schedule.closesAt) || self.spec.schedule.closesAt >= oldSelf.spec.schedule.closesAt)",
     message: "closesAt may only move later once the auction is Open",
     allows: (now, before) =>
-      isLater(instant(now.schedule.closesAt), instant(before.schedule.closesAt)),
+      hasNotDecreased(instant(now.schedule.closesAt), instant(before.schedule.closesAt)),
   },
   {
     since: "Open",
@@ -131,7 +131,8 @@ export const CHANGE_RULES: readonly ChangeRule[] = [
     change:
       "has(self.spec.schedule.lasts) == has(oldSelf.spec.schedule.lasts) && (!has(self.spec.schedule.lasts) || self.spec.schedule.lasts >= oldSelf.spec.schedule.lasts)",
     message: "lasts may only grow once the auction is Open",
-    allows: (now, before) => isLater(lengthMs(now.schedule.lasts), lengthMs(before.schedule.lasts)),
+    allows: (now, before) =>
+      hasNotDecreased(lengthMs(now.schedule.lasts), lengthMs(before.schedule.lasts)),
   },
   {
     since: "Open",
@@ -144,21 +145,21 @@ export const CHANGE_RULES: readonly ChangeRule[] = [
   {
     since: "Closed",
     path: "spec.title",
-    change: sameIfAny("title"),
+    change: equalIfPresent("title"),
     message: "the title is fixed once the auction has closed",
     allows: (now, before) => now.title === before.title,
   },
   {
     since: "Closed",
     path: "spec.schedule",
-    change: same(["schedule"]),
+    change: equal(["schedule"]),
     message: "the schedule is fixed once the auction has closed",
-    allows: (now, before) => isDeepStrictEqual(clockOf(now), clockOf(before)),
+    allows: (now, before) => isDeepStrictEqual(comparableSchedule(now), comparableSchedule(before)),
   },
   {
     since: "Closed",
     path: "spec.withdrawnLots",
-    change: sameIfAny("withdrawnLots"),
+    change: equalIfPresent("withdrawnLots"),
     message: "no lot can be withdrawn once the auction has closed",
     allows: (now, before) =>
       isDeepStrictEqual(new Set(now.withdrawnLots), new Set(before.withdrawnLots)),
@@ -166,40 +167,41 @@ export const CHANGE_RULES: readonly ChangeRule[] = [
   {
     since: "Closed",
     path: "spec.suspended",
-    change: same(["suspended"]),
+    change: equal(["suspended"]),
     message: "nothing can be suspended or resumed once the auction has closed",
     allows: (now, before) => now.suspended === before.suspended,
   },
 ];
 
-/** The whole CEL of a rule, phases included. */
+/** The CEL of a rule, with the condition on the phase. */
 export function changeCel({ since, change }: ChangeRule): string {
-  const free = BEFORE[since];
-  if (free.length === 0) return change;
-  const phases = free.map((phase) => `'${phase}'`).join(", ");
+  const freePhases = FREE_PHASES[since];
+  if (freePhases.length === 0) return change;
+  const phases = freePhases.map((phase) => `'${phase}'`).join(", ");
   return `oldSelf.?status.?phase.orValue('Pending') in [${phases}] || (${change})`;
 }
 
-/** The twin of all of them. @returns what may not be changed as it was, in that phase */
+/** The changes that the rules refuse in this phase, as TypeScript evaluates them. */
 export function refusedChanges(
   now: AuctionResource,
   before: AuctionResource,
   phase: Phase,
 ): Problem[] {
   return CHANGE_RULES.filter(
-    ({ since, allows }) => !BEFORE[since].includes(phase) && !allows(now.spec, before.spec),
+    ({ since, allows }) => !FREE_PHASES[since].includes(phase) && !allows(now.spec, before.spec),
   ).map(({ path, message }) => ({ path, message }));
 }
 
-/** Rules with their durations as numbers: 2m is 120s. */
-function termsOf({ rules }: Spec): object {
+/** The rules with durations in ms, so that 2m equals 120s. */
+function comparableRules({ rules }: Spec): object {
   const { antiSniping } = rules;
   const window = durationMs(antiSniping.window);
   const extension = durationMs(antiSniping.extension);
   return { ...rules, antiSniping: { ...antiSniping, window, extension } };
 }
 
-function clockOf({ schedule }: Spec): object {
+/** The schedule with instants and durations as numbers. */
+function comparableSchedule({ schedule }: Spec): object {
   return {
     opensAt: instant(schedule.opensAt),
     closesAt: instant(schedule.closesAt),

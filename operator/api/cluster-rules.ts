@@ -1,11 +1,11 @@
-/** The rules of what runs an Auction on a cluster, written as auction-rules.ts says. */
+/** Rules for the fields that say how an Auction runs on a cluster. */
 import { durationMs } from "./duration.ts";
 import type { AutoscaledScope, Rule, RuleAt, SizedScope, StoreScope } from "./rule.ts";
 
 const SECOND_MS = 1_000;
 const HOUR_MS = 3_600_000;
 
-const countOrAutoscaler = (path: SizedScope): RuleAt<SizedScope> => ({
+const eitherReplicasOrAutoscaling = (path: SizedScope): RuleAt<SizedScope> => ({
   path,
   field: "autoscaling",
   reads: ["replicas", "autoscaling"],
@@ -14,7 +14,7 @@ const countOrAutoscaler = (path: SizedScope): RuleAt<SizedScope> => ({
   holds: ({ replicas, autoscaling }) => replicas === undefined || autoscaling === undefined,
 });
 
-const leastAndMost = (path: AutoscaledScope): RuleAt<AutoscaledScope> => ({
+const maxNotBelowMin = (path: AutoscaledScope): RuleAt<AutoscaledScope> => ({
   path,
   field: "maxReplicas",
   reads: ["minReplicas", "maxReplicas"],
@@ -23,7 +23,7 @@ const leastAndMost = (path: AutoscaledScope): RuleAt<AutoscaledScope> => ({
   holds: ({ minReplicas, maxReplicas }) => maxReplicas >= minReplicas,
 });
 
-const twoInProduction = (tier: "gateway" | "broadcast"): RuleAt<"spec"> => ({
+const twoReplicasInProduction = (tier: "gateway" | "broadcast"): RuleAt<"spec"> => ({
   path: "spec",
   field: `tiers.${tier}`,
   reads: ["profile", "tiers"],
@@ -33,12 +33,12 @@ const twoInProduction = (tier: "gateway" | "broadcast"): RuleAt<"spec"> => ({
     ` : !has(self.tiers.${tier}.replicas) || self.tiers.${tier}.replicas >= 2)`,
   message: "profile Production needs at least 2 replicas, or autoscaling from 2 on",
   holds: ({ profile, tiers }) => {
-    const { replicas = 2, autoscaling } = tiers[tier]; // 2 is what it gets in Production
+    const { replicas = 2, autoscaling } = tiers[tier]; // the default in Production
     return profile !== "Production" || (autoscaling?.minReplicas ?? replicas) >= 2;
   },
 });
 
-const externalByMode = (path: StoreScope): RuleAt<StoreScope> => ({
+const externalOnlyInModeExternal = (path: StoreScope): RuleAt<StoreScope> => ({
   path,
   field: "external",
   reads: ["mode", "external"],
@@ -47,7 +47,7 @@ const externalByMode = (path: StoreScope): RuleAt<StoreScope> => ({
   holds: ({ mode, external }) => (mode === "External") === (external !== undefined),
 });
 
-const managedByMode = (path: StoreScope): RuleAt<StoreScope> => ({
+const managedOnlyInModeManaged = (path: StoreScope): RuleAt<StoreScope> => ({
   path,
   field: "managed",
   reads: ["mode", "managed"],
@@ -56,20 +56,23 @@ const managedByMode = (path: StoreScope): RuleAt<StoreScope> => ({
   holds: ({ mode, managed }) => mode === "Managed" || managed === undefined,
 });
 
-const STORES: readonly StoreScope[] = [
+const STORE_SCOPES: readonly StoreScope[] = [
   "spec.backing.redis",
   "spec.backing.nats",
   "spec.backing.postgres",
 ];
 
 export const CLUSTER_RULES: readonly Rule[] = [
-  countOrAutoscaler("spec.tiers.gateway"),
-  countOrAutoscaler("spec.tiers.broadcast"),
-  leastAndMost("spec.tiers.gateway.autoscaling"),
-  leastAndMost("spec.tiers.broadcast.autoscaling"),
-  twoInProduction("gateway"),
-  twoInProduction("broadcast"),
-  ...STORES.flatMap((path) => [externalByMode(path), managedByMode(path)]),
+  eitherReplicasOrAutoscaling("spec.tiers.gateway"),
+  eitherReplicasOrAutoscaling("spec.tiers.broadcast"),
+  maxNotBelowMin("spec.tiers.gateway.autoscaling"),
+  maxNotBelowMin("spec.tiers.broadcast.autoscaling"),
+  twoReplicasInProduction("gateway"),
+  twoReplicasInProduction("broadcast"),
+  ...STORE_SCOPES.flatMap((path) => [
+    externalOnlyInModeExternal(path),
+    managedOnlyInModeManaged(path),
+  ]),
   {
     path: "spec",
     field: "backing",

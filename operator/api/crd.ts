@@ -1,6 +1,6 @@
 /**
- * The CustomResourceDefinition of an Auction, printed from its one schema and its rules. Pure. What the
- * API server has to be told in its own way is here: a structural schema, defaults, CEL, columns.
+ * Generates the CustomResourceDefinition of an Auction from its schema and rules. Pure. Here the schema is
+ * translated into the form that the API server needs: structural schema, defaults, CEL, printer columns.
  */
 import { stringify } from "yaml";
 import { API_VERSION, AuctionResource, KIND } from "./auction-resource.ts";
@@ -28,19 +28,19 @@ const COLUMNS = [
   {
     name: "Lots",
     type: "string",
-    description: "Sold lots of all.",
+    description: "Sold lots and all lots.",
     jsonPath: ".status.lots.summary",
   },
   {
     name: "Bids",
     type: "integer",
-    description: "Accepted bids, refreshed every 15 s at most.",
+    description: "Number of accepted bids, updated every 15 s at most.",
     jsonPath: ".status.activity.bidsAccepted",
   },
   {
     name: "Closes",
-    type: "string", // A column of type date shows an instant to come as <invalid>.
-    description: "When the last lot closes, extensions included.",
+    type: "string", // A column of type date shows a future instant as <invalid>.
+    description: "When the last lot closes, including extensions.",
     jsonPath: ".status.schedule.effectiveClosesAt",
   },
   { name: "Archived", type: "string", jsonPath: condition("ArchiveCurrent", "status") },
@@ -96,7 +96,7 @@ function rootSchema(): Structural {
     properties: {
       apiVersion: { type: "string" },
       kind: { type: "string" },
-      // Of metadata a CRD may restrict the name, and nothing else.
+      // A CRD may restrict only the name in metadata.
       metadata: {
         type: "object",
         properties: { name: structural(properties.metadata.properties.name) },
@@ -124,14 +124,14 @@ function addRule(root: Structural, path: string, rule: Json): void {
   let at = root;
   for (const segment of path.split(/\.|(?=\[\])/).filter((part) => part !== "")) {
     const below = segment === "[]" ? at["items"] : (at["properties"] as Structural)[segment];
-    if (below === undefined) throw new Error(`a rule stands at ${path}, which is not a field`);
+    if (below === undefined) throw new Error(`the path of a rule is not a field: ${path}`);
     at = below as Structural;
   }
   at["x-kubernetes-validations"] = [...((at["x-kubernetes-validations"] as Json[]) ?? []), rule];
 }
 
-/** Keywords that mean the same in a CRD, in the order in which they are printed. */
-const KEPT = [
+/** Keywords that a CRD has with the same meaning, in the order of output. */
+const COPIED_KEYWORDS = [
   "type",
   "format",
   "description",
@@ -150,7 +150,7 @@ const KEPT = [
   "x-kubernetes-list-map-keys",
 ];
 
-const REWRITTEN = [
+const TRANSLATED_KEYWORDS = [
   "required",
   "properties",
   "items",
@@ -160,23 +160,24 @@ const REWRITTEN = [
   "x-kubernetes-int-or-string",
 ];
 
-/** @throws Error at a keyword that a CRD would not understand, and silently drop or refuse */
+/** @throws Error at a keyword that a CRD does not have: the API server would drop or refuse it */
 function structural(given: object): Structural {
   const schema = given as Json;
   if ("anyOf" in schema) return intOrString(schema);
-  const alien = Object.keys(schema).filter(
-    (key) => !KEPT.includes(key) && !REWRITTEN.includes(key),
+  const unknownKeywords = Object.keys(schema).filter(
+    (key) => !COPIED_KEYWORDS.includes(key) && !TRANSLATED_KEYWORDS.includes(key),
   );
-  if (alien.length > 0) throw new Error(`a CRD has no ${alien.join(", ")}`);
+  if (unknownKeywords.length > 0)
+    throw new Error(`a CRD has no keyword ${unknownKeywords.join(", ")}`);
   if (schema["type"] === undefined) throw new Error("a field of a CRD needs a type");
   const out: Structural = {};
-  for (const key of KEPT) if (schema[key] !== undefined) out[key] = schema[key];
+  for (const key of COPIED_KEYWORDS) if (schema[key] !== undefined) out[key] = schema[key];
 
   const properties = schema["properties"] as Readonly<Record<string, Json>> | undefined;
   const records = Object.values((schema["patternProperties"] ?? {}) as Record<string, Json>);
   if (records[0] !== undefined) out["additionalProperties"] = structural(records[0]);
   if (properties !== undefined) {
-    // What has a default is never missing; saying that it is required would ask it of people.
+    // A field with a default is never missing, so it is not required of users.
     const required = ((schema["required"] ?? []) as string[]).filter(
       (name) => !("default" in properties[name]!),
     );
@@ -189,13 +190,13 @@ function structural(given: object): Structural {
   return out;
 }
 
-/** A quantity: the one union that a structural schema knows. What it says of its text moves up to it. */
+/** A quantity, the only union of a structural schema. The constraints of its string move up to the union. */
 function intOrString(schema: Json): Structural {
   const options = schema["anyOf"] as Json[];
   const text = options.find(({ type }) => type === "string");
   const types = options.map(({ type }) => ({ type }));
   if (text === undefined || schema["x-kubernetes-int-or-string"] !== true || types.length !== 2) {
-    throw new Error("of unions, a CRD has int-or-string only");
+    throw new Error("the only union in a CRD is int-or-string");
   }
   const { pattern, maxLength } = text;
   return { anyOf: types, "x-kubernetes-int-or-string": true, pattern, maxLength };
@@ -210,12 +211,13 @@ export function crdYaml(): string {
   return GENERATED + yamlOf(crd());
 }
 
-/** The same as a template of the chart: it may be left out, and an uninstall leaves it unless told otherwise. */
+/** The CRD as a template of the chart. Values decide whether it is installed and whether an uninstall keeps it. */
 export function crdTemplate(): string {
   const text = yamlOf(crd());
-  if (text.includes("{{")) throw new Error("the CRD has text that Helm would take for its own");
+  if (text.includes("{{")) throw new Error("the CRD contains {{, which Helm would interpret");
   const annotations = /^ {2}annotations:\n {4}helm\.sh\/resource-policy: keep\n/m;
-  if (!annotations.test(text)) throw new Error("the CRD has other annotations than the template");
+  if (!annotations.test(text))
+    throw new Error("the annotations of the CRD differ from those that the template expects");
   const conditional = text.replace(
     annotations,
     (lines) => `  {{- if .Values.crds.keep }}\n${lines}  {{- end }}\n`,

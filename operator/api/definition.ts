@@ -1,11 +1,11 @@
-/** What the store is told about an auction. Pure: the same Auction gives the same definition. */
+/** Translates an Auction into the definition that the store holds. Pure: equal Auctions give equal definitions. */
 import type { AuctionDefinition } from "../../services/store/define-lots.ts";
 import type { AuctionLot, AuctionResource } from "./auction-resource.ts";
 import { durationMs } from "./duration.ts";
 
 /**
  * @param reserves amounts of the lots that have a `reserveFrom`, by lot id
- * @throws Error where such an amount is missing: whoever reads the Secrets checks them first
+ * @throws Error if such an amount is missing: the caller reads and checks the Secrets first
  */
 export function definitionOf(
   auction: AuctionResource,
@@ -18,7 +18,7 @@ export function definitionOf(
   const instant = (text: string | undefined) => (text === undefined ? null : Date.parse(text));
   const closesAtMs = instant(schedule.closesAt);
   const lastsMs = schedule.lasts === undefined ? null : durationMs(schedule.lasts);
-  const staggered = (ms: number | null, i: number) => (ms === null ? null : ms + i * staggerMs);
+  const forLot = (ms: number | null, i: number) => (ms === null ? null : ms + i * staggerMs);
 
   return {
     uid,
@@ -37,14 +37,14 @@ export function definitionOf(
       maxAmountMinor: rules.maxAmountMinor,
       reserveDisclosure: rules.reserveDisclosure,
     },
-    suspended: (spec as { suspended?: boolean }).suspended ?? false,
+    suspended: spec.suspended,
     lots: lots.map((lot, i) => ({
       lotId: lot.id,
       title: lot.title ?? lot.id,
       startMinor: lot.startMinor,
       reserveMinor: reserveOf(lot, reserves),
-      closesAtMs: staggered(closesAtMs, i),
-      lastsMs: staggered(lastsMs, i),
+      closesAtMs: forLot(closesAtMs, i),
+      lastsMs: forLot(lastsMs, i),
       withdrawn: spec.withdrawnLots?.includes(lot.id) ?? false,
     })),
   };

@@ -1,18 +1,17 @@
 /** A rule of the Auction resource that needs several fields: once as CEL, once in TypeScript. */
 import type { AntiSniping, AuctionLot, AuctionRules, Schedule, Spec } from "./auction-resource.ts";
+import type { Exposure } from "./auction-access.ts";
+import type { Backing, RedisBacking } from "./auction-backing.ts";
 import type {
   ArchivalTier,
   Autoscaling,
-  Backing,
   BroadcastTier,
   Deletion,
-  Exposure,
   GatewayTier,
-  RedisBacking,
   Tiers,
 } from "./auction-tiers.ts";
 
-/** Where a rule may stand, and what its `self` then is. `[]` is each element of a list. */
+/** The paths that a rule may have, with the type of its `self`. `[]` means each element of a list. */
 interface Scopes {
   spec: Spec;
   "spec.schedule": Schedule;
@@ -43,7 +42,7 @@ export interface RuleAt<S extends Scope> {
   readonly path: S;
   /** The field below `path` that the message is about. */
   readonly field?: string;
-  /** The fields it looks at; it is not asked while one of them is wrong in itself. Default: all. */
+  /** The fields that the rule reads. It is skipped while one of them is invalid. Default: all. */
   readonly reads?: readonly (keyof Scopes[S] & string)[];
   /** CEL, over `self`. */
   readonly rule: string;

@@ -1,4 +1,4 @@
-/** Says whether an object is an Auction, and if not, everything that is wrong with it at once. */
+/** Validates an Auction and reports all of its problems at once. */
 import Type from "typebox";
 import { Format } from "typebox/format";
 import { Settings } from "typebox/system";
@@ -9,7 +9,7 @@ import type { Rule } from "./rule.ts";
 import { parseDurationMs } from "./duration.ts";
 
 export interface Problem {
-  /** As in `spec.lots[1].reserveMinor`. */
+  /** For example `spec.lots[1].reserveMinor`. */
   readonly path: string;
   readonly message: string;
 }
@@ -18,44 +18,44 @@ export type Validation =
   | { readonly ok: true; readonly auction: AuctionResource }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
-/** How many problems are told; whoever has more will come back for the rest. */
+/** More problems than this are not reported. */
 const MAX_PROBLEMS = 200;
 
-// Kubernetes's "duration" is Go's; JSON Schema's is ISO 8601's. The CRD means the first.
+// The format "duration" is Go's in Kubernetes and ISO 8601's in JSON Schema. The CRD uses Go's.
 Format.Set("duration", (text) => parseDurationMs(text) !== null);
 Format.Set("int64", () => true);
 
 type Segments = readonly string[];
-interface Found {
+interface Located {
   readonly at: Segments;
   readonly message: string;
 }
 
-/** @returns the Auction with its defaults, or every problem: of single fields, then between fields */
+/** @returns the Auction with its defaults, or its problems: of single fields, then between fields */
 export function validateAuction(input: unknown): Validation {
   const value = Value.Default(AuctionResource, copyOf(input));
-  const found = ofFields(value);
-  found.push(...ofLists(AuctionResource, value, []));
-  for (const rule of AUCTION_RULES) found.push(...ofRule(rule, value, found));
+  const found = fieldProblems(value);
+  found.push(...duplicateProblems(AuctionResource, value, []));
+  for (const rule of AUCTION_RULES) found.push(...ruleProblems(rule, value, found));
   if (found.length === 0) return { ok: true, auction: value as AuctionResource };
   const problems = found.map(({ at, message }) => ({ path: pathOf(at), message }));
   return { ok: false, problems: problems.slice(0, MAX_PROBLEMS) };
 }
 
-/** Nothing in it is shared: where YAML's aliases name one object twice, each place gets its own defaults. */
+/** A deep copy without shared objects: an object that YAML aliases use twice gets its defaults in each place. */
 function copyOf(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(copyOf);
   if (!isRecord(value)) return value;
   return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, copyOf(part)]));
 }
 
-function ofFields(value: unknown): Found[] {
+function fieldProblems(value: unknown): Located[] {
   const { maxErrors } = Settings.Get();
   Settings.Set({ maxErrors: MAX_PROBLEMS });
   const errors = Value.Errors(AuctionResource, value) as readonly SchemaError[];
   Settings.Set({ maxErrors });
-  const found = errors.flatMap((error) => foundOf(error, value));
-  // One complaint a field: a number that is no text need not also hear about the pattern.
+  const found = errors.flatMap((error) => problemsOfError(error, value));
+  // One problem per field: a number in place of a text does not also fail the pattern.
   return found.filter(
     ({ at }, i) => found.findIndex((other) => pathOf(other.at) === pathOf(at)) === i,
   );
@@ -68,15 +68,18 @@ interface SchemaError {
   readonly params: Readonly<Record<string, unknown>>;
 }
 
-function foundOf({ keyword, instancePath, message, params }: SchemaError, root: unknown): Found[] {
+function problemsOfError(
+  { keyword, instancePath, message, params }: SchemaError,
+  root: unknown,
+): Located[] {
   const at = instancePath
     .split("/")
     .slice(1)
     .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
   const given = JSON.stringify(valueAt(root, at)) ?? "nothing";
-  const says = (text: string): Found[] => [{ at, message: text }];
+  const problem = (text: string): Located[] => [{ at, message: text }];
   switch (keyword) {
-    case "boolean": // The same as additionalProperties, told a second time.
+    case "boolean": // Repeats additionalProperties.
       return [];
     case "additionalProperties":
       return (params["additionalProperties"] as string[]).map((name) => ({
@@ -89,13 +92,13 @@ function foundOf({ keyword, instancePath, message, params }: SchemaError, root: 
         message: "is required",
       }));
     case "enum":
-      return says(`must be ${list(params["allowedValues"])}, is ${short(given)}`);
+      return problem(`must be ${list(params["allowedValues"])}, is ${short(given)}`);
     case "format":
-      return says(`${FORMATS[String(params["format"])] ?? message}, is ${short(given)}`);
+      return problem(`${FORMATS[String(params["format"])] ?? message}, is ${short(given)}`);
     case "pattern":
-      return says(`must match ${String(params["pattern"])}, is ${short(given)}`);
+      return problem(`must match ${String(params["pattern"])}, is ${short(given)}`);
     default:
-      return says(`${message}, is ${short(given)}`);
+      return problem(`${message}, is ${short(given)}`);
   }
 }
 
@@ -112,8 +115,8 @@ function short(text: string): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
-/** Elements that must differ: JSON Schema has no word for "unique by a key", Kubernetes has. */
-function ofLists(schema: Type.TSchema, value: unknown, at: Segments): Found[] {
+/** List elements with the same key. Kubernetes has list keys, JSON Schema has not. */
+function duplicateProblems(schema: Type.TSchema, value: unknown, at: Segments): Located[] {
   if (Array.isArray(value) && "items" in schema) {
     const { items, ...rest } = schema as Type.TSchema & { items: Type.TSchema };
     const [key] = ((rest as Keyed)["x-kubernetes-list-map-keys"] ?? []) as [string?];
@@ -121,10 +124,13 @@ function ofLists(schema: Type.TSchema, value: unknown, at: Segments): Found[] {
     const seen = new Set<unknown>();
     return value.flatMap((element: unknown, i) => {
       const here = [...at, String(i)];
-      const inside = ofLists(items, element, here);
+      const inside = duplicateProblems(items, element, here);
       const id = key === undefined ? element : isRecord(element) ? element[key] : undefined;
       if ((key === undefined && !isSet) || id === undefined) return inside;
-      if (!seen.has(id)) return (seen.add(id), inside);
+      if (!seen.has(id)) {
+        seen.add(id);
+        return inside;
+      }
       const where = key === undefined ? here : [...here, key];
       return [...inside, { at: where, message: `${JSON.stringify(id)} stands here twice` }];
     });
@@ -132,7 +138,7 @@ function ofLists(schema: Type.TSchema, value: unknown, at: Segments): Found[] {
   if (isRecord(value) && "properties" in schema) {
     const { properties } = schema as Type.TSchema & { properties: Record<string, Type.TSchema> };
     return Object.entries(properties).flatMap(([name, property]) =>
-      ofLists(property, value[name], [...at, name]),
+      duplicateProblems(property, value[name], [...at, name]),
     );
   }
   return [];
@@ -140,12 +146,12 @@ function ofLists(schema: Type.TSchema, value: unknown, at: Segments): Found[] {
 
 type Keyed = Readonly<Record<string, unknown>>;
 
-/** A rule is asked only where all that it reads is right in itself: it may rely on the types. */
-function ofRule(rule: Rule, root: unknown, found: readonly Found[]): Found[] {
-  const wrong = found.map(({ at }) => at);
+/** A rule is evaluated only if the fields that it reads are valid, so that it can rely on their types. */
+function ruleProblems(rule: Rule, root: unknown, found: readonly Located[]): Located[] {
+  const invalid = found.map(({ at }) => at);
   return placesOf(rule.path, root).flatMap((at) => {
     const reads = rule.reads?.map((name) => [...at, name]) ?? [at];
-    if (reads.some((path) => wrong.some((other) => covers(path, other) || covers(other, path)))) {
+    if (reads.some((path) => invalid.some((other) => covers(path, other) || covers(other, path)))) {
       return [];
     }
     const self = valueAt(root, at);
@@ -154,7 +160,7 @@ function ofRule(rule: Rule, root: unknown, found: readonly Found[]): Found[] {
   });
 }
 
-/** `spec.lots[]` is one place a lot. */
+/** `spec.lots[]` gives one place per lot. */
 function placesOf(scope: string, root: unknown): Segments[] {
   const isEach = scope.endsWith("[]");
   const at = (isEach ? scope.slice(0, -2) : scope).split(".");
