@@ -1,4 +1,4 @@
-# Gavel on one machine. `make` alone lists what there is; each target is one line that calls a program.
+# `make` lists the targets. Each target is one line that calls a program.
 # Variables: make up GATEWAY_PORT=8090 … (all of them: docs/configuration.md)
 
 MAKEFLAGS += --no-print-directory
@@ -15,48 +15,48 @@ help: ## list the targets
 $(INSTALLED): package-lock.json
 	@sh operator/local/install.sh
 
-install: $(INSTALLED) ## install what the programs need (npm ci); the others do it by themselves
+install: $(INSTALLED) ## install the dependencies (npm ci); the other targets do it when needed
 
-up: $(INSTALLED) ## run an Auction here: FILE=auction.yaml, DETACH=1 in the background
+up: $(INSTALLED) ## run an Auction on this machine: FILE=auction.yaml; DETACH=1 in the background
 	@exec $(NODE) operator/local/main.ts up "$(FILE)"
 
-down: $(INSTALLED) ## stop what `make up` started
+down: $(INSTALLED) ## stop the processes that `make up` started
 	@$(NODE) cli/main.ts down
 
-status: $(INSTALLED) ## tiers, stores, archive lag, lots, endpoints
+status: $(INSTALLED) ## show tiers, stores, archive lag, lots and endpoints
 	@$(NODE) cli/main.ts status
 
-token: $(INSTALLED) ## print a bidder's token: BIDDER=alice; SCOPE=admin for the owner's
+token: $(INSTALLED) ## print a bidder's token: BIDDER=alice; SCOPE=admin prints the owner's
 	@$(NODE) cli/main.ts token
 
-sql: $(INSTALLED) ## ask the archive: Q="select * from bids"
+sql: $(INSTALLED) ## run a read-only SQL statement on the archive: Q="select * from bids"
 	@$(NODE) cli/main.ts sql
 
-logs: $(INSTALLED) ## the last lines of each process: TIER=gateway, LINES=100
+logs: $(INSTALLED) ## print the last log lines of every process: TIER=gateway, LINES=100
 	@$(NODE) cli/main.ts logs
 
 reset: $(INSTALLED) ## delete all data of `make up`; asks first
 	@$(NODE) cli/main.ts reset
 
-test: $(INSTALLED) ## everything that can be tested on this machine: T=services/lot for a part
+test: $(INSTALLED) ## run all tests that this machine can run: T=services/lot for a part
 	@$(NODE) cli/test-run/main.ts $(T)
 
-check: $(INSTALLED) ## types and format
+check: $(INSTALLED) ## check types and format
 	@npm run --silent check
 
-coverage: $(INSTALLED) ## the tests, with how much of the code they reach
+coverage: $(INSTALLED) ## run the tests and measure code coverage
 	@$(NODE) cli/test-run/main.ts --coverage
 
-bench: $(INSTALLED) ## first figures, beside a floor in the same run
+bench: $(INSTALLED) ## measure bids and fan-out, compared with a baseline in the same run
 	@$(NODE) load/bench.ts
 
-faults: $(INSTALLED) ## break everything under load and judge every bid: DURATION=seconds, SEED=n
+faults: $(INSTALLED) ## inject faults under load and check every bid: DURATION=seconds, SEED=n
 	@exec $(NODE) faults/main.ts
 
-image: $(INSTALLED) ## build the image: IMAGE=gavel:dev, BASE=node:24-bookworm-slim
+image: $(INSTALLED) ## build the container image: IMAGE=gavel:dev, BASE=node:24-bookworm-slim
 	@$(NODE) operator/kind/main.ts image
 
-kind-up: $(INSTALLED) ## an Auction on a kind cluster: FILE=auction.yaml, KIND_CLUSTER=gavel
+kind-up: $(INSTALLED) ## run an Auction on a kind cluster: FILE=auction.yaml, KIND_CLUSTER=gavel
 	@$(NODE) operator/kind/main.ts up
 
 kind-down: $(INSTALLED) ## delete the kind cluster
@@ -67,20 +67,20 @@ CHAOS = $(NODE) chaos/run.ts --context kind-$(KIND_CLUSTER) --duration "$(DURATI
   --rate "$(RATE)" --seed "$(SEED)" --image "$(LOAD_IMAGE)" \
   --prometheus "$(PROMETHEUS)" --grafana "$(GRAFANA)" --grafana-token-file "$(GRAFANA_TOKEN_FILE)"
 
-chaos: $(INSTALLED) ## one experiment on the kind cluster: SCENARIO=postgres-killed, DURATION=seconds
+chaos: $(INSTALLED) ## run one experiment on the kind cluster: SCENARIO=postgres-killed, DURATION=seconds
 	@exec $(CHAOS) $(SCENARIO)
 
-chaos-all: $(INSTALLED) ## all of them but random-hour, with their reports
+chaos-all: $(INSTALLED) ## run all experiments except random-hour, and write their reports
 	@exec $(CHAOS) --all
 
-chaos-knee: $(INSTALLED) ## how many bids a second this cluster bears: chaos/knee.json
+chaos-knee: $(INSTALLED) ## measure the highest rate of bids before they become slow: chaos/knee.json
 	@exec $(CHAOS) --knee
 
 chaos-clean: $(INSTALLED) ## remove what an interrupted experiment left
 	@exec $(CHAOS) --clean
 
-scale: $(INSTALLED) ## 1, 2 and 4 gateways and broadcasts and what each does a core; KIND=1 on the cluster
+scale: $(INSTALLED) ## measure 1, 2 and 4 gateways and broadcasts, per core; KIND=1 on the cluster
 	@$(if $(KIND),$(CHAOS) --scale,$(NODE) load/scale.ts)
 
-generate: $(INSTALLED) ## write what is generated: CRD, chart parts, dashboards, alerts, references
+generate: $(INSTALLED) ## write the generated files: CRD, chart parts, dashboards, alerts, references
 	@$(NODE) cli/generate/main.ts
