@@ -1,6 +1,6 @@
 /** The part of the schema that says who may bid, and how the auction is reached from outside the cluster. */
 import Type from "typebox";
-import { Duration, Name, Section, strict } from "./field-types.ts";
+import { Duration, Name, Section, strict } from "./field-schemas.ts";
 
 export const Access = Section(
   {

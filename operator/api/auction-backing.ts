@@ -1,6 +1,6 @@
 /** The part of the schema that says who runs the stores of an Auction. */
 import Type from "typebox";
-import { Image, Name, Resources, Section, strict } from "./field-types.ts";
+import { Image, Name, Resources, Section, strict } from "./field-schemas.ts";
 
 const SecretRef = Type.Object(
   {

@@ -9,7 +9,7 @@ import type { AuctionStatus } from "./auction-status.ts";
 import { Access, Exposure } from "./auction-access.ts";
 import { Backings } from "./auction-backing.ts";
 import { Deletion, Tiers } from "./auction-tiers.ts";
-import { Duration, Section, strict } from "./field-types.ts";
+import { Duration, Section, strict } from "./field-schemas.ts";
 
 export const API_VERSION = "gavel.dev/v1alpha1";
 export const KIND = "Auction";

@@ -3,7 +3,7 @@
  * Counters are written every 15 s at most.
  */
 import Type from "typebox";
-import { strict } from "./field-types.ts";
+import { strict } from "./field-schemas.ts";
 
 /** In the order of an auction's life. `Terminating` may follow any phase. */
 export const PHASES = [

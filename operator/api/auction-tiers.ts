@@ -1,6 +1,6 @@
 /** The part of the schema that says how the tiers run on a cluster, and what a deletion does. `make up` ignores it. */
 import Type from "typebox";
-import { Duration, Image, Name, Resources, Section, strict } from "./field-types.ts";
+import { Duration, Image, Name, Resources, Section, strict } from "./field-schemas.ts";
 
 const Replicas = (minimum: 0 | 1, byDefault?: number) =>
   Type.Integer({

@@ -1,7 +1,4 @@
-/**
- * All objects that an Auction is to have. Pure: the same Auction and DesiredInputs give the same objects, field
- * by field, and what was asked for is all that is looked at.
- */
+/** All Kubernetes objects of an Auction. Pure: the same Auction and inputs give the same objects. */
 import type { StoredAuction } from "../api/auction-resource.ts";
 import type { DesiredInputs } from "./inputs.ts";
 import type { KubeObject } from "./kube-object.ts";
@@ -20,9 +17,9 @@ import {
 } from "./tiers.ts";
 
 /**
- * In the order in which they are applied: what a pod needs is there before it, and so are the policies
- * that guard it. A Secret that is not among them may be missing only for now (`definition` is null while
- * a reserve cannot be read): an earlier one is left as it is.
+ * In the order in which they are applied: everything that a pod needs, and the policies that protect it, come
+ * before the pod. The Secret `-rules` is missing while a reserve cannot be read (`definition` is null): the
+ * caller must not delete an earlier one.
  */
 export function desired(auction: StoredAuction, inputs: DesiredInputs): KubeObject[] {
   return [

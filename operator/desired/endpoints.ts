@@ -1,19 +1,19 @@
-/** Where bidders and viewers reach an auction. */
+/** The URLs of an auction for bidders and viewers. */
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { hostOf } from "./identity.ts";
 
 export const STREAM_PATH = "/v1/stream";
 
 export interface Endpoints {
-  /** What `/v1/lots/…` is appended to. */
+  /** Base URL: `/v1/lots/…` is appended. */
   readonly bids: string;
   readonly stream: string;
   readonly page: string;
 }
 
 /**
- * With exposure the public ones, else those inside the cluster. TLS is taken to be there where a
- * certificate is named, or a listener of the Gateway that is called https.
+ * Public URLs if the Auction has an exposure, else URLs inside the cluster. TLS is assumed if a certificate
+ * is set, or if the name of the Gateway listener contains "https".
  */
 export function endpointsOf(auction: StoredAuction): Endpoints {
   const { exposure } = auction.spec;

@@ -1,4 +1,4 @@
-/** The environment of each tier's pods: the types belong to the processes that read it. */
+/** The environment of the pods of each tier. Its types are declared by the processes that read it. */
 import type { ArchivalEnv } from "../../services/archival/config.ts";
 import type { BroadcastEnv } from "../../services/broadcast/config.ts";
 import type { GatewayEnv } from "../../services/gateway/config.ts";
@@ -8,7 +8,7 @@ import type { DesiredInputs } from "./inputs.ts";
 import { endpointsOf } from "./endpoints.ts";
 import { hostOf } from "./identity.ts";
 
-/** Folders of a pod that secrets are mounted at. Never as subPath: those are not brought up to date. */
+/** Mount paths of Secrets. Not as subPath: the kubelet does not update those. */
 export const MOUNTS = {
   redis: "/etc/gavel/redis",
   nats: "/etc/gavel/nats",
@@ -23,7 +23,7 @@ export const PUBLIC_PORTS = { gateway: 8080, broadcast: 8081 } as const;
 
 type Value = string | number;
 
-/** In the order in which it is written; numbers as text. */
+/** The variables of a tier, in order. */
 export function environmentOf(
   tier: TierName,
   auction: StoredAuction,
@@ -34,7 +34,7 @@ export function environmentOf(
     broadcast: broadcastEnv,
     archival: archivalEnv,
   }[tier](auction);
-  const telemetry: Partial<InEveryTier> =
+  const telemetry: Partial<TierEnv> =
     otlpEndpoint === null ? {} : { OTEL_EXPORTER_OTLP_ENDPOINT: otlpEndpoint };
   const all = { ...values, ...telemetry };
   return Object.entries(all).map(([name, value]) => ({ name, value: String(value) }));
@@ -73,7 +73,7 @@ function archivalEnv(auction: StoredAuction): Partial<ArchivalEnv> {
   };
 }
 
-type InEveryTier = Partial<GatewayEnv & BroadcastEnv & ArchivalEnv>;
+type TierEnv = Partial<GatewayEnv & BroadcastEnv & ArchivalEnv>;
 
 function processEnv(tier: TierName, auction: StoredAuction) {
   const { metadata, spec } = auction;
@@ -88,7 +88,7 @@ function processEnv(tier: TierName, auction: StoredAuction) {
     TOKEN_AUDIENCE: audience,
     INTERNAL_PORT: INTERNAL_PORTS[tier],
     ...drainOf(spec.tiers[tier].terminationGracePeriodSeconds),
-  } satisfies InEveryTier;
+  } satisfies TierEnv;
 }
 
 const NOTICE_MAX_MS = 5_000;
@@ -97,9 +97,9 @@ const MARGIN_MAX_MS = 2_000;
 const DRAIN_MAX_MS = 600_000;
 
 /**
- * How a pod spends its grace period. DRAIN_NOTICE_MS is what a sleep in preStop is used for: the process
- * goes on taking work while endpoints and proxies forget it, and then has DRAIN_MS. A fifth of the
- * period, and a tenth for what lies between our clock and the kubelet's, each with a limit.
+ * Divides the grace period of a pod. During DRAIN_NOTICE_MS (a fifth, limited) the process still takes work
+ * while endpoints and proxies remove it, as a sleep in preStop would do. Then it has DRAIN_MS to finish. A
+ * tenth (limited) is the margin between the clock of the process and that of the kubelet.
  */
 export function drainOf(graceSeconds: number) {
   const graceMs = graceSeconds * 1_000;
@@ -115,7 +115,7 @@ function durabilityOf({ spec }: StoredAuction): GatewayEnv["BID_DURABILITY"] {
   return spec.backing.redis.durability === "Replica" ? "replica" : "local";
 }
 
-/** Unlike the gateway, broadcast never serves the page itself: to it the page's own site is another. */
+/** The gateway serves the page and broadcast does not, so broadcast must allow the origin of the page. */
 function streamOriginsOf(auction: StoredAuction): string {
   const { allowedOrigins } = auction.spec.access;
   if (allowedOrigins === undefined) return "*";

@@ -1,4 +1,4 @@
-/** The way in from outside the cluster: an Ingress or an HTTPRoute. */
+/** Exposes an auction outside the cluster with an Ingress or an HTTPRoute. */
 import { durationMs } from "../api/duration.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import type { DesiredInputs } from "./inputs.ts";
@@ -7,7 +7,7 @@ import { STREAM_PATH } from "./endpoints.ts";
 import { PUBLIC_PORTS } from "./environment.ts";
 import { childName, ownedMetadata } from "./identity.ts";
 
-/** An HTTPRoute where a Gateway is named and the cluster knows the kind, else an Ingress; nothing without exposure. */
+/** An HTTPRoute if a Gateway is set and the cluster serves HTTPRoutes, an Ingress if none is set. */
 export function exposureOf(auction: StoredAuction, { serves }: DesiredInputs): KubeObject[] {
   const { exposure } = auction.spec;
   if (exposure === undefined) return [];
@@ -17,7 +17,7 @@ export function exposureOf(auction: StoredAuction, { serves }: DesiredInputs): K
 
 type Exposure = NonNullable<StoredAuction["spec"]["exposure"]>;
 
-/** The longer path first: not every controller sorts them. */
+/** The longer path comes first: some controllers do not sort paths. */
 const PATHS = [
   { path: STREAM_PATH, tier: "broadcast" },
   { path: "/", tier: "gateway" },
@@ -32,7 +32,7 @@ function ingressOf(auction: StoredAuction, exposure: Exposure): KubeObject {
     metadata: {
       ...ownedMetadata(auction, "public", "auction"),
       annotations: {
-        // ingress-nginx would end a stream on which nothing was said for a minute.
+        // The default of ingress-nginx closes a stream that is idle for a minute.
         "nginx.ingress.kubernetes.io/proxy-read-timeout": seconds,
         "nginx.ingress.kubernetes.io/proxy-send-timeout": seconds,
         ...ingress?.annotations,
@@ -87,8 +87,8 @@ function routeOf(
         backendRefs: [
           { group: "", kind: "Service", name: childName(auction, tier), port: PUBLIC_PORTS[tier] },
         ],
-        // Counted from a request's first byte to the answer's last: for a stream, its whole life. An
-        // idle timeout the standard does not have.
+        // This timeout covers the whole request, which is the lifetime of a stream. The standard has no
+        // idle timeout.
         ...(tier === "broadcast" ? { timeouts: { request: "0s" } } : {}),
       })),
     },

@@ -1,4 +1,4 @@
-/** What `desired()` needs to know besides the Auction. All of it is read before; `desired()` asks nobody. */
+/** The inputs of `desired()` besides the Auction. The caller reads them before. */
 import type { AuctionDefinition } from "../../services/store/define-lots.ts";
 import type { StoreName } from "../api/components.ts";
 
@@ -14,18 +14,18 @@ export interface Images {
   readonly postgres: string;
 }
 
-/** Numeric ids that the store images run as: 14 of decisions.md. */
+/** Numeric user ids of the store images. */
 export interface StoreUsers {
   readonly redis: number;
   readonly nats: number;
   readonly postgres: number;
 }
 
-/** Made once per Auction at random, and kept in Secrets that are read back by name. */
+/** Random values, created once per Auction and stored in Secrets. */
 export interface Credentials {
-  /** Signs HS256 tokens; only where `spec.access.jwksUrl` is absent. */
+  /** Signs HS256 tokens. Used only if `spec.access.jwksUrl` is absent. */
   readonly tokenSecret: string;
-  /** Bearer of the operator at archival's internal port. */
+  /** Bearer token of the operator for the internal API of archival. */
   readonly operatorToken: string;
   readonly redisPassword: string;
   readonly natsPassword: string;
@@ -33,9 +33,12 @@ export interface Credentials {
 }
 
 /**
- * How much of the tiers runs now. `waiting`: before the prewarm, gateway and broadcast at 0. `full`: as
- * the spec says. `over`: after scaleDownAfter, one gateway and no broadcast. `no-viewers`: the finalizer
- * closes them: broadcast at 0. `no-intake`: both at 0, the fence of a store that no gateway can reach.
+ * How many pods the tiers have now.
+ * - `waiting`: before the prewarm. Gateway and broadcast have 0 pods.
+ * - `full`: as in the spec.
+ * - `over`: after scaleDownAfter. One gateway, no broadcast.
+ * - `no-viewers`: the drain has closed the stream. No broadcast.
+ * - `no-intake`: the drain cannot fence the store. No gateway, no broadcast.
  */
 export type Scale = "waiting" | "full" | "over" | "no-viewers" | "no-intake";
 
@@ -44,21 +47,21 @@ export interface DesiredInputs {
   readonly storeUsers: StoreUsers;
   readonly imagePullPolicy: "IfNotPresent" | "Always" | "Never";
   readonly credentials: Credentials;
-  /** What `-rules` holds, reserves filled in. Null while a Secret that it needs is missing: no `-rules` then. */
+  /** Content of the Secret `-rules`, with reserves. Null while a Secret with a reserve is missing. */
   readonly definition: AuctionDefinition | null;
   readonly scale: Scale;
-  /** Namespace and labels of the operator's own pods: they may reach the internal ports. */
+  /** Namespace and labels of the operator's pods, which may connect to the internal ports. */
   readonly operator: {
     readonly namespace: string;
     readonly podLabels: Readonly<Record<string, string>>;
   };
-  /** Which optional kinds the cluster serves. */
+  /** The optional kinds that the cluster serves. */
   readonly serves: { readonly podMonitor: boolean; readonly httpRoute: boolean };
-  /** Where pods may send telemetry to, as a URL. */
+  /** URL of the OpenTelemetry collector. */
   readonly otlpEndpoint: string | null;
   /**
-   * Where External stores are, read from their Secrets by `storeAddressOf`: their passwords stay there.
-   * A store that is missing here is taken to be at its usual port.
+   * Addresses of External stores, from the URLs in their Secrets (`storeAddressOf`). A store without an
+   * address is assumed to listen on its default port.
    */
   readonly external?: Readonly<Partial<Record<StoreName, Address>>>;
 }

@@ -1,4 +1,4 @@
-/** The pods of the tiers. Whatever changes here restarts them, so rules and connections are not part of it. */
+/** The pod templates of the tiers. A change restarts the pods, so rules and connections are not part of them. */
 import type {
   V1Probe,
   V1ResourceRequirements,
@@ -17,10 +17,10 @@ import { urlSecretOf } from "./secrets.ts";
 
 export const REVISION_ANNOTATION = "gavel.dev/config-hash";
 
-/** The user of our image. */
+/** User id of the image. */
 const TIER_USER = 1000;
 
-/** As a Deployment or a StatefulSet holds it. */
+/** The template in a Deployment or StatefulSet. */
 export interface PodTemplate {
   readonly metadata: {
     readonly labels: Readonly<Record<string, string>>;
@@ -30,8 +30,8 @@ export interface PodTemplate {
 }
 
 /**
- * Of a tier's pods. Its revision does not change with rules, lots, the content of connection Secrets,
- * or the number of pods.
+ * The template of a tier. Its revision does not depend on rules, lots, the content of connection Secrets or
+ * the number of pods.
  */
 export function podTemplateOf(
   tier: TierName,
@@ -57,7 +57,7 @@ export function podTemplateOf(
           name: tier,
           image: image ?? inputs.images.gavel,
           imagePullPolicy: inputs.imagePullPolicy,
-          // One program, no shell and no npm between it and its signals.
+          // No shell and no npm in between, so that the process receives signals.
           command: ["node", `services/${tier}/main.ts`],
           workingDir: "/app",
           env: environmentOf(tier, auction, inputs),
@@ -77,7 +77,7 @@ export function podTemplateOf(
   });
 }
 
-/** A short hash of all that would restart a pod. The same template has the same, whenever and wherever. */
+/** A short hash of everything whose change restarts a pod. Equal templates have equal revisions. */
 export function revisionOf(template: PodTemplate): string {
   const { [REVISION_ANNOTATION]: _, ...annotations } = template.metadata.annotations;
   return canonicalHash({ ...template, metadata: { ...template.metadata, annotations } }).slice(
@@ -94,7 +94,7 @@ export function withRevision(template: PodTemplate): PodTemplate {
   return { ...template, metadata: { ...template.metadata, annotations } };
 }
 
-/** The same Deployment or StatefulSet with the pods of another revision. */
+/** The same Deployment or StatefulSet with another pod template. */
 export function withPodTemplate(object: KubeObject, template: PodTemplate): KubeObject {
   return { ...object, spec: { ...(object["spec"] as object), template } };
 }
@@ -106,8 +106,8 @@ function portsOf(tier: TierName) {
 }
 
 /**
- * Liveness asks only whether the event loop turns, and gives a busy one a minute: a restart loses
- * viewers. Readiness asks what the process can do.
+ * Liveness checks only that the event loop runs, and tolerates a minute, because a restart disconnects
+ * viewers. Readiness checks that the process can do its work.
  */
 function probesOf(): Record<"startupProbe" | "livenessProbe" | "readinessProbe", V1Probe> {
   const get = (path: string) => ({ httpGet: { path, port: "internal" } });
@@ -118,7 +118,7 @@ function probesOf(): Record<"startupProbe" | "livenessProbe" | "readinessProbe",
   };
 }
 
-/** Directories with one file each. A Secret that is missing keeps the pod waiting, and is then seen. */
+/** One directory with one file per Secret. A pod waits until its Secrets exist. */
 function secretVolumesOf(tier: TierName, auction: StoredAuction): V1Volume[] {
   const volume = (name: keyof typeof MOUNTS, secretName: string, key: string, path: string) => ({
     name,
@@ -143,7 +143,7 @@ function secretVolumesOf(tier: TierName, auction: StoredAuction): V1Volume[] {
   ];
 }
 
-/** Of every pod of the Auction, its stores included. */
+/** Placement of every pod of the Auction, including the stores. */
 export function placementOf({ spec }: StoredAuction) {
   const { nodeSelector, priorityClassName, tolerations } = spec.tiers.scheduling;
   return {
@@ -153,18 +153,18 @@ export function placementOf({ spec }: StoredAuction) {
   };
 }
 
-const SPREAD_OVER = ["topology.kubernetes.io/zone", "kubernetes.io/hostname"];
+const TOPOLOGY_KEYS = ["topology.kubernetes.io/zone", "kubernetes.io/hostname"];
 
 function spreadOf(auction: StoredAuction, tier: TierName) {
   const { topologySpread } = auction.spec.tiers.scheduling;
   if (topologySpread === "None") return {};
-  const topologySpreadConstraints: V1TopologySpreadConstraint[] = SPREAD_OVER.map(
+  const topologySpreadConstraints: V1TopologySpreadConstraint[] = TOPOLOGY_KEYS.map(
     (topologyKey) => ({
       maxSkew: 1,
       topologyKey,
       whenUnsatisfiable: topologySpread === "Required" ? "DoNotSchedule" : "ScheduleAnyway",
       labelSelector: { matchLabels: selectorOf(auction, tier) },
-      // Only pods of one revision are counted: those that are being replaced would skew it.
+      // Count only pods of the same revision: during a rollout the old pods would distort the spread.
       matchLabelKeys: ["pod-template-hash"],
     }),
   );
@@ -173,16 +173,16 @@ function spreadOf(auction: StoredAuction, tier: TierName) {
 
 const MEBI = 1024 ** 2;
 const KIBI = 1024;
-/** A viewer over 64 KiB of backlog is conflated; the rest is its socket's. */
-const BYTES_A_SOCKET = 80 * KIBI;
+/** 64 KiB of backlog, above which a viewer is conflated, and the socket itself. */
+const BYTES_PER_SOCKET = 80 * KIBI;
 
-/** No limit of CPU: throttling would cost latency exactly when the auction is busiest. */
+/** No CPU limit: throttling would add latency when the auction is busiest. */
 function defaultResourcesOf(tier: TierName, { spec }: StoredAuction): V1ResourceRequirements {
   switch (tier) {
     case "gateway":
       return { requests: { cpu: "50m", memory: "128Mi" }, limits: { memory: "512Mi" } };
     case "broadcast": {
-      const sockets = spec.tiers.broadcast.maxConnectionsPerPod * BYTES_A_SOCKET;
+      const sockets = spec.tiers.broadcast.maxConnectionsPerPod * BYTES_PER_SOCKET;
       const limit = `${256 + Math.ceil(sockets / MEBI)}Mi`;
       return { requests: { cpu: "50m", memory: "128Mi" }, limits: { memory: limit } };
     }
@@ -197,12 +197,12 @@ interface GivenResources {
   readonly limits?: Quantities;
 }
 
-/** What is given replaces the defaults whole: a request of ours could be above a limit of theirs. */
+/** Given resources replace all defaults: a default request could exceed a given limit. */
 export function resourcesOr(
   given: GivenResources | undefined,
-  otherwise: V1ResourceRequirements,
+  defaults: V1ResourceRequirements,
 ): V1ResourceRequirements {
-  if (given === undefined) return otherwise;
+  if (given === undefined) return defaults;
   const texts = (quantities: Quantities) =>
     Object.fromEntries(Object.entries(quantities).map(([name, value]) => [name, String(value)]));
   return {

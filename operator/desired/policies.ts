@@ -1,4 +1,4 @@
-/** NetworkPolicies: nothing may connect, but for the arrows that are written here. */
+/** NetworkPolicies: all connections are denied except those that are listed here. */
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { type Component, type StoreName, TIERS } from "../api/components.ts";
 import type { Address, DesiredInputs } from "./inputs.ts";
@@ -18,7 +18,7 @@ interface Port {
   readonly protocol: "TCP" | "UDP";
 }
 
-/** Without `from` or `to`: anywhere. Without `ports`: any. */
+/** Without `from` or `to`: any peer. Without `ports`: any port. */
 export interface Ingress {
   readonly from?: readonly Peer[];
   readonly ports?: readonly Port[];
@@ -31,8 +31,8 @@ export interface Egress {
 const NAMESPACE_NAME = "kubernetes.io/metadata.name";
 
 /**
- * Who asks the internal ports, besides gateways and the operator. By the labels that their own charts
- * give them, in whichever namespace they run. The kubelet's probes need no arrow.
+ * Clients of the internal ports besides gateway and operator, by the labels of their charts, in any
+ * namespace. Probes of the kubelet need no rule.
  */
 const PROMETHEUS: Peer = {
   namespaceSelector: {},
@@ -43,7 +43,7 @@ const CHAOS_MESH: Peer = {
   podSelector: { matchLabels: { "app.kubernetes.io/part-of": "chaos-mesh" } },
 };
 
-/** Anywhere: a cache on the node, as many clusters have it, is no pod that could be selected. */
+/** Any peer: a DNS cache on the node is not a pod that a policy can select. */
 const DNS: Egress = {
   ports: [
     { port: 53, protocol: "UDP" },
@@ -70,7 +70,7 @@ export function policiesOf(auction: StoredAuction, inputs: DesiredInputs): KubeO
       return policy(auction, tier, {
         ingress: [
           ...(tier === "archival" ? [] : [{ ports: [tcp(PUBLIC_PORTS[tier])] }]),
-          { from: watchersOf(tier, auction, inputs), ports: [tcp(INTERNAL_PORTS[tier])] },
+          { from: internalClientsOf(tier, auction, inputs), ports: [tcp(INTERNAL_PORTS[tier])] },
         ],
         egress: [
           DNS,
@@ -92,7 +92,7 @@ export function policiesOf(auction: StoredAuction, inputs: DesiredInputs): KubeO
             ports: [tcp(STORE_PORTS[store])],
           },
         ],
-        egress: [], // They answer; they ask nobody.
+        egress: [], // Stores open no connections.
       });
     }),
   ];
@@ -119,7 +119,11 @@ function podsOf(auction: StoredAuction, component: Component): Peer {
   return { podSelector: { matchLabels: selectorOf(auction, component) } };
 }
 
-function watchersOf(tier: Component, auction: StoredAuction, { operator }: DesiredInputs): Peer[] {
+function internalClientsOf(
+  tier: Component,
+  auction: StoredAuction,
+  { operator }: DesiredInputs,
+): Peer[] {
   return [
     {
       namespaceSelector: { matchLabels: { [NAMESPACE_NAME]: operator.namespace } },
@@ -143,21 +147,23 @@ function toUrl(url: string | undefined, auction: StoredAuction): Egress[] {
   return address === null ? [] : toAddress(address, auction);
 }
 
-/** The host and port of a store's URL; null where it is none. For `DesiredInputs.external`. */
+/** Host and port of the URL of a store, for `DesiredInputs.external`; null if it is not a URL. */
 export function storeAddressOf(store: StoreName, url: string): Address | null {
   return addressOf(url, STORE_PORTS[store]);
 }
 
-function addressOf(url: string, usualPort: number | null): Address | null {
+function addressOf(url: string, defaultPort: number | null): Address | null {
   if (!URL.canParse(url)) return null;
   const { hostname, port, protocol } = new URL(url);
-  const otherwise = usualPort ?? (protocol === "https:" ? 443 : 80);
-  return hostname === "" ? null : { host: hostname, port: port === "" ? otherwise : Number(port) };
+  const fallbackPort = defaultPort ?? (protocol === "https:" ? 443 : 80);
+  return hostname === ""
+    ? null
+    : { host: hostname, port: port === "" ? fallbackPort : Number(port) };
 }
 
 /**
- * A policy knows no names: outside the cluster the port alone is said. A Service is known to policies
- * by its pods, and their port may be another than its own: to its namespace, every port.
+ * Policies do not know host names. For a host outside the cluster, only the port is restricted. For a Service,
+ * every port of its namespace is allowed, because its pods may listen on another port than the Service.
  */
 function toAddress({ host, port }: Address, auction: StoredAuction): Egress[] {
   const namespace = namespaceOf(host, auction);
@@ -169,7 +175,7 @@ function toAddress({ host, port }: Address, auction: StoredAuction): Egress[] {
   ];
 }
 
-/** Where a host could be a Service: `name`, `name.namespace`, `name.namespace.svc` and below. */
+/** The namespace of a host that may be a Service: `name`, `name.namespace`, `name.namespace.svc` and longer. */
 function namespaceOf(host: string, auction: StoredAuction): string | null {
   const [name, namespace, svc] = host.split(".");
   if (name === "localhost" || /^[\d.]+$|:/.test(host)) return null;

@@ -1,7 +1,7 @@
-/** What makes a pod pass Pod Security's `restricted` profile, and more: a root file system that is read-only. */
+/** Security contexts for the `restricted` profile of Pod Security, with a read-only root file system. */
 import type { V1PodSecurityContext, V1PodSpec, V1SecurityContext } from "@kubernetes/client-node";
 
-/** @param user numeric, so that the kubelet can tell that it is not root; also the group that owns volumes */
+/** @param user numeric, so that the kubelet can check that it is not root; also the group that owns volumes */
 export function restrictedPod(user: number) {
   const securityContext: V1PodSecurityContext = {
     runAsNonRoot: true,
@@ -26,5 +26,5 @@ export const RESTRICTED_CONTAINER: V1SecurityContext = {
   seccompProfile: { type: "RuntimeDefault" },
 };
 
-/** Of files of a secret: readable by owner and group (the pod's fsGroup), 0440. */
+/** Mode of files from Secrets: readable by the owner and by the fsGroup of the pod. */
 export const SECRET_MODE = 0o440;

@@ -1,4 +1,4 @@
-/** The Secrets that the operator writes. What they hold is in no environment, argument or annotation. */
+/** The Secrets that the operator writes. Their values are in no environment, argument or annotation. */
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { type StoreName, STORES } from "../api/components.ts";
 import type { DesiredInputs } from "./inputs.ts";
@@ -11,14 +11,14 @@ export const STORE_PORTS: Readonly<Record<StoreName, number>> = {
   postgres: 5432,
 };
 
-/** Of a Managed Postgres: the role and its database. */
+/** Role and database of a Managed Postgres. */
 export const DATABASE = "gavel";
 
 export function isManaged(store: StoreName, { spec }: StoredAuction): boolean {
   return spec.backing[store].mode === "Managed";
 }
 
-/** Which key of which Secret has the URL of a store. */
+/** The Secret and key with the URL of a store. */
 export function urlSecretOf(store: StoreName, auction: StoredAuction) {
   const { mode, external } = auction.spec.backing[store];
   return mode === "External" && external !== undefined
@@ -30,12 +30,12 @@ export function secretsOf(auction: StoredAuction, inputs: DesiredInputs): KubeOb
   const { credentials, definition } = inputs;
   const secret = (
     suffix: string,
-    part: Parameters<typeof keptMetadata>[2],
+    component: Parameters<typeof keptMetadata>[2],
     texts: Readonly<Record<string, string>>,
   ): KubeObject => ({
     apiVersion: "v1",
     kind: "Secret",
-    metadata: keptMetadata(auction, suffix, part),
+    metadata: keptMetadata(auction, suffix, component),
     type: "Opaque",
     data: Object.fromEntries(Object.entries(texts).map(([key, text]) => [key, base64(text)])),
   });
@@ -53,7 +53,7 @@ export function secretsOf(auction: StoredAuction, inputs: DesiredInputs): KubeOb
   ];
 }
 
-/** `uri` for the tiers; the rest is for the store's own pod. */
+/** `uri` is for the tiers, the other keys are for the pod of the store. */
 function storeSecret(
   store: StoreName,
   auction: StoredAuction,
@@ -82,7 +82,7 @@ function storeSecret(
   }
 }
 
-/** As the configuration files of both Redis and NATS read it. */
+/** Quoted for the configuration files of Redis and NATS. */
 function quoted(text: string): string {
   return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
 }

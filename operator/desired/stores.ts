@@ -1,6 +1,6 @@
 /**
- * Managed stores: one replica each, for development and tests. What is said here works with the official
- * images and with any other that has the same programs on its PATH. Passwords come from mounted files.
+ * Managed stores: one replica each, for development and tests. The commands work with the official images
+ * and with any other image that has the same programs on PATH. Passwords come from mounted files.
  */
 import type {
   V1Container,
@@ -33,16 +33,16 @@ export function storeServicesOf(auction: StoredAuction): KubeObject[] {
   }));
 }
 
-const DATA = "/data";
-const SECRET = "/etc/gavel/store";
+const DATA_DIR = "/data";
+const SECRET_DIR = "/etc/gavel/store";
 
-/** What differs from store to store. */
+/** The settings that differ between stores. */
 interface Recipe {
-  /** Keys of the store's Secret that its pod sees. */
+  /** Keys of the Secret that are mounted in the pod. */
   readonly secretKeys: readonly string[];
   readonly container: Partial<V1Container>;
-  /** Folders that it writes to and nobody keeps. */
-  readonly scratch: readonly string[];
+  /** Writable folders that are not kept. */
+  readonly scratchDirs: readonly string[];
   readonly resources: V1ResourceRequirements;
   readonly graceSeconds: number;
 }
@@ -58,7 +58,7 @@ function statefulSetOf(
 ): KubeObject {
   const { managed } = auction.spec.backing[store];
   const recipe = RECIPES[store](auction);
-  const { container, scratch, graceSeconds } = recipe;
+  const { container, scratchDirs, graceSeconds } = recipe;
   const template = withRevision({
     metadata: { labels: labelsOf(auction, store), annotations: {} },
     spec: {
@@ -76,9 +76,9 @@ function statefulSetOf(
           resources: resourcesOr(managed?.resources, recipe.resources),
           securityContext: RESTRICTED_CONTAINER,
           volumeMounts: [
-            { name: "data", mountPath: DATA },
-            { name: "secret", mountPath: SECRET, readOnly: true },
-            ...scratch.map((mountPath, i) => ({ name: `scratch-${i}`, mountPath })),
+            { name: "data", mountPath: DATA_DIR },
+            { name: "secret", mountPath: SECRET_DIR, readOnly: true },
+            ...scratchDirs.map((mountPath, i) => ({ name: `scratch-${i}`, mountPath })),
           ],
         },
       ],
@@ -95,7 +95,7 @@ function statefulSetOf(
       selector: { matchLabels: selectorOf(auction, store) },
       template,
       volumeClaimTemplates: [claimOf(store, auction)],
-      // Volumes outlive whatever happens to this object; only the finalizer removes them.
+      // Volumes are kept when this object is deleted or scaled. Only the finalizer removes them.
       persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain", whenScaled: "Retain" },
     },
   };
@@ -109,7 +109,7 @@ function claimOf(store: StoreName, auction: StoredAuction) {
     kind: "PersistentVolumeClaim",
     metadata: { name: "data", labels: labelsOf(auction, store) },
     spec: {
-      // Not ReadWriteOncePod: only CSI drivers know it, and one replica has no second pod to keep off.
+      // Not ReadWriteOncePod, which only CSI drivers support: there is only one replica.
       accessModes: ["ReadWriteOnce"],
       resources: { requests: { storage: storage?.size ?? "1Gi" } },
       ...(storageClassName === undefined ? {} : { storageClassName }),
@@ -122,7 +122,7 @@ function volumesOf(store: StoreName, auction: StoredAuction, recipe: Recipe): V1
   const secretName = childName(auction, store);
   return [
     { name: "secret", secret: { secretName, items, defaultMode: SECRET_MODE } },
-    ...recipe.scratch.map((_, i) => ({
+    ...recipe.scratchDirs.map((_, i) => ({
       name: `scratch-${i}`,
       emptyDir: { sizeLimit: "64Mi" },
     })),
@@ -135,34 +135,34 @@ const RECIPES: Readonly<Record<StoreName, (auction: StoredAuction) => Recipe>> =
   postgres: postgresRecipe,
 };
 
-/** Loading what is on disk may take long, and a restart would begin it anew. */
-const STARTS_WITHIN = { periodSeconds: 2, failureThreshold: 150 };
-const HEALTHY = { periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 };
-const READY = { periodSeconds: 3, timeoutSeconds: 3, failureThreshold: 2 };
+/** Loading data from disk may take long, and a restart would repeat it. */
+const STARTUP = { periodSeconds: 2, failureThreshold: 150 };
+const LIVENESS = { periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 };
+const READINESS = { periodSeconds: 3, timeoutSeconds: 3, failureThreshold: 2 };
 
 function probes(alive: V1Probe, ready: V1Probe) {
   return {
-    startupProbe: { ...ready, timeoutSeconds: 3, ...STARTS_WITHIN },
-    livenessProbe: { ...alive, ...HEALTHY },
-    readinessProbe: { ...ready, ...READY },
+    startupProbe: { ...ready, timeoutSeconds: 3, ...STARTUP },
+    livenessProbe: { ...alive, ...LIVENESS },
+    readinessProbe: { ...ready, ...READINESS },
   };
 }
 
 const shell = (script: string) => ["sh", "-c", script];
 const MEBI = 1024 ** 2;
 
-/** Every write is on disk before its answer, and nothing is ever evicted. */
+/** Redis writes to disk before it answers, and evicts nothing. */
 function redisRecipe({ spec }: StoredAuction): Recipe {
-  const ping = `REDISCLI_AUTH="$(cat ${SECRET}/password)" redis-cli ping | grep -q PONG`;
-  // What waits for the archive, twice over while the log is rewritten, and the lots.
+  const ping = `REDISCLI_AUTH="$(cat ${SECRET_DIR}/password)" redis-cli ping | grep -q PONG`;
+  // The outbox, twice because the append-only file is rewritten, and the lots.
   const limit = 256 + Math.ceil((2 * spec.tiers.archival.outboxMaxBytes) / MEBI);
   return {
     secretKeys: ["redis.conf", "password"],
     container: {
-      command: ["redis-server", `${SECRET}/redis.conf`],
+      command: ["redis-server", `${SECRET_DIR}/redis.conf`],
       args: [
         "--dir",
-        DATA,
+        DATA_DIR,
         "--port",
         String(STORE_PORTS.redis),
         "--appendonly",
@@ -176,7 +176,7 @@ function redisRecipe({ spec }: StoredAuction): Recipe {
       ],
       ...probes({ tcpSocket: { port: "redis" } }, { exec: { command: shell(ping) } }),
     },
-    scratch: [],
+    scratchDirs: [],
     resources: {
       requests: { cpu: "25m", memory: "128Mi" },
       limits: { memory: `${limit}Mi` },
@@ -185,7 +185,7 @@ function redisRecipe({ spec }: StoredAuction): Recipe {
   };
 }
 
-/** The image's entrypoint, whatever it is called, starts the server with these arguments. */
+/** The entrypoint of the image starts the server with these arguments. */
 function natsRecipe(): Recipe {
   const healthy = (path: string) => ({ httpGet: { path, port: "monitoring" } });
   return {
@@ -193,10 +193,10 @@ function natsRecipe(): Recipe {
     container: {
       args: [
         "--config",
-        `${SECRET}/nats.conf`,
+        `${SECRET_DIR}/nats.conf`,
         "--jetstream",
         "--store_dir",
-        DATA,
+        DATA_DIR,
         "--addr",
         "0.0.0.0",
         "--port",
@@ -210,20 +210,20 @@ function natsRecipe(): Recipe {
       ],
       ...probes(healthy("/healthz?js-enabled-only=true"), healthy("/healthz?js-server-only=true")),
     },
-    scratch: [],
+    scratchDirs: [],
     resources: { requests: { cpu: "25m", memory: "128Mi" }, limits: { memory: "512Mi" } },
     graceSeconds: 30,
   };
 }
 
 /**
- * The image's entrypoint makes the database. The password reaches it in the environment of the process
- * alone: not all images read POSTGRES_PASSWORD_FILE. The data folder belongs to Postgres only, as it
- * demands, whatever the volume's group made of it.
+ * The entrypoint of the image creates the database. A shell sets the password in the environment of that
+ * process only, because some images do not read POSTGRES_PASSWORD_FILE. Postgres demands a data folder with
+ * mode 700, which the fsGroup of the volume may have changed.
  */
 function postgresRecipe(): Recipe {
   const start =
-    `POSTGRES_PASSWORD="$(cat ${SECRET}/password)" && export POSTGRES_PASSWORD && ` +
+    `POSTGRES_PASSWORD="$(cat ${SECRET_DIR}/password)" && export POSTGRES_PASSWORD && ` +
     'mkdir -p "$PGDATA" && chmod 700 "$PGDATA" && exec docker-entrypoint.sh postgres "$@"';
   const ready = `pg_isready -q -h 127.0.0.1 -U ${DATABASE} -d ${DATABASE}`;
   return {
@@ -234,16 +234,16 @@ function postgresRecipe(): Recipe {
       env: [
         { name: "POSTGRES_USER", value: DATABASE },
         { name: "POSTGRES_DB", value: DATABASE },
-        { name: "PGDATA", value: `${DATA}/pgdata` },
+        { name: "PGDATA", value: `${DATA_DIR}/pgdata` },
       ],
-      // To SIGTERM alone it would wait for every session to end by itself.
+      // After SIGTERM alone, Postgres waits until every session ends.
       lifecycle: {
         preStop: { exec: { command: shell('pg_ctl stop -m fast -t 45 -D "$PGDATA"') } },
       },
       ...probes({ tcpSocket: { port: "postgres" } }, { exec: { command: shell(ready) } }),
     },
-    // Where images put the socket and its lock.
-    scratch: ["/tmp", "/var/run/postgresql"],
+    // Images put the socket and its lock here.
+    scratchDirs: ["/tmp", "/var/run/postgresql"],
     resources: { requests: { cpu: "25m", memory: "128Mi" }, limits: { memory: "512Mi" } },
     graceSeconds: 60,
   };

@@ -1,4 +1,4 @@
-/** The objects of gateway, broadcast and archival, but for their secrets and policies. */
+/** The objects of gateway, broadcast and archival, except Secrets and policies. */
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { type TierName, TIERS } from "../api/components.ts";
 import type { DesiredInputs } from "./inputs.ts";
@@ -17,7 +17,7 @@ import { podTemplateOf } from "./pod-template.ts";
 const PROGRESS_DEADLINE_SECONDS = 300;
 const REVISIONS_KEPT = 3;
 
-/** How many pods a tier is told to run now; null where its autoscaler says it. */
+/** Number of pods of a tier; null if an autoscaler decides it. */
 export function replicasOf(
   tier: TierName,
   auction: StoredAuction,
@@ -41,11 +41,11 @@ export function deploymentsOf(auction: StoredAuction, inputs: DesiredInputs): Ku
       kind: "Deployment",
       metadata: metadataOf(auction, tier, tier),
       spec: {
-        // Not even null: whoever sends the field owns it, and would fight the autoscaler over it.
+        // The field is absent with an autoscaler: whoever applies it owns it, and would conflict with the autoscaler.
         ...(replicas === null ? {} : { replicas }),
         revisionHistoryLimit: REVISIONS_KEPT,
         progressDeadlineSeconds: PROGRESS_DEADLINE_SECONDS,
-        // The new pod is ready before the old one is told to stop, also where there is only one.
+        // A new pod is ready before an old one is stopped, even with one replica.
         strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
         selector: { matchLabels: selectorOf(auction, tier) },
         template: podTemplateOf(tier, auction, inputs),
@@ -71,7 +71,7 @@ export function servicesOf(auction: StoredAuction): KubeObject[] {
     suffix: string,
     tier: TierName,
     port: object,
-    more: object = {},
+    extraSpec: object = {},
   ): KubeObject => ({
     apiVersion: "v1",
     kind: "Service",
@@ -80,17 +80,17 @@ export function servicesOf(auction: StoredAuction): KubeObject[] {
       type: "ClusterIP",
       selector: selectorOf(auction, tier),
       ports: [{ protocol: "TCP", ...port }],
-      ...more,
+      ...extraSpec,
     },
   });
-  const internal = (tier: TierName, more?: object) =>
+  const internal = (tier: TierName, extraSpec?: object) =>
     service(
       `${tier}-internal`,
       tier,
       { name: "internal", port: INTERNAL_PORTS[tier], targetPort: "internal", appProtocol: "http" },
-      more,
+      extraSpec,
     );
-  const open = (tier: "gateway" | "broadcast", appProtocol: string) =>
+  const publicService = (tier: "gateway" | "broadcast", appProtocol: string) =>
     service(tier, tier, {
       name: "http",
       port: PUBLIC_PORTS[tier],
@@ -98,12 +98,12 @@ export function servicesOf(auction: StoredAuction): KubeObject[] {
       appProtocol,
     });
   return [
-    open("gateway", "http"),
-    // Tells proxies of the Gateway API that connections are upgraded.
-    open("broadcast", "kubernetes.io/ws"),
+    publicService("gateway", "http"),
+    // Implementations of the Gateway API need this to upgrade connections.
+    publicService("broadcast", "kubernetes.io/ws"),
     internal("gateway"),
     internal("broadcast"),
-    // While Redis is away archival is not ready, and the operator wants to hear just that from it.
+    // Without Redis archival is not ready, and the operator reads the reason from it.
     internal("archival", { publishNotReadyAddresses: true }),
   ];
 }
@@ -115,7 +115,7 @@ export function disruptionBudgetsOf(auction: StoredAuction): KubeObject[] {
     metadata: metadataOf(auction, tier, tier),
     spec: {
       maxUnavailable: 1,
-      // A pod that is not well protects nobody: without this it could hold up a node's drain for ever.
+      // Without this, an unhealthy pod could block the drain of a node for ever.
       unhealthyPodEvictionPolicy: "AlwaysAllow",
       selector: { matchLabels: selectorOf(auction, tier) },
     },
@@ -124,14 +124,14 @@ export function disruptionBudgetsOf(auction: StoredAuction): KubeObject[] {
 
 const SCALE_DOWN_WINDOW_SECONDS = 300;
 
-/** Only while the tier runs as the spec says: with a count of its own, an autoscaler would fight it. */
+/** Only while `replicasOf` leaves the number of pods to the autoscaler: otherwise both would set it. */
 export function autoscalersOf(auction: StoredAuction, inputs: DesiredInputs): KubeObject[] {
   return (["gateway", "broadcast"] as const).flatMap((tier): KubeObject[] => {
     const { autoscaling } = auction.spec.tiers[tier];
     if (autoscaling === undefined || replicasOf(tier, auction, inputs) !== null) return [];
     const { minReplicas, maxReplicas, targetCPUUtilizationPercentage } = autoscaling;
     const target = { type: "Utilization", averageUtilization: targetCPUUtilizationPercentage };
-    // Each viewer of a pod that goes must connect again: few at a time.
+    // The viewers of a removed pod must reconnect, so few pods are removed at a time.
     const percent = tier === "broadcast" ? 10 : 50;
     return [
       {
@@ -160,11 +160,11 @@ export function autoscalersOf(auction: StoredAuction, inputs: DesiredInputs): Ku
   });
 }
 
-/** As Prometheus calls a pod's label while it looks for targets. */
+/** The name of a pod label in the service discovery of Prometheus. */
 const metaLabelOf = (label: string): string =>
   `__meta_kubernetes_pod_label_${label.replaceAll(/[^a-zA-Z0-9_]/g, "_")}`;
 
-/** Each tier answers /metrics at its internal port. */
+/** Scrapes /metrics at the internal port of each tier. */
 export function podMonitorOf(auction: StoredAuction, { serves }: DesiredInputs): KubeObject[] {
   if (!serves.podMonitor) return [];
   return [
@@ -182,7 +182,7 @@ export function podMonitorOf(auction: StoredAuction, { serves }: DesiredInputs):
             port: "internal",
             path: "/metrics",
             interval: "15s",
-            // The processes do not know what their Auction is called; dashboards choose by it.
+            // Dashboards select by the name of the Auction, which the processes do not know.
             relabelings: [
               {
                 sourceLabels: [metaLabelOf(NAME_LABEL)],
