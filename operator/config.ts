@@ -84,7 +84,7 @@ export const OperatorEnv = Type.Object({
 export type OperatorEnv = Type.Static<typeof OperatorEnv>;
 
 /** POD_LABELS as an object. */
-export function readLabels(text: string): Record<string, string> {
+function readLabels(text: string): Record<string, string> {
   return Object.fromEntries(
     text.split(",").map((pair) => {
       const at = pair.indexOf("=");

@@ -8,12 +8,12 @@ import { AUCTION_KIND } from "./api/kind.ts";
 import { archivalAt } from "./control/archival-client.ts";
 import { connectCluster } from "./kube/client.ts";
 import { OperatorEnv, readNamespaces, readSettings } from "./config.ts";
-import { lead } from "./kube/leader-election.ts";
+import { runAsLeader } from "./kube/leader-election.ts";
 import { createOperatorMetrics } from "./metrics.ts";
 import { AuctionController } from "./control/controller.ts";
 
 const LEASE = "gavel-operator";
-/** A watch that heard nothing for so long, bookmarks included, is not well. */
+/** A watch without any data for this long, bookmarks included, makes the process unhealthy. */
 const SILENT_MAX_MS = 5 * 60_000;
 
 const env = readEnv(OperatorEnv);
@@ -44,12 +44,12 @@ await runProcess(log, env.DRAIN_NOTICE_MS + env.DRAIN_MS, async (lifecycle) => {
       archivalAt(`http://${name}-archival-internal.${namespace}:9082`, token),
   });
 
-  const well = () => controller.silentMs < SILENT_MAX_MS;
+  const isHealthy = () => controller.silentMs < SILENT_MAX_MS;
   const ready = async () => ({
-    ready: controller.synced && well(),
-    why: controller.synced ? "a watch is silent" : "the caches are being filled",
+    ready: controller.synced && isHealthy(),
+    why: controller.synced ? "a watch receives no data" : "the caches are being filled",
   });
-  const internal = createInternalServer({ ready, alive: well }, registry);
+  const internal = createInternalServer({ ready, alive: isHealthy }, registry);
   lifecycle.onStop("internal server", () => internal.close());
   await internal.listen({ host: env.HOST, port: env.INTERNAL_PORT });
 
@@ -57,9 +57,8 @@ await runProcess(log, env.DRAIN_NOTICE_MS + env.DRAIN_MS, async (lifecycle) => {
   controller.start();
   lifecycle.onStop("API client", () => cluster.close());
   lifecycle.onStop("watches", () => controller.stop());
-  const work = (signal: AbortSignal) => controller.work(signal);
-  const led = env.LEADER_ELECT
-    ? lead(
+  const leading = env.LEADER_ELECT
+    ? runAsLeader(
         {
           cluster,
           namespace: env.POD_NAMESPACE,
@@ -68,24 +67,24 @@ await runProcess(log, env.DRAIN_NOTICE_MS + env.DRAIN_MS, async (lifecycle) => {
           log,
           metrics,
         },
-        work,
+        (signal) => controller.work(signal),
         stopping.signal,
       )
-    : work(stopping.signal).then(() => "stopped" as const);
-  lifecycle.onStop("leading", async () => {
+    : controller.work(stopping.signal).then(() => "stopped" as const);
+  lifecycle.onStop("leadership", async () => {
     stopping.abort();
-    await led;
+    await leading;
   });
-  led.then(
-    (ended) => {
-      if (ended === "stopped") return;
-      log.fatal("the Lease was lost: another may lead already");
+  leading.then(
+    (reason) => {
+      if (reason === "stopped") return;
+      log.fatal("leadership lost: another process may lead already");
       process.exit(1);
     },
     (error: unknown) => {
-      log.fatal({ err: error }, "stopped by an error");
+      log.fatal({ err: error }, "controller failed");
       process.exit(1);
     },
   );
-  log.info({ version, internalPort: env.INTERNAL_PORT }, "watching");
+  log.info({ version, internalPort: env.INTERNAL_PORT }, "operator started");
 });

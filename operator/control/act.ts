@@ -31,7 +31,7 @@ export interface ActDependencies {
 }
 
 /** What the actions brought so far. */
-export interface Outcome {
+interface Outcome {
   /** What the next reconcile is given. */
   readonly state: ReconcileState;
   /** As computed by `write-status`, written or not. */

@@ -1,4 +1,4 @@
-/** The Secrets around an Auction, read by name: those the operator made, and those the spec names. */
+/** Reads the Secrets of an Auction by name: those that the operator created, and those that the spec names. */
 import { createHash, randomBytes } from "node:crypto";
 import { MAX_MINOR } from "../../services/lot/money.ts";
 import type { Cluster } from "../kube/client.ts";
@@ -9,11 +9,11 @@ import { storeAddressOf } from "../desired/policies.ts";
 import { type AnyObject, KINDS } from "../kube/object.ts";
 import type { AuctionSecrets, Obstacle } from "./observation.ts";
 
-/** So long a Secret that was found is taken for unchanged; one that was not found is looked for sooner. */
-const KEPT_MS = 60_000;
-const MISSING_MS = 5_000;
+/** How long a read is cached, if all Secrets were valid and if not. */
+const VALID_CACHE_MS = 60_000;
+const INVALID_CACHE_MS = 5_000;
 
-interface Kept {
+interface CachedSecrets {
   readonly secrets: AuctionSecrets;
   readonly generation: number;
   readonly untilMs: number;
@@ -23,19 +23,20 @@ type Data = Readonly<Record<string, string>>;
 
 export class SecretReader {
   readonly #cluster: Cluster;
-  readonly #kept = new Map<string, Kept>();
-  /** Credentials once seen or made: a Secret that is deleted comes back as it was. */
+  readonly #cache = new Map<string, CachedSecrets>();
+  /** Credentials that were read or generated: a deleted Secret is created again as it was. */
   readonly #credentials = new Map<string, Credentials>();
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
   }
 
-  /** @throws ApiError where the API server does not answer */
+  /** @throws ApiError if the API server does not answer */
   async read(auction: StoredAuction): Promise<AuctionSecrets> {
     const { uid, generation } = auction.metadata;
-    const kept = this.#kept.get(uid);
-    if (kept && kept.generation === generation && Date.now() < kept.untilMs) return kept.secrets;
+    const cached = this.#cache.get(uid);
+    if (cached && cached.generation === generation && Date.now() < cached.untilMs)
+      return cached.secrets;
     const credentials = this.#credentials.get(uid) ?? (await this.#readCredentials(auction));
     this.#credentials.set(uid, credentials);
     const reserves = await this.#readReserves(auction);
@@ -43,13 +44,13 @@ export class SecretReader {
     const obstacle = reserves.obstacle ?? stores.obstacle;
     const { hashes, external } = stores;
     const secrets = { credentials, reserves: reserves.amounts, hashes, external, obstacle };
-    const untilMs = Date.now() + (obstacle === null ? KEPT_MS : MISSING_MS);
-    this.#kept.set(uid, { secrets, generation, untilMs });
+    const untilMs = Date.now() + (obstacle === null ? VALID_CACHE_MS : INVALID_CACHE_MS);
+    this.#cache.set(uid, { secrets, generation, untilMs });
     return secrets;
   }
 
   forget(uid: string): void {
-    this.#kept.delete(uid);
+    this.#cache.delete(uid);
     this.#credentials.delete(uid);
   }
 
@@ -113,7 +114,7 @@ export class SecretReader {
       }
       const address = storeAddressOf(store, found.value.trim());
       if (address === null) {
-        const message = `spec.backing.${store}.external.secretRef: key ${key} of Secret ${name} is not the URL of a ${store}`;
+        const message = `spec.backing.${store}.external.secretRef: key ${key} of Secret ${name} is not a ${store} URL`;
         return {
           hashes,
           external: addresses,

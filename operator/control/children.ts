@@ -1,4 +1,4 @@
-/** The objects of an Auction: brought to what is desired, and put back when somebody changes them. */
+/** Applies the objects of an Auction, restores what somebody changed, and deletes what is not desired. */
 import { createHash } from "node:crypto";
 import type { Logger } from "../../services/runtime/log.ts";
 import type { Cluster } from "../kube/client.ts";
@@ -7,14 +7,14 @@ import { UID_LABEL } from "../desired/identity.ts";
 import { REVISION_ANNOTATION } from "../desired/pod-template.ts";
 import { type AnyObject, keyOf, KINDS, refOf, type ServedKind } from "../kube/object.ts";
 
-/** Who sends what `desired()` says. */
+/** Field manager of the desired objects. */
 export const MANAGER = "gavel-operator";
-/** Who holds `replicas` while an autoscaler has not said it yet. */
+/** Field manager of `replicas` until an autoscaler sets it. */
 const HANDOVER_MANAGER = "gavel-operator-handover";
 
 export const CHILDREN_SELECTOR = "app.kubernetes.io/managed-by=gavel-operator";
 
-/** What is watched. Secrets are not: the operator may not list them. */
+/** The watched kinds. Secrets are not among them: the operator may not list them. */
 export const WATCHED: readonly ServedKind[] = [
   KINDS.Deployment,
   KINDS.StatefulSet,
@@ -27,34 +27,34 @@ export const WATCHED: readonly ServedKind[] = [
   KINDS.Ingress,
 ];
 
-/** Objects of one Auction that are sent at the same time. */
-const AT_ONCE = 4;
+/** Concurrent applies of one Auction. */
+const CONCURRENCY = 4;
 
-/** What is not watched is applied again so often, changed or not. */
-const UNWATCHED_MS = 60_000;
+/** Objects that are not watched are applied again after this time, changed or not. */
+const UNWATCHED_REAPPLY_MS = 60_000;
 
-/** What is known of one kind, of all namespaces that are watched. */
+/** The objects of one kind, from all watched namespaces. */
 export interface Cache {
   get(key: string): AnyObject | undefined;
   byLabel(label: string, value: string): readonly AnyObject[];
   all(): readonly AnyObject[];
 }
 
-/** By kind. */
-export type Caches = ReadonlyMap<string, Cache>;
+/** By the name of the kind. */
+type Caches = ReadonlyMap<string, Cache>;
 
 interface Applied {
-  /** Of what was sent. */
+  /** Hash of the object that was sent. */
   readonly sent: string;
-  /** Of what the server kept of it. */
-  readonly kept: string;
+  /** Fingerprint of the object that the server stored. */
+  readonly stored: string;
   readonly atMs: number;
 }
 
 const hash = (value: unknown) =>
   createHash("sha256").update(JSON.stringify(value)).digest("base64url");
 
-/** All that a writer could have changed: not the status, nor what the server notes of its own. */
+/** A hash of everything that a client could change: not the status, nor what the server and its controllers note. */
 function fingerprint({ metadata, status: _status, ...rest }: AnyObject): string {
   const { name, namespace, labels, ownerReferences } = metadata;
   const annotations = Object.entries(metadata.annotations ?? {}).filter(
@@ -65,7 +65,7 @@ function fingerprint({ metadata, status: _status, ...rest }: AnyObject): string 
 
 const idOf = (object: KubeObject | AnyObject) => `${object.kind}/${keyOf(object)}`;
 
-/** A StatefulSet's controller keeps revisions of its own, with the labels of the pods. */
+/** False for a ControllerRevision of the StatefulSet controller: it has the labels of the pods, too. */
 function isOurs({ kind, metadata }: AnyObject): boolean {
   return kind !== "ControllerRevision" || metadata.annotations?.[REVISION_ANNOTATION] !== undefined;
 }
@@ -75,7 +75,7 @@ export class Children {
   readonly #caches: Caches;
   readonly #log: Logger;
   readonly #applied = new Map<string, Map<string, Applied>>();
-  /** Deployments whose count was left to an autoscaler. */
+  /** Uids of Deployments whose replicas an autoscaler owns. */
   readonly #handedOver = new Set<string>();
 
   constructor(cluster: Cluster, caches: Caches, log: Logger) {
@@ -100,33 +100,33 @@ export class Children {
   }
 
   /**
-   * Sends what differs from what was sent before, and what somebody else changed since.
-   * @throws ApiError of the first that was refused; the others were sent nevertheless
+   * Applies each object that is new, that differs from the last apply, or that somebody changed since.
+   * @throws ApiError of the first object that failed; the others are applied nevertheless
    */
   async apply(uid: string, objects: readonly KubeObject[], dryRun = false): Promise<void> {
     const applied = this.#applied.get(uid) ?? new Map<string, Applied>();
     this.#applied.set(uid, applied);
-    let failed: unknown = null;
+    let failure: unknown = null;
     const waiting = objects.filter((object) => !this.#isAsSent(object, applied));
     const applyNext = async () => {
       for (let object = waiting.shift(); object !== undefined; object = waiting.shift()) {
         try {
           await this.#applyOne(object, applied, dryRun);
         } catch (error) {
-          failed ??= error;
+          failure ??= error;
         }
       }
     };
-    await Promise.all(Array.from({ length: AT_ONCE }, applyNext));
-    if (failed !== null) throw failed;
+    await Promise.all(Array.from({ length: CONCURRENCY }, applyNext));
+    if (failure !== null) throw failure;
   }
 
   #isAsSent(object: KubeObject, applied: ReadonlyMap<string, Applied>): boolean {
     const before = applied.get(idOf(object));
     if (before?.sent !== hash(object)) return false;
     const cached = this.#cached(object);
-    if (cached === undefined) return Date.now() - before.atMs < UNWATCHED_MS;
-    return cached !== null && fingerprint(cached) === before.kept;
+    if (cached === undefined) return Date.now() - before.atMs < UNWATCHED_REAPPLY_MS;
+    return cached !== null && fingerprint(cached) === before.stored;
   }
 
   async #applyOne(
@@ -136,15 +136,15 @@ export class Children {
   ): Promise<void> {
     await this.#handOver(object, this.#cached(object) ?? null, dryRun);
     const body = object as unknown as AnyObject;
-    const kept = await this.#cluster.apply(body, { manager: MANAGER, force: true, dryRun });
+    const stored = await this.#cluster.apply(body, { manager: MANAGER, force: true, dryRun });
     if (dryRun) return;
-    const now = { sent: hash(object), kept: fingerprint(kept), atMs: Date.now() };
+    const now = { sent: hash(object), stored: fingerprint(stored), atMs: Date.now() };
     applied.set(idOf(object), now);
   }
 
   /**
-   * A field that its only manager stops sending falls back to its default: to one pod, here. So the count
-   * is sent once more by another manager, which never sends it again.
+   * A field falls back to its default when its only manager stops sending it: to one pod, here. So another
+   * manager applies the count once more, and never again.
    */
   async #handOver(object: KubeObject, cached: AnyObject | null, dryRun: boolean): Promise<void> {
     if (object.kind !== "Deployment" || cached === null || dryRun) return;
@@ -157,18 +157,18 @@ export class Children {
       apiVersion: object.apiVersion,
       kind: object.kind,
       metadata: { name, namespace, uid },
-      spec: { replicas: Math.max(1, cached["spec"].replicas) }, // At 0 an autoscaler does nothing.
+      spec: { replicas: Math.max(1, cached["spec"].replicas) }, // An autoscaler does nothing at 0.
     };
     await this.#cluster.apply(counted, { manager: HANDOVER_MANAGER, force: true });
     this.#handedOver.add(uid);
   }
 
-  /** Deletes what was made for this Auction and is desired no more. */
-  async prune(uid: string, keep: readonly KubeObject[]): Promise<void> {
-    const kept = new Set(keep.map(idOf));
+  /** Deletes objects of the Auction that are not desired any more. */
+  async prune(uid: string, desired: readonly KubeObject[]): Promise<void> {
+    const wanted = new Set(desired.map(idOf));
     for (const object of this.of(uid)) {
-      if (kept.has(idOf(object)) || object.metadata.deletionTimestamp) continue;
-      this.#log.info({ object: idOf(object) }, "not desired any more: deleted");
+      if (wanted.has(idOf(object)) || object.metadata.deletionTimestamp) continue;
+      this.#log.info({ object: idOf(object) }, "object pruned");
       await this.remove(object);
     }
   }
@@ -178,7 +178,7 @@ export class Children {
     for (const applied of this.#applied.values()) applied.delete(idOf(object));
   }
 
-  /** The Auction is gone. */
+  /** For an Auction that is gone. */
   forget(uid: string): void {
     this.#applied.delete(uid);
   }

@@ -10,13 +10,13 @@ const yes = (reason: string, message: string): Value => ({ status: "True", reaso
 const no = (reason: string, message: string): Value => ({ status: "False", reason, message });
 const unknown = (message: string): Value => ({ status: "Unknown", reason: "Unknown", message });
 
-/** Those that mean trouble or change: they are there only while they are true. */
-type Passing =
+/** Conditions that exist only while they are true. */
+type Transient =
   "Reconciling" | "Stalled" | "UpdatePending" | "Paused" | "DryRun" | "Suspended" | "Draining";
 
-/** Without `lastTransitionTime` and generation: those come with what was there before. */
+/** All conditions. `dated` adds generation and transition time. */
 export function conditionsOf(facts: StatusFacts, phase: Phase): Readonly<Record<string, Value>> {
-  const standing: Record<string, Value | null> = {
+  const permanent: Record<string, Value | null> = {
     BackingReady: backingReady(facts),
     RulesPublished: rulesPublished(facts),
     GatewayAvailable: tierAvailable(facts, "gateway"),
@@ -26,7 +26,7 @@ export function conditionsOf(facts: StatusFacts, phase: Phase): Readonly<Record<
     ArchiveCurrent: archiveCurrent(facts, phase),
     DurabilityWeak: durabilityWeak(facts),
   };
-  const passing: Record<Passing, Value | null> = {
+  const transient: Record<Transient, Value | null> = {
     Stalled: stalled(facts),
     Draining: draining(facts),
     Reconciling: reconciling(facts, phase),
@@ -39,7 +39,7 @@ export function conditionsOf(facts: StatusFacts, phase: Phase): Readonly<Record<
       ? yes("AnnotationSet", "gavel.dev/dry-run=true: changes are only judged by the server")
       : null,
   };
-  const all = { ...standing, Degraded: degraded(facts, phase, standing), ...passing };
+  const all = { ...permanent, Degraded: degraded(facts, phase, permanent), ...transient };
   const ready = readyOf(facts, phase, all);
   return Object.fromEntries(
     Object.entries({ Ready: ready, ...all }).filter(
@@ -129,7 +129,11 @@ function durabilityWeak(facts: StatusFacts): Value | null {
   return yes("RedisSettings", `Redis may lose acknowledged bids; change: ${weak.join(", ")}`);
 }
 
-function degraded(facts: StatusFacts, phase: Phase, standing: Record<string, Value | null>): Value {
+function degraded(
+  facts: StatusFacts,
+  phase: Phase,
+  permanent: Record<string, Value | null>,
+): Value {
   const state = recentState(facts);
   if (phase !== "Pending" && state !== null) {
     if (!state.postgres)
@@ -141,8 +145,8 @@ function degraded(facts: StatusFacts, phase: Phase, standing: Record<string, Val
     if (state.verified?.ok === false && state.fencedId !== null) {
       return yes("VerifyFailed", state.verified.differences.slice(0, 3).join("; "));
     }
-    if (standing["ArchiveCurrent"]?.reason === "Lagging") {
-      return yes("ArchiveLagging", standing["ArchiveCurrent"].message);
+    if (permanent["ArchiveCurrent"]?.reason === "Lagging") {
+      return yes("ArchiveLagging", permanent["ArchiveCurrent"].message);
     }
   }
   const short = Object.entries(facts.workloads).find(
@@ -222,7 +226,7 @@ function readyOf(
     : yes("Live", phase === "Open" ? "bids are taken" : "the results are being settled");
 }
 
-/** With the time of each one's last change: it moves only where `status` does. */
+/** Adds the generation, and the time at which each condition's `status` last changed. */
 export function dated(
   conditions: Readonly<Record<string, Value>>,
   previous: readonly Condition[],

@@ -17,7 +17,7 @@ import { openConnectionsTo } from "../testing/connections.ts";
 import { startApiServer, type TestApiServer } from "../testing/api-server.ts";
 import { canRunApiServer } from "../testing/kubernetes-binaries.ts";
 import { SETTINGS } from "../testing/observation.ts";
-import { bePods, StandInArchival } from "../testing/stand-in.ts";
+import { makePodsReady, StandInArchival } from "../testing/stand-in.ts";
 
 const log = pino({ level: "silent" });
 const AUCTION = AUCTION_KIND;
@@ -57,7 +57,7 @@ describe.skipIf(!canRunApiServer())("the operator", () => {
     podsRunning = setInterval(() => {
       if (isBusy || arePodsHeld) return;
       isBusy = true;
-      bePods(cluster, at)
+      makePodsReady(cluster, at)
         .catch(() => {})
         .finally(() => (isBusy = false));
     }, 300);

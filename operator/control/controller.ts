@@ -18,7 +18,7 @@ import type { OperatorSettings } from "./operator-settings.ts";
 import { Reconciler } from "./reconcile.ts";
 import { sweepOrphans } from "./sweep-orphans.ts";
 
-export interface ControllerDependencies {
+interface ControllerDependencies {
   readonly cluster: Cluster;
   readonly settings: OperatorSettings;
   /** The name of this process in Events. */

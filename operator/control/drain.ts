@@ -9,7 +9,7 @@ import { durationMs } from "../api/duration.ts";
 import type { Drain } from "./status-facts.ts";
 import type { Workloads } from "./workload.ts";
 
-export type DrainAction =
+type DrainAction =
   | "fence"
   | "verify"
   /** Nothing to do before the next reconcile. */

@@ -1,11 +1,8 @@
-/** An Auction's phase: derived from what the data plane reports, never from the operator's clock. */
+/** An Auction's phase: derived from what the data plane reports, never from the operator's clock. Pure. */
 import type { State } from "../../services/archival/observe/state.ts";
 import { type Phase, PHASES } from "../api/auction-status.ts";
 
-/**
- * The furthest of the phase before and of what is reported: it never goes back, and is held while
- * nothing is known.
- */
+/** The later of the previous and the reported phase: it never goes back, and stays while nothing is reported. */
 export function phaseOf(
   previous: Phase | undefined,
   state: State | null,

@@ -10,7 +10,7 @@ import { planDrain } from "./plan-drain.ts";
 import { planReconcile } from "./plan.ts";
 import { requeueAfterMs } from "./schedule.ts";
 
-export type ReconcilerDependencies = ObserveDependencies & ActDependencies;
+type ReconcilerDependencies = ObserveDependencies & ActDependencies;
 
 export class Reconciler {
   readonly #dependencies: ReconcilerDependencies;

@@ -1,7 +1,7 @@
 /**
- * updatePolicy WhenIdle: while bids are taken, pods keep the template that they have, whatever a newer
- * spec or operator would make of it. The template in use is kept as a ControllerRevision, so that drift is
- * put back meanwhile. Pure.
+ * The rollout hold (updatePolicy WhenIdle): while the auction is open, pods keep their template, even if the
+ * spec or the operator's version has changed. The template in use is stored as a ControllerRevision, so that
+ * drift is still corrected. Pure.
  */
 import type { Component } from "../api/components.ts";
 import type { KubeObject } from "../desired/kube-object.ts";
@@ -13,13 +13,13 @@ import { REVISION_ANNOTATION } from "../desired/pod-template.ts";
 type Template = Parameters<typeof withPodTemplate>[1];
 
 export interface HeldTemplates {
-  /** As desired, with the templates in use where they are held, and the revisions that keep them. */
+  /** The desired objects, with the template in use where it is held, and a revision for each template. */
   readonly objects: KubeObject[];
-  /** The revisions that wait. */
+  /** The revisions that are held back. */
   readonly held: Readonly<Partial<Record<Component, string>>>;
 }
 
-/** @param children the Auction's objects as they are now */
+/** @param children the Auction's present objects */
 export function holdTemplates(
   desired: readonly KubeObject[],
   children: readonly AnyObject[],
@@ -35,8 +35,8 @@ export function holdTemplates(
     const inUse = isHolding ? templateInUse(children, object) : null;
     const isHeld = inUse !== null && inUse.revision !== wanted;
     if (isHeld) held[component] = wanted;
-    const kept = isHeld ? inUse : { template, revision: wanted };
-    revisions.push(revisionObject(object, kept.template, kept.revision));
+    const current = isHeld ? inUse : { template, revision: wanted };
+    revisions.push(revisionObject(object, current.template, current.revision));
     return isHeld ? withPodTemplate(object, inUse.template) : object;
   });
   return { objects: [...revisions, ...objects], held };
@@ -47,8 +47,8 @@ function templateOf(object: KubeObject): Template | null {
   return (object["spec"] as { template: Template }).template;
 }
 
-function revisionObject(of: KubeObject, template: Template, revision: string): KubeObject {
-  const { name, namespace, labels, ownerReferences } = of.metadata;
+function revisionObject(workload: KubeObject, template: Template, revision: string): KubeObject {
+  const { name, namespace, labels, ownerReferences } = workload.metadata;
   return {
     apiVersion: KINDS.ControllerRevision.apiVersion,
     kind: KINDS.ControllerRevision.kind,
@@ -64,10 +64,10 @@ function revisionObject(of: KubeObject, template: Template, revision: string): K
   };
 }
 
-/** What the workload runs by, by its own word; where somebody changed that word, the newest kept one. */
+/** The template that the workload names by its annotation; if somebody changed that, the newest stored one. */
 function templateInUse(children: readonly AnyObject[], object: KubeObject) {
   const component = object.metadata.labels[COMPONENT_LABEL];
-  const kept = children
+  const stored = children
     .filter(({ kind, metadata }) => {
       return kind === "ControllerRevision" && metadata.labels?.[COMPONENT_LABEL] === component;
     })
@@ -76,11 +76,11 @@ function templateInUse(children: readonly AnyObject[], object: KubeObject) {
     ({ kind, metadata }) => kind === object.kind && metadata.name === object.metadata.name,
   );
   const used = live?.["spec"].template.metadata?.annotations?.[REVISION_ANNOTATION];
-  const found = kept.find(({ metadata }) => revisionKept(metadata) === used) ?? kept[0];
+  const found = stored.find(({ metadata }) => revisionStored(metadata) === used) ?? stored[0];
   if (found === undefined) return null;
-  return { template: found["data"] as Template, revision: revisionKept(found.metadata)! };
+  return { template: found["data"] as Template, revision: revisionStored(found.metadata)! };
 }
 
-function revisionKept(metadata: AnyObject["metadata"]): string | undefined {
+function revisionStored(metadata: AnyObject["metadata"]): string | undefined {
   return metadata.annotations?.[REVISION_ANNOTATION];
 }

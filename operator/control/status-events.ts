@@ -1,16 +1,10 @@
-/** Which changes of a status are worth an Event. Pure. */
+/** Which changes of a status cause a Kubernetes event. Pure. */
 import type { AuctionStatus } from "../api/auction-status.ts";
+import type { EventDetails } from "../kube/event-recorder.ts";
 
-export interface ChangeEvent {
-  readonly type: "Normal" | "Warning";
-  readonly reason: string;
-  readonly action: string;
-  readonly note: string;
-}
-
-/** Conditions that are told when they turn to this value. */
-const TOLD: Readonly<
-  Record<string, { readonly value: "True" | "False"; readonly type: ChangeEvent["type"] }>
+/** Conditions that cause an event when they change to this value. */
+const REPORTED: Readonly<
+  Record<string, { readonly value: "True" | "False"; readonly type: EventDetails["type"] }>
 > = {
   Stalled: { value: "True", type: "Warning" },
   Degraded: { value: "True", type: "Warning" },
@@ -21,15 +15,15 @@ const TOLD: Readonly<
   Suspended: { value: "True", type: "Normal" },
 };
 
-export function statusEvents(before: AuctionStatus, after: AuctionStatus): ChangeEvent[] {
-  const events: ChangeEvent[] = [];
+export function statusEvents(before: AuctionStatus, after: AuctionStatus): EventDetails[] {
+  const events: EventDetails[] = [];
   if (after.phase !== undefined && after.phase !== before.phase) {
     const note = `${before.phase ?? "new"} → ${after.phase}`;
     events.push({ type: "Normal", reason: after.phase, action: "ChangePhase", note });
   }
   const was = (type: string) => before.conditions?.find((condition) => condition.type === type);
   for (const { type, status, reason, message } of after.conditions ?? []) {
-    const told = TOLD[type];
+    const reported = REPORTED[type];
     const earlier = was(type);
     if (type === "RulesPublished" && reason === "RejectedAuctionOpen") {
       if (earlier?.reason !== reason) {
@@ -37,9 +31,9 @@ export function statusEvents(before: AuctionStatus, after: AuctionStatus): Chang
       }
       continue;
     }
-    if (told === undefined || told.value !== status) continue;
+    if (reported === undefined || reported.value !== status) continue;
     if (earlier?.status === status && earlier.reason === reason) continue;
-    events.push({ type: told.type, reason, action: `Set${type}`, note: message });
+    events.push({ type: reported.type, reason, action: `Set${type}`, note: message });
   }
   if (after.archive?.verifiedAt !== undefined && before.archive?.verifiedAt === undefined) {
     const note = `the archive holds every event up to ${after.archive.archivedId}`;

@@ -37,7 +37,7 @@ export interface Drain {
 }
 
 /** After so many probes without an answer, archival's last report is no longer used. */
-export const MISSES_MAX = 3;
+const MISSES_MAX = 3;
 
 /** Archival's last report, if it is recent enough. */
 export function recentState({ probe }: Pick<StatusFacts, "probe">): State | null {

@@ -9,7 +9,7 @@ import { phaseOf } from "./phase.ts";
 import { recentState, type StatusFacts } from "./status-facts.ts";
 
 /** RFC 3339 without fractions, as Kubernetes writes it. */
-export function instant(ms: number): string {
+function instant(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 }
 
@@ -43,10 +43,10 @@ export function statusOf(facts: StatusFacts): AuctionStatus {
 
 type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
 
-/** A copy without what is undefined, as it will be read back. */
+/** A copy without undefined fields, as the API server returns it. */
 function defined<T extends object>(value: T): Defined<T> {
-  const parts = Object.entries(value).filter(([, part]) => part !== undefined);
-  return Object.fromEntries(parts) as Defined<T>;
+  const entries = Object.entries(value).filter(([, field]) => field !== undefined);
+  return Object.fromEntries(entries) as Defined<T>;
 }
 
 function scheduleOf(state: State | null, { schedule }: AuctionStatus): AuctionStatus["schedule"] {
@@ -101,10 +101,10 @@ function drainOf({ drain, auction }: StatusFacts): AuctionStatus["drain"] {
   return { step, startedAt: instant(startedAtMs), deadline: instant(deadline), message };
 }
 
-/** Counters are worth one write in so long; everything else is written at once. */
+/** Changes of counters alone are written at most this often. Everything else is written at once. */
 export const COUNTERS_MS = 15_000;
 
-/** What moves with every bid. */
+/** The status without what every bid changes. */
 function withoutCounters(status: AuctionStatus): AuctionStatus {
   const { activity: _activity, archive, schedule, ...rest } = status;
   const { fencedId, verifiedAt } = archive ?? {};

@@ -1,17 +1,17 @@
 /**
- * What was made for an Auction that is no more, though its finalizer never ran to the end: somebody took
- * the finalizer away, or the operator's last act was cut. Volumes stay: they may hold the only copy.
+ * Deletes objects whose Auction is gone although its drain did not end: somebody removed the finalizer, or
+ * the operator was killed at its last step. Volumes stay: they may hold the only copy.
  */
 import type { Logger } from "../../services/runtime/log.ts";
 import type { Children } from "./children.ts";
 import { UID_LABEL } from "../desired/identity.ts";
 import { type AnyObject, keyOf } from "../kube/object.ts";
 
-/** An Auction younger than the cache's last word must not be taken for gone. */
+/** Younger objects may belong to an Auction that is not in the cache yet. */
 const AGE_MS = 10 * 60_000;
 
-/** @param uids of all Auctions that there are */
-export function orphansOf(
+/** @param uids of all existing Auctions */
+function orphansOf(
   objects: readonly AnyObject[],
   uids: ReadonlySet<string>,
   nowMs: number,
@@ -29,7 +29,7 @@ export async function sweepOrphans(
   log: Logger,
 ): Promise<void> {
   for (const object of orphansOf(children.all(), uids, Date.now())) {
-    log.warn({ kind: object.kind, object: keyOf(object) }, "its Auction is gone: deleted");
+    log.warn({ kind: object.kind, object: keyOf(object) }, "orphan deleted: its Auction is gone");
     await children.remove(object);
   }
 }

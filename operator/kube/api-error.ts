@@ -1,19 +1,19 @@
-/** What the API server refuses, and why: one class with a closed set of kinds, and the pure function that tells them apart. */
+/** Errors of the API server: one class with a closed set of kinds, and pure functions that classify answers and failures. */
 
 /**
- * - `conflict` 409: changed meanwhile, fields owned by another manager, a precondition that fails, a JSON patch that does not fit
- * - `already_exists` 409 of a creation
+ * - `conflict` 409: the object changed, another manager owns a field, or a precondition or JSON patch failed
+ * - `already_exists` 409 for a creation
  * - `not_found` 404: the object, its namespace, or the kind
- * - `gone` 410: a resourceVersion or continue token from before the last compaction
- * - `invalid` the request can never succeed as it is (400, 405, 413, 415, 422, and a schema error that comes as 500)
- * - `forbidden` 403: RBAC, quota, or a namespace that is going away (see `causes`)
- * - `unauthorized` 401: credentials are read anew for the next call
- * - `throttled` 429: not before `retryAfterMs`
- * - `timeout` our deadline passed, or the server's: the write may have happened
- * - `unavailable` no connection, a reset, or any other 5xx: the write may have happened
+ * - `gone` 410: the resourceVersion or continue token is older than the last compaction
+ * - `invalid` the request can never succeed (400, 405, 413, 415, 422, and a schema error, which comes as 500)
+ * - `forbidden` 403: RBAC, quota, or a terminating namespace (see `causes`)
+ * - `unauthorized` 401: the next request reloads the credentials
+ * - `throttled` 429: retry after `retryAfterMs`
+ * - `timeout` our deadline or the server's has passed: a write may have happened
+ * - `unavailable` no connection, a reset, or another 5xx: a write may have happened
  * - `unexpected` anything else
  */
-export type ApiErrorKind =
+type ApiErrorKind =
   | "conflict"
   | "already_exists"
   | "not_found"
@@ -26,8 +26,8 @@ export type ApiErrorKind =
   | "unavailable"
   | "unexpected";
 
-/** One reason of a refusal. `field` is the path that it is about; of a conflict, the field that another manager owns. */
-export interface ApiErrorCause {
+/** One reason of a refusal. `field` is the path that it concerns; for a conflict, the field that another manager owns. */
+interface ApiErrorCause {
   readonly reason: string;
   readonly field: string;
   readonly message: string;
@@ -35,9 +35,9 @@ export interface ApiErrorCause {
 
 interface Refusal {
   readonly kind: ApiErrorKind;
-  /** HTTP status; null where none came. */
+  /** HTTP status; null if there was no answer. */
   readonly status: number | null;
-  /** The server's own word, e.g. "AlreadyExists"; ours where it said none. */
+  /** The reason of the answer, e.g. "AlreadyExists", or one of ours for a failure. */
   readonly reason: string;
   readonly message: string;
   readonly retryAfterMs: number | null;
@@ -52,7 +52,7 @@ export class ApiError extends Error {
   readonly retryAfterMs: number | null;
   readonly causes: readonly ApiErrorCause[];
 
-  /** @param request what was asked, e.g. "PATCH /api/v1/namespaces/x/services/y" */
+  /** @param request e.g. "PATCH /api/v1/namespaces/x/services/y" */
   constructor(request: string, refusal: Refusal, cause?: unknown) {
     super(`${request}: ${refusal.message}`, cause === undefined ? undefined : { cause });
     this.kind = refusal.kind;
@@ -63,7 +63,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Whether it is an ApiError, and of one of these kinds where any are named. */
+/** Whether it is an ApiError of one of these kinds; without kinds, any ApiError. */
 export function isApiError(error: unknown, ...kinds: ApiErrorKind[]): error is ApiError {
   return error instanceof ApiError && (kinds.length === 0 || kinds.includes(error.kind));
 }
@@ -71,11 +71,11 @@ export function isApiError(error: unknown, ...kinds: ApiErrorKind[]): error is A
 /** A field that another manager owns. */
 export interface FieldConflict {
   readonly field: string;
-  /** Names the manager. */
+  /** Contains the name of the manager. */
   readonly message: string;
 }
 
-/** What a server-side apply without force ran into; none where the error is another. */
+/** The field conflicts of a server-side apply without force; empty for any other error. */
 export function fieldConflictsOf(error: unknown): FieldConflict[] {
   if (!isApiError(error, "conflict")) return [];
   return error.causes
@@ -83,33 +83,33 @@ export function fieldConflictsOf(error: unknown): FieldConflict[] {
     .map(({ field, message }) => ({ field, message }));
 }
 
-/** No server asks for a longer pause than this that we obey. */
+/** A longer Retry-After is shortened to this. */
 const RETRY_AFTER_MAX_MS = 5 * 60_000;
 
-/** What a refused request's answer means. @param body its text: a Status object, or whatever a proxy between says */
+/** Classifies the answer to a refused request. @param body a Status object as JSON, or the text of a proxy */
 export function classifyAnswer(
   status: number,
   body: string,
   retryAfter: string | null = null,
 ): Refusal {
-  const said = parseStatus(body);
-  const message = said.message || `HTTP ${status} ${body.slice(0, 200)}`.trimEnd();
-  const seconds = retryAfterSeconds(retryAfter) ?? said.retryAfterSeconds;
+  const parsed = parseStatus(body);
+  const message = parsed.message || `HTTP ${status} ${body.slice(0, 200)}`.trimEnd();
+  const seconds = retryAfterSeconds(retryAfter) ?? parsed.retryAfterSeconds;
   return {
-    kind: kindOf(status, said.reason, message),
+    kind: kindOf(status, parsed.reason, message),
     status,
-    reason: said.reason,
+    reason: parsed.reason,
     message,
     retryAfterMs: seconds === null ? null : Math.min(seconds * 1_000, RETRY_AFTER_MAX_MS),
-    causes: said.causes,
+    causes: parsed.causes,
   };
 }
 
-/** A schema error of a server-side apply comes as HTTP 500: tried again, it would fail for ever. */
+/** A schema error of a server-side apply comes as HTTP 500, though a retry can never succeed. */
 const SCHEMA_ERROR = /failed to create typed patch object|field not declared in schema/;
 /**
- * A JSON patch that does not fit the object as it is now (a `test` fails, a path is not there) comes as
- * 422 with these words and no cause. It means what 409 means: read it again.
+ * A JSON patch that does not fit the current object (a `test` fails, a path does not exist) comes as 422 with
+ * this message and no cause. It means the same as 409: read the object again.
  */
 const PATCH_DOES_NOT_FIT = /^the server rejected our request due to an error in our request/;
 
@@ -139,7 +139,7 @@ function kindOf(status: number, reason: string, message: string): ApiErrorKind {
   }
 }
 
-/** What a connection's failure means: our deadline, or a server out of reach. */
+/** Classifies a failed connection: our deadline, or a server that cannot be reached. */
 export function classifyFailure(error: unknown): Refusal {
   const { name = "", code = "" } = (error ?? {}) as { name?: string; code?: string };
   const isTimeout = name === "TimeoutError" || /_TIMEOUT$|^ETIMEDOUT$/.test(code);
@@ -154,20 +154,20 @@ export function classifyFailure(error: unknown): Refusal {
   };
 }
 
-interface Said {
+interface ParsedStatus {
   readonly reason: string;
   readonly message: string;
   readonly retryAfterSeconds: number | null;
   readonly causes: readonly ApiErrorCause[];
 }
 
-function parseStatus(body: string): Said {
-  const nothing: Said = { reason: "", message: "", retryAfterSeconds: null, causes: [] };
+function parseStatus(body: string): ParsedStatus {
+  const nothing: ParsedStatus = { reason: "", message: "", retryAfterSeconds: null, causes: [] };
   let value: unknown;
   try {
     value = JSON.parse(body);
   } catch {
-    return nothing; // A proxy's page, or half an answer: the HTTP status is all there is.
+    return nothing; // The page of a proxy, or a truncated answer.
   }
   if (typeof value !== "object" || value === null) return nothing;
   const { reason, message, details } = value as {

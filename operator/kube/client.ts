@@ -1,7 +1,7 @@
 /**
- * The API server, as the operator uses it: a few verbs on raw JSON, so that no field is lost on the way
- * through somebody's models. Expected outcomes are values (null, false); everything else throws an
- * ApiError. Nothing is tried again here: the queue does that, with backoff.
+ * The Kubernetes API client: a few verbs on plain JSON, so that no unknown field is lost. Expected outcomes
+ * are values (null, false); everything else throws an ApiError. It retries nothing: the work queue does,
+ * with backoff.
  */
 import type { RequestOptions } from "node:https";
 import { KubeConfig } from "@kubernetes/client-node";
@@ -26,8 +26,8 @@ import {
   type ServedKind,
 } from "./object.ts";
 
-export interface ClusterOptions {
-  /** Without it: $KUBECONFIG, ~/.kube/config, or the service account of the pod that this is. */
+interface ClusterOptions {
+  /** Default: $KUBECONFIG, ~/.kube/config, or the service account of this pod. */
   readonly kubeconfigFile?: string | undefined;
   /** Custom resources that the program uses besides KINDS. */
   readonly customKinds?: readonly ServedKind[];
@@ -35,11 +35,11 @@ export interface ClusterOptions {
   readonly log?: Logger | undefined;
 }
 
-/** Nothing is asked of the API server yet. @throws Error where the kubeconfig cannot be read, or names no cluster */
+/** Sends no request yet. @throws Error if the kubeconfig cannot be read, or has no current cluster */
 export function connectCluster(options: ClusterOptions = {}): Cluster {
   let config = loadConfig(options.kubeconfigFile);
-  const connection = new ApiConnection(async (afresh) => {
-    if (afresh) config = loadConfig(options.kubeconfigFile);
+  const connection = new ApiConnection(async (isRejected) => {
+    if (isRejected) config = loadConfig(options.kubeconfigFile);
     return readCredentials(config);
   }, options.metrics);
   const namespace = config.getContextObject(config.getCurrentContext())?.namespace ?? null;
@@ -55,13 +55,12 @@ function loadConfig(file: string | undefined): KubeConfig {
   return config;
 }
 
-/** Reads the CA, certificate and token files as they are now (a token file once a minute). */
+/** Reads the CA, certificate and token files anew (a token file at most once a minute). */
 async function readCredentials(config: KubeConfig): Promise<Credentials> {
   const options: RequestOptions = {};
   await config.applyToHTTPSOptions(options);
   const { server, proxyUrl } = config.getCurrentCluster()!;
-  if (proxyUrl?.startsWith("socks"))
-    throw new Error("a SOCKS proxy to the API server: not supported");
+  if (proxyUrl?.startsWith("socks")) throw new Error("SOCKS proxies are not supported");
   const { ca, cert, key, servername, rejectUnauthorized, auth } = options;
   const basic = auth ? { authorization: `Basic ${Buffer.from(auth).toString("base64")}` } : {};
   const headers = Object.entries(options.headers ?? {}).map(([name, value]) => [
@@ -80,12 +79,12 @@ async function readCredentials(config: KubeConfig): Promise<Credentials> {
   };
 }
 
-export type JsonPatchOperation =
+type JsonPatchOperation =
   | { readonly op: "add" | "replace" | "test"; readonly path: string; readonly value: unknown }
   | { readonly op: "remove"; readonly path: string };
 
-export interface ListOptions {
-  /** Of a namespaced kind; without it, all namespaces. */
+interface ListOptions {
+  /** Default: all namespaces. */
   readonly namespace?: string | undefined;
   readonly labelSelector?: string | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -93,13 +92,13 @@ export interface ListOptions {
 
 export interface Page<T> {
   readonly items: T[];
-  /** What the list is as of: where a watch goes on. */
+  /** The version of the list: a watch continues from it. */
   readonly resourceVersion: string;
   /** Token of the next page; null after the last. */
   readonly next: string | null;
 }
 
-/** A line of a watch. `BOOKMARK` has nothing but a resourceVersion. */
+/** A line of a watch. A `BOOKMARK` has only a resourceVersion. */
 export interface WatchEvent<T> {
   readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK";
   readonly object: T;
@@ -107,20 +106,20 @@ export interface WatchEvent<T> {
 
 const PAGE_SIZE = 500;
 
-type Settings = ClusterOptions & { readonly namespace: string | null };
+type ClusterSettings = ClusterOptions & { readonly namespace: string | null };
 
 export class Cluster {
   readonly #connection: ApiConnection;
-  readonly #settings: Settings;
+  readonly #settings: ClusterSettings;
   readonly #lane: Lane;
   readonly #discovery: Discovery;
   readonly #kinds: KindTable;
 
   constructor(
     connection: ApiConnection,
-    settings: Settings,
+    settings: ClusterSettings,
     lane: Lane = "api",
-    discovery = new Discovery((apiVersion) => askForKinds(connection, apiVersion)),
+    discovery = new Discovery((apiVersion) => fetchKinds(connection, apiVersion)),
   ) {
     this.#connection = connection;
     this.#settings = settings;
@@ -129,68 +128,68 @@ export class Cluster {
     this.#kinds = new KindTable(settings.customKinds ?? []);
   }
 
-  /** The namespace of the kubeconfig's context: in a pod, its own. */
+  /** The namespace of the kubeconfig's context; in a pod, the pod's own. */
   get namespace(): string | null {
     return this.#settings.namespace;
   }
 
-  /** The same verbs over connections of their own. */
+  /** The same client, on the connections of another lane. */
   on(lane: Lane): Cluster {
     return new Cluster(this.#connection, this.#settings, lane, this.#discovery);
   }
 
-  /** As it is now, read from etcd; null where it is not there. */
+  /** Reads the current object; null if it does not exist. */
   get<T extends KubernetesObject>(ref: Ref): Promise<T | null> {
     return orNull(this.#call<T>({ method: "GET", path: this.#kinds.objectPath(ref) }));
   }
 
-  /** All of them, page by page, with kind and apiVersion filled in. */
-  async list<T extends KubernetesObject>(of: Kind, options: ListOptions = {}): Promise<T[]> {
+  /** Reads all objects, page by page, with kind and apiVersion filled in. */
+  async list<T extends KubernetesObject>(kind: Kind, options: ListOptions = {}): Promise<T[]> {
     const items: T[] = [];
     let next: string | null = null;
     do {
-      const page: Page<T> = await this.listPage<T>(of, options, next);
+      const page: Page<T> = await this.listPage<T>(kind, options, next);
       items.push(...page.items);
       next = page.next;
     } while (next !== null);
     return items;
   }
 
-  /** @param from the token of the page before; `gone` is thrown where it is too old, and the list begins anew */
+  /** @param pageToken `next` of the page before. @throws ApiError `gone` if it is too old: the list must start again */
   async listPage<T extends KubernetesObject>(
-    of: Kind,
+    kind: Kind,
     { namespace, labelSelector, signal }: ListOptions,
-    from: string | null,
+    pageToken: string | null,
   ): Promise<Page<T>> {
     const answer = await this.#call<{
       items: T[] | null;
       metadata: { resourceVersion: string; continue?: string };
     }>({
       method: "GET",
-      path: this.#kinds.collectionPath(of, namespace),
-      query: { labelSelector, limit: PAGE_SIZE, continue: from ?? undefined },
+      path: this.#kinds.collectionPath(kind, namespace),
+      query: { labelSelector, limit: PAGE_SIZE, continue: pageToken ?? undefined },
       ...(signal ? { signal } : {}),
     });
-    const { apiVersion, kind } = of;
+    const { apiVersion } = kind;
     return {
-      items: (answer.items ?? []).map((item) => ({ ...item, apiVersion, kind })),
+      items: (answer.items ?? []).map((item) => ({ ...item, apiVersion, kind: kind.kind })),
       resourceVersion: answer.metadata.resourceVersion,
       next: answer.metadata.continue || null,
     };
   }
 
   /**
-   * What happens after a resourceVersion, until the server ends it after `timeoutSeconds`.
-   * @throws ApiError: `gone` where the resourceVersion is too old; `timeout` after `idleMs` of silence
+   * The changes after a resourceVersion, until the server ends the watch after `timeoutSeconds`.
+   * @throws ApiError: `gone` if the resourceVersion is too old; `timeout` after `idleMs` without data
    */
   async *watch<T extends KubernetesObject>(
-    of: Kind,
+    kind: Kind,
     { namespace, labelSelector, signal }: ListOptions,
     at: { resourceVersion: string; timeoutSeconds: number; idleMs: number },
   ): AsyncGenerator<WatchEvent<T>> {
     const request: ApiRequest = {
       method: "GET",
-      path: this.#kinds.collectionPath(of, namespace),
+      path: this.#kinds.collectionPath(kind, namespace),
       query: {
         watch: true,
         allowWatchBookmarks: true,
@@ -215,10 +214,10 @@ export class Cluster {
   }
 
   /**
-   * Server-side apply with strict fields. It creates what is missing, unless the body has a
-   * `metadata.uid`: then it only changes that very object, else `conflict`. Fields that another manager
-   * owns are taken, and that is told first: to `onConflict`, the log and `ssa_conflicts_total`.
-   * @param object what we want, written by hand: no status, no managedFields, no resourceVersion
+   * Server-side apply with strict field validation. It creates a missing object, unless the body has a
+   * `metadata.uid`: then it changes only that object, or throws `conflict`. A field that another manager
+   * owns is taken by force; that is first reported to `onConflict`, the log and `ssa_conflicts_total`.
+   * @param object the intent only: no status, no managedFields, no resourceVersion
    */
   async apply<T extends KubernetesObject>(
     object: T,
@@ -237,21 +236,24 @@ export class Cluster {
       const lost = fieldConflictsOf(error);
       if (lost.length === 0) throw error;
       this.#settings.metrics?.ssaConflicts.inc({ manager });
-      this.#settings.log?.info({ object: refOf(object), manager, lost }, "took fields back");
+      this.#settings.log?.info(
+        { object: refOf(object), manager, fields: lost },
+        "forced server-side apply: another manager had changed fields",
+      );
       onConflict?.(lost);
       return patch(true);
     }
   }
 
   /**
-   * Server-side apply of the status alone; the same status again changes nothing, not even the
-   * resourceVersion. Null where the object is gone.
+   * Server-side apply of the status alone. An equal status changes nothing, not even the
+   * resourceVersion. Null if the object does not exist.
    */
   applyStatus<T extends KubernetesObject>(object: T, manager: string): Promise<T | null> {
     return orNull(this.#apply(object, { manager, force: true, subresource: "status" }));
   }
 
-  /** Null where the object is not there. @throws ApiError `conflict` where a `test` fails */
+  /** Null if the object does not exist. @throws ApiError `conflict` if a `test` fails */
   jsonPatch<T extends KubernetesObject>(
     ref: Ref,
     operations: readonly JsonPatchOperation[],
@@ -268,7 +270,7 @@ export class Cluster {
     );
   }
 
-  /** False where it was not there. Dependents go in the background. @throws ApiError `conflict` where uid or resourceVersion differ */
+  /** False if it did not exist. Default propagation: Background. @throws ApiError `conflict` if uid or resourceVersion differ */
   async remove(
     ref: Ref,
     options: {
@@ -288,7 +290,7 @@ export class Cluster {
     return removed !== null;
   }
 
-  /** The object as created; null where one of this name was there. */
+  /** Returns the created object; null if one of this name exists. */
   async createIfAbsent<T extends KubernetesObject>(
     object: T,
     { manager }: { readonly manager: string },
@@ -306,7 +308,7 @@ export class Cluster {
     }
   }
 
-  /** Writes the whole object. @throws ApiError `conflict` where its resourceVersion is not the current one */
+  /** Replaces the whole object. @throws ApiError `conflict` if its resourceVersion is not the current one */
   replace<T extends KubernetesObject>(
     object: T,
     { manager }: { readonly manager: string },
@@ -319,12 +321,12 @@ export class Cluster {
     });
   }
 
-  /** Whether the API server knows a kind, as of some minutes ago: five where it does, one where it does not. */
+  /** Whether the API server serves a kind. The answer may be some minutes old. */
   serves(apiVersion: string, kind: string): Promise<boolean> {
     return this.#discovery.serves({ apiVersion, kind });
   }
 
-  /** Ends every connection of all lanes. */
+  /** Closes the connections of all lanes. */
   close(): Promise<void> {
     return this.#connection.close();
   }
@@ -335,16 +337,16 @@ export class Cluster {
 
   #apply<T extends KubernetesObject>(
     object: T,
-    how: { manager: string; force: boolean; subresource?: string; dryRun?: boolean },
+    options: { manager: string; force: boolean; subresource?: string; dryRun?: boolean },
   ): Promise<T> {
     return this.#call<T>({
       method: "PATCH",
-      path: this.#kinds.objectPath(refOf(object), how.subresource),
+      path: this.#kinds.objectPath(refOf(object), options.subresource),
       query: {
-        fieldManager: how.manager,
+        fieldManager: options.manager,
         fieldValidation: "Strict",
-        force: how.force,
-        dryRun: how.dryRun ? "All" : undefined,
+        force: options.force,
+        dryRun: options.dryRun ? "All" : undefined,
       },
       contentType: "application/apply-patch+yaml", // JSON is YAML
       body: object,
@@ -352,7 +354,7 @@ export class Cluster {
   }
 }
 
-async function askForKinds(connection: ApiConnection, apiVersion: string): Promise<string[]> {
+async function fetchKinds(connection: ApiConnection, apiVersion: string): Promise<string[]> {
   const request: ApiRequest = { method: "GET", path: groupPath(apiVersion) };
   const list = await orNull(connection.call<{ resources?: { kind: string }[] }>("api", request));
   return list?.resources?.map(({ kind }) => kind) ?? [];
@@ -371,7 +373,7 @@ function parseLine<T>(line: string, { path }: ApiRequest) {
   try {
     return JSON.parse(line) as { type: WatchEvent<T>["type"] | "ERROR"; object: unknown };
   } catch (error) {
-    const refusal = classifyAnswer(502, `a line of the watch is not JSON: ${line.slice(0, 100)}`);
+    const refusal = classifyAnswer(502, `watch line is not JSON: ${line.slice(0, 100)}`);
     throw new ApiError(`WATCH ${path}`, refusal, error);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * How requests reach the API server: one pool of connections a lane, a deadline on every call, and
- * credentials that are looked at again while the process lives. It retries nothing.
+ * Connections to the API server: one pool per lane, a deadline for every request, and credentials that are
+ * reloaded while the process runs. It retries nothing.
  */
 import { createHash } from "node:crypto";
 import { StringDecoder } from "node:string_decoder";
@@ -8,11 +8,11 @@ import { Agent, type Dispatcher, ProxyAgent, request as send } from "undici";
 import { ApiError, classifyAnswer, classifyFailure } from "./api-error.ts";
 import type { KubeMetrics } from "./metrics.ts";
 
-/** Who must not wait for whom: a stuck watch or a slow apply never delays the Lease. */
+/** Each lane has connections of its own: a stuck watch or a slow apply never delays the Lease. */
 export type Lane = "api" | "watch" | "lease";
 
 interface LaneLimits {
-  /** Connections at most; requests beyond them wait, within their deadline. */
+  /** More requests than this wait, within their deadline. */
   readonly connections: number;
   readonly deadlineMs: number;
 }
@@ -24,16 +24,16 @@ const LANES: Readonly<Record<Lane, LaneLimits>> = {
   lease: { connections: 2, deadlineMs: 5_000 },
 };
 
-/** Idle connections are kept this long: the server's own limit is longer. */
+/** Shorter than the server's own limit for idle connections. */
 const KEEP_ALIVE_MS = 60_000;
-/** The longest answer that is read: a page of 500 objects is far below. */
+/** Far more than a page of 500 objects. */
 const ANSWER_MAX_BYTES = 128 * 1024 * 1024;
-/** The longest line of a watch: etcd takes objects of 1.5 MiB. */
+/** The longest line of a watch. etcd stores objects of up to 1.5 MiB. */
 const LINE_MAX_CHARACTERS = 16 * 1024 * 1024;
-/** Token and certificates are looked up again when they are older than this. */
+/** Older tokens and certificates are reloaded. */
 const CREDENTIALS_MAX_AGE_MS = 5_000;
 
-export interface TlsOptions {
+interface TlsOptions {
   readonly ca?: string | Buffer;
   readonly cert?: string | Buffer;
   readonly key?: string | Buffer;
@@ -42,7 +42,7 @@ export interface TlsOptions {
 }
 
 export interface Credentials {
-  /** Origin of the API server, and a path before its own, if any. */
+  /** The URL of the API server, with a path prefix if it has one. */
   readonly server: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly tls: TlsOptions;
@@ -54,22 +54,22 @@ export interface ApiRequest {
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Of the body; JSON where it is not said. */
+  /** Default: application/json. */
   readonly contentType?: string;
   readonly body?: unknown;
-  /** In place of the lane's. */
+  /** Default: the lane's deadline. */
   readonly deadlineMs?: number;
   readonly signal?: AbortSignal;
 }
 
-export interface ApiAnswer {
+interface ApiAnswer {
   readonly status: number;
   readonly text: string;
   readonly retryAfter: string | null;
 }
 
 export class ApiConnection {
-  readonly #load: (afresh: boolean) => Promise<Credentials>;
+  readonly #load: (isRejected: boolean) => Promise<Credentials>;
   readonly #metrics: KubeMetrics | undefined;
   #credentials: Promise<Credentials> | null = null;
   #loadedAtMs = 0;
@@ -78,15 +78,15 @@ export class ApiConnection {
   #poolsFor = "";
   #closed = false;
 
-  /** @param load reads the credentials; `afresh` after a 401: nothing remembered may be used */
-  constructor(load: (afresh: boolean) => Promise<Credentials>, metrics?: KubeMetrics) {
+  /** @param load reads the credentials. `isRejected`: the API server answered 401 to the present ones */
+  constructor(load: (isRejected: boolean) => Promise<Credentials>, metrics?: KubeMetrics) {
     this.#load = load;
     this.#metrics = metrics;
   }
 
-  /** The answer with its whole text, whatever its status. @throws ApiError `timeout` or `unavailable` where none came */
+  /** Returns any answer, whatever its status. @throws ApiError `timeout` or `unavailable` if there was none */
   async exchange(lane: Lane, request: ApiRequest): Promise<ApiAnswer> {
-    return this.#counted(request, async () => {
+    return this.#count(request, async () => {
       const signal = deadline(request, LANES[lane].deadlineMs);
       const { statusCode, headers, body } = await this.#dispatch(lane, request, signal);
       const text = await body.text();
@@ -95,7 +95,7 @@ export class ApiConnection {
     });
   }
 
-  /** The answer's JSON. @throws ApiError for anything but 2xx */
+  /** Returns the answer's JSON. @throws ApiError for anything but 2xx */
   async call<T>(lane: Lane, request: ApiRequest): Promise<T> {
     const { status, text, retryAfter } = await this.exchange(lane, request);
     if (status < 200 || status > 299) {
@@ -105,8 +105,8 @@ export class ApiConnection {
   }
 
   /**
-   * The lines of an answer that goes on and on, until the server ends it.
-   * @param idleMs without a byte for so long the connection is given up
+   * The lines of a streamed answer, until the server ends it.
+   * @param idleMs after this time without a byte the connection is closed
    * @throws ApiError: a refusal, a reset, or `timeout` with reason "Idle"
    */
   async *lines(lane: Lane, request: ApiRequest, idleMs: number): AsyncGenerator<string> {
@@ -116,7 +116,7 @@ export class ApiConnection {
     let timer = setTimeout(giveUp, request.deadlineMs ?? LANES[lane].deadlineMs);
     const rest = new PartialLine();
     try {
-      const { statusCode, headers, body } = await this.#counted(request, async () => {
+      const { statusCode, headers, body } = await this.#count(request, async () => {
         const answer = await this.#dispatch(lane, request, ends);
         return { ...answer, status: answer.statusCode };
       });
@@ -135,7 +135,7 @@ export class ApiConnection {
         timer.refresh();
         yield* rest.take(chunk);
       }
-      // A line that was cut off is not an event: what it said is told again from the last resourceVersion.
+      // An incomplete last line is dropped: the next watch sends its event again.
     } catch (error) {
       if (idle.signal.aborted) throw idle.signal.reason;
       if (error instanceof ApiError) throw error;
@@ -145,7 +145,7 @@ export class ApiConnection {
     }
   }
 
-  /** Ends all connections, with what is under way on them. */
+  /** Closes all connections and aborts their requests. */
   async close(): Promise<void> {
     this.#closed = true;
     const pools = [...this.#pools.values()];
@@ -153,7 +153,7 @@ export class ApiConnection {
     await Promise.all(pools.map((pool) => pool.destroy()));
   }
 
-  async #counted<T extends { status: number }>(
+  async #count<T extends { status: number }>(
     request: ApiRequest,
     work: () => Promise<T>,
   ): Promise<T> {
@@ -164,7 +164,7 @@ export class ApiConnection {
       return answer;
     } catch (error) {
       this.#metrics?.requests.inc({ code: "<error>", method });
-      // The next one looks whether the CA has changed.
+      // The CA may have changed: the next request reloads it.
       this.#loadedAtMs = -Infinity;
       throw new ApiError(nameOf(request), classifyFailure(error), error);
     }
@@ -198,8 +198,7 @@ export class ApiConnection {
   }
 
   #current(): Promise<Credentials> {
-    if (this.#closed)
-      return Promise.reject(new Error("the connection to the API server is closed"));
+    if (this.#closed) return Promise.reject(new Error("API connection is closed"));
     if (this.#credentials && performance.now() - this.#loadedAtMs < CREDENTIALS_MAX_AGE_MS) {
       return this.#credentials;
     }
@@ -219,7 +218,7 @@ export class ApiConnection {
       .update([tls.ca, tls.cert, tls.key].map((part) => `${part?.length}:${part}`).join())
       .digest("base64");
     if (identity !== this.#poolsFor) {
-      // What is under way ends on its own connection; a watch ends within minutes.
+      // Requests in flight end on the old connections; a watch ends within minutes.
       for (const old of this.#pools.values()) void old.close().catch(() => {});
       this.#pools.clear();
       this.#poolsFor = identity;
@@ -234,9 +233,9 @@ function createPool(limits: LaneLimits, tls: TlsOptions, proxyUrl?: string): Dis
   const options = {
     connections: limits.connections,
     pipelining: 1,
-    // One stuck HTTP/2 connection would hold all requests of its lane.
+    // One stuck HTTP/2 connection would block all requests of its lane.
     allowH2: false,
-    headersTimeout: limits.deadlineMs * 2, // behind the deadline, which is exact
+    headersTimeout: limits.deadlineMs * 2, // the deadline comes first
     bodyTimeout: 0, // likewise
     keepAliveTimeout: KEEP_ALIVE_MS,
     maxResponseSize: limits === LANES.watch ? -1 : ANSWER_MAX_BYTES,
@@ -255,7 +254,7 @@ const IDLE = {
   kind: "timeout",
   status: null,
   reason: "Idle",
-  message: "nothing came for too long",
+  message: "no data within the idle limit",
   retryAfterMs: null,
   causes: [],
 } as const;
@@ -270,7 +269,7 @@ function deadline({ signal, deadlineMs }: ApiRequest, laneMs: number): AbortSign
   return signal ? AbortSignal.any([signal, timeout]) : timeout;
 }
 
-/** Bytes in, whole lines out. */
+/** Turns chunks of bytes into whole lines. */
 class PartialLine {
   readonly #decoder = new StringDecoder("utf8");
   #rest = "";
@@ -279,7 +278,7 @@ class PartialLine {
     const parts = this.#decoder.write(chunk).split("\n");
     parts[0] = this.#rest + parts[0];
     this.#rest = parts.pop()!;
-    if (this.#rest.length > LINE_MAX_CHARACTERS) throw new Error("a line of the watch is too long");
+    if (this.#rest.length > LINE_MAX_CHARACTERS) throw new Error("watch line is too long");
     for (const line of parts) if (line !== "") yield line;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Kubernetes events: what a human who describes an object should read. They are news, not state: one that
- * cannot be written is dropped and counted, and no reconciliation waits for one or fails by one.
+ * Writes Kubernetes events: what a person reads who describes an object. An event that cannot be written is
+ * dropped and counted; no reconcile waits for an event or fails because of one.
  */
 import { randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
@@ -10,29 +10,29 @@ import type { Cluster } from "./client.ts";
 import { KINDS, type KubernetesObject } from "./object.ts";
 import { microTime } from "./leader-election.ts";
 
-/** The same news within this time is one event that counts. */
+/** Equal events within this time are one event with a count. */
 const WINDOW_MS = 10 * 60_000;
-const KEPT_EVENTS = 1_000;
-/** A count is written at once when it becomes 2, later ones so often at most. */
+const REMEMBERED_EVENTS = 1_000;
+/** A count of 2 is written at once. Later counts are written at most this often. */
 const COUNT_EVERY_MS = 60_000;
-/** Different news about one object within the window; more are dropped. */
-const NEWS_PER_OBJECT = 25;
-/** Writes that wait for the one before; more are dropped. */
-const WAITING_MAX = 100;
-/** The API's own limit. */
+/** Different events about one object within the window. More are dropped. */
+const EVENTS_PER_OBJECT = 25;
+/** Writes in the queue. More are dropped. */
+const QUEUE_MAX = 100;
+/** The API's limit. */
 const NOTE_MAX_BYTES = 1_024;
 
-export interface News {
+export interface EventDetails {
   readonly type: "Normal" | "Warning";
   /** CamelCase, for machines. */
   readonly reason: string;
-  /** CamelCase: what was done or tried. */
+  /** CamelCase: what was done or attempted. */
   readonly action: string;
   /** For people. */
   readonly note: string;
 }
 
-interface Kept {
+interface RecordedEvent {
   readonly namespace: string;
   readonly name: string;
   count: number;
@@ -41,7 +41,7 @@ interface Kept {
   lastAtMs: number;
 }
 
-export interface EventRecorderOptions {
+interface EventRecorderOptions {
   readonly cluster: Pick<Cluster, "createIfAbsent" | "jsonPatch">;
   /** E.g. "gavel.dev/operator". */
   readonly controller: string;
@@ -57,40 +57,40 @@ export interface EventRecorderOptions {
 
 export class EventRecorder {
   readonly #options: EventRecorderOptions;
-  readonly #kept: LRUCache<string, Kept>;
-  readonly #newsOf: LRUCache<string, { count: number }>;
+  readonly #recorded: LRUCache<string, RecordedEvent>;
+  readonly #eventsAbout: LRUCache<string, { count: number }>;
   #writes: Promise<void> = Promise.resolve();
-  #waiting = 0;
+  #queued = 0;
 
   constructor(options: EventRecorderOptions) {
     this.#options = options;
     const { windowMs = WINDOW_MS } = options;
-    this.#kept = new LRUCache({ max: KEPT_EVENTS, ttl: windowMs, updateAgeOnGet: true });
-    this.#newsOf = new LRUCache({ max: KEPT_EVENTS, ttl: windowMs });
+    this.#recorded = new LRUCache({ max: REMEMBERED_EVENTS, ttl: windowMs, updateAgeOnGet: true });
+    this.#eventsAbout = new LRUCache({ max: REMEMBERED_EVENTS, ttl: windowMs });
   }
 
-  /** Never throws and never waits. @param regarding the object as read: with its uid */
-  record(regarding: KubernetesObject, news: News): void {
+  /** Never throws and never waits. @param regarding the object as read, with its uid */
+  record(regarding: KubernetesObject, details: EventDetails): void {
     const { metadata } = regarding;
-    const { type, reason, action, note } = news;
+    const { type, reason, action, note } = details;
     const about = metadata.uid ?? `${metadata.namespace}/${metadata.name}`;
     const id = JSON.stringify([about, type, reason, action, note]);
-    const kept = this.#kept.get(id);
-    if (kept) {
-      kept.count++;
-      kept.lastAtMs = Date.now();
+    const event = this.#recorded.get(id);
+    if (event) {
+      event.count++;
+      event.lastAtMs = Date.now();
       const { countEveryMs = COUNT_EVERY_MS } = this.#options;
-      const isDue = performance.now() - kept.writtenAtMs >= countEveryMs;
-      if (kept.count === 2 || isDue) this.#later(() => this.#writeCount(id, kept));
+      const isDue = performance.now() - event.writtenAtMs >= countEveryMs;
+      if (event.count === 2 || isDue) this.#enqueue(() => this.#writeCount(id, event));
       return;
     }
-    const newsOf = this.#newsOf.get(about) ?? { count: 0 };
-    if (newsOf.count >= NEWS_PER_OBJECT) return this.#drop();
-    newsOf.count++;
-    // Set anew it would live on: the limit is per window from the first.
-    if (newsOf.count === 1) this.#newsOf.set(about, newsOf);
+    const eventCount = this.#eventsAbout.get(about) ?? { count: 0 };
+    if (eventCount.count >= EVENTS_PER_OBJECT) return this.#drop();
+    eventCount.count++;
+    // Not set again: that would restart the window.
+    if (eventCount.count === 1) this.#eventsAbout.set(about, eventCount);
     const suffix = `${Date.now().toString(16)}${randomBytes(3).toString("hex")}`;
-    const entry: Kept = {
+    const entry: RecordedEvent = {
       // Events about cluster-scoped objects live in "default".
       namespace: metadata.namespace ?? "default",
       name: `${metadata.name.slice(0, 200)}.${suffix}`,
@@ -99,30 +99,30 @@ export class EventRecorder {
       writtenAtMs: performance.now(),
       lastAtMs: Date.now(),
     };
-    this.#kept.set(id, entry);
-    this.#later(() => this.#create(entry, regarding, news));
+    this.#recorded.set(id, entry);
+    this.#enqueue(() => this.#create(entry, regarding, details));
   }
 
-  /** Writes what is left to write, counts included. Never throws. */
+  /** Writes everything that is queued, and all counts. Never throws. */
   async flush(): Promise<void> {
-    for (const [id, kept] of this.#kept.entries()) {
-      if (kept.count > kept.writtenCount) this.#later(() => this.#writeCount(id, kept));
+    for (const [id, event] of this.#recorded.entries()) {
+      if (event.count > event.writtenCount) this.#enqueue(() => this.#writeCount(id, event));
     }
     await this.#writes;
   }
 
-  /** One write after the other: news may wait, the API server's other callers should not. */
-  #later(write: () => Promise<void>): void {
-    if (this.#waiting >= WAITING_MAX) return this.#drop();
-    this.#waiting++;
+  /** One write at a time: events may wait, other requests to the API server should not. */
+  #enqueue(write: () => Promise<void>): void {
+    if (this.#queued >= QUEUE_MAX) return this.#drop();
+    this.#queued++;
     this.#writes = this.#writes.then(async () => {
       try {
         await write();
       } catch (error) {
-        this.#options.log.warn({ err: error }, "an event was not written");
+        this.#options.log.warn({ err: error }, "event not written");
         this.#drop();
       }
-      this.#waiting--;
+      this.#queued--;
     });
   }
 
@@ -130,7 +130,11 @@ export class EventRecorder {
     this.#options.droppedEvents?.inc();
   }
 
-  async #create(entry: Kept, { apiVersion, kind, metadata }: KubernetesObject, news: News) {
+  async #create(
+    entry: RecordedEvent,
+    { apiVersion, kind, metadata }: KubernetesObject,
+    details: EventDetails,
+  ) {
     const { controller, instance, cluster } = this.#options;
     const { namespace, name, uid, resourceVersion } = metadata;
     const event = {
@@ -140,28 +144,28 @@ export class EventRecorder {
       eventTime: microTime(),
       reportingController: controller,
       reportingInstance: instance.slice(0, 128),
-      action: news.action,
-      reason: news.reason,
-      type: news.type,
-      note: cut(news.note, NOTE_MAX_BYTES),
+      action: details.action,
+      reason: details.reason,
+      type: details.type,
+      note: cut(details.note, NOTE_MAX_BYTES),
       regarding: { apiVersion, kind, namespace, name, uid, resourceVersion },
     };
     await cluster.createIfAbsent(event, { manager: "gavel-operator" });
   }
 
-  async #writeCount(id: string, kept: Kept): Promise<void> {
-    const { count } = kept;
-    if (count === kept.writtenCount) return;
-    kept.writtenCount = count;
-    kept.writtenAtMs = performance.now();
-    const value = { count, lastObservedTime: microTime(kept.lastAtMs) };
-    const { namespace, name } = kept;
+  async #writeCount(id: string, event: RecordedEvent): Promise<void> {
+    const { count } = event;
+    if (count === event.writtenCount) return;
+    event.writtenCount = count;
+    event.writtenAtMs = performance.now();
+    const value = { count, lastObservedTime: microTime(event.lastAtMs) };
+    const { namespace, name } = event;
     const ref = { ...KINDS.Event, namespace, name };
     const written = await this.#options.cluster.jsonPatch(ref, [
       { op: "add", path: "/series", value },
     ]);
-    // It has expired or was never written: the next of its kind is news again.
-    if (written === null) this.#kept.delete(id);
+    // It has expired or was never written: the next equal event is a new one.
+    if (written === null) this.#recorded.delete(id);
   }
 }
 

@@ -7,7 +7,7 @@ import { until } from "../../services/testing/until.ts";
 import { type Cluster, connectCluster } from "./client.ts";
 import { EventRecorder } from "./event-recorder.ts";
 import { type AnyObject, KINDS } from "./object.ts";
-import { lead, type LeaseTiming, microTime } from "./leader-election.ts";
+import { runAsLeader, type LeaseTiming, microTime } from "./leader-election.ts";
 import { startApiServer, type TestApiServer } from "../testing/api-server.ts";
 import { canRunApiServer } from "../testing/kubernetes-binaries.ts";
 import { Reflector } from "./reflector.ts";
@@ -51,7 +51,7 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
         });
       });
     const options = { cluster, namespace: "default", name, identity, log, timing };
-    const result = lead(options, work, stopping.signal);
+    const result = runAsLeader(options, work, stopping.signal);
     afterFile(() => stopping.abort());
     return { seen, result, stop: () => stopping.abort() };
   }

@@ -2,7 +2,7 @@ import { pino } from "pino";
 import { expect, test } from "vitest";
 import { afterFile } from "../../services/testing/after-file.ts";
 import { connectCluster } from "./client.ts";
-import { lead } from "./leader-election.ts";
+import { runAsLeader } from "./leader-election.ts";
 import { startFakeApiServer, status } from "../testing/fake-api-server.ts";
 
 /** When another may take it; the hanging renewal itself is given up later. */
@@ -16,7 +16,7 @@ test("who leads stops in time while a renewal hangs", async () => {
   server.onCall(status(404, "NotFound", "none"), lease, { kind: "silence" });
   const beganMs = performance.now();
   let stoppedMs = 0;
-  const result = await lead(
+  const result = await runAsLeader(
     {
       cluster,
       namespace: "default",

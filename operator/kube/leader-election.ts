@@ -1,6 +1,6 @@
 /**
- * One of several operators works: the one that holds a Lease. Time is measured on this process's own
- * monotonic clock since it saw the record change; no two machines' clocks are ever compared.
+ * Leader election by a Lease: one of several replicas works. Time is measured on this process's monotonic
+ * clock, since it saw the record change. Clocks of two machines are never compared.
  */
 import { pause } from "../../services/runtime/lifecycle.ts";
 import type { Logger } from "../../services/runtime/log.ts";
@@ -12,21 +12,21 @@ import type { KubeMetrics } from "./metrics.ts";
 const MANAGER = "gavel-operator-lease";
 
 export interface LeaseTiming {
-  /** What others wait, after the last renewal that they saw, before they take the Lease. */
+  /** How long others wait after the last renewal that they saw before they take the Lease. */
   readonly leaseMs: number;
-  /** Without a renewal for so long the holder stops working: well before others start. */
+  /** After this time without a renewal the holder stops, well before others start. */
   readonly renewWithinMs: number;
   readonly retryMs: number;
 }
 
 const TIMING: LeaseTiming = { leaseMs: 15_000, renewWithinMs: 10_000, retryMs: 2_000 };
 
-export interface LeadOptions {
+interface LeaderElectionOptions {
   readonly cluster: Pick<Cluster, "on">;
   readonly namespace: string;
-  /** Of the Lease. */
+  /** The name of the Lease. */
   readonly name: string;
-  /** Of this process alone: a restarted one has another. */
+  /** Unique to this process: a restarted one has another. */
   readonly identity: string;
   readonly log: Logger;
   readonly metrics?: KubeMetrics | undefined;
@@ -44,15 +44,15 @@ interface Lease extends KubernetesObject {
 }
 
 /**
- * Waits for the Lease, then runs `work` while it is held. The work's signal aborts when the Lease is lost
- * or `signal` aborts; the Lease is released when the work has ended.
- * A process that was stalled for longer than `renewWithinMs` gives up, whatever the server says: another
- * may hold the Lease already, and may have acted.
+ * Waits for the Lease, then runs `work` while this process holds it. The work's signal aborts when the Lease
+ * is lost or `signal` aborts. The Lease is released when the work has ended.
+ * A process that was stalled for longer than `renewWithinMs` stops, whatever the API server answers: another
+ * process may hold the Lease already.
  * @param work must end soon after its signal aborts
- * @returns "lost" where the Lease went before `signal` aborted: the process must end, not begin anew
+ * @returns "lost" if the Lease was lost before `signal` aborted: the process must exit
  */
-export async function lead(
-  options: LeadOptions,
+export async function runAsLeader(
+  options: LeaderElectionOptions,
   work: (signal: AbortSignal) => Promise<void>,
   signal: AbortSignal,
 ): Promise<"stopped" | "lost"> {
@@ -62,10 +62,10 @@ export async function lead(
   for (;;) {
     if (signal.aborted) return "stopped";
     if (await candidate.acquire()) break;
-    // With jitter: those who wait for the same Lease do not ask at the same time.
+    // With jitter, so that candidates do not try at the same time.
     await pause(timing.retryMs * (1 + 1.2 * Math.random()), signal);
   }
-  log.info({ lease: name }, "leading");
+  log.info({ lease: name }, "became leader");
   metrics?.isLeader.set({ name }, 1);
 
   const ending = new AbortController();
@@ -77,13 +77,13 @@ export async function lead(
     isLost ||= !ending.signal.aborted;
     ending.abort();
   };
-  // Beside the renewals: one that hangs must not keep the work going. After a stall it fires first of all.
+  // Independent of the renewals: one that hangs must not keep the work going. After a stall it fires first.
   const isLate = () => candidate.sinceRenewedMs >= timing.renewWithinMs;
   const guard = setInterval(() => isLate() && lose(), timing.retryMs / 8);
   const renewing = (async () => {
     while (!ending.signal.aborted) {
       await pause(timing.retryMs, ending.signal);
-      // Before the renewal: one that succeeds after a stall proves nothing of the time between.
+      // Checked before the renewal: one that succeeds after a stall proves nothing about the time between.
       if (ending.signal.aborted || isLate()) return lose();
       if (!(await candidate.renew())) return lose();
     }
@@ -96,23 +96,23 @@ export async function lead(
     signal.removeEventListener("abort", stop);
     await renewing;
     metrics?.isLeader.set({ name }, 0);
-    if (isLost) log.error({ lease: name }, "lost the Lease");
+    if (isLost) log.error({ lease: name }, "leadership lost");
     else await candidate.release();
   }
   return isLost ? "lost" : "stopped";
 }
 
 class Candidate {
-  readonly #options: LeadOptions;
+  readonly #options: LeaderElectionOptions;
   readonly #timing: LeaseTiming;
   readonly #cluster: Cluster;
-  /** The record as last seen, and when it was first seen so. */
-  #seen = "";
-  #seenAtMs = 0;
-  /** When the request that last renewed it was sent. */
+  /** The last record read, and when it was first read so. */
+  #record = "";
+  #recordAtMs = 0;
+  /** When the last successful renewal was sent. */
   #renewedAtMs = 0;
 
-  constructor(options: LeadOptions, timing: LeaseTiming) {
+  constructor(options: LeaderElectionOptions, timing: LeaseTiming) {
     this.#options = options;
     this.#timing = timing;
     this.#cluster = options.cluster.on("lease");
@@ -122,38 +122,38 @@ class Candidate {
     return performance.now() - this.#renewedAtMs;
   }
 
-  /** Takes the Lease if it is free. Never throws: false is "not now". */
+  /** Takes the Lease if it is free. Never throws. @returns whether it was taken */
   async acquire(): Promise<boolean> {
-    const askedAtMs = performance.now();
+    const sentAtMs = performance.now();
     try {
       const lease = await this.#cluster.get<Lease>(this.#ref);
       if (lease && !this.#isFree(lease)) return false;
       const taken = lease
         ? await this.#cluster.replace(this.#held(lease), { manager: MANAGER })
         : await this.#cluster.createIfAbsent(this.#held(null), { manager: MANAGER });
-      if (taken) this.#renewedAtMs = askedAtMs;
+      if (taken) this.#renewedAtMs = sentAtMs;
       return taken !== null;
     } catch (error) {
-      this.#tell(error, "could not take the Lease");
+      this.#logFailure(error, "Lease not acquired");
       return false;
     }
   }
 
-  /** False where another holds it. True where it is renewed, and where nobody answered: then the time since the last renewal decides. */
+  /** @returns false if another process holds the Lease; true if it was renewed or nobody answered: then `sinceRenewedMs` decides */
   async renew(): Promise<boolean> {
-    const askedAtMs = performance.now();
+    const sentAtMs = performance.now();
     try {
       const lease = await this.#cluster.get<Lease>(this.#ref);
       if (lease?.spec?.holderIdentity !== this.#options.identity) return false;
       await this.#cluster.replace(this.#held(lease), { manager: MANAGER });
-      this.#renewedAtMs = askedAtMs;
+      this.#renewedAtMs = sentAtMs;
     } catch (error) {
-      this.#tell(error, "could not renew the Lease");
+      this.#logFailure(error, "Lease not renewed");
     }
     return true;
   }
 
-  /** Lets the next take it at once. Where that fails it expires by itself. */
+  /** Lets another candidate take the Lease at once. If that fails, the Lease expires. */
   async release(): Promise<void> {
     try {
       const lease = await this.#cluster.get<Lease>(this.#ref);
@@ -163,7 +163,7 @@ class Candidate {
       const released = { ...lease, spec: { ...spec, renewTime: now, acquireTime: now } };
       await this.#cluster.replace(released, { manager: MANAGER });
     } catch (error) {
-      this.#tell(error, "could not release the Lease");
+      this.#logFailure(error, "Lease not released");
     }
   }
 
@@ -175,14 +175,14 @@ class Candidate {
   #isFree(lease: Lease): boolean {
     const { holderIdentity, leaseDurationSeconds } = lease.spec ?? {};
     const record = JSON.stringify(lease.spec);
-    if (record !== this.#seen) {
-      this.#seen = record;
-      this.#seenAtMs = performance.now();
+    if (record !== this.#record) {
+      this.#record = record;
+      this.#recordAtMs = performance.now();
     }
     if (!holderIdentity || holderIdentity === this.#options.identity) return true;
-    // The holder's own word counts: it may have another duration than we.
+    // The holder's own duration counts: it may differ from ours.
     const leaseMs = (leaseDurationSeconds ?? this.#timing.leaseMs / 1_000) * 1_000;
-    return performance.now() - this.#seenAtMs > leaseMs;
+    return performance.now() - this.#recordAtMs > leaseMs;
   }
 
   #held(before: Lease | null): Lease {
@@ -205,14 +205,14 @@ class Candidate {
     };
   }
 
-  #tell(error: unknown, what: string): void {
+  #logFailure(error: unknown, message: string): void {
     const { log, name } = this.#options;
-    // Another was faster: nothing is wrong.
-    if (isApiError(error, "conflict")) log.debug({ lease: name }, what);
-    else log.warn({ err: error, lease: name }, what);
+    // Another candidate was faster.
+    if (isApiError(error, "conflict")) log.debug({ lease: name }, message);
+    else log.warn({ err: error, lease: name }, message);
   }
 }
 
-/** Kubernetes' MicroTime: six digits, or it is refused. */
+/** Kubernetes' MicroTime: it must have six fractional digits. */
 export const microTime = (atMs: number = Date.now()): string =>
   new Date(atMs).toISOString().replace("Z", "000Z");

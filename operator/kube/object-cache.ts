@@ -1,4 +1,4 @@
-/** Objects by key, and by the values of some labels. */
+/** Objects by key, with an index of some labels. */
 import type { KubernetesObject } from "./object.ts";
 
 export class ObjectCache<T extends KubernetesObject> {
@@ -47,7 +47,7 @@ export class ObjectCache<T extends KubernetesObject> {
     }
   }
 
-  /** Keys of what is not in the cache as it was listed. */
+  /** The keys of all objects that differ between the cache and a list. */
   differences(listed: ReadonlyMap<string, T>): string[] {
     const versionOf = (object: T | undefined) => object?.metadata.resourceVersion;
     const changed = [...listed].filter(
@@ -57,7 +57,7 @@ export class ObjectCache<T extends KubernetesObject> {
     return [...changed.map(([key]) => key), ...gone];
   }
 
-  /** Puts a list in the place of everything. @returns the old and the new states of what differs */
+  /** Replaces the whole cache by a list. @returns the old and new objects that differ */
   replace(listed: ReadonlyMap<string, T>): T[] {
     const changed: T[] = [];
     for (const key of this.differences(listed)) {

@@ -1,6 +1,6 @@
-/** Kubernetes objects as they travel: plain JSON, nothing parsed into classes and no field lost; and where each kind is served. */
+/** Kubernetes objects as plain JSON, without classes that lose unknown fields; and the path of each kind. */
 
-/** What the API server calls a kind. */
+/** The name of a kind. */
 export interface Kind {
   readonly apiVersion: string;
   readonly kind: string;
@@ -12,14 +12,14 @@ export interface Ref extends Kind {
   readonly name: string;
 }
 
-export interface OwnerReference extends Kind {
+interface OwnerReference extends Kind {
   readonly name: string;
   readonly uid: string;
   readonly controller?: boolean;
   readonly blockOwnerDeletion?: boolean;
 }
 
-/** Times are RFC 3339 texts, as sent. */
+/** Times are RFC 3339 strings. */
 export interface ObjectMeta {
   name: string;
   namespace?: string;
@@ -41,7 +41,7 @@ export interface KubernetesObject {
   metadata: ObjectMeta;
 }
 
-/** An object whose fields the reader looks at without a type of its own: any, as each field would need a cast. */
+/** An object without a type of its own. Its fields are `any`: otherwise every access needs a cast. */
 export interface AnyObject extends KubernetesObject {
   [field: string]: any;
 }
@@ -138,18 +138,11 @@ export const refOf = ({ apiVersion, kind, metadata }: KubernetesObject): Ref => 
   name: metadata.name,
 });
 
-/** "namespace/name", or "name" of a cluster-scoped object: what queues and caches go by. */
+/** "namespace/name", or "name" for a cluster-scoped object: the key of queues and caches. */
 export function keyOf({
   metadata: { namespace, name },
 }: {
   metadata: Pick<ObjectMeta, "namespace" | "name">;
 }): string {
   return namespace === undefined ? name : `${namespace}/${name}`;
-}
-
-export function parseKey(key: string): { namespace: string | undefined; name: string } {
-  const slash = key.indexOf("/");
-  return slash === -1
-    ? { namespace: undefined, name: key }
-    : { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
 }

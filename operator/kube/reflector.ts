@@ -1,7 +1,7 @@
 /**
- * A cache of one kind that follows the API server: lists, then watches, and begins anew where the watch
- * breaks, falls silent or is refused. It emits keys and nothing else: the work is the queue's. Objects
- * that it hands out are shared and must not be changed.
+ * A cache of one kind that follows the API server: it lists, then watches, and starts again if the watch
+ * breaks, falls silent or is refused. It emits only keys. The objects that it returns are shared and must
+ * not be changed.
  */
 import { fullJitterMs } from "../../services/runtime/breaker.ts";
 import { pause } from "../../services/runtime/lifecycle.ts";
@@ -12,20 +12,20 @@ import { keyOf, type KubernetesObject, type ServedKind } from "./object.ts";
 import { initialiseWatchMetrics, type KubeMetrics, type WatchRestartReason } from "./metrics.ts";
 import { ObjectCache } from "./object-cache.ts";
 
-export interface ReflectorTiming {
-  /** A watch ends by itself after this, and up to a fifth more. */
+interface ReflectorTiming {
+  /** How long the server keeps a watch open, plus up to a fifth. */
   readonly watchSeconds: number;
-  /** Bookmarks come every minute: a longer silence means that the connection is dead. */
+  /** Bookmarks come every minute: after a longer silence the connection is dead. */
   readonly idleMs: number;
   readonly firstBackoffMs: number;
   readonly maxBackoffMs: number;
-  /** How often a list looks whether the watch missed something, give or take a fifth. */
+  /** How often a list is compared with the cache, plus or minus a fifth. */
   readonly relistMs: number;
-  /** How long the watch may take to tell what a list already shows. */
+  /** How long the watch may lag behind a list. */
   readonly graceMs: number;
 }
 
-export const TIMING: ReflectorTiming = {
+const TIMING: ReflectorTiming = {
   watchSeconds: 290,
   idleMs: 90_000,
   firstBackoffMs: 800,
@@ -34,20 +34,20 @@ export const TIMING: ReflectorTiming = {
   graceMs: 5_000,
 };
 
-/** A watch that lived for so long was a good one: the next failure counts as the first. */
+/** After a watch that lasted this long, the backoff starts anew. */
 const GOOD_AFTER_MS = 1_000;
-/** Between any two attempts after a failure, whatever the jitter says. */
+/** The least pause between two attempts after a failure, whatever the jitter. */
 const LEAST_PAUSE_MS = 20;
 
 export interface ReflectorOptions<T extends KubernetesObject> {
   readonly cluster: Pick<Cluster, "on">;
   readonly kind: ServedKind;
-  /** Without it: all namespaces. */
+  /** Default: all namespaces. */
   readonly namespace?: string | undefined;
   readonly labelSelector?: string | undefined;
-  /** Labels that `byLabel` may be asked for. */
+  /** Labels that `byLabel` accepts. */
   readonly indexLabels?: readonly string[];
-  /** The queue keys that an object means; its own where it is not said. Asked of its old state and its new one. */
+  /** The queue keys that a change of an object concerns. Called with its old and its new state. Default: its own key. */
   readonly keysOf?: (object: Readonly<T>) => readonly string[];
   readonly emit: (key: string) => void;
   readonly log: Logger;
@@ -64,14 +64,14 @@ export class Reflector<T extends KubernetesObject> {
   readonly #watches: Cluster;
   #stopping = new AbortController();
   #running: Promise<unknown> = Promise.resolve();
-  /** What the cache is as of; empty: it must be listed. */
+  /** The version of the cache; empty: it must be listed. */
   #resourceVersion = "";
   #synced = Promise.withResolvers<void>();
   #isSynced = false;
-  #heardAtMs = performance.now();
-  /** While a list is compared: the keys that the watch told of. */
-  #told: Set<string> | null = null;
-  /** Ends the watch of the moment, so that another begins. */
+  #receivedAtMs = performance.now();
+  /** While a list is compared: the keys of events since. */
+  #changedMeanwhile: Set<string> | null = null;
+  /** Aborts the current watch, so that another starts. */
   #rewatch = new AbortController();
 
   constructor(options: ReflectorOptions<T>) {
@@ -86,22 +86,22 @@ export class Reflector<T extends KubernetesObject> {
 
   start(): void {
     const { signal } = this.#stopping;
-    this.#running = Promise.all([this.#follow(signal), this.#compareNowAndThen(signal)]);
+    this.#running = Promise.all([this.#follow(signal), this.#comparePeriodically(signal)]);
   }
 
-  /** Ends the watch. The cache stays as it is. */
+  /** Ends the watch. The cache keeps its objects. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#rewatch.abort();
     await this.#running;
   }
 
-  /** Whether the cache holds what the API server listed, once at least. */
+  /** Whether the first list is in the cache. */
   get synced(): boolean {
     return this.#isSynced;
   }
 
-  /** @throws Error where the first list has not come within `timeoutMs` */
+  /** @throws Error if the first list does not arrive within `timeoutMs` */
   async whenSynced(timeoutMs: number): Promise<void> {
     const waited = new AbortController();
     await Promise.race([this.#synced.promise, pause(timeoutMs, waited.signal)]);
@@ -109,9 +109,9 @@ export class Reflector<T extends KubernetesObject> {
     if (!this.#isSynced) throw new Error(`no list of ${this.#resource} within ${timeoutMs} ms`);
   }
 
-  /** How long since the API server said anything of this kind, bookmarks included. */
+  /** Time since the API server last sent anything for this kind, bookmarks included. */
   get silentMs(): number {
-    return performance.now() - this.#heardAtMs;
+    return performance.now() - this.#receivedAtMs;
   }
 
   get(key: string): Readonly<T> | undefined {
@@ -145,14 +145,17 @@ export class Reflector<T extends KubernetesObject> {
         if (reason === "expired") this.#resourceVersion = "";
         retryAfterMs = (isApiError(error) ? error.retryAfterMs : null) ?? 0;
         const level = reason === "expired" || reason === "idle" ? "info" : "warn";
-        this.#options.log[level]({ err: error, resource: this.#resource, reason }, "watch broke");
+        this.#options.log[level](
+          { err: error, resource: this.#resource, reason },
+          "watch interrupted",
+        );
       }
       if (signal.aborted) return;
       const { watchRestarts } = this.#options.metrics ?? {};
       watchRestarts?.inc({ resource: this.#resource, reason });
       const wasGood = performance.now() - watchedSinceMs >= GOOD_AFTER_MS;
       if (wasGood) failures = 0;
-      // What ends as it should is begun anew at once; what ends at once, as it should or not, is not.
+      // A watch that ended in order is started again at once, unless it ended immediately.
       const isOrderly = reason === "ended" || reason === "expired" || reason === "missed";
       if (isOrderly && failures === 0) {
         if (!wasGood) failures = 1;
@@ -164,10 +167,10 @@ export class Reflector<T extends KubernetesObject> {
     }
   }
 
-  /** Puts what is there now in the place of the whole cache, and emits what differs. */
+  /** Replaces the cache by a new list, and emits the keys of what differs. */
   async #relist(signal: AbortSignal): Promise<void> {
     const { items, resourceVersion } = await this.#list(signal);
-    this.#told = null;
+    this.#changedMeanwhile = null;
     for (const object of this.#cache.replace(items)) this.#emit(object);
     this.#resourceVersion = resourceVersion;
     if (this.#isSynced) return;
@@ -188,12 +191,12 @@ export class Reflector<T extends KubernetesObject> {
       );
       for (const object of page.items) items.set(keyOf(object), withoutManagedFields(object));
       ({ resourceVersion, next } = page);
-      this.#heard();
+      this.#received();
     } while (next !== null);
     return { items, resourceVersion };
   }
 
-  /** Until the server ends it, or `#rewatch`. */
+  /** Returns when the server or `#rewatch` ends the watch. */
   async #watchOnce(signal: AbortSignal): Promise<void> {
     this.#rewatch = new AbortController();
     const { watchSeconds, idleMs } = this.#timing;
@@ -214,12 +217,12 @@ export class Reflector<T extends KubernetesObject> {
   }
 
   #take({ type, object }: WatchEvent<T>): void {
-    this.#heard();
+    this.#received();
     const { resourceVersion } = object.metadata;
     if (resourceVersion) this.#resourceVersion = resourceVersion;
     if (type === "BOOKMARK") return;
     const key = keyOf(object);
-    this.#told?.add(key);
+    this.#changedMeanwhile?.add(key);
     const before = this.#cache.get(key);
     if (type === "DELETED") this.#cache.delete(key);
     else this.#cache.set(key, withoutManagedFields(object));
@@ -227,8 +230,8 @@ export class Reflector<T extends KubernetesObject> {
     this.#emit(object);
   }
 
-  /** Looks with a list, from time to time, whether the watch has told everything. Never rejects. */
-  async #compareNowAndThen(signal: AbortSignal): Promise<void> {
+  /** Compares the cache with a list from time to time, to find events that the watch missed. Never rejects. */
+  async #comparePeriodically(signal: AbortSignal): Promise<void> {
     const { relistMs } = this.#timing;
     while (!signal.aborted) {
       await pause(relistMs * (0.8 + Math.random() * 0.4), signal);
@@ -237,24 +240,24 @@ export class Reflector<T extends KubernetesObject> {
         await this.#compare(signal);
       } catch (error) {
         if (signal.aborted) return;
-        this.#options.log.warn({ err: error, resource: this.#resource }, "could not compare");
+        this.#options.log.warn({ err: error, resource: this.#resource }, "cache comparison failed");
       }
     }
   }
 
   async #compare(signal: AbortSignal): Promise<void> {
-    const told = (this.#told = new Set());
+    const changed = (this.#changedMeanwhile = new Set());
     const { items, resourceVersion } = await this.#list(signal);
     if (this.#cache.differences(items).length > 0) await pause(this.#timing.graceMs, signal);
-    // A cache that was listed anew meanwhile is newer than this list.
-    if (signal.aborted || told !== this.#told) return;
-    this.#told = null;
-    // What the watch told meanwhile may be newer than the list, too.
-    const missed = this.#cache.differences(items).filter((key) => !told.has(key));
+    // If the cache was listed again meanwhile, it is newer than this list.
+    if (signal.aborted || changed !== this.#changedMeanwhile) return;
+    this.#changedMeanwhile = null;
+    // An object that the watch changed meanwhile may be newer than the list, too.
+    const missed = this.#cache.differences(items).filter((key) => !changed.has(key));
     if (missed.length === 0) return;
     this.#options.metrics?.missedEvents.inc({ resource: this.#resource }, missed.length);
     const keys = missed.slice(0, 10);
-    this.#options.log.error({ resource: this.#resource, keys }, "the watch missed changes");
+    this.#options.log.error({ resource: this.#resource, keys }, "watch missed changes");
     for (const key of missed) {
       const before = this.#cache.get(key);
       const object = items.get(key);
@@ -263,13 +266,13 @@ export class Reflector<T extends KubernetesObject> {
       if (before) this.#emit(before);
       if (object) this.#emit(object);
     }
-    // This watch is not to be trusted; the next tells all that came after the list.
+    // This watch is unreliable: another one starts from the version of the list.
     this.#resourceVersion = resourceVersion;
     this.#rewatch.abort();
   }
 
-  #heard(): void {
-    this.#heardAtMs = performance.now();
+  #received(): void {
+    this.#receivedAtMs = performance.now();
     this.#options.metrics?.lastEventSeconds.set({ resource: this.#resource }, Date.now() / 1_000);
   }
 
@@ -278,13 +281,13 @@ export class Reflector<T extends KubernetesObject> {
     try {
       for (const key of keysOf(object)) emit(key);
     } catch (error) {
-      log.error({ err: error, object: keyOf(object) }, "a change was not passed on");
+      log.error({ err: error, object: keyOf(object) }, "change not emitted");
     }
   }
 }
 
 function withoutManagedFields<T extends KubernetesObject>(object: T): T {
-  // They are half of a small object, and nobody reads them here.
+  // They are half of a small object, and nothing reads them.
   delete object.metadata.managedFields;
   return object;
 }

@@ -19,7 +19,7 @@ const METRICS_EVERY_MS = 500;
 /** The result of a handler that succeeded. */
 export type HandlerResult = { readonly requeueAfterMs?: number | undefined } | void;
 
-export interface WorkQueueOptions {
+interface WorkQueueOptions {
   /** Label of the metrics, e.g. "auction". */
   readonly name: string;
   readonly workers: number;

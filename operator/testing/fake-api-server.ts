@@ -1,6 +1,6 @@
 /**
- * An HTTP server that speaks as much of the Kubernetes API as a reflector and a client need, and
- * misbehaves as it is told: each request takes the next reply of a script, then the last again and again.
+ * An HTTP server with as much of the Kubernetes API as a reflector and a client need. It replies from a
+ * script: each request gets the next reply, and the last reply is repeated.
  */
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -30,7 +30,7 @@ export type Reply =
   /** Nothing ever comes. */
   | { readonly kind: "silence" };
 
-export interface Asked {
+interface Asked {
   readonly method: string;
   readonly path: string;
   readonly query: URLSearchParams;

@@ -24,7 +24,7 @@ const BUILD_TIMEOUT_MS = 30 * 60_000;
 
 const OURS = join(homedir(), ".cache/gavel/kubebuilder");
 
-export interface Binaries {
+interface Binaries {
   readonly etcd: string;
   readonly apiServer: string;
   /** Not everywhere: without it nothing is collected, no Deployment gets pods. */
@@ -32,7 +32,7 @@ export interface Binaries {
 }
 
 /** What is there now; null where something is missing. */
-export function findBinaries(): Binaries | null {
+function findBinaries(): Binaries | null {
   const folders = [process.env["KUBEBUILDER_ASSETS"] ?? "", OURS].filter(Boolean);
   const find = (name: string) =>
     folders.map((folder) => join(folder, name)).find((path) => existsSync(path)) ?? null;
@@ -64,7 +64,7 @@ export async function provideBinaries(): Promise<Binaries> {
 }
 
 /** @param folder gets the binary; made if missing */
-export function buildEtcd(folder: string): Promise<void> {
+function buildEtcd(folder: string): Promise<void> {
   const module = "go.etcd.io/etcd/server/v3";
   return build({ name: "etcd", program: module, folder, flags: "-s -w" }, () =>
     Promise.resolve(`require ${module} ${ETCD}\n`),
@@ -76,7 +76,7 @@ export function buildEtcd(folder: string): Promise<void> {
  * not. They are published under v0 of the same version, so a module of ours replaces them by those.
  * @param name e.g. "kube-apiserver"
  */
-export function buildKubernetes(name: string, folder: string): Promise<void> {
+function buildKubernetes(name: string, folder: string): Promise<void> {
   const module = "k8s.io/kubernetes";
   const [major, minor] = KUBERNETES.slice(1).split(".");
   const version = "k8s.io/component-base/version";

@@ -1,4 +1,4 @@
-/** An operator's /metrics with something in it where there is no cluster: its real queue and watch at work. */
+/** Serves an operator's /metrics without a cluster: a real queue and a real watch are at work. */
 import { pino } from "pino";
 import { createInternalServer, createRegistry } from "../../services/runtime/internal.ts";
 import { afterFile } from "../../services/testing/after-file.ts";
@@ -27,7 +27,7 @@ export async function startObservedOperator(): Promise<string> {
     log,
     metrics,
     handle: async (key) => {
-      if (key === "fails") throw new Error("as the test wants it");
+      if (key === "fails") throw new Error("intended by the test");
     },
   });
   const reflector = new Reflector<AnyObject>({
@@ -40,7 +40,7 @@ export async function startObservedOperator(): Promise<string> {
   });
   reflector.start();
   queue.start();
-  // What only a leader that reconciles auctions would tell.
+  // Metrics that only a leader with Auctions sets.
   metrics.isLeader.set({ name: "gavel-operator" }, 1);
   for (const phase of PHASES) metrics.auctionPhase.set({ phase }, 1);
   metrics.ssaConflicts.inc({ manager: "kubectl" }, 0);

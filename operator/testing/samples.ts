@@ -5,7 +5,7 @@ import { validateAuction } from "../api/validate-auction.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import type { DesiredInputs, Scale } from "../desired/inputs.ts";
 
-export const UID = "7d8f6a52-3c1e-4b7a-9a55-0e7c7c1f1d01";
+const UID = "7d8f6a52-3c1e-4b7a-9a55-0e7c7c1f1d01";
 
 /** Like no other number in an object. */
 export const RESERVE_MINOR = 45_678_901;

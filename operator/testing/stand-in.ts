@@ -1,6 +1,6 @@
 /**
- * What stands behind an Auction where there are no nodes: Deployments whose pods are "ready" because the test
- * says so, and an archival tier that answers as the real one does. The real ones are tried on kind.
+ * Stand-ins for what a cluster without nodes lacks: pods that become ready when the test says so, and an
+ * archival tier that answers like the real one. The real ones are tested on kind.
  */
 import { type Archival, ArchivalUnavailable } from "../control/archival-client.ts";
 import type { Cluster } from "../kube/client.ts";
@@ -9,13 +9,13 @@ import { rulesHashOf, type AuctionDefinition } from "../../services/store/define
 import type { State } from "../../services/archival/observe/state.ts";
 import { state } from "./observation.ts";
 
-/** An archival tier of one Auction; `calls` is what it was asked, in order. */
+/** The archival tier of one Auction. `calls` lists the calls in order, repeats of one call once. */
 export class StandInArchival implements Archival {
   readonly calls: string[] = [];
   reachable = true;
-  /** What it does not come to do: the question has no answer. */
+  /** Calls that time out. */
   readonly stuck = new Set<"fence" | "verify" | "clean">();
-  /** Answers to be given instead of doing it. */
+  /** Why published rules are refused; null: they are accepted. */
   refuseRules: string | null = null;
   now: State = state({
     rulesHash: null,
@@ -35,27 +35,27 @@ export class StandInArchival implements Archival {
     };
   }
 
-  #lots(parts: Partial<NonNullable<State["lots"]>>): void {
-    this.now = { ...this.now, lots: { ...this.now.lots!, ...parts } };
+  #setLots(changes: Partial<NonNullable<State["lots"]>>): void {
+    this.now = { ...this.now, lots: { ...this.now.lots!, ...changes } };
   }
 
   openNow(): void {
     this.now = { ...this.now, opensAtMs: Date.now() - 1, nowMs: Date.now() };
-    this.#lots({ scheduled: 0, open: this.now.lots!.total });
+    this.#setLots({ scheduled: 0, open: this.now.lots!.total });
   }
 
   closeNow(): void {
     const { total } = this.now.lots!;
-    this.#lots({ open: 0, closed: total, sold: total });
+    this.#setLots({ open: 0, closed: total, sold: total });
   }
 
-  #reach(call: string): void {
+  #receive(call: string): void {
     if (!this.reachable) throw new ArchivalUnavailable("connection refused");
     if (this.calls.at(-1) !== call) this.calls.push(call);
   }
 
-  #come(to: "fence" | "verify" | "clean"): void {
-    if (this.stuck.has(to)) throw new ArchivalUnavailable("timed out");
+  #finish(call: "fence" | "verify" | "clean"): void {
+    if (this.stuck.has(call)) throw new ArchivalUnavailable("timed out");
   }
 
   async state(): Promise<State> {
@@ -64,39 +64,39 @@ export class StandInArchival implements Archival {
   }
 
   async open(): Promise<void> {
-    this.#reach("open");
+    this.#receive("open");
     this.openNow();
   }
 
   async publishRules(definition: AuctionDefinition) {
-    this.#reach("rules");
+    this.#receive("rules");
     if (this.refuseRules !== null) return { outcome: "refused", why: this.refuseRules } as const;
     this.now = { ...this.now, rulesHash: rulesHashOf(definition) };
     return { outcome: "defined" } as const;
   }
 
   async fence(): Promise<void> {
-    this.#reach("fence");
-    this.#come("fence");
+    this.#receive("fence");
+    this.#finish("fence");
     this.now = { ...this.now, fencedId: this.now.lastId ?? "0-0" };
   }
 
   async verify(): Promise<void> {
-    this.#reach("verify");
-    this.#come("verify");
+    this.#receive("verify");
+    this.#finish("verify");
     const verified = { atMs: Date.now(), ok: true, lots: 1, events: 1, differences: [] };
     this.now = { ...this.now, verified };
   }
 
   async clean(force: boolean): Promise<void> {
-    this.#reach(force ? "clean by force" : "clean");
-    this.#come("clean");
+    this.#receive(force ? "clean by force" : "clean");
+    this.#finish("clean");
     this.now = { ...this.now, cleaned: true, rulesHash: null, lots: null };
   }
 }
 
-/** Says of every workload what its controller would say once all pods run. */
-export async function bePods(cluster: Cluster, namespace: string): Promise<void> {
+/** Writes the status that the controller of each workload would write once all pods are ready. */
+export async function makePodsReady(cluster: Cluster, namespace: string): Promise<void> {
   for (const kind of [KINDS.Deployment, KINDS.StatefulSet]) {
     for (const workload of await cluster.list<AnyObject>(kind, { namespace })) {
       const replicas: number = workload["spec"].replicas ?? 1;
@@ -109,10 +109,10 @@ export async function bePods(cluster: Cluster, namespace: string): Promise<void>
         availableReplicas: replicas,
       };
       const before = workload["status"] ?? {};
-      const isSaid =
+      const isReady =
         before.observedGeneration === observedGeneration &&
         (before.readyReplicas ?? 0) === replicas;
-      if (isSaid) continue;
+      if (isReady) continue;
       await cluster.jsonPatch(
         { ...kind, namespace, name: workload.metadata.name },
         [{ op: "add", path: "/status", value: status }],
