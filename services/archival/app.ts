@@ -1,5 +1,4 @@
-import { randomUUID } from "node:crypto";
-import { hostname } from "node:os";
+import type { Registry } from "prom-client";
 import { createVerifier } from "../access/tokens.ts";
 import { type Bus, connectBus } from "../bus/connect.ts";
 import { showBreakers } from "../runtime/breaker.ts";
@@ -16,15 +15,14 @@ import type { ArchivalEnv } from "./config.ts";
 import { Rules } from "./definition/rules.ts";
 import { readRulesFile } from "./definition/rules-file.ts";
 import { createInvariantMetrics, InvariantMonitor } from "./invariants/invariant-monitor.ts";
-import { createMetrics } from "./metrics.ts";
+import { type ArchivalMetrics, createMetrics } from "./metrics.ts";
 import { HealthSummary } from "./observe/health-summary.ts";
-import type { Observation } from "./observe/observation.ts";
+import type { Observation, ObserverDependencies } from "./observe/observation.ts";
 import { runObserver } from "./observe/observer.ts";
 import { showOutboxGauges } from "./observe/outbox-gauges.ts";
 import { createStoreGauges, showStoreGauges } from "./observe/store-gauges.ts";
 import { probeStores } from "./observe/store-probes.ts";
 import type { ArchivalState } from "./pipeline/archival-state.ts";
-import { RelayedPositions } from "./pipeline/relayed-positions.ts";
 import { TIMING, type Timing } from "./pipeline/timing.ts";
 import { connectArchive } from "./postgres/connection.ts";
 import { supervise } from "./supervisor.ts";
@@ -47,26 +45,19 @@ export async function startArchival(
 ): Promise<Archival> {
   const { AUCTION_UID: auctionUid } = env;
   const definition = readRulesFile(env.RULES_FILE, auctionUid);
-  const resource = { "gavel.auction.uid": auctionUid };
-  const telemetry = await startTelemetry(env, "gavel-archival", resource, log);
+  const attributes = { "gavel.auction.uid": auctionUid };
+  const telemetry = await startTelemetry(env, "gavel-archival", attributes, log);
   const stopping = new AbortController();
   const stores = connectStores(env, log, stopping.signal);
-  const { store, archive } = stores;
 
   const registry = createRegistry("archival");
   const metrics = createMetrics(registry);
-  const state: ArchivalState = {
-    phase: "starting",
-    progress: null,
-    lastFailure: null,
-    writesSummary: false,
-  };
+  const state = newState();
   const onLost = () => {
     state.phase = "lost";
     metrics.storeLost.set(1);
   };
-  const maxBytes = env.OUTBOX_MAX_BYTES;
-  const base = { ...stores, auctionUid, state, metrics, maxBytes, onLost, log };
+  const base = { ...stores, auctionUid, state, metrics, onLost, log };
   const rules = new Rules(env.RULES_FILE, base, log);
   const breakers = probeStores(stores, log, stopping.signal, (name, seconds) =>
     metrics.answerSeconds[name].observe(seconds),
@@ -83,21 +74,15 @@ export async function startArchival(
     await healthSummary.written;
     state.phase = "removed";
   };
-  const isReady = () => (stopping.signal.aborted ? notReady("stopping") : redisAnswers(store));
-  const app = createInternalServer({ ready: isReady }, registry);
+  const ready = () => (stopping.signal.aborted ? notReady("stopping") : redisAnswers(stores.store));
+  const app = createInternalServer({ ready }, registry);
   const operatorTokenFile = env.OPERATOR_TOKEN_FILE ?? null;
   const routed = { ...base, rules, postgres: breakers.postgres, operatorTokenFile, endWork };
   addRoutes(app, routed, createVerifier(env), log);
-  startConnecting(store, (error) => log.debug({ err: error }, "Redis unavailable"));
+  startConnecting(stores.store, (error) => log.debug({ err: error }, "Redis unavailable"));
   const internalUrl = await app.listen({ host: env.HOST, port: env.INTERNAL_PORT });
 
-  const storeGauges = createStoreGauges(registry);
-  const onObservation = async (observation: Observation): Promise<void> => {
-    if (observation.store) showOutboxGauges(metrics, observation.store, state.progress);
-    showStoreGauges(storeGauges, observation, archive, state.progress !== null);
-    await healthSummary.write(observation);
-  };
-  const observed = runObserver(base, onObservation, stopping.signal);
+  const observed = startObserver(base, registry, healthSummary, stopping.signal);
   supervised = supervise(
     {
       ...base,
@@ -106,8 +91,6 @@ export async function startArchival(
       timing,
       monitor: new InvariantMonitor(createInvariantMetrics(registry), log),
       tracing: telemetry.tracing,
-      relayedPositions: new RelayedPositions(),
-      holder: `${hostname()}-${process.pid}-${randomUUID()}`,
     },
     workSignal,
   );
@@ -121,16 +104,31 @@ export async function startArchival(
       // The lease is released at once. Callers that need the history may notice later.
       await Promise.all([supervised, observed, watching, pause(env.DRAIN_NOTICE_MS)]);
       await app.close();
-      await archive.end();
-      stores.closeBus();
-      store.disconnect();
+      await stores.close();
       await telemetry.stop();
     },
   };
 }
 
+function startObserver(
+  dependencies: ObserverDependencies & { readonly metrics: ArchivalMetrics },
+  registry: Registry,
+  healthSummary: HealthSummary,
+  signal: AbortSignal,
+): Promise<void> {
+  const { archive, metrics, state } = dependencies;
+  const storeGauges = createStoreGauges(registry);
+  const onObservation = async (observation: Observation): Promise<void> => {
+    if (observation.store) showOutboxGauges(metrics, observation.store, state.progress);
+    showStoreGauges(storeGauges, observation, archive, state.progress !== null);
+    await healthSummary.write(observation);
+  };
+  return runObserver(dependencies, onObservation, signal);
+}
+
 function connectStores(env: ArchivalEnv, log: Logger, stopping: AbortSignal) {
   const readStoreUrl = () => readSecretFile(env.REDIS_URL_FILE);
+  const store = connectStore(readStoreUrl, "archival");
   const archive = connectArchive(
     () => readSecretFile(env.POSTGRES_URL_FILE),
     (error) => log.warn({ err: error }, "idle Postgres connection lost"),
@@ -146,14 +144,23 @@ function connectStores(env: ArchivalEnv, log: Logger, stopping: AbortSignal) {
   stopped.catch(() => {}); // Nobody may be waiting.
   return {
     keys: keysOf(env.AUCTION_UID),
+    maxBytes: env.OUTBOX_MAX_BYTES,
     readStoreUrl,
-    store: connectStore(readStoreUrl, "archival"),
+    store,
     archive,
     currentBus: () => bus,
     /** @throws when the process stops meanwhile */
     waitForBus: () => Promise.race([connecting, stopped]),
-    closeBus: () => void connecting.then((connected) => connected.connection.close()),
+    async close() {
+      await archive.end();
+      void connecting.then((connected) => connected.connection.close());
+      store.disconnect();
+    },
   };
+}
+
+function newState(): ArchivalState {
+  return { phase: "starting", progress: null, lastFailure: null, writesSummary: false };
 }
 
 /** Outages do not reject the loops: what rejects is a defect. */

@@ -27,7 +27,7 @@ export const ArchivalEnv = Type.Object({
   }),
   RULES_FILE: Type.String({
     description:
-      "File with the auction's rules and lots, JSON. Looked at every 5 s: what it says anew is taken, or refused and told in the state.",
+      "File with the auction's rules and lots, JSON. Read every 5 s: changed rules are applied, or refused with a reason in the state.",
     minLength: 1,
   }),
   OPERATOR_TOKEN_FILE: Type.Optional(
@@ -40,14 +40,14 @@ export const ArchivalEnv = Type.Object({
   HOST: Type.String({ description: "Address to listen on.", default: "0.0.0.0" }),
   INTERNAL_PORT: Type.Integer({
     description:
-      "Port for health, metrics, and what gateways and operators ask; 0 takes a free one.",
+      "Port for health, metrics, and the routes for gateways and operators; 0 takes a free one.",
     minimum: 0,
     maximum: 65_535,
     default: 9082,
   }),
   OUTBOX_MAX_BYTES: Type.Integer({
     description:
-      "Bytes of events not archived yet at which bids are refused; JetStream holds up to twice as much, and a quarter of it is kept after archiving.",
+      "Bytes of unarchived events at which bids are refused. JetStream holds up to twice as much; a quarter is kept after archiving.",
     minimum: 1024 * 1024,
     maximum: 16 * 1024 ** 3,
     default: 256 * 1024 ** 2,

@@ -166,7 +166,9 @@ test("rules are taken by POST and from a file that was swapped, or refused with 
     return (await state()).rulesHash === rulesHashOf(fromFile);
   });
   swapped("{", "rules-3");
-  await until("it is told", async () => (await state()).refusedRules?.includes("JSON"));
+  await until("the refusal is in the state", async () =>
+    (await state()).refusedRules?.includes("JSON"),
+  );
   expect((await state()).rulesHash).toBe(rulesHashOf(fromFile));
 
   await post("open");
@@ -291,7 +293,7 @@ test("verify finds whatever the archive lacks, has too much or has otherwise", a
   expect(right).toMatchObject({ lots: 3, events: 39, differences: [] });
   expect((await state()).verified).toEqual(right);
 
-  const wrongs: [sql: string, undo: string, told: RegExp][] = [
+  const damages: [sql: string, undo: string, difference: RegExp][] = [
     [
       `update events set body = replace(body, '"amountMinor":10,', '"amountMinor":11,')`,
       `update events set body = replace(body, '"amountMinor":11,', '"amountMinor":10,')`,
@@ -317,11 +319,11 @@ test("verify finds whatever the archive lacks, has too much or has otherwise", a
   ];
   const session = await auction.archive.connect();
   try {
-    for (const [sql, undo, told] of wrongs) {
+    for (const [sql, undo, difference] of damages) {
       await session.query(sql);
       const found = await verify();
       expect(found.ok).toBe(false);
-      expect(found.differences.join("\n")).toMatch(told);
+      expect(found.differences.join("\n")).toMatch(difference);
       expect((await post("clean")).body).toMatchObject({ code: "refused" });
       await session.query(undo);
     }
@@ -417,7 +419,7 @@ test("archival says whether the auction is well, and what is wrong", async () =>
   await auction.archive.query("update lots set bid_count = bid_count - 1 where auction_uid = $1", [
     auction.uid,
   ]);
-  await until("a missing bid is told", async () => (await ask()).includes("missing"));
+  await until("a missing bid is a violation", async () => (await ask()).includes("missing"));
   await auction.archive.query("update lots set bid_count = bid_count + 1 where auction_uid = $1", [
     auction.uid,
   ]);

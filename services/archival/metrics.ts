@@ -9,28 +9,27 @@ export type Dependency = (typeof DEPENDENCIES)[number];
 export type ArchivalMetrics = ReturnType<typeof createMetrics>;
 
 export function createMetrics(registry: Registry) {
+  return {
+    internalErrors: createInternalErrors(registry, "gavel_archival_"),
+    ...createCounters(registry),
+    ...createHistograms(registry),
+    ...createGauges(registry),
+  };
+}
+
+function createCounters(registry: Registry) {
   const registers = [registry];
   const counter = (name: string, help: string) =>
     new Counter({ name: `gavel_archival_${name}`, help, registers });
-  const gauge = (name: string, help: string) =>
-    new Gauge({ name: `gavel_archival_${name}`, help, registers });
-  const histogram = (name: string, help: string, buckets: readonly number[]) =>
-    new Histogram({ name: `gavel_archival_${name}`, help, buckets: [...buckets], registers });
-  const clock = { offsetMs: null as number | null };
-  const answers = new Histogram({
-    name: "gavel_archival_dependency_answer_seconds",
-    help: "How long a store took to answer our question whether it is there, one a second.",
-    labelNames: ["dependency"] as const,
-    buckets: [...LATENCY_SECONDS],
-    registers,
-  });
-
-  const metrics = {
+  const counters = {
     relayedEntries: counter("relayed_entries_total", "Outbox entries that JetStream took."),
     streamFull: counter("stream_full_total", "Publishes that JetStream refused for lack of space."),
     events: counter("events_total", "Events written to Postgres."),
     repeatedEvents: counter("repeated_events_total", "Events that Postgres already had."),
-    conflicts: counter("conflicts_total", "Events whose seq another event has. Must be 0."),
+    conflicts: counter(
+      "conflicts_total",
+      "Events at a position where another event is archived. Must be 0.",
+    ),
     restores: counter(
       "restores_total",
       "Times a Redis without the auction, or its tail, was restored.",
@@ -39,7 +38,10 @@ export function createMetrics(registry: Registry) {
       "regressions_total",
       "Times Redis came back with less than it had acknowledged. Must be 0.",
     ),
-    losses: counter("losses_total", "Times the outbox lacked what Postgres lacks. Must be 0."),
+    losses: counter(
+      "losses_total",
+      "Times the outbox dropped entries before they were archived. Must be 0.",
+    ),
     deadLetters: new Counter({
       name: "gavel_archival_dead_letters_total",
       help: "What could not be archived, by reason.",
@@ -52,6 +54,27 @@ export function createMetrics(registry: Registry) {
       labelNames: ["reason"] as const,
       registers,
     }),
+  };
+  // Each series exists from the start: a rate misses the first 1 of a series that begins with it.
+  for (const reason of DEAD_LETTER_REASONS) counters.deadLetters.inc({ reason }, 0);
+  for (const reason of RESTART_REASONS) counters.pipelineRestarts.inc({ reason }, 0);
+  return counters;
+}
+
+function createHistograms(registry: Registry) {
+  const registers = [registry];
+  const histogram = (name: string, help: string, buckets: readonly number[]) =>
+    new Histogram({ name: `gavel_archival_${name}`, help, buckets: [...buckets], registers });
+  const answers = new Histogram({
+    name: "gavel_archival_dependency_answer_seconds",
+    help: "How long a store took to answer a probe; each store is probed once a second.",
+    labelNames: ["dependency"] as const,
+    buckets: [...LATENCY_SECONDS],
+    registers,
+  });
+  /** The difference between Redis's clock and ours; null before it was read once. */
+  const clock = { offsetMs: null as number | null };
+  return {
     publishSeconds: histogram(
       "publish_duration_seconds",
       "One outbox entry, from its publish until JetStream has it on disk.",
@@ -79,9 +102,16 @@ export function createMetrics(registry: Registry) {
         DELAY_SECONDS,
       ),
     ),
-    internalErrors: createInternalErrors(registry, "gavel_archival_"),
     answerSeconds: seriesOf(answers, "dependency", DEPENDENCIES),
     clock,
+  };
+}
+
+function createGauges(registry: Registry) {
+  const registers = [registry];
+  const gauge = (name: string, help: string) =>
+    new Gauge({ name: `gavel_archival_${name}`, help, registers });
+  return {
     leaseHeld: gauge("lease_held", "1 where this process relays and archives."),
     storeLost: gauge(
       "store_lost",
@@ -90,7 +120,7 @@ export function createMetrics(registry: Registry) {
     pendingBytes: gauge("outbox_pending_bytes", "Events in the outbox that are not archived."),
     maxPendingBytes: gauge(
       "outbox_max_bytes",
-      "How much of that there may be: from then on bids are refused.",
+      "Bytes of unarchived events at which bids are refused.",
     ),
     outboxEntries: gauge("outbox_entries", "Entries in the outbox, archived ones included."),
     archiveLagSeconds: gauge("archive_lag_seconds", "Age of the oldest event not archived."),
@@ -109,13 +139,9 @@ export function createMetrics(registry: Registry) {
       "How long the next lot to be opened or closed has been due.",
     ),
   };
-  // Series exist from the start: a rate over a counter that appears with its first 1 misses it.
-  for (const reason of DEAD_LETTER_REASONS) metrics.deadLetters.inc({ reason }, 0);
-  for (const reason of RESTART_REASONS) metrics.pipelineRestarts.inc({ reason }, 0);
-  return metrics;
 }
 
-/** Observes how old an outbox entry is, as its id tells; not before Redis's clock was read once. */
+/** Observes the age of an outbox entry, from the time in its id. It needs Redis's clock. */
 function delayFrom(clock: { readonly offsetMs: number | null }, ages: Histogram) {
   return {
     observe(outboxId: string): void {

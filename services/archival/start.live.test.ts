@@ -16,7 +16,7 @@ async function wipe({ store, uid }: AuctionUnderTest): Promise<void> {
 const stateOf = async (archival: { internalUrl: string }) =>
   (await (await fetch(`${archival.internalUrl}/internal/v1/state`)).json()) as State;
 
-test("migrations asked for by several at once, and again, are applied once", async () => {
+test("several processes that migrate at once, and again, apply each migration once", async () => {
   const { archive } = new AuctionUnderTest(servers);
   const done = await Promise.all(Array.from({ length: 4 }, () => migrate(archive)));
   expect(done.flat()).toEqual(["events-and-what-they-make", "the-end-of-an-auction"]);
@@ -29,7 +29,7 @@ test("migrations asked for by several at once, and again, are applied once", asy
   await archive.query(edited, [rows[0].hash]);
 });
 
-test("bids, results and the tier's state are told to whoever asks inside", async () => {
+test("the internal port serves bids, results and the state", async () => {
   const auction = new AuctionUnderTest(servers);
   const archival = await auction.start();
   const ask = async (path: string, init?: RequestInit) => {

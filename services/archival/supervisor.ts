@@ -2,6 +2,8 @@
  * The supervisor: migrates the archive, defines the auction, and then keeps the pipeline running: lease → check
  * of the store → pipeline, again and again. It waits for every store that is away.
  */
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
 import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { AuctionDefinition } from "../store/define-lots.ts";
@@ -10,18 +12,26 @@ import type { ArchivalState } from "./pipeline/archival-state.ts";
 import { withLease } from "./pipeline/lease.ts";
 import { type PipelineDependencies, runPipeline } from "./pipeline/pipeline.ts";
 import { failing, PipelineFailure } from "./pipeline/pipeline-failure.ts";
+import { RelayedPositions } from "./pipeline/relayed-positions.ts";
 import { backoffMs, type Timing } from "./pipeline/timing.ts";
 import { readAuctionMarks } from "./postgres/auction-marks.ts";
 import { migrate } from "./postgres/migrate.ts";
 import { type CheckDependencies, checkStore } from "./recovery/check-store.ts";
 
-export interface SupervisorDependencies
-  extends Omit<PipelineDependencies, "bus">, CheckDependencies {
+type SharedDependencies = Omit<PipelineDependencies, "bus" | "relayedPositions"> &
+  CheckDependencies;
+
+interface SupervisorDependencies extends SharedDependencies {
   readonly definition: AuctionDefinition;
   readonly rules: Rules;
   readonly state: ArchivalState;
+}
+
+/** What lasts from one turn of the lease to the next. */
+interface Turn extends SupervisorDependencies {
   /** Names this process as the holder of the lease: one name for its life. */
   readonly holder: string;
+  readonly relayedPositions: RelayedPositions;
 }
 
 /** How long a turn of the lease waits for NATS before it checks the store again. */
@@ -45,9 +55,11 @@ export async function supervise(
   const marks = await retry("read the marks", () => readAuctionMarks(archive, auctionUid));
   if (marks?.cleaning) state.phase = "removed";
   else await define(dependencies, retry);
+  const holder = `${hostname()}-${process.pid}-${randomUUID()}`;
+  const turn: Turn = { ...dependencies, holder, relayedPositions: new RelayedPositions() };
   for (let attempt = 0; !signal.aborted && state.phase !== "removed";) {
     const startedMs = performance.now();
-    const failed = await runOnce(dependencies, signal);
+    const failed = await runOnce(turn, signal);
     attempt = performance.now() - startedMs > STABLE_MS || !failed ? 0 : attempt + 1;
     await pause(backoffMs(timing, attempt), signal);
   }
@@ -72,18 +84,15 @@ function setServing({ state, metrics }: SupervisorDependencies): void {
 }
 
 /** One turn of the lease. @returns whether something failed */
-async function runOnce(
-  dependencies: SupervisorDependencies,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const { store, keys, timing, metrics, log, relayedPositions, state, holder } = dependencies;
+async function runOnce(turn: Turn, signal: AbortSignal): Promise<boolean> {
+  const { store, keys, timing, metrics, log, relayedPositions, state, holder } = turn;
   const onOther = () => {
     relayedPositions.forget();
     state.writesSummary = false;
   };
   const run = async (leased: AbortSignal) => {
     metrics.leaseHeld.set(1);
-    return checkAndRun(dependencies, leased);
+    return checkAndRun(turn, leased);
   };
   const ended = await withLease(
     store,
@@ -95,6 +104,7 @@ async function runOnce(
   metrics.leaseHeld.set(0);
   state.progress = null;
   if (ended === null) return false;
+  if (ended.lost) state.writesSummary = false;
   const failure = ended.lost ? new PipelineFailure("lease", "the lease was lost") : ended.result;
   if (failure === null) return false;
   const { reason, message, cause } = failure;
@@ -107,18 +117,15 @@ async function runOnce(
 }
 
 /** @returns the failure; null when there is none, or nothing to run */
-async function checkAndRun(
-  dependencies: SupervisorDependencies,
-  leased: AbortSignal,
-): Promise<PipelineFailure | null> {
-  const { relayedPositions, state, waitForBus, log } = dependencies;
+async function checkAndRun(turn: Turn, leased: AbortSignal): Promise<PipelineFailure | null> {
+  const { relayedPositions, state, waitForBus, log } = turn;
   try {
-    const checked = await failing("check", checkStore(dependencies, relayedPositions));
+    const checked = await failing("check", checkStore(turn, relayedPositions));
     if (checked === "removed") {
       state.phase = "removed";
       return null;
     }
-    setServing(dependencies);
+    setServing(turn);
   } catch (error) {
     return error as PipelineFailure;
   }
@@ -129,7 +136,7 @@ async function checkAndRun(
     state.progress = progress;
     log.info({ watermark: progress.archivedId }, "pipeline started");
   };
-  const failure = await runPipeline({ ...dependencies, bus }, onStarted, leased);
+  const failure = await runPipeline({ ...turn, bus }, onStarted, leased);
   state.lastFailure = failure?.reason ?? null;
   return failure;
 }

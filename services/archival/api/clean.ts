@@ -23,7 +23,7 @@ export interface CleanDependencies {
   readonly endWork: () => Promise<void>;
 }
 
-export type Cleaned =
+type Cleaned =
   | { readonly outcome: "cleaned" }
   /** Nothing was removed. */
   | { readonly outcome: "refused"; readonly why: string };

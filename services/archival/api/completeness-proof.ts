@@ -15,7 +15,7 @@ import { readWatermark } from "../postgres/watermark.ts";
 /** Differences listed in a proof; the rest is counted. */
 const DIFFERENCES_MAX = 20;
 
-export interface ProofDependencies {
+interface ProofDependencies {
   readonly auctionUid: string;
   readonly store: Store;
   readonly keys: Keys;

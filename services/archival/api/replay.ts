@@ -3,7 +3,7 @@ import { lockDeadLetter, markReplayed } from "../postgres/dead-letters.ts";
 import { insertTogether } from "../postgres/record-batch.ts";
 import { readEntry } from "../pipeline/read-entry.ts";
 
-export type Replayed =
+type Replayed =
   | { readonly outcome: "archived"; readonly events: number }
   /** It stays a dead letter. */
   | { readonly outcome: "refused"; readonly detail: string }

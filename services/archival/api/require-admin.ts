@@ -7,8 +7,8 @@ import type { Logger } from "../../runtime/log.ts";
 import { readSecretFile } from "../../runtime/secret-file.ts";
 
 /**
- * A hook that lets pass the operator, by the text of a file, and tokens with the scope admin.
- * @param operatorTokenFile read at each use, so that the token may change
+ * A hook that admits the operator's token and tokens with the scope admin.
+ * @param operatorTokenFile has the operator's token; read at each use, because the token may change
  */
 export function requireAdmin(verify: Verify, operatorTokenFile: string | null, log: Logger) {
   const isOperator = (token: string): boolean => {
@@ -16,7 +16,7 @@ export function requireAdmin(verify: Verify, operatorTokenFile: string | null, l
     try {
       return isSame(token, readSecretFile(operatorTokenFile));
     } catch (error) {
-      log.warn({ err: error }, "the operator's token cannot be read");
+      log.warn({ err: error }, "operator token unreadable");
       return false;
     }
   };
@@ -30,7 +30,7 @@ export function requireAdmin(verify: Verify, operatorTokenFile: string | null, l
   };
 }
 
-/** In a time that tells nothing of either, their lengths included. */
+/** Compares in constant time, whatever the lengths. */
 function isSame(a: string, b: string): boolean {
   const digest = (text: string) => createHash("sha256").update(text).digest();
   return timingSafeEqual(digest(a), digest(b));

@@ -34,7 +34,7 @@ test("a defect in a route is answered internal, and not as a store that cannot b
   );
 });
 
-test("a store that is away is answered unavailable", async () => {
+test("a store outage is answered unavailable", async () => {
   const app = routesOver(new StoreUnavailable("away"));
   const answer = await app.inject("/internal/v1/lots/lot-1/bids");
   expect([answer.statusCode, answer.json().code]).toEqual([503, "unavailable"]);

@@ -84,7 +84,7 @@ test("each way to be wrong is found, under its name, and once", () => {
     ["a new epoch that goes back", [...good, bid(3, 120, { epoch: 2, atMs: 105 })], ["sequence"]],
     ["a new epoch that goes on", [...good, bid(9, 120, { epoch: 2 })], []],
     ["an earlier time", [...good, bid(4, 120, { atMs: 101 })], ["time"]],
-    ["less than was asked", [...good, bid(4, 119)], ["amount"]],
+    ["less than the minimum", [...good, bid(4, 119)], ["amount"]],
     ["the same amount", [...good, bid(4, 110)], ["amount"]],
     ["less than the start", [opened, bid(2, 99)], ["amount"]],
     [

@@ -18,7 +18,7 @@ export const VIOLATION_KINDS = [
 ] as const;
 export type ViolationKind = (typeof VIOLATION_KINDS)[number];
 
-export interface Violation extends Position {
+interface Violation extends Position {
   readonly kind: ViolationKind;
   readonly lotId: string;
   readonly detail: string;
@@ -97,9 +97,9 @@ function violationsOfBid(
 ): Found[] {
   const found: Found[] = [];
   // Amounts only rise, so the minimum before a gap holds after it.
-  const least = Math.max(minimumMinor ?? 0, (leading?.amountMinor ?? 0) + 1);
-  if (amountMinor < least)
-    found.push(["amount", `${amountMinor}, and at least ${least} was asked`]);
+  const minimum = Math.max(minimumMinor ?? 0, (leading?.amountMinor ?? 0) + 1);
+  if (amountMinor < minimum)
+    found.push(["amount", `${amountMinor}, and the minimum was ${minimum}`]);
   if (isKnown && closesAtMs !== null && atMs >= closesAtMs) {
     found.push(["after_close", `a bid at ${atMs} on a lot that closed at ${closesAtMs}`]);
   }

@@ -42,7 +42,7 @@ async function archivedAll(auction: AuctionUnderTest, count: number): Promise<vo
   await until("all is archived", async () => (await auction.archived()).length === count);
 }
 
-test("a sound sale has no violation, and the audit's watermark follows the archive's", async () => {
+test("a correct auction has no violation, and the monitor's watermark follows the archive's", async () => {
   const auction = new AuctionUnderTest(servers);
   const archival = await auction.start();
   await auction.open();
@@ -52,7 +52,7 @@ test("a sound sale has no violation, and the audit's watermark follows the archi
   const [watermark] = await auction.column(
     "select outbox_id from watermarks where auction_uid = $1",
   );
-  await until("all is audited", async () => {
+  await until("all is checked", async () => {
     const seconds = await metric(archival, "gavel_audit_checked_id_seconds");
     return Math.round(seconds * 1_000) === Number(watermark!.split("-")[0]);
   });
@@ -95,7 +95,7 @@ test("what contradicts a lot is counted by its kind, also after a restart, and a
   expect(await metric(archival, "gavel_archival_dead_letters_total", "conflict")).toBe(0);
 });
 
-test("an event that was never written is counted once, however often the pair stops before it", async () => {
+test("an event that was never written is counted once, however often the pipeline stops before it", async () => {
   const auction = new AuctionUnderTest(servers);
   const archival = await auction.start();
   await auction.open();
@@ -103,7 +103,7 @@ test("an event that was never written is counted once, however often the pair st
   await auction.expectAllArchived();
   const next = JSON.parse(await nextBid(auction, {})) as BidAccepted;
   await auction.smuggle("lot-1", encodeEvent({ ...next, seq: next.seq + 1 }));
-  await until("the pair stopped before it more than once", async () => {
+  await until("the pipeline stopped before it more than once", async () => {
     return (await metric(archival, "gavel_archival_pair_restarts_total", '"gap"')) >= 2;
   });
   expect(await violations(archival)).toEqual({ ...NONE, sequence: 1 });

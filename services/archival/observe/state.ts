@@ -16,7 +16,7 @@ export interface StateDependencies extends ObserverDependencies {
 }
 
 /** Lots by whether they take bids, at Redis's clock. While the auction is suspended, that time does not pass. */
-export interface LotCounts {
+interface LotCounts {
   readonly total: number;
   /** Not opened yet. */
   readonly scheduled: number;

@@ -21,7 +21,7 @@ import { traceBatch } from "./trace-archive.ts";
 
 const BATCH: BatchLimits = { messages: 500, bytes: 4 * 1024 * 1024, lingerMs: 50 };
 
-export interface ArchiveDependencies {
+interface ArchiveDependencies {
   readonly auctionUid: string;
   readonly archive: Archive;
   readonly bus: Bus;

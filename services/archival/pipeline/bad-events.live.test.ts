@@ -107,7 +107,7 @@ test("an event that Postgres cannot hold is set aside alone; the rest of its bat
   expect((await fetch(replay, { method: "POST", ...admin })).status).toBe(404);
 });
 
-test("another event under an archived seq is told apart, kept and counted", async () => {
+test("another event at an archived position becomes a dead letter and is counted", async () => {
   const { auction, archival } = await atWork();
   await archival.stop();
   const was = (await auction.archived())[3]!;
@@ -133,7 +133,7 @@ test("a Postgres that went back to an earlier day is filled again from the outbo
   );
   await auction.bid(60);
   await auction.expectAllArchived();
-  // As a restored backup: rows gone, watermark back, and nobody told.
+  // As a restored backup: rows gone, watermark back.
   await auction.archive.query(
     TABLES.map((table) => {
       return `delete from ${table}; insert into ${table} select * from backup_of_${table}`;

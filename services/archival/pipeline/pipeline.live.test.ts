@@ -49,14 +49,14 @@ test("a process that is killed in the middle of a batch repeats and loses nothin
   await auction.expectAllArchived();
 });
 
-test("a process that is told to stop gives its lease back and exits with 0", async () => {
+test("a process that gets SIGTERM releases its lease and exits with 0", async () => {
   const auction = new AuctionUnderTest(servers);
-  const told = auction.spawn();
+  const stopped = auction.spawn();
   await auction.open();
   await auction.bid(30);
   await auction.expectAllArchived();
-  told.kill("SIGTERM");
-  const [code] = (await once(told, "exit")) as [number | null];
+  stopped.kill("SIGTERM");
+  const [code] = (await once(stopped, "exit")) as [number | null];
   expect(code).toBe(0);
   expect(await auction.store.exists(auction.keys.lease("relay"))).toBe(0);
 });
@@ -109,7 +109,7 @@ test("a NATS that hangs is given up on, and loses nothing", async () => {
   servers.nats.signal("SIGSTOP");
   await auction.bid(30);
   const stalled = () => metric(archival, "gavel_archival_pair_restarts_total", '"stalled"');
-  await until("the pair begins anew", async () => (await stalled()) === 1);
+  await until("the pipeline restarts", async () => (await stalled()) === 1);
   servers.nats.signal("SIGCONT");
   await auction.bid(30);
   await auction.expectAllArchived();

@@ -20,7 +20,7 @@ export const READ_BLOCK_MS = 1_000;
 /** Publishes that JetStream has not acknowledged yet. */
 const MAX_IN_FLIGHT = 256;
 
-export interface RelayDependencies {
+interface RelayDependencies {
   readonly auctionUid: string;
   /** A connection of its own, because its reads block. */
   readonly reader: Store;

@@ -5,7 +5,7 @@ import type { Archive } from "./connection.ts";
 
 const PAGE_EVENTS = 5_000;
 
-export interface ArchivedDigest extends Digest {
+interface ArchivedDigest extends Digest {
   readonly events: number;
   readonly epoch: number;
   readonly seq: number;

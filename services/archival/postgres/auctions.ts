@@ -2,7 +2,7 @@
 import type { AuctionDefinition } from "../../store/define-lots.ts";
 import type { Archive } from "./connection.ts";
 
-export interface RegisteredAuction {
+interface RegisteredAuction {
   readonly epoch: number;
   /** Whether a store took the auction before. */
   readonly wasDefined: boolean;

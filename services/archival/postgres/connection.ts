@@ -1,4 +1,4 @@
-/** The archive's connections. Every wait has a limit: pg's own defaults wait for ever. */
+/** Connections to the archive. Every wait has a limit: pg waits for ever by default. */
 import pg from "pg";
 
 export type Archive = pg.Pool;
@@ -6,7 +6,7 @@ export type Session = pg.PoolClient;
 
 const MAX_CONNECTIONS = 5;
 const CONNECT_TIMEOUT_MS = 3_000;
-/** Above the server's own limit, which leaves the connection usable. */
+/** Longer than the statement timeout: after that one the connection is still usable. */
 const QUERY_TIMEOUT_MS = 12_000;
 export const STATEMENT_TIMEOUT_MS = 10_000;
 const LOCK_TIMEOUT_MS = 5_000;
@@ -15,8 +15,8 @@ const IDLE_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_DELAY_MS = 10_000;
 
 /**
- * @param readUrl asked again at each connection, so that a password may change
- * @param onError a connection that broke while nobody used it; it is replaced
+ * @param readUrl is called for each connection, because the password may change
+ * @param onError is called when an idle connection breaks; the pool replaces it
  */
 export function connectArchive(readUrl: () => string, onError: (error: Error) => void): Archive {
   class FreshClient extends pg.Client {
@@ -42,9 +42,9 @@ export function connectArchive(readUrl: () => string, onError: (error: Error) =>
 }
 
 /**
- * Runs `work` in one transaction. Its connection is thrown away after any failure but a plain refusal by
- * Postgres: it may still be busy with what we gave up on.
- * @throws what `work` or Postgres threw. When COMMIT was not answered, it may have happened or not
+ * Runs `work` in one transaction. After a failure the connection is closed, unless Postgres answered with a plain
+ * error: it may still be running the statement that timed out.
+ * @throws the error of `work` or of Postgres. If the answer to COMMIT was lost, the transaction may be committed
  */
 export async function inTransaction<T>(
   archive: Archive,
@@ -52,7 +52,7 @@ export async function inTransaction<T>(
 ): Promise<T> {
   const session = await archive.connect();
   let broken = true;
-  // A connection that breaks between two queries says so here, and then again at the next query.
+  // When a connection breaks between two queries, the next query rejects, too.
   const ignore = () => {};
   session.on("error", ignore);
   try {
@@ -79,14 +79,14 @@ function isRefusal(error: unknown): error is pg.DatabaseError {
 }
 
 /**
- * Whether Postgres refuses these very values, now and always: SQLSTATE class 22 (data) or 23
- * (constraint). An outage, a timeout or a full disk never look like this.
+ * Whether Postgres refuses these values for ever: SQLSTATE class 22 (data) or 23 (constraint). An outage, a
+ * timeout or a full disk has another class.
  */
 export function isRefusedData(error: unknown): error is pg.DatabaseError {
   return isRefusal(error) && /^2[23]/.test(error.code ?? "");
 }
 
-/** Whether Postgres answers within its connection's and query's limits. */
+/** Whether Postgres answers a query within the time limit. */
 export async function answers(archive: Archive, timeoutMs: number): Promise<boolean> {
   const query = { text: "select 1", query_timeout: timeoutMs };
   return archive.query(query).then(

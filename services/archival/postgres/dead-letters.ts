@@ -45,7 +45,7 @@ export async function insertLoss(
   );
 }
 
-export interface ListedDeadLetter {
+interface ListedDeadLetter {
   readonly deadLetterId: number;
   readonly reason: DeadLetterReason;
   readonly detail: string;

@@ -2,7 +2,7 @@
 import type { ArchivedEvent } from "./batch.ts";
 import type { Archive, Session } from "./connection.ts";
 
-export interface InsertedEvents {
+interface InsertedEvents {
   /** Inserted now, in their order. */
   readonly fresh: readonly ArchivedEvent[];
   /** How many were archived before, with the same text. */

@@ -3,7 +3,7 @@ import type { Outcome } from "../../lot/events.ts";
 import type { Position } from "../../lot/position.ts";
 import type { Archive } from "./connection.ts";
 
-export interface ArchivedBid {
+interface ArchivedBid {
   readonly bidId: string;
   readonly bidderId: string;
   readonly amountMinor: number;
@@ -49,7 +49,7 @@ export async function readBidsBefore(
   return { bids, nextCursor: more ? `${last.epoch}.${last.seq}` : null };
 }
 
-export interface ArchivedResult {
+interface ArchivedResult {
   readonly lotId: string;
   readonly outcome: Outcome;
   readonly bidId: string | null;

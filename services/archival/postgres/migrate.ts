@@ -4,7 +4,7 @@ import { type Archive, inTransaction } from "./connection.ts";
 
 const FOLDER = new URL("./schema/", import.meta.url);
 
-/** Any number that nobody else locks with: "gavel" in ASCII. */
+/** The key of the advisory lock: "gavel" in ASCII. */
 const LOCK = 0x67_61_76_65_6c;
 
 const WAIT_FOR_OTHERS_MS = 60_000;
@@ -28,10 +28,10 @@ function readMigrations(): Migration[] {
 }
 
 /**
- * Brings the archive to today's schema; all of it or nothing. Several processes may ask at once: one
- * does it, the others wait. A newer schema than ours is left as it is: migrations only add.
- * @returns names of what was applied
- * @throws Error when a migration that was applied has since been edited
+ * Applies the missing migrations, all of them or none. If several processes migrate at once, one does it and
+ * the others wait. A newer schema is left as it is: migrations only add.
+ * @returns the names of the applied migrations
+ * @throws Error when an applied migration was edited later
  */
 export async function migrate(archive: Archive): Promise<string[]> {
   const migrations = readMigrations();

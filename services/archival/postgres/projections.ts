@@ -1,11 +1,11 @@
-/** What is read off events: bids, where each lot stands, how it ended. Only ever of events just inserted. */
+/** The projections bids, lots and results. They take each event once, when it is inserted. */
 import type { BidAccepted, LotClosed, LotEvent } from "../../lot/events.ts";
 import type { LotStatus } from "../../lot/lot.ts";
 import type { Session } from "./connection.ts";
 import type { ArchivedEvent } from "./batch.ts";
 
-/** A lot after some of its events: what they say of it, null where they say nothing. */
-export interface LotChange {
+/** How a batch of events changes a lot; null for what the events do not say. */
+interface LotChange {
   readonly lotId: string;
   readonly status: LotStatus;
   readonly leading: BidAccepted | null;
@@ -26,7 +26,7 @@ const STATUS_AFTER: Record<LotEvent["type"], LotStatus> = {
   lot_withdrawn: "withdrawn",
 };
 
-/** The sum of events, a lot each. They must be in their lots' order. */
+/** Sums up the events of each lot. They must be in the order of their lot. */
 export function changesOf(events: readonly ArchivedEvent[]): LotChange[] {
   const changes = new Map<string, LotChange>();
   for (const { event, outboxId } of events) {
@@ -138,7 +138,7 @@ async function changeLots(session: Session, auctionUid: string, changes: LotChan
   if (late.length > 0) await countLateBids(session, auctionUid, late);
 }
 
-/** Bids of a replayed dead letter: the lot has gone on since, but they count. */
+/** Counts the bids of a replayed dead letter: the lot is past them already. */
 async function countLateBids(session: Session, auctionUid: string, late: LotChange[]) {
   await session.query(
     `update lots set bid_count = bid_count + late.bids
@@ -150,7 +150,7 @@ async function countLateBids(session: Session, auctionUid: string, late: LotChan
 
 async function insertResults(session: Session, auctionUid: string, closings: LotClosed[]) {
   if (closings.length === 0) return;
-  // A statement may touch a row once: of several closings of one lot (one an epoch) the last counts.
+  // A statement may change a row once: of several closings of one lot (one an epoch) the last counts.
   const results = [...new Map(closings.map((closed) => [closed.lotId, closed])).values()];
   await session.query({
     name: "insert-results",

@@ -1,7 +1,7 @@
-/** One question to the archive by its owner, in a transaction that can change nothing. */
+/** Runs one SQL query of the owner, in a read-only transaction. */
 import pg from "pg";
 
-export interface Answer {
+interface QueryResult {
   readonly columns: readonly string[];
   readonly rows: readonly (readonly unknown[])[];
   /** There are rows beyond MAX_ROWS. */
@@ -12,11 +12,11 @@ const MAX_ROWS = 1_000;
 const CONNECT_TIMEOUT_MS = 3_000;
 const STATEMENT_TIMEOUT_MS = 30_000;
 
-/** What can be read through a cursor, so that a large table is not fetched whole. */
-const READS_ROWS = /^\s*(select|with|values|table)\b/i;
+/** Statements that are read through a cursor, so that a large table is not fetched whole. */
+const CURSOR_STATEMENT = /^\s*(select|with|values|table)\b/i;
 
-/** @throws Error with Postgres's words; also for a statement that would write, or several at once */
-export async function readOnlyQuery(url: string, sql: string): Promise<Answer> {
+/** @throws Error of Postgres; also for a statement that would write, and for several statements */
+export async function readOnlyQuery(url: string, sql: string): Promise<QueryResult> {
   const session = new pg.Client({
     connectionString: url,
     application_name: "gavel-sql",
@@ -24,12 +24,12 @@ export async function readOnlyQuery(url: string, sql: string): Promise<Answer> {
     query_timeout: STATEMENT_TIMEOUT_MS + 1_000,
     statement_timeout: STATEMENT_TIMEOUT_MS,
   });
-  session.on("error", () => {}); // told again by the query that it breaks
+  session.on("error", () => {}); // The running query rejects with the same error.
   await session.connect();
   try {
     await session.query("begin transaction read only");
-    // "extended" takes one statement only: nobody ends the transaction and then writes.
-    const ask = (text: string) => {
+    // The extended protocol takes one statement: nobody can end the transaction and then write.
+    const run = (text: string) => {
       const query: pg.QueryArrayConfig & { queryMode: "extended" } = {
         text,
         rowMode: "array",
@@ -38,9 +38,9 @@ export async function readOnlyQuery(url: string, sql: string): Promise<Answer> {
       return session.query<unknown[]>(query);
     };
     const statement = sql.trim().replace(/;\s*$/, "");
-    const isRead = READS_ROWS.test(statement);
-    if (isRead) await ask(`declare answer cursor for ${statement}`);
-    const { fields, rows } = await ask(isRead ? `fetch ${MAX_ROWS + 1} from answer` : statement);
+    const isRead = CURSOR_STATEMENT.test(statement);
+    if (isRead) await run(`declare answer cursor for ${statement}`);
+    const { fields, rows } = await run(isRead ? `fetch ${MAX_ROWS + 1} from answer` : statement);
     const columns = fields.map(({ name }) => name);
     return { columns, rows: rows.slice(0, MAX_ROWS), more: rows.length > MAX_ROWS };
   } finally {

@@ -1,4 +1,4 @@
-/** Reads whole auctions out of the archive, as of one instant, for whoever judges them. */
+/** Reads whole auctions from the archive in one snapshot, for the checker. */
 import pg from "pg";
 import type {
   BidRow,
@@ -10,33 +10,33 @@ import type {
 import type { AuctionDefinition } from "../../store/define-lots.ts";
 
 const CONNECT_TIMEOUT_MS = 3_000;
-/** Of one page: an index scan, however large the archive is. */
+/** A page is an index scan, however large the archive is. */
 const STATEMENT_TIMEOUT_MS = 30_000;
 const PAGE_ROWS = 10_000;
 
 export interface ArchivedAuction {
   readonly auctionUid: string;
   readonly name: string;
-  /** Its rules file, as last registered. */
+  /** The rules that the store took last. */
   readonly definition: AuctionDefinition;
-  /** When all intake ended for good, by Redis's clock; null: it did not. */
+  /** When the auction was fenced, by Redis's clock; null if it was not. */
   readonly fencedAtMs: number | null;
 }
 
-/** Of one lot, or with null of all lots. */
-export interface Part {
+/** What to read: one lot, or all lots of an auction (null). */
+interface Selection {
   readonly auctionUid: string;
   readonly lotId: string | null;
 }
 
-/** A time as whole ms since 1970; exact, as all that is archived is whole ms. */
+/** A time as ms since 1970. It is exact, because every archived time is whole ms. */
 const ms = (column: string) => `(extract(epoch from ${column}) * 1000)::float8`;
 
-const PLACE = `lot_id as "lotId", epoch::float8, seq::float8`;
+const POSITION = `lot_id as "lotId", epoch::float8, seq::float8`;
 const LEADER = `bidder_id as "bidderId", bid_id as "bidId", amount_minor::float8 as "amountMinor"`;
-const OF = `where auction_uid = $1 and ($2::text is null or lot_id = $2)`;
+const WHERE = `where auction_uid = $1 and ($2::text is null or lot_id = $2)`;
 
-/** Rows of one auction, page by page, all as of when the archive was opened. */
+/** Reads the rows of one auction, page by page, all in the snapshot of its transaction. */
 export class ArchiveReader {
   readonly #session: pg.Client;
   #cursors = 0;
@@ -45,7 +45,7 @@ export class ArchiveReader {
     this.#session = session;
   }
 
-  /** The latest registered first. */
+  /** The auction registered last comes first. */
   async auctions(): Promise<ArchivedAuction[]> {
     const { rows } = await this.#session.query<ArchivedAuction>(
       `select auction_uid as "auctionUid", name, rules as definition, ${ms("fenced_at")} as "fencedAtMs"
@@ -55,58 +55,58 @@ export class ArchiveReader {
     return rows;
   }
 
-  /** In their lots' order. */
-  events(of: Part): AsyncGenerator<EventRow> {
+  /** In the order of each lot. */
+  events(selection: Selection): AsyncGenerator<EventRow> {
     return this.#rows(
-      `select ${PLACE}, type, ${ms("at")} as "atMs", body from events ${OF}
+      `select ${POSITION}, type, ${ms("at")} as "atMs", body from events ${WHERE}
        order by lot_id, epoch, seq`,
-      of,
+      selection,
     );
   }
 
-  bids(of: Part): Promise<BidRow[]> {
+  bids(selection: Selection): Promise<BidRow[]> {
     return this.#all(
-      `select ${PLACE}, ${LEADER}, idempotency_key as key, ${ms("placed_at")} as "placedAtMs"
-       from bids ${OF}`,
-      of,
+      `select ${POSITION}, ${LEADER}, idempotency_key as key, ${ms("placed_at")} as "placedAtMs"
+       from bids ${WHERE}`,
+      selection,
     );
   }
 
-  results(of: Part): Promise<ResultRow[]> {
+  results(selection: Selection): Promise<ResultRow[]> {
     return this.#all(
-      `select ${PLACE}, outcome, ${LEADER}, ${ms("closed_at")} as "closedAtMs" from results ${OF}`,
-      of,
+      `select ${POSITION}, outcome, ${LEADER}, ${ms("closed_at")} as "closedAtMs" from results ${WHERE}`,
+      selection,
     );
   }
 
-  lots(of: Part): Promise<LotRow[]> {
+  lots(selection: Selection): Promise<LotRow[]> {
     return this.#all(
-      `select ${PLACE}, status, leading_bidder_id as "bidderId", leading_bid_id as "bidId",
+      `select ${POSITION}, status, leading_bidder_id as "bidderId", leading_bid_id as "bidId",
          leading_amount_minor::float8 as "amountMinor", bid_count::float8 as "bidCount",
          ${ms("opens_at")} as "opensAtMs", ${ms("closes_at")} as "closesAtMs", extensions
-       from lots ${OF}`,
-      of,
+       from lots ${WHERE}`,
+      selection,
     );
   }
 
-  /** Those that still could not be archived; those of no lot belong to every part. */
-  deadLetters(of: Part): Promise<DeadLetterRow[]> {
+  /** The dead letters that were not replayed; those without a lot belong to every lot. */
+  deadLetters(selection: Selection): Promise<DeadLetterRow[]> {
     return this.#all(
       `select dead_letter_id::float8 as "deadLetterId", lot_id as "lotId", reason, detail
        from dead_letters where auction_uid = $1 and replayed_at is null
          and ($2::text is null or lot_id is null or lot_id = $2) order by dead_letter_id`,
-      of,
+      selection,
     );
   }
 
-  async #all<Row>(sql: string, of: Part): Promise<Row[]> {
+  async #all<Row>(sql: string, selection: Selection): Promise<Row[]> {
     const all: Row[] = [];
-    for await (const row of this.#rows<Row>(sql, of)) all.push(row);
+    for await (const row of this.#rows<Row>(sql, selection)) all.push(row);
     return all;
   }
 
-  async *#rows<Row>(sql: string, { auctionUid, lotId }: Part): AsyncGenerator<Row> {
-    const cursor = `part_${++this.#cursors}`;
+  async *#rows<Row>(sql: string, { auctionUid, lotId }: Selection): AsyncGenerator<Row> {
+    const cursor = `rows_${++this.#cursors}`;
     await this.#session.query(`declare ${cursor} no scroll cursor for ${sql}`, [auctionUid, lotId]);
     for (;;) {
       const { rows } = await this.#session.query(`fetch ${PAGE_ROWS} from ${cursor}`);
@@ -117,7 +117,7 @@ export class ArchiveReader {
   }
 }
 
-/** @throws what Postgres or the network said; nothing is changed, whatever happens */
+/** Runs `work` in a read-only transaction. @throws the error of `work`, Postgres or the network */
 export async function readArchive<T>(
   url: string,
   work: (archive: ArchiveReader) => Promise<T>,
@@ -129,7 +129,7 @@ export async function readArchive<T>(
     query_timeout: STATEMENT_TIMEOUT_MS + 1_000,
     statement_timeout: STATEMENT_TIMEOUT_MS,
   });
-  session.on("error", () => {}); // told again by the query that it breaks
+  session.on("error", () => {}); // The running query rejects with the same error.
   try {
     await session.connect();
     await session.query("begin isolation level repeatable read, read only");

@@ -43,7 +43,7 @@ export interface CheckDependencies {
   readonly onLost: () => void;
 }
 
-export type Checked =
+type Checked =
   /** The store may decide. */
   | "confirmed"
   /** The store may decide, under a higher epoch. */

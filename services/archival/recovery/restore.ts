@@ -42,7 +42,7 @@ import { archiveStream } from "./archive-stream.ts";
 /** A command writes the latest events of a lot. No bids are placed during a restore. */
 const COMMAND_TIMEOUT_MS = 30_000;
 
-export interface RestoreDependencies {
+interface RestoreDependencies {
   readonly auctionUid: string;
   readonly readStoreUrl: () => string;
   readonly keys: Keys;
