@@ -9,10 +9,11 @@ import { createInternalServer, createRegistry, type Health } from "../runtime/in
 import { Lifecycle, pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
+import type { Tracing } from "../runtime/tracing.ts";
 import { startTelemetry } from "../runtime/telemetry.ts";
 import { type Bidding, startBidding } from "../store/bidding.ts";
 import { connectStore, startConnecting, type Store, type StoreUrl } from "../store/connect.ts";
-import { keysOf } from "../store/keys.ts";
+import { type Keys, keysOf } from "../store/keys.ts";
 import { MessageHandler } from "./message-handler.ts";
 import type { BroadcastEnv } from "./config.ts";
 import { FanOut } from "./fan-out.ts";
@@ -42,17 +43,24 @@ export interface Broadcast {
 /** Starts without waiting for Redis: it connects when Redis is up, and /readyz says whether it has. */
 export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Broadcast> {
   const lifecycle = new Lifecycle(log);
+  try {
+    return await start(env, log, lifecycle);
+  } catch (error) {
+    await lifecycle.stop();
+    throw error;
+  }
+}
+
+async function start(env: BroadcastEnv, log: Logger, lifecycle: Lifecycle): Promise<Broadcast> {
   const resource = { "gavel.auction.uid": env.AUCTION_UID };
   const telemetry = await startTelemetry(env, "gavel-broadcast", resource, log);
   const { tracing } = telemetry;
   lifecycle.onStop("telemetry", () => telemetry.stop());
   const keys = keysOf(env.AUCTION_UID);
   const url = () => readSecretFile(env.REDIS_URL_FILE);
-  const { store, bids, blocking } = connectAll(url, lifecycle, log);
+  const connections = connectAll(url, lifecycle, log);
 
   const hub = new Hub();
-  const fanOut = new FanOut(hub, (seconds) => metrics.fanOut.observe(seconds));
-  const clock = new StoreClock();
   const traffic = { frames: 0, bytes: 0, conflated: 0 };
   const registry = createRegistry("broadcast");
   const metrics = createMetrics(registry, {
@@ -62,6 +70,64 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     subscriptions: () => hub.subscriptions,
     waitingBids: () => bidding.batcher.waiting,
   });
+  const bidding = startBidding({
+    env,
+    store: connections.bids,
+    url,
+    keys,
+    metrics,
+    onConflict: () => metrics.conflicts.inc(),
+    tracing,
+    log,
+    lifecycle,
+  });
+  showBreakers(registry, "gavel_broadcast_", { redis: bidding.breaker });
+  const shared = { env, connections, keys, hub, metrics, tracing, log };
+  const follower = followStore(shared);
+  const server: StreamServer = new StreamServer({
+    messageHandler: createMessageHandler(shared, follower, bidding),
+    metrics,
+    traffic,
+    maxSockets: env.MAX_SOCKETS,
+    messagesPerSecond: env.MESSAGES_PER_SECOND,
+    allowedOrigins: readOrigins(env.ALLOWED_ORIGINS),
+  });
+
+  const stopping = new AbortController();
+  const running = follower.run(stopping.signal);
+  lifecycle.onStop("feed", () => {
+    stopping.abort();
+    return running;
+  });
+  const health = healthOf(bidding, follower.driftCheck, lifecycle);
+  const internal = createInternalServer(health, registry);
+  lifecycle.onStop("internal server", () => internal.close());
+  lifecycle.onStop("sockets", () => server.drain(env.DRAIN_MS * SOCKETS_SHARE));
+  lifecycle.onStop("notice", () => pause(env.DRAIN_NOTICE_MS));
+  const internalUrl = await internal.listen({ host: env.HOST, port: env.INTERNAL_PORT });
+  const port = await server.listen(env.HOST, env.PORT);
+  log.info({ port, internalUrl, auctionUid: env.AUCTION_UID }, "broadcast listening");
+  const host = env.HOST === "0.0.0.0" ? "127.0.0.1" : env.HOST;
+  const stop = () => lifecycle.stop();
+  return { url: `ws://${host}:${port}/v1/stream`, internalUrl, metrics, stop };
+}
+
+/** What the parts of one process share. */
+interface Shared {
+  readonly env: BroadcastEnv;
+  readonly connections: Connections;
+  readonly keys: Keys;
+  readonly hub: Hub;
+  readonly metrics: Metrics;
+  readonly tracing: Tracing | null;
+  readonly log: Logger;
+}
+
+/** Keeps the hub at the store's state: the feed reads events, gap fill and drift check bring what it missed. */
+function followStore({ connections, keys, hub, metrics, tracing, log }: Shared) {
+  const { store, blocking } = connections;
+  const fanOut = new FanOut(hub, (seconds) => metrics.fanOut.observe(seconds));
+  const clock = new StoreClock();
   const onFilled = (result: GapFillResult) => metrics.gapFills.inc({ result });
   const gapFill = new GapFill({ store, keys, hub, fanOut, clock, onFilled });
   const recentEntries = new RecentEntries();
@@ -90,25 +156,22 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     tracing,
     onLag: (seconds) => metrics.lag.observe(seconds),
   });
-  const bidding = startBidding({
-    env,
-    store: bids,
-    url,
-    keys,
-    metrics,
-    onConflict: () => metrics.conflicts.inc(),
-    tracing,
-    log,
-    lifecycle,
-  });
-  showBreakers(registry, "gavel_broadcast_", { redis: bidding.breaker });
-  const messageHandler = new MessageHandler({
+  const run = (signal: AbortSignal) => Promise.all([feed.run(signal), driftCheck.run(signal)]);
+  return { clock, gapFill, driftCheck, run };
+}
+
+function createMessageHandler(
+  { env, connections, keys, hub, metrics, tracing, log }: Shared,
+  { clock, gapFill, driftCheck }: ReturnType<typeof followStore>,
+  { batcher }: Bidding,
+): MessageHandler {
+  return new MessageHandler({
     hub,
-    batcher: bidding.batcher,
+    batcher,
     clock,
     log,
     reporter: new BidReporter(tracing, log),
-    resume: new Resume(store, keys, hub, gapFill),
+    resume: new Resume(connections.store, keys, hub, gapFill),
     verify: createVerifier(env),
     maxLotsPerSocket: env.MAX_LOTS_PER_SOCKET,
     defined: () => driftCheck.defined,
@@ -119,37 +182,9 @@ export async function startBroadcast(env: BroadcastEnv, log: Logger): Promise<Br
     onUnavailable: (why) => metrics.unavailable.inc({ why }),
     onMessage: (type, outcome, seconds) => metrics.messages.observe({ type, outcome }, seconds),
   });
-  const server: StreamServer = new StreamServer({
-    messageHandler,
-    metrics,
-    traffic,
-    maxSockets: env.MAX_SOCKETS,
-    messagesPerSecond: env.MESSAGES_PER_SECOND,
-    allowedOrigins: readOrigins(env.ALLOWED_ORIGINS),
-  });
-
-  const stopping = new AbortController();
-  const running = [feed.run(stopping.signal), driftCheck.run(stopping.signal)];
-  lifecycle.onStop("feed", () => {
-    stopping.abort();
-    return Promise.all(running);
-  });
-  const internal = createInternalServer(healthOf(bidding, driftCheck, lifecycle), registry);
-  lifecycle.onStop("internal server", () => internal.close());
-  lifecycle.onStop("sockets", () => server.drain(env.DRAIN_MS * SOCKETS_SHARE));
-  lifecycle.onStop("notice", () => pause(env.DRAIN_NOTICE_MS));
-  try {
-    const internalUrl = await internal.listen({ host: env.HOST, port: env.INTERNAL_PORT });
-    const port = await server.listen(env.HOST, env.PORT);
-    log.info({ port, internalUrl, auctionUid: env.AUCTION_UID }, "broadcast is listening");
-    const host = env.HOST === "0.0.0.0" ? "127.0.0.1" : env.HOST;
-    const stop = () => lifecycle.stop();
-    return { url: `ws://${host}:${port}/v1/stream`, internalUrl, metrics, stop };
-  } catch (error) {
-    await lifecycle.stop();
-    throw error;
-  }
 }
+
+type Connections = ReturnType<typeof connectAll>;
 
 /** Reads, bids and the feed have a connection each: a long reply on one must not delay the others. */
 function connectAll(url: StoreUrl, lifecycle: Lifecycle, log: Logger) {

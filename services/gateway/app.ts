@@ -1,4 +1,4 @@
-/** Puts a gateway together. */
+/** The gateway tier in one process: builds its parts, starts them, and stops them in reverse order. */
 import type { AddressInfo, Server as NetServer } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { BidReporter } from "../access/bid-reporter.ts";
@@ -7,12 +7,12 @@ import { readOrigins } from "../access/origins.ts";
 import { answerErrors } from "../access/problem-edge.ts";
 import { createVerifier } from "../access/tokens.ts";
 import { Breaker, logChanges, showBreakers } from "../runtime/breaker.ts";
-import { createInternalServer, createRegistry } from "../runtime/internal.ts";
+import { createInternalServer, createRegistry, type Health } from "../runtime/internal.ts";
 import { Lifecycle, pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
 import { startTelemetry } from "../runtime/telemetry.ts";
-import { startBidding } from "../store/bidding.ts";
+import { type Bidding, startBidding } from "../store/bidding.ts";
 import { connectStore, startConnecting, type Store, type StoreUrl } from "../store/connect.ts";
 import { keysOf } from "../store/keys.ts";
 import { startClock } from "./clock.ts";
@@ -30,12 +30,12 @@ import { createServer, type ServerOptions } from "./server.ts";
 export interface Gateway {
   readonly url: string;
   readonly internalUrl: string;
-  /** Readiness goes off, what is in flight is answered, everything is closed. */
+  /** Fails readiness, answers pending requests, then closes everything. */
   stop(): Promise<void>;
 }
 
 /**
- * Starts a gateway and listens. Redis may be away: bids are refused until it is back.
+ * Starts a gateway and listens. Without Redis, bids are refused until it is back.
  * @throws Error where the configuration or a port is wrong
  */
 export async function startGateway(env: GatewayEnv, log: Logger): Promise<Gateway> {
@@ -79,14 +79,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
   const archival = new Breaker({ ...ARCHIVAL_BREAKER, onChange: logChanges(log, "archival") });
   showBreakers(registry, "gavel_gateway_", { redis: bidding.breaker, archival });
 
-  const ready = async () => {
-    if (lifecycle.draining) return { ready: false, why: "draining" };
-    return bidding.probe().then(
-      () => ({ ready: true }),
-      () => ({ ready: false, why: "the store does not answer" }),
-    );
-  };
-  const internal = createInternalServer({ ready }, registry);
+  const internal = createInternalServer(healthOf(bidding, lifecycle), registry);
   answerErrors(internal, { log, internalErrors: metrics.internalErrors });
   addInvariants(internal, store, keys);
   lifecycle.onStop("internal server", () => internal.close());
@@ -104,7 +97,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
     streamUrl: env.STREAM_URL,
     archivalUrl: env.ARCHIVAL_URL,
   });
-  // A connection that is closed with an answer fails nobody; one that is closed while it idles may.
+  // While draining, close each connection with its next answer: a client may just be using one that is closed idle.
   app.server.prependListener("request", (_request, response) => {
     if (lifecycle.draining) response.shouldKeepAlive = false;
   });
@@ -113,15 +106,15 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
 
   const internalUrl = await listen(internal, env.HOST, env.INTERNAL_PORT);
   const url = await listen(app as unknown as FastifyInstance, env.HOST, env.PORT);
-  // Given up first, so that another gateway's clock goes on at once.
+  // Stopped first: another gateway gets the lease at once.
   lifecycle.onStop("clock", startClock({ store, keys, log, metrics }));
-  log.info({ url, internalUrl, auctionUid: env.AUCTION_UID }, "gateway takes bids");
+  log.info({ url, internalUrl, auctionUid: env.AUCTION_UID }, "gateway listening");
   return { url, internalUrl, stop: () => lifecycle.stop() };
 }
 
 export type AppOptions = ServerOptions & ReadOptions & PlaceBidOptions;
 
-/** The public side, not listening yet: tests may inject requests into it. */
+/** The public server, not listening yet: tests inject requests into it. */
 export async function createApp(options: AppOptions): Promise<Server> {
   const app = await createServer(options);
   await collectDocument(app);
@@ -134,16 +127,28 @@ export async function createApp(options: AppOptions): Promise<Server> {
   return app;
 }
 
+function healthOf(bidding: Bidding, lifecycle: Lifecycle): Health {
+  return {
+    async ready() {
+      if (lifecycle.draining) return { ready: false, why: "draining" };
+      return bidding.probe().then(
+        () => ({ ready: true }),
+        () => ({ ready: false, why: "the store does not answer" }),
+      );
+    },
+  };
+}
+
 function openStore(url: StoreUrl, name: string, log: Logger, lifecycle: Lifecycle): Store {
   const store = connectStore(url, name);
   let reported = false;
   startConnecting(store, (error) => {
-    // It retries many times a second: an outage is one line, not thousands.
-    if (!reported) log.warn({ err: error, connection: name }, "the store is away");
+    // ioredis retries many times a second: an outage is one line.
+    if (!reported) log.warn({ err: error, connection: name }, "store connection lost");
     reported = true;
   });
   store.on("ready", () => {
-    log.info({ connection: name }, "connected to the store");
+    log.info({ connection: name }, "store connected");
     reported = false;
   });
   lifecycle.onStop(name, () => store.disconnect());
