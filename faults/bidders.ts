@@ -1,49 +1,40 @@
 /**
- * The bidders, as a process: each places one bid after the other, over HTTP or a WebSocket, and sends
- * what was refused or has an unknown fate again, with the same key, to any process of the tier, until it
- * is decided. Every attempt goes into the history. Message in: ToLoad. Messages out: FromLoad.
+ * The bidders, as a process. Each places one bid after the other, over HTTP or a WebSocket. An attempt that was
+ * refused or has an unknown outcome is repeated with its key, at any process of the tier, until the bid is decided.
+ * Every attempt is recorded in the history. Messages: LoadCommand, LoadReport.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { BidRecord, RejectionCode } from "../services/lot/checker/history.ts";
+import type { BidRecord } from "../services/lot/checker/history.ts";
 import { BidSocket } from "../load/bid-socket.ts";
-import { HttpConnection, NotSent } from "../load/http-connection.ts";
+import { HttpConnection } from "../load/http-connection.ts";
+import {
+  attemptBid,
+  type Bid,
+  type PlaceBid,
+  placeOverHttp,
+  placeOverSocket,
+} from "../load/place-bid.ts";
 import type { FromLoad, LoadCounts, LoadPlan, ToLoad } from "./load-plan.ts";
 import { NO_COUNTS } from "./load-plan.ts";
 import { nowMs, Recorder } from "../load/recorder.ts";
 import { randomOf } from "../load/random.ts";
 
-const ATTEMPT_TIMEOUT_MS = 2_000;
 const RETRY_MS = 100;
-/** As a load balancer does: who failed gets nothing new for a while. */
+/** A process that failed gets no new bids for this long, as from a load balancer. */
 const AVOID_MS = 400;
 const READ_EVERY_MS = 25;
-/** A bid that leads by more than it must, so that most of those under way at once are accepted. */
+/** More than the minimum step, so that most bids in flight at once are accepted. */
 const STEP_MINOR = 10;
-/** One bid in so many is too low on purpose. */
+/** One bid in this many is too low on purpose. */
 const LOW_ONE_IN = 40;
 const ODD_MAX = 20;
 
-const REJECTIONS: readonly string[] = [
-  "too_low",
-  "closed",
-  "not_open",
-  "withdrawn",
-  "suspended",
-  "key_reused",
-];
-
 type Counts = { -readonly [K in keyof LoadCounts]: LoadCounts[K] };
 
-interface Bid {
-  readonly lotId: string;
-  readonly amountMinor: number;
-  readonly key: string;
-}
-
-/** One process of a tier, as one bidder reaches it. */
+/** A bidder's connection to one process of a tier. */
 interface Endpoint {
   readonly port: number;
-  readonly place: (bid: Bid) => Promise<Record<string, any>>;
+  readonly place: PlaceBid;
   readonly close: () => void;
 }
 
@@ -72,7 +63,7 @@ class Bidders {
   async run(): Promise<void> {
     const { tokens } = this.#plan;
     const bidders = tokens.map(([bidderId, token], n) => this.#bidder(n, bidderId, token));
-    const reader = this.#readOn();
+    const reader = this.#readLots();
     await Promise.all(bidders);
     await reader;
     this.#recorder.close();
@@ -81,12 +72,12 @@ class Bidders {
   async #bidder(n: number, bidderId: string, token: string): Promise<void> {
     const { tokens, bidsPerSecond } = this.#plan;
     const everyMs = (1_000 * tokens.length) / bidsPerSecond;
-    // Every third bids by WebSocket first; all of them can do both.
+    // Every third bidder prefers WebSockets. All of them use both.
     const endpoints = this.#endpoints(token, n % 3 === 2, n);
     let dueMs = nowMs() + this.#random() * everyMs;
     while (!this.#over) {
       const waitMs = dueMs - nowMs();
-      // Timers are coarser than a bid: wait only for what is worth it. What was missed is not made up for.
+      // Timers are coarser than the interval of bids. Missed bids are not made up for.
       if (waitMs > 1) await sleep(waitMs);
       dueMs = Math.max(dueMs + everyMs, nowMs() - everyMs);
       const bid = this.#next(n);
@@ -102,25 +93,15 @@ class Bidders {
   #endpoints(token: string, socketFirst: boolean, n: number): Endpoint[] {
     const http = this.#plan.gatewayPorts.map((port) => {
       const connection = new HttpConnection(port);
-      const head = `content-type: application/json\r\nauthorization: Bearer ${token}\r\n`;
-      const place = async ({ lotId, amountMinor, key }: Bid): Promise<Record<string, any>> => {
-        const { body, status } = await connection.ask(
-          `POST /v1/lots/${lotId}/bids HTTP/1.1\r\n${head}idempotency-key: ${key}\r\n`,
-          `{"amountMinor":${amountMinor}}`,
-          ATTEMPT_TIMEOUT_MS,
-        );
-        const answer = JSON.parse(body) as object;
-        return status === 201
-          ? { ...answer, accepted: true }
-          : { accepted: false, problem: answer };
+      return {
+        port,
+        place: placeOverHttp(connection, token),
+        close: () => connection.close(),
       };
-      return { port, place, close: () => connection.close() };
     });
     const sockets = this.#plan.broadcastPorts.map((port) => {
       const socket = new BidSocket(port, token);
-      const place = ({ lotId, amountMinor, key }: Bid) =>
-        socket.bid({ lotId, amountMinor, key }, ATTEMPT_TIMEOUT_MS);
-      return { port, place, close: () => socket.close() };
+      return { port, place: placeOverSocket(socket), close: () => socket.close() };
     });
     const turned = <T>(list: T[]): T[] => (n % 2 === 0 ? list : list.toReversed());
     return socketFirst
@@ -141,7 +122,7 @@ class Bidders {
     return { lotId, amountMinor, key: `${n}-${++this.#keys}` };
   }
 
-  /** Until it is decided, whatever that takes. */
+  /** Repeats a bid until it is decided. */
   async #place(
     process: number,
     bidderId: string,
@@ -175,57 +156,23 @@ class Bidders {
 
   async #attempt(
     bid: Bid & { process: number; bidderId: string },
-    place: Endpoint["place"],
+    place: PlaceBid,
   ): Promise<BidRecord> {
-    const invMs = nowMs();
-    const base = { op: "bid", ...bid, invMs } as const;
-    try {
-      const answer = await place(bid);
-      const retMs = nowMs();
-      if (answer["accepted"] === true) {
-        const { bidId, epoch, seq, placedAtMs, closesAtMs, minimumMinor } = answer;
-        const { lotId, amountMinor } = answer;
-        // As answered, not as asked: the checker compares them.
-        return {
-          ...base,
-          lotId,
-          amountMinor,
-          retMs,
-          outcome: "accepted",
-          bidId,
-          epoch,
-          seq,
-          placedAtMs,
-          closesAtMs,
-          minimumMinor,
-        };
-      }
-      const { code, minimumMinor, epoch, seq } = answer["problem"];
-      if (code === "unavailable") return { ...base, retMs, outcome: "refused" };
-      if (code === "unknown") return { ...base, retMs, outcome: "unknown" };
-      if (!REJECTIONS.includes(code)) {
-        this.#tell(`a bid was answered ${JSON.stringify(answer)}`);
-        return { ...base, retMs, outcome: "unknown" };
-      }
-      if (code === "closed") this.#open = this.#open.filter(({ lotId }) => lotId !== bid.lotId);
-      const judged = minimumMinor === undefined ? {} : { minimumMinor, epoch, seq };
-      if (minimumMinor > (this.#amounts.get(bid.lotId) ?? 0)) {
-        this.#amounts.set(bid.lotId, minimumMinor);
-      }
-      return { ...base, retMs, outcome: "rejected", code: code as RejectionCode, ...judged };
-    } catch (error) {
-      if (error instanceof NotSent) return { ...base, retMs: nowMs(), outcome: "refused" };
-      // A late answer is not looked at: as far as this bidder knows, it never came.
-      return { ...base, retMs: null, outcome: "unknown" };
-    }
+    const { lotId } = bid;
+    const record = await attemptBid(bid, place, (text) => this.#noteUnexpected(text));
+    if (record.outcome !== "rejected") return record;
+    if (record.code === "closed") this.#open = this.#open.filter((lot) => lot.lotId !== lotId);
+    const { minimumMinor = 0 } = record;
+    if (minimumMinor > (this.#amounts.get(lotId) ?? 0)) this.#amounts.set(lotId, minimumMinor);
+    return record;
   }
 
-  #tell(text: string): void {
+  #noteUnexpected(text: string): void {
     if (this.counts.odd.length < ODD_MAX) this.counts.odd = [...this.counts.odd, text];
   }
 
-  /** Lots as anybody may read them, and histories so old that the archive must be asked. */
-  async #readOn(): Promise<void> {
+  /** Reads lots, and bids so old that the gateway forwards to archival. */
+  async #readLots(): Promise<void> {
     const connections = this.#plan.gatewayPorts.map((port) => new HttpConnection(port));
     for (let n = 0; !this.#over; n++) {
       await sleep(READ_EVERY_MS);
@@ -252,7 +199,7 @@ class Bidders {
           bidId: leadingBid?.bidId ?? null,
         });
       } catch {
-        // A read that failed says nothing.
+        // A failed read is not recorded.
       }
     }
     for (const connection of connections) connection.close();
@@ -260,15 +207,15 @@ class Bidders {
 }
 
 let bidders: Bidders | null = null;
-const tell = (finished: boolean) =>
+const report = (finished: boolean) =>
   process.send!({ counts: bidders!.counts, finished } satisfies FromLoad);
 
 process.on("message", async (message: ToLoad) => {
   if ("finish" in message) return bidders?.finish();
   bidders = new Bidders(message.plan);
-  const timer = setInterval(() => tell(false), 500);
+  const timer = setInterval(() => report(false), 500);
   await bidders.run();
   clearInterval(timer);
-  tell(true);
+  report(true);
   process.disconnect();
 });

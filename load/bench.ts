@@ -1,16 +1,17 @@
 /**
- * `make bench`: what a bid and a viewer cost, beside the same work with nothing around it, in one run.
+ * `make bench`: the cost of a bid and of a viewer, compared with a floor (the same work without Gavel) in one run.
  *
  *   node load/bench.ts [--seconds=4] [--rounds=3] [--viewers=2000] [--events=60] [--no-k6]
  *
- * Absolute figures are this machine's and this minute's. What may be quoted are the ratios.
+ * Absolute figures depend on the machine and the moment. Quote only the ratios.
  */
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
 import { findProgram } from "../servers/find-program.ts";
 import { BATCHER_DEFAULTS, Batcher, scriptStrategy } from "../services/store/batcher.ts";
 import { keysOf } from "../services/store/keys.ts";
-import { type BenchSale, LOT_ID, startBenchSale } from "./bench-sale.ts";
+import { type BenchAuction, LOT_ID, startBenchAuction } from "./bench-auction.ts";
+import { median, quantile, rowFormat, whole } from "./figures.ts";
 import type { HttpResult } from "./http-load.ts";
 import {
   CLIENT_CORE,
@@ -23,6 +24,7 @@ import {
 import { startTier } from "./start-tier.ts";
 
 const CONNECTIONS = 100;
+const rowOf = rowFormat(34, 12);
 
 const { values } = parseArgs({
   options: {
@@ -43,25 +45,25 @@ if (values.help) {
 const seconds = Number(values.seconds);
 const rounds = Number(values.rounds);
 
-const sale = await startBenchSale();
+const auction = await startBenchAuction();
 try {
   console.log(`${PINNING}; appendfsync always; ${rounds} interleaved rounds\n`);
-  await benchBids(sale);
-  await benchFanOut(sale);
-  if (!values["no-k6"]) await runK6(sale);
+  await benchBids(auction);
+  await benchFanOut(auction);
+  if (!values["no-k6"]) await runK6(auction);
 } finally {
-  await sale.stop();
+  await auction.stop();
 }
 process.exit(0);
 
-async function benchBids(sale: BenchSale): Promise<void> {
+async function benchBids(auction: BenchAuction): Promise<void> {
   const floor = runPinned(SERVER_CORE, "load/floor-http.ts");
   const { port: floorPort } = await floor.next<{ port: number }>();
-  const script = await startTier(sale, "gateway", { BID_STRATEGY: "script" });
-  const optimistic = await startTier(sale, "gateway", { BID_STRATEGY: "optimistic" });
+  const script = await startTier(auction, "gateway", { BID_STRATEGY: "script" });
+  const optimistic = await startTier(auction, "gateway", { BID_STRATEGY: "optimistic" });
   const client = runPinned(CLIENT_CORE, "load/http-load.ts");
   const tokens = await Promise.all(
-    Array.from({ length: CONNECTIONS }, (_, i) => sale.token(`bidder-${i}`)),
+    Array.from({ length: CONNECTIONS }, (_, i) => auction.token(`bidder-${i}`)),
   );
   const run = (port: number, rising: boolean, forSeconds = seconds): Promise<HttpResult> => {
     client.send({ port, tokens, lotId: LOT_ID, seconds: forSeconds, rising });
@@ -90,7 +92,16 @@ async function benchBids(sale: BenchSale): Promise<void> {
 
   console.log(`Contention: one lot, ${CONNECTIONS} connections, ${seconds} s each, closed loop`);
   console.log(
-    row("", "answered/s", "of floor", "accepted/s", "p50 ms", "p99 ms", "CPU µs each", "of floor"),
+    rowOf(
+      "",
+      "answered/s",
+      "of floor",
+      "accepted/s",
+      "p50 ms",
+      "p99 ms",
+      "CPU µs each",
+      "of floor",
+    ),
   );
   const rate = ({ results }: (typeof lanes)[number]) =>
     median(results.map(({ answered, seconds: took }) => answered / took));
@@ -99,7 +110,7 @@ async function benchBids(sale: BenchSale): Promise<void> {
   for (const lane of lanes) {
     const accepted = lane.results.map((result) => (result.byStatus["201"] ?? 0) / result.seconds);
     console.log(
-      row(
+      rowOf(
         lane.name,
         whole(rate(lane)),
         (rate(lane) / rate(base)).toFixed(2),
@@ -119,12 +130,12 @@ async function benchBids(sale: BenchSale): Promise<void> {
   for (const process of [client, floor, script.tier, optimistic.tier]) await process.stop();
 }
 
-async function benchFanOut(sale: BenchSale): Promise<void> {
+async function benchFanOut(auction: BenchAuction): Promise<void> {
   const viewers = Number(values.viewers);
   const events = Number(values.events);
   const floor = runPinned(SERVER_CORE, "load/floor-fan-out.ts");
   const { port: floorPort } = await floor.next<{ port: number }>();
-  const broadcast = await startTier(sale, "broadcast", {});
+  const broadcast = await startTier(auction, "broadcast", {});
   const connect = async (port: number, lotId: string | null): Promise<Pinned> => {
     const client = runPinned(CLIENT_CORE, "load/viewers.ts");
     client.send({ port, viewers, lotId });
@@ -134,7 +145,7 @@ async function benchFanOut(sale: BenchSale): Promise<void> {
   const floorViewers = await connect(floorPort, null);
   const broadcastViewers = await connect(broadcast.port, LOT_ID);
 
-  const batcher = new Batcher(scriptStrategy(sale.store, keysOf(sale.uid)), BATCHER_DEFAULTS);
+  const batcher = new Batcher(scriptStrategy(auction.store, keysOf(auction.uid)), BATCHER_DEFAULTS);
   let amountMinor = 8_000_000_000_000;
   const spreadMs = { floor: [] as number[], broadcast: [] as number[] };
   for (let n = 0; n < events; n++) {
@@ -162,7 +173,7 @@ async function benchFanOut(sale: BenchSale): Promise<void> {
     `Fan-out: ${viewers} viewers of one lot in one process, ${events} events, one by one`,
   );
   console.log(
-    row("from the bid to the last viewer", "p50 ms", "p99 ms", "µs a viewer", "of floor"),
+    rowOf("from the bid to the last viewer", "p50 ms", "p99 ms", "µs a viewer", "of floor"),
   );
   const floorMs = median(spreadMs.floor);
   for (const [name, all] of [
@@ -172,7 +183,7 @@ async function benchFanOut(sale: BenchSale): Promise<void> {
     const perViewer = ((median(all) * 1_000) / viewers).toFixed(2);
     const share = (floorMs / median(all)).toFixed(2);
     console.log(
-      row(name, median(all).toFixed(1), quantile(all, 0.99).toFixed(1), perViewer, share),
+      rowOf(name, median(all).toFixed(1), quantile(all, 0.99).toFixed(1), perViewer, share),
     );
   }
   console.log();
@@ -185,23 +196,23 @@ async function wait(client: Pinned, marker: string): Promise<void> {
   await client.next();
 }
 
-/** The open-loop half: arrivals do not wait for answers, and what could not be sent is counted. */
-async function runK6(sale: BenchSale): Promise<void> {
+/** Open loop: bids arrive at a fixed rate, and bids that could not be sent are counted. */
+async function runK6(auction: BenchAuction): Promise<void> {
   const k6 = findProgram("k6");
   if (k6 === null) {
     console.log(
-      "k6 is not on PATH: its two experiments are left out (go install go.k6.io/k6@latest)",
+      "k6 is not on PATH: its two experiments are skipped (go install go.k6.io/k6@latest)",
     );
     return;
   }
-  const gateway = await startTier(sale, "gateway", {});
-  const broadcast = await startTier(sale, "broadcast", {});
+  const gateway = await startTier(auction, "gateway", {});
+  const broadcast = await startTier(auction, "broadcast", {});
   const env = {
     GATEWAY: `http://127.0.0.1:${gateway.port}`,
     STREAM: `ws://127.0.0.1:${broadcast.port}/v1/stream`,
     LOT: LOT_ID,
     TOKENS: JSON.stringify(
-      await Promise.all(Array.from({ length: 20 }, (_, i) => sale.token(`k6-${i}`))),
+      await Promise.all(Array.from({ length: 20 }, (_, i) => auction.token(`k6-${i}`))),
     ),
   };
   for (const script of ["contention", "fan-out"]) {
@@ -214,20 +225,4 @@ async function runK6(sale: BenchSale): Promise<void> {
   }
   await gateway.tier.stop();
   await broadcast.tier.stop();
-}
-
-function quantile(all: readonly number[], q: number): number {
-  return all.toSorted((a, b) => a - b)[Math.floor(all.length * q)] ?? NaN;
-}
-
-function median(all: readonly number[]): number {
-  return quantile(all, 0.5);
-}
-
-function whole(value: number): string {
-  return Math.round(value).toLocaleString("en");
-}
-
-function row(name: string, ...cells: string[]): string {
-  return name.padEnd(34) + cells.map((cell) => cell.padStart(12)).join("");
 }

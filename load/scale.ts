@@ -1,7 +1,7 @@
 /**
- * `make scale`: 1, 2 and 4 gateways, then 1, 2 and 4 broadcasts, as processes of this machine under mixed
- * load: bids while viewers watch. On few cores more processes cannot do more at a time, so what is compared is
- * what each does with the CPU that it used: the rate that N of them reach where each has a core of its own.
+ * `make scale`: 1, 2 and 4 gateways, then 1, 2 and 4 broadcasts, as processes of this machine, with bids while
+ * viewers are connected. On few cores more processes cannot do more work at a time. Therefore the work per second
+ * of CPU is compared, and from it the rate of N processes with a core each is calculated.
  *
  *   node load/scale.ts [--seconds=5] [--rounds=3] [--viewers=400] [--events=100]
  */
@@ -9,7 +9,8 @@ import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { BATCHER_DEFAULTS, Batcher, scriptStrategy } from "../services/store/batcher.ts";
 import { keysOf } from "../services/store/keys.ts";
-import { type BenchSale, LOT_ID, startBenchSale } from "./bench-sale.ts";
+import { type BenchAuction, LOT_ID, startBenchAuction } from "./bench-auction.ts";
+import { median, rowFormat, whole } from "./figures.ts";
 import type { HttpResult } from "./http-load.ts";
 import { CLIENT_CORE, cpuSecondsOf, type Pinned, PINNING, runPinned } from "./pinned.ts";
 import { startTier, type StartedTier } from "./start-tier.ts";
@@ -17,6 +18,7 @@ import { startTier, type StartedTier } from "./start-tier.ts";
 const REPLICAS = [1, 2, 4];
 const CONNECTIONS = 96;
 const WATCHING = 100;
+const rowOf = rowFormat(10, 18);
 
 const { values } = parseArgs({
   options: {
@@ -30,19 +32,19 @@ const [seconds, rounds] = [Number(values.seconds), Number(values.rounds)];
 const [viewers, events] = [Number(values.viewers), Number(values.events)];
 
 interface Figure {
-  /** A second, of all replicas. */
+  /** Per second, by all replicas together. */
   readonly rate: number;
-  /** For each second of CPU that the replicas used. */
+  /** Per second of CPU that the replicas used. */
   readonly perCore: number;
-  /** Cores that the replicas used, all together. */
+  /** Cores that the replicas used together. */
   readonly cores: number;
 }
 
 const cpuOf = (tiers: readonly StartedTier[]) =>
   tiers.reduce((sum, { tier }) => sum + cpuSecondsOf(tier.child.pid!), 0);
 
-const startAll = (sale: BenchSale, tier: "gateway" | "broadcast", count: number) =>
-  Promise.all(Array.from({ length: count }, () => startTier(sale, tier)));
+const startAll = (auction: BenchAuction, tier: "gateway" | "broadcast", count: number) =>
+  Promise.all(Array.from({ length: count }, () => startTier(auction, tier)));
 
 const stopAll = async (all: readonly Pinned[]) => {
   for (const one of all) await one.stop();
@@ -55,14 +57,14 @@ async function watch(port: number, count: number): Promise<Pinned> {
   return client;
 }
 
-/** Bids as fast as N gateways answer, with some viewers watching all of them. */
-async function scaleGateways(sale: BenchSale, count: number): Promise<Figure> {
-  const gateways = await startAll(sale, "gateway", count);
-  const broadcast = await startTier(sale, "broadcast");
+/** Bids as fast as N gateways answer, with some viewers connected. */
+async function scaleGateways(auction: BenchAuction, count: number): Promise<Figure> {
+  const gateways = await startAll(auction, "gateway", count);
+  const broadcast = await startTier(auction, "broadcast");
   const watching = await watch(broadcast.port, WATCHING);
   const clients = gateways.map(() => runPinned(CLIENT_CORE, "load/http-load.ts"));
   const tokens = await Promise.all(
-    Array.from({ length: CONNECTIONS / count }, (_, n) => sale.token(`bidder-${n}`)),
+    Array.from({ length: CONNECTIONS / count }, (_, n) => auction.token(`bidder-${n}`)),
   );
   const sinceMs = Date.now();
   const run = async (forSeconds: number) => {
@@ -82,12 +84,12 @@ async function scaleGateways(sale: BenchSale, count: number): Promise<Figure> {
   return figure;
 }
 
-/** One event after the other to all viewers, who are spread over N broadcasts. */
-async function scaleBroadcasts(sale: BenchSale, count: number): Promise<Figure> {
-  const broadcasts = await startAll(sale, "broadcast", count);
+/** Events one after the other to all viewers, who are spread over N broadcasts. */
+async function scaleBroadcasts(auction: BenchAuction, count: number): Promise<Figure> {
+  const broadcasts = await startAll(auction, "broadcast", count);
   const clients: Pinned[] = [];
   for (const { port } of broadcasts) clients.push(await watch(port, viewers / count));
-  const batcher = new Batcher(scriptStrategy(sale.store, keysOf(sale.uid)), BATCHER_DEFAULTS);
+  const batcher = new Batcher(scriptStrategy(auction.store, keysOf(auction.uid)), BATCHER_DEFAULTS);
   const [before, startedMs] = [cpuOf(broadcasts), performance.now()];
   for (let n = 0; n < events; n++) {
     const bidId = `scale-${count}-${++bids}-x`;
@@ -110,39 +112,43 @@ async function scaleBroadcasts(sale: BenchSale, count: number): Promise<Figure> 
 let bids = 0;
 let amountMinor = 8_000_000_000_000;
 
-const median = (all: readonly number[]) =>
-  all.toSorted((a, b) => a - b)[Math.floor(all.length / 2)]!;
-
 async function table(
   title: string,
   unit: string,
-  measure: (sale: BenchSale, count: number) => Promise<Figure>,
+  measure: (auction: BenchAuction, count: number) => Promise<Figure>,
 ): Promise<void> {
   const all = new Map<number, Figure[]>(REPLICAS.map((count) => [count, []]));
-  // Interleaved, so that a noisy minute hits all of them.
+  // Interleaved, so that noise affects all of them.
   for (let round = 0; round < rounds; round++) {
     for (const count of REPLICAS) {
-      const sale = await startBenchSale();
-      all.get(count)!.push(await measure(sale, count));
-      await sale.stop();
+      const auction = await startBenchAuction();
+      all.get(count)!.push(await measure(auction, count));
+      await auction.stop();
     }
   }
   console.log(title);
   console.log(
-    `${"replicas".padEnd(10)}${[`${unit}/s here`, "cores used", `${unit}/s a core`, `with own cores`, "efficiency"].map((c) => c.padStart(18)).join("")}`,
+    rowOf(
+      "replicas",
+      `${unit}/s here`,
+      "cores used",
+      `${unit}/s a core`,
+      "with own cores",
+      "efficiency",
+    ),
   );
-  const of = (count: number, pick: (figure: Figure) => number) => median(all.get(count)!.map(pick));
-  const whole = (value: number) => Math.round(value).toLocaleString("en");
+  const medianOf = (count: number, pick: (figure: Figure) => number) =>
+    median(all.get(count)!.map(pick));
   for (const count of REPLICAS) {
-    const perCore = of(count, (figure) => figure.perCore);
+    const perCore = medianOf(count, (figure) => figure.perCore);
     const cells = [
-      whole(of(count, ({ rate }) => rate)),
-      of(count, ({ cores }) => cores).toFixed(2),
+      whole(medianOf(count, ({ rate }) => rate)),
+      medianOf(count, ({ cores }) => cores).toFixed(2),
       whole(perCore),
       whole(perCore * count),
-      (perCore / of(1, (figure) => figure.perCore)).toFixed(2),
+      (perCore / medianOf(1, (figure) => figure.perCore)).toFixed(2),
     ];
-    console.log(`${String(count).padEnd(10)}${cells.map((cell) => cell.padStart(18)).join("")}`);
+    console.log(rowOf(String(count), ...cells));
   }
   console.log();
 }

@@ -1,6 +1,6 @@
-/** A gateway or broadcast of the benchmark's auction, on the core of what is measured. */
+/** Starts a gateway or broadcast of the benchmark's auction on the measured core. */
 import { freePort } from "../servers/ports.ts";
-import type { BenchSale } from "./bench-sale.ts";
+import type { BenchAuction } from "./bench-auction.ts";
 import { type Pinned, runPinned, SERVER_CORE } from "./pinned.ts";
 
 const TRIES_MAX = 200;
@@ -11,9 +11,9 @@ export interface StartedTier {
   readonly port: number;
 }
 
-/** @throws Error where it is not ready within 10 s */
+/** @throws Error when it is not ready within 10 s */
 export async function startTier(
-  { env }: BenchSale,
+  { env }: BenchAuction,
   tier: "gateway" | "broadcast",
   changes: NodeJS.ProcessEnv = {},
 ): Promise<StartedTier> {
@@ -29,5 +29,5 @@ export async function startTier(
     if (ready?.ok) return { tier: process, port };
     await new Promise((resolve) => setTimeout(resolve, TRY_EVERY_MS));
   }
-  throw new Error(`the ${tier} did not get ready`);
+  throw new Error(`${tier} was not ready within 10 s`);
 }

@@ -1,24 +1,22 @@
 /**
- * `node load/telemetry.ts [--seconds=2] [--rounds=8] [--ratio=0.01]`: what tracing costs. One gateway without
- * it, one that samples by the ratio, and one that only waits for slow and failed bids, in turns in one run,
- * with a receiver that takes the spans and drops them. The figure that counts is the ratio of the first two.
- * A second gateway without tracing says how far two that are the same lie apart here. Compared are upper
- * quartiles of the rates and lower ones of the CPU: what else runs on the machine only ever takes.
+ * The cost of tracing:
+ *
+ *   node load/telemetry.ts [--seconds=2] [--rounds=8] [--ratio=0.01]
+ *
+ * Measures, interleaved in one run, a gateway without tracing, one that samples at the ratio, and one that samples
+ * only slow and failed bids; a receiver drops the spans. The result is the ratio of the first two. A second
+ * gateway without tracing shows the noise. Rates are compared by their upper quartile and CPU by its lower one,
+ * because other work on the machine only makes both worse.
  */
 import { parseArgs } from "node:util";
-import { freePort } from "../servers/ports.ts";
-import { LOT_ID, startBenchSale } from "./bench-sale.ts";
+import { LOT_ID, startBenchAuction } from "./bench-auction.ts";
+import { quantile, rowFormat, whole } from "./figures.ts";
 import type { HttpResult } from "./http-load.ts";
-import {
-  CLIENT_CORE,
-  cpuSecondsOf,
-  PINNING,
-  type Pinned,
-  runPinned,
-  SERVER_CORE,
-} from "./pinned.ts";
+import { CLIENT_CORE, cpuSecondsOf, PINNING, type Pinned, runPinned } from "./pinned.ts";
+import { startTier } from "./start-tier.ts";
 
 const CONNECTIONS = 100;
+const rowOf = rowFormat(38, 13);
 
 const { values } = parseArgs({
   options: {
@@ -36,7 +34,7 @@ interface Lane {
   readonly cpuMicros: number[];
 }
 
-const sale = await startBenchSale();
+const auction = await startBenchAuction();
 const sink = runPinned(CLIENT_CORE, "load/otlp-sink.ts");
 const client = runPinned(CLIENT_CORE, "load/http-load.ts");
 try {
@@ -52,7 +50,7 @@ try {
     await startLane("no tracing, again", {}),
   ];
   const tokens = await Promise.all(
-    Array.from({ length: CONNECTIONS }, (_, i) => sale.token(`bidder-${i}`)),
+    Array.from({ length: CONNECTIONS }, (_, i) => auction.token(`bidder-${i}`)),
   );
   for (const lane of lanes) await measure(lane, tokens, 2);
   for (const lane of lanes) {
@@ -60,22 +58,21 @@ try {
     lane.cpuMicros.length = 0;
   }
   for (let round = 0; round < Number(values.rounds); round++) {
-    // Another first each time.
+    // Each round starts with another lane.
     const first = round % lanes.length;
     const turn = [...lanes.slice(first), ...lanes.slice(0, first)];
     for (const lane of turn) await measure(lane, tokens, Number(values.seconds));
   }
 
   console.log(`${PINNING}; appendfsync always; ${values.rounds} interleaved rounds`);
-  console.log(row("accepted bids, one lot", "answered/s", "of none", "CPU µs each", "of none"));
+  console.log(rowOf("accepted bids, one lot", "answered/s", "of none", "CPU µs each", "of none"));
   const [base] = lanes as [Lane];
   for (const { name, perSecond, cpuMicros } of lanes) {
     const rate = quantile(perSecond, 0.75);
     const micros = quantile(cpuMicros, 0.25);
     const share = (rate / quantile(base.perSecond, 0.75)).toFixed(3);
     const cost = (micros / quantile(base.cpuMicros, 0.25)).toFixed(3);
-    const each = Math.round(rate).toLocaleString("en");
-    console.log(row(name, each, share, micros.toFixed(1), cost));
+    console.log(rowOf(name, whole(rate), share, micros.toFixed(1), cost));
   }
   sink.send("count");
   const { spans, bytes } = await sink.next<{ spans: number; bytes: number }>();
@@ -86,7 +83,7 @@ try {
 } finally {
   await client.stop();
   await sink.stop();
-  await sale.stop();
+  await auction.stop();
 }
 process.exit(0);
 
@@ -100,23 +97,6 @@ async function measure(lane: Lane, tokens: string[], seconds: number): Promise<v
 }
 
 async function startLane(name: string, changes: NodeJS.ProcessEnv): Promise<Lane> {
-  const [port, internalPort] = [await freePort(), await freePort()];
-  const ports = { PORT: String(port), INTERNAL_PORT: String(internalPort) };
-  const env = { ...sale.env, ...ports, ...changes };
-  const gateway = runPinned(SERVER_CORE, "services/gateway/main.ts", [], env);
-  for (let tries = 0; tries < 200; tries++) {
-    const ready = await fetch(`http://127.0.0.1:${internalPort}/readyz`).catch(() => null);
-    if (ready?.ok) return { name, port, gateway, perSecond: [], cpuMicros: [] };
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error("a gateway did not get ready");
-}
-
-function quantile(all: readonly number[], q: number): number {
-  const sorted = all.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length * q)] ?? NaN;
-}
-
-function row(name: string, ...cells: string[]): string {
-  return name.padEnd(38) + cells.map((cell) => cell.padStart(13)).join("");
+  const { tier, port } = await startTier(auction, "gateway", changes);
+  return { name, port, gateway: tier, perSecond: [], cpuMicros: [] };
 }

@@ -1,4 +1,4 @@
-/** How long the checker takes: a right history of about a million records, made here, then judged. */
+/** Measures the checker: generates a correct history of about a million records and checks it. */
 import { checkHistory } from "../services/lot/checker/checker.ts";
 import { randomHistory, seededRandom } from "../services/lot/checker/random-history.ts";
 

@@ -1,4 +1,4 @@
-/** What a benchmark runs on: one Redis, one open auction with one lot, and tokens for its bidders. */
+/** The auction of a benchmark: one Redis, one open auction with one lot, and tokens for its bidders. */
 import { randomBytes, randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,7 +7,7 @@ import { freePort } from "../servers/ports.ts";
 import { startRedis } from "../servers/store-servers.ts";
 import { signToken } from "../services/access/tokens.ts";
 import { connectStore, type Store } from "../services/store/connect.ts";
-import { defineLots } from "../services/store/define-lots.ts";
+import { type AuctionDefinition, defineLots } from "../services/store/define-lots.ts";
 import { keysOf } from "../services/store/keys.ts";
 import { openAuction } from "../services/store/lifecycle.ts";
 import { trimOutbox, outboxTail } from "../services/store/outbox.ts";
@@ -15,17 +15,17 @@ import { CLIENT_CORE, pin } from "./pinned.ts";
 
 export const LOT_ID = "lot-1";
 
-export interface BenchSale {
+export interface BenchAuction {
   readonly store: Store;
   readonly uid: string;
   readonly redisPid: number;
-  /** Environment that a tier needs, without its ports. */
+  /** The environment of a tier, without its ports. */
   readonly env: NodeJS.ProcessEnv;
   token(bidderId: string): Promise<string>;
   stop(): Promise<void>;
 }
 
-export async function startBenchSale(): Promise<BenchSale> {
+export async function startBenchAuction(): Promise<BenchAuction> {
   const dir = mkdtempSync(join(tmpdir(), "gavel-bench-"));
   const redis = await startRedis({ dir: join(dir, "redis"), port: await freePort() });
   await pin(redis.pid, CLIENT_CORE);
@@ -33,39 +33,9 @@ export async function startBenchSale(): Promise<BenchSale> {
   await store.connect();
   const uid = randomUUID();
   const keys = keysOf(uid);
-  await defineLots(
-    store,
-    keys,
-    {
-      uid,
-      name: "bench",
-      title: "Bench",
-      currency: "EUR",
-      minorUnitDigits: 2,
-      opensAtMs: null,
-      suspended: false,
-      rules: {
-        increments: [{ fromMinor: 0, stepMinor: 1 }],
-        antiSniping: { windowMs: 0, extensionMs: 0, maxExtensions: 0 },
-        maxAmountMinor: Number.MAX_SAFE_INTEGER,
-        reserveDisclosure: "MetOnly",
-      },
-      lots: [
-        {
-          lotId: LOT_ID,
-          title: "Lot",
-          startMinor: 1_000,
-          reserveMinor: null,
-          closesAtMs: null,
-          lastsMs: 3_600_000,
-          withdrawn: false,
-        },
-      ],
-    },
-    { maxPendingBytes: 1024 ** 3 },
-  );
+  await defineLots(store, keys, definitionOf(uid), { maxPendingBytes: 1024 ** 3 });
   await openAuction(store, keys, [LOT_ID]);
-  // Nobody archives here: what is recorded is dropped, as the archive's watermark would allow.
+  // There is no archival: trim the outbox as its watermark would allow.
   const trimming = setInterval(() => {
     void outboxTail(store, keys).then((tail) => trimOutbox(store, keys, tail, tail));
   }, 500);
@@ -95,5 +65,34 @@ export async function startBenchSale(): Promise<BenchSale> {
       await redis.stop();
       rmSync(dir, { recursive: true, force: true });
     },
+  };
+}
+
+function definitionOf(uid: string): AuctionDefinition {
+  return {
+    uid,
+    name: "bench",
+    title: "Bench",
+    currency: "EUR",
+    minorUnitDigits: 2,
+    opensAtMs: null,
+    suspended: false,
+    rules: {
+      increments: [{ fromMinor: 0, stepMinor: 1 }],
+      antiSniping: { windowMs: 0, extensionMs: 0, maxExtensions: 0 },
+      maxAmountMinor: Number.MAX_SAFE_INTEGER,
+      reserveDisclosure: "MetOnly",
+    },
+    lots: [
+      {
+        lotId: LOT_ID,
+        title: "Lot",
+        startMinor: 1_000,
+        reserveMinor: null,
+        closesAtMs: null,
+        lastsMs: 3_600_000,
+        withdrawn: false,
+      },
+    ],
   };
 }
