@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { judge, type Observed, outcomeOf, type CheckResult } from "./hypothesis.ts";
+import { judge, type Observed, outcomeOf, type AuctionCheck } from "./hypothesis.ts";
 import type { Round, Window } from "./measure.ts";
 import type { Expect } from "./scenario.ts";
 
@@ -42,7 +42,7 @@ const ROUND: Round = {
   viewersBackMs: [],
 };
 
-const VERIFIED: CheckResult = {
+const VERIFIED: AuctionCheck = {
   counts: {
     lots: 20,
     events: 9_020,
@@ -97,7 +97,10 @@ const summed = (all: readonly Round[]): Partial<Observed> => ({
 });
 const failing = (refused: number, unknown: number, overHttp = 0) =>
   rounds({ failed: { refused, unknown, overHttp } });
-const counted = (change: Partial<CheckResult["counts"]>, verdicts: string[] = []): CheckResult => ({
+const counted = (
+  change: Partial<AuctionCheck["counts"]>,
+  verdicts: string[] = [],
+): AuctionCheck => ({
   counts: { ...VERIFIED.counts, ...change },
   verdicts: verdicts.map((verdict) => ({ verdict, lotId: "lot-01", detail: "so it is" })),
 });
@@ -219,7 +222,7 @@ describe("each point breaks by itself", () => {
   test("a wiped store may lose what the metric showed, and no more", () => {
     const wiped = { failedBids: "until-recovered", steadyP99: false, lost: "window" } as const;
     const rose = rounds({ epochs: [1, 2] });
-    const of = (verdicts: CheckResult["counts"]["verdicts"]) => ({
+    const of = (verdicts: AuctionCheck["counts"]["verdicts"]) => ({
       ...summed([{ ...ROUND, epochs: [1, 2], unrelayedEvents: 6 }]),
       checked: counted({ lost: verdicts.lost ?? 0, verdicts }, Object.keys(verdicts)),
     });

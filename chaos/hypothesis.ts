@@ -20,7 +20,7 @@ export interface Finding {
 }
 
 /** An auction in the output of `gavel check --json`. */
-export interface CheckResult {
+export interface AuctionCheck {
   readonly counts: Counts;
   readonly verdicts: readonly { verdict: string; lotId: string; detail: string }[];
 }
@@ -46,7 +46,7 @@ export interface Observed {
   readonly notRecovered: number;
   readonly dropped: number;
   readonly odd: readonly string[];
-  readonly checked: CheckResult;
+  readonly checked: AuctionCheck;
 }
 
 const CALM = "before the first fault nothing fails";

@@ -6,7 +6,7 @@ import { readLines } from "../load/read-lines.ts";
 import { readViews } from "../load/in-cluster/views.ts";
 import { freePort } from "../servers/ports.ts";
 import { encodeRecord } from "../services/lot/checker/history.ts";
-import type { CheckResult } from "./hypothesis.ts";
+import type { AuctionCheck } from "./hypothesis.ts";
 import { AUCTION, NAMESPACE } from "./scenario.ts";
 import { readSecret } from "./surroundings.ts";
 import type { Target } from "./target.ts";
@@ -40,7 +40,7 @@ export async function judgeBids(
   auctionUid: string,
   histories: { readonly bids: string; readonly views: string },
   folder: string,
-): Promise<CheckResult> {
+): Promise<AuctionCheck> {
   const views = expand(histories.views);
   const port = await freePort();
   const child = target.spawn([
@@ -83,7 +83,7 @@ export async function judgeBids(
       maxBuffer: ANSWER_MAX_BYTES,
     });
     if (status !== 0 && status !== 1) throw new Error(`gavel check: ${status} ${stderr}`);
-    const { auctions } = JSON.parse(stdout) as { auctions: CheckResult[] };
+    const { auctions } = JSON.parse(stdout) as { auctions: AuctionCheck[] };
     return auctions[0]!;
   } finally {
     child.kill();
