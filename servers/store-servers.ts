@@ -80,16 +80,20 @@ export async function startNats(options: StoreOptions): Promise<ServerProcess> {
   });
 }
 
-/** @param password of the role `gavel`; set once, when the data directory is initialised */
+/**
+ * @param password of the role `gavel`; set once, when the data directory is initialised
+ * @param fill fills a new data directory
+ */
 export async function startPostgres(
   options: StoreOptions,
   password: string,
+  fill: typeof initialise = initialise,
 ): Promise<ServerProcess> {
   const { dir, port } = options;
   mkdirSync(dir, { recursive: true });
   const owner = postgresOwner();
   const data = dataDirectory(dir, owner);
-  if (!existsSync(join(data, "PG_VERSION"))) await initialise(data, owner, password);
+  if (!existsSync(join(data, "PG_VERSION"))) await fill(data, owner, password);
   return startServer({
     ...onSpawnOf(options),
     name: "postgres",
@@ -120,7 +124,7 @@ function onSpawnOf({ onSpawn }: StoreOptions): Pick<StoreOptions, "onSpawn"> {
   return onSpawn === undefined ? {} : { onSpawn };
 }
 
-type Owner = { uid: number; gid: number } | Record<string, never>;
+export type Owner = { uid: number; gid: number } | Record<string, never>;
 
 /** Postgres refuses to run as root. If we are root, it runs as `postgres`, else as `nobody`. */
 function postgresOwner(): Owner {
@@ -174,8 +178,8 @@ function canReach(dir: string, owner: Owner): boolean {
   }
 }
 
-/** Asynchronous, because it takes seconds while other servers start. */
-async function initialise(data: string, owner: Owner, password: string): Promise<void> {
+/** Runs initdb. Asynchronous, because it takes seconds while other servers start. */
+export async function initialise(data: string, owner: Owner, password: string): Promise<void> {
   const passwordFile = `/var/tmp/gavel-${process.pid}-${Date.now()}`;
   writeFileSync(passwordFile, password, { mode: 0o600 });
   if (owner.uid !== undefined) chownSync(passwordFile, owner.uid, owner.gid);

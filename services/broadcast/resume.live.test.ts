@@ -128,7 +128,7 @@ test("a viewer that knows more than this process is no stranger: the hub is brou
   });
 });
 
-test.each([{ kind: "refuse" }, { kind: "hang" }, { kind: "mute" }] as const)(
+test.concurrent.each([{ kind: "refuse" }, { kind: "hang" }, { kind: "mute" }] as const)(
   "a process whose store is away ($kind) shows nobody an older lot than it knows",
   async (toxic) => {
     const { definition, keys } = await defineAndOpen(store);
@@ -159,26 +159,32 @@ test.each([{ kind: "refuse" }, { kind: "hang" }, { kind: "mute" }] as const)(
   },
 );
 
-test("a store that may have lost what a viewer saw is not believed until it is put back", async () => {
-  const { definition, keys } = await defineAndOpen(store);
-  const process = await startOne(redis.url, definition.uid);
-  await bidUp(keys, "lot-1", 0, 5);
-  await caughtUp(process, "lot-1", 6);
-  const suspicions: [field: string, value: string][] = [
-    ["confirmedServer", "another server"],
-    ["ahead:lot-1", "1-9"],
-  ];
-  for (const [field, value] of suspicions) {
+const SUSPICIONS: [field: string, value: string][] = [
+  ["confirmedServer", "another server"],
+  ["ahead:lot-1", "1-9"],
+];
+
+test.concurrent.each(SUSPICIONS)(
+  "a store that may have lost what a viewer saw is not believed (%s)",
+  async (field, value) => {
+    const { definition, keys } = await defineAndOpen(store);
+    const process = await startOne(redis.url, definition.uid);
+    await bidUp(keys, "lot-1", 0, 5);
+    await caughtUp(process, "lot-1", 6);
     await store.hset(keys.auction, field, value);
     const viewer = await connectViewer(process.url);
     viewer.send({ type: "subscribe", lots: ["lot-1"], since: { "lot-1": { epoch: 1, seq: 9 } } });
     const refusal = await viewer.next((frame) => "lotId" in frame);
     expect(refusal).toMatchObject({ type: "error", problem: { code: "unavailable" } });
     viewer.close();
-    await store.hdel(keys.auction, field);
-  }
+  },
+);
 
-  // Claimed while the viewer waits, and then put back as a restore does it.
+test("a store is believed again after a restore has put back what a viewer saw", async () => {
+  const { definition, keys } = await defineAndOpen(store);
+  const process = await startOne(redis.url, definition.uid);
+  await bidUp(keys, "lot-1", 0, 5);
+  await caughtUp(process, "lot-1", 6);
   const viewer = await connectViewer(process.url);
   viewer.send({ type: "subscribe", lots: ["lot-1"], since: { "lot-1": { epoch: 1, seq: 9 } } });
   await store.hset(keys.auction, "ahead:lot-1", "1-9");

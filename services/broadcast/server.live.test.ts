@@ -6,6 +6,7 @@ import type { Keys } from "../store/keys.ts";
 import { placeBids } from "../store/place-bids.ts";
 import { bid, defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
 import { startRedis, type TestServer } from "../testing/servers.ts";
+import { withMargin } from "../testing/margin.ts";
 import { until } from "../testing/until.ts";
 import { connectViewer, type Frame, type TestViewer } from "../testing/viewer.ts";
 import type { Broadcast } from "./app.ts";
@@ -366,5 +367,5 @@ test("a process that stops answers its bids, tells its viewers when to come back
   const results = bidding.frames.filter(({ type }) => type === "bid_result");
   expect(results).toMatchObject([{ key: "last", accepted: true }]);
   await stopped;
-  expect(Date.now() - startedMs).toBeLessThan(3_000);
+  expect(Date.now() - startedMs).toBeLessThan(withMargin(3_000));
 });

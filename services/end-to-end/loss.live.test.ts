@@ -10,7 +10,7 @@ import { Redis } from "ioredis";
 import { afterAll, expect, test } from "vitest";
 import { findProgram } from "../../servers/find-program.ts";
 import { lotDefinition } from "../testing/auction.ts";
-import { ask, Load, lost, lowered, metricOf, show } from "../testing/load.ts";
+import { type Acknowledged, ask, Load, lost, lowered, metricOf, show } from "../testing/load.ts";
 import { type RunningAuction, startAuction } from "../testing/running-auction.ts";
 import { startRedis, type TestServer } from "../testing/servers.ts";
 import { until } from "../testing/until.ts";
@@ -67,6 +67,17 @@ async function takeOver(auction: RunningAuction, client: Redis): Promise<void> {
   client.disconnect();
 }
 
+/**
+ * What is lost are the last bids before the outage, without a hole. On a machine with free processors it is one
+ * of each of the 8 bidders: the bid under way. On a busy one the copy is a few more behind.
+ */
+function expectOnlyTheTail(missing: readonly Acknowledged[], all: readonly Acknowledged[]): void {
+  expect(missing.length).toBeLessThanOrEqual(3 * 8);
+  const kept = all.filter((bid) => bid.epoch === 1 && !missing.includes(bid));
+  const lastKept = Math.max(...kept.map(({ seq }) => seq));
+  expect(missing.filter(({ epoch, seq }) => epoch > 1 || seq < lastKept)).toEqual([]);
+}
+
 test("Redis's volume is destroyed: it is put back by itself, and a viewer sees no amount go back", async () => {
   const auction = await start();
   const watching = await show(auction, LOT);
@@ -87,7 +98,7 @@ test("Redis's volume is destroyed: it is put back by itself, and a viewer sees n
     `Redis's volume destroyed, NATS up: ${missing.length} of ${load.acknowledged.length} ` +
       `(unrelayed at the last look: ${atRisk * 1000} ms); back after ${tookMs} ms`,
   );
-  expect(missing.length).toBeLessThanOrEqual(8); // one a bidder: what was under way
+  expectOnlyTheTail(missing, load.acknowledged);
   const last = load.acknowledged.at(-1)!;
   expect(last.epoch).toBe(2);
   await until("the viewer is shown the last", () =>
@@ -120,7 +131,7 @@ test("a lagging replica takes over: it is seen, what it lacks is put back, and n
     `failover to a replica ${lagging} bids behind, NATS up: ${missing.length} of ` +
       `${load.acknowledged.length}; seen and put back after ${tookMs} ms`,
   );
-  expect(missing.length).toBeLessThanOrEqual(8);
+  expectOnlyTheTail(missing, load.acknowledged);
   const last = load.acknowledged.at(-1)!;
   expect(last.epoch).toBe(2);
   await until("the viewer is shown the last", () =>
@@ -202,7 +213,9 @@ test("NATS is away while a lagging replica takes over: what viewers were shown i
     `failover to a lagging replica, NATS away, broadcast up: ${missing.length} of ` +
       `${load.acknowledged.length} (${unrelayed} unrelayed at the last look)`,
   );
-  expect(missing.length).toBeLessThanOrEqual(8);
+  expectOnlyTheTail(missing, load.acknowledged);
+  const shownMinor = new Set(watching.shown().leadingMinor);
+  expect(missing.filter(({ amountMinor }) => shownMinor.has(amountMinor))).toEqual([]);
   expect(lowered(watching.shown())).toBe(0);
   expect(await regressions(auction)).toBe(1);
   await expectOrder(auction);

@@ -12,6 +12,7 @@ import type { Store } from "../store/connect.ts";
 import { auctionDefinition, lotDefinition, openStore } from "../testing/auction.ts";
 import { type Fleet, type Member, startFleet, tokenOf } from "../testing/fleet.ts";
 import { startNats, startPostgres, startRedis, type TestServer } from "../testing/servers.ts";
+import { withMargin } from "../testing/margin.ts";
 import { until } from "../testing/until.ts";
 import { connectViewer, type TestViewer } from "../testing/viewer.ts";
 
@@ -175,23 +176,25 @@ const holderOf = async (work: "clock" | "relay") =>
 
 /** @returns the names of the work that it held, each with how long until another had it */
 async function restart(member: Member): Promise<{ work: string; tookMs: number }[]> {
+  const pid = `-${member.pid}-`;
   const held: ("clock" | "relay")[] = [];
   for (const work of ["clock", "relay"] as const) {
-    if ((await holderOf(work)).includes(`-${member.pid}-`)) held.push(work);
+    if ((await holderOf(work)).includes(pid)) held.push(work);
   }
   const startedMs = performance.now();
   const exiting = member.terminate();
   const handed = held.map(async (work) => {
     const another = async () => {
       const holder = await holderOf(work);
-      return holder !== "" && !holder.includes(`-${member.pid}-`);
+      return holder !== "" && !holder.includes(pid);
     };
-    const pid = member.pid;
     await until(`another has the ${work} of ${pid}`, another);
     return { work, tookMs: performance.now() - startedMs };
   });
   const took = await Promise.all(handed);
   expect([member.tier, await exiting]).toEqual([member.tier, 0]);
+  // It gave up what it held: a lease that nobody gives up lasts for 3.75 s at least.
+  for (const work of held) expect(await holderOf(work)).not.toContain(pid);
   await member.start();
   return took;
 }
@@ -246,8 +249,7 @@ test("all six processes are restarted under load: no bid fails, no event is miss
   expect(new Map(archived.map((row) => [row.bid_id, row.idempotency_key]))).toEqual(acknowledged);
   // Both were held by somebody, and each holder was restarted once.
   expect(new Set(handed.map(({ work }) => work))).toEqual(new Set(["clock", "relay"]));
-  // A lease that nobody gave up would last for 3.75 s at least.
-  expect(Math.max(...handed.map(({ tookMs }) => tookMs))).toBeLessThan(3_000);
+  expect(Math.max(...handed.map(({ tookMs }) => tookMs))).toBeLessThan(withMargin(3_000));
   expect(counts.restarting).toBeGreaterThan(VIEWERS / 2);
   expect(counts.idleClosed).toBeLessThan(3);
 });

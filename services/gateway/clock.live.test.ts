@@ -41,11 +41,12 @@ const eventsOf = async (keys: Keys, lotId: string) =>
   (await eventsBefore(store, keys, lotId, null, 100)).events.reverse();
 
 test("the clock opens lots, closes them in time and writes who won", async () => {
+  const unsold = ["none-1", "none-2", "none-3", "none-4", "none-5"];
   const { keys } = await defineAndOpen(store, {
     lots: [
       lotDefinition("sold", { lastsMs: 1_500 }),
       lotDefinition("dear", { lastsMs: 1_500, reserveMinor: 5_000 }),
-      lotDefinition("none", { lastsMs: 1_500 }),
+      ...unsold.map((lotId, n) => lotDefinition(lotId, { lastsMs: 1_500 + 150 * n })),
     ],
   });
   const clock = clockOf(keys);
@@ -56,7 +57,7 @@ test("the clock opens lots, closes them in time and writes who won", async () =>
     expect(placed.placements[0]!.outcome).toBe("accepted");
   }
   await until("all are closed", async () => {
-    const all = await Promise.all(["sold", "dear", "none"].map((id) => eventsOf(keys, id)));
+    const all = await Promise.all(["sold", "dear", ...unsold].map((id) => eventsOf(keys, id)));
     return all.every((events) => events.at(-1)?.type === "lot_closed");
   });
   expect((await eventsOf(keys, "sold")).at(-1)).toMatchObject({
@@ -69,15 +70,20 @@ test("the clock opens lots, closes them in time and writes who won", async () =>
     amountMinor: null,
     bidderId: null,
   });
-  const empty = await eventsOf(keys, "none");
-  expect(empty.map(({ type }) => type)).toEqual(["lot_opened", "lot_closed"]);
-  const closed = empty.at(-1)!;
-  const closesAtMs = "closesAtMs" in empty[0]! ? empty[0].closesAtMs : 0;
-  expect(closed.atMs).toBeGreaterThanOrEqual(closesAtMs);
-  expect(closed.atMs - closesAtMs).toBeLessThan(500);
+  const lateness: number[] = [];
+  for (const lotId of unsold) {
+    const events = await eventsOf(keys, lotId);
+    expect(events.map(({ type }) => type)).toEqual(["lot_opened", "lot_closed"]);
+    const closesAtMs = "closesAtMs" in events[0]! ? events[0].closesAtMs : 0;
+    lateness.push(events.at(-1)!.atMs - closesAtMs);
+  }
+  // A busy machine may delay one of them; a clock that does not wake up in time delays them all.
+  const [least, , median] = lateness.toSorted((a, b) => a - b);
+  expect(least).toBeGreaterThanOrEqual(0);
+  expect(median).toBeLessThan(500);
   expect(
     await clock.value('gavel_gateway_clock_lateness_seconds_count{tier="gateway",change="close"}'),
-  ).toBe(3);
+  ).toBe(7);
   await clock.stop();
 });
 
@@ -108,14 +114,16 @@ test("a holder that vanished is followed when its lease is over, and not before"
 });
 
 test("after Redis was away the clock closes what became due meanwhile", async () => {
-  const { definition } = await defineAndOpen(store, {
-    lots: [lotDefinition("due", { lastsMs: 4_000 })], // A busy machine takes its time to start a gateway.
-  });
+  const uid = randomUUID();
+  const gateway = await startTestGateway(redis.url, uid); // first: the lot's time is for one bid only
+  await defineAndOpen(store, { uid, lots: [lotDefinition("due", { lastsMs: 3_000 })] });
   const openedMs = Date.now();
-  const gateway = await startTestGateway(redis.url, definition.uid);
-  expect((await gateway.bid("due", 1_000)).status).toBe(201);
+  await until(
+    "a bid is taken",
+    async () => (await gateway.bid("due", 1_000, { key: "due" })).status === 201,
+  );
   await redis.kill();
-  await until("its time has passed", () => Date.now() - openedMs > 4_100);
+  await until("its time has passed", () => Date.now() - openedMs > 3_100);
   await redis.restart();
   const lot = await until("it is closed", async () => {
     const { body } = await gateway.get("/v1/lots/due");

@@ -3,6 +3,7 @@ import { eventsSince } from "../store/history.ts";
 import { defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
 import { type Answer, startTestGateway, tokenOf } from "../testing/gateway.ts";
 import { startRedis } from "../testing/servers.ts";
+import { withMargin } from "../testing/margin.ts";
 import { until } from "../testing/until.ts";
 
 const redis = await startRedis();
@@ -39,7 +40,7 @@ test("a hung Redis costs every bid a 503 within a second, and a retry with the k
     expect([status, code]).toEqual([503, expect.stringMatching(/^(unknown|unavailable)$/)]);
     expect(headers.get("retry-after")).toMatch(/^[1-9]$/);
   }
-  expect(Math.max(...answers.map(({ tookMs }) => tookMs))).toBeLessThan(1_000);
+  expect(Math.max(...answers.map(({ tookMs }) => tookMs))).toBeLessThan(withMargin(1_000));
 
   await until("Redis is back", async () => (await ready()) === 200);
   const resolved = await Promise.all(bids.map(place));
@@ -65,16 +66,16 @@ test("a Redis that is gone costs bids a 503 at once, and what was acknowledged i
   const { status, code, headers, tookMs } = await timed(gateway.bid("crashed", 2_000));
   expect([status, code]).toEqual([503, expect.stringMatching(/^(unknown|unavailable)$/)]);
   expect(headers.get("retry-after")).toMatch(/^[1-9]$/);
-  expect(tookMs).toBeLessThan(1_000);
+  expect(tookMs).toBeLessThan(withMargin(1_000));
   const away = await until("the gateway knows", async () => {
     const answer = await timed(gateway.bid("crashed", 2_000));
     return answer.code === "unavailable" ? answer : null;
   });
-  expect(away.tookMs).toBeLessThan(1_000);
+  expect(away.tookMs).toBeLessThan(withMargin(1_000));
   for (const path of ["/v1/auction", "/v1/lots", "/v1/lots/calm", "/v1/lots/calm/bids"]) {
     const read = await timed(gateway.get(path));
     expect([path, read.status, read.code]).toEqual([path, 503, "unavailable"]);
-    expect(read.tookMs).toBeLessThan(1_000);
+    expect(read.tookMs).toBeLessThan(withMargin(1_000));
   }
   expect(await ready()).toBe(503);
   expect((await fetch(`${gateway.internalUrl}/livez`)).status).toBe(200);

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { eventsSince } from "../store/history.ts";
 import { defineLots } from "../store/define-lots.ts";
@@ -149,13 +150,15 @@ test("a withdrawn lot takes no bids", async () => {
 });
 
 test("the store's clock decides: too early, in time, too late", async () => {
+  const uid = randomUUID();
+  const its = await startTestGateway(redis.url, uid); // first: the time before the opening is for one bid
   const nowMs = await storeClockMs(store);
-  const { definition: sale } = await defineAndOpen(store, {
-    opensAtMs: nowMs + 2_500,
-    lots: [lotDefinition("brief", { lastsMs: 2_500 })],
+  const lots = [lotDefinition("brief", { lastsMs: 2_500 })];
+  await defineAndOpen(store, { uid, opensAtMs: nowMs + 2_500, lots });
+  const early = await until("the gateway knows the auction", async () => {
+    const answer = await its.bid("brief", 1_000);
+    return answer.status === 503 ? null : answer;
   });
-  const its = await startTestGateway(redis.url, sale.uid);
-  const early = await its.bid("brief", 1_000);
   expect([early.status, early.body["code"]]).toEqual([409, "not_open"]);
   const accepted = await until("the lot opens", async () => {
     const answer = await its.bid("brief", 1_000);

@@ -12,6 +12,7 @@ const NEEDED = [
   "LD_LIBRARY_PATH",
   "DOCKER_HOST",
   "DOCKER_CONFIG",
+  "NODE_COMPILE_CACHE", // changes how fast a program starts, and nothing else
 ];
 
 /**

@@ -1,8 +1,12 @@
 /** Real servers for one test file: started on ports of their own, gone when the file is done. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { chownSync, existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterFile } from "./after-file.ts";
+import { findProgram } from "../../servers/find-program.ts";
 import { freePort } from "../../servers/ports.ts";
 import type { ServerProcess } from "../../servers/server-process.ts";
 import * as servers from "../../servers/store-servers.ts";
@@ -58,4 +62,23 @@ async function serve(
 export const startRedis = (): Promise<TestServer> => serve("redis", servers.startRedis);
 export const startNats = (): Promise<TestServer> => serve("nats", servers.startNats);
 export const startPostgres = (): Promise<TestServer> =>
-  serve("postgres", (at) => servers.startPostgres(at, "test"));
+  serve("postgres", (at) => servers.startPostgres(at, "test", copyTemplate));
+
+/** Fills a data directory from one that initdb made once on this machine: a copy takes a tenth of the time. */
+async function copyTemplate(data: string, owner: servers.Owner, password: string): Promise<void> {
+  // The path of initdb contains the version of Postgres, and the owner must be able to read the template.
+  const key = [findProgram("initdb"), owner.uid ?? process.getuid?.(), password].join(" ");
+  const hash = createHash("sha256").update(key).digest("hex").slice(0, 12);
+  const template = `/var/tmp/gavel-test-postgres-${hash}`;
+  if (!existsSync(template)) {
+    const fresh = mkdtempSync(`${template}-`);
+    if (owner.uid !== undefined) chownSync(fresh, owner.uid, owner.gid);
+    await servers.initialise(fresh, owner, password);
+    try {
+      renameSync(fresh, template);
+    } catch {
+      rmSync(fresh, { recursive: true }); // another test file was faster
+    }
+  }
+  await promisify(execFile)("cp", ["-a", `${template}/.`, data]);
+}
