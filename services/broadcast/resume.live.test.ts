@@ -1,24 +1,17 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { beforeAll, expect, test } from "vitest";
-import { decodeEvents } from "../lot/events.ts";
-import type { Store } from "../store/connect.ts";
+import { expect, test } from "vitest";
 import type { Keys } from "../store/keys.ts";
 import { type Batch, placeBids } from "../store/place-bids.ts";
-import { bid, defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
+import { bid, defineAndOpen, lotDefinition } from "../testing/auction.ts";
 import { afterFile } from "../testing/after-file.ts";
 import { FaultProxy } from "../testing/fault-proxy.ts";
-import { startRedis, type TestServer } from "../testing/servers.ts";
 import { until } from "../testing/until.ts";
 import { connectViewer, type Frame } from "../testing/viewer.ts";
 import type { Broadcast } from "./app.ts";
 import { startOne } from "../testing/broadcast.ts";
+import { readLotEvents, startStore } from "../testing/store.ts";
 
-let redis: TestServer;
-let store: Store;
-beforeAll(async () => {
-  redis = await startRedis();
-  store = await openStore(redis.url);
-});
+const { redis, store } = await startStore();
 
 interface Place {
   epoch: number;
@@ -39,8 +32,7 @@ async function bidUp(keys: Keys, lotId: string, from: number, count: number, atO
 }
 
 async function seqsInStore(keys: Keys, lotId: string): Promise<number[]> {
-  const entries = await store.xrange(keys.lot(lotId).events, "-", "+");
-  return entries.flatMap(([, [, text]]) => decodeEvents(text!)).map(({ seq }) => seq);
+  return (await readLotEvents(store, keys, lotId)).map(({ seq }) => seq);
 }
 
 const range = (from: number, to: number) =>

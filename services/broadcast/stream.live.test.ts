@@ -1,47 +1,29 @@
 import { randomUUID } from "node:crypto";
-import { beforeAll, expect, test } from "vitest";
-import { decodeEvents } from "../lot/events.ts";
-import {
-  auctionDefinition,
-  bid,
-  defineAndOpen,
-  lotDefinition,
-  openStore,
-} from "../testing/auction.ts";
-import { startRedis, type TestServer } from "../testing/servers.ts";
+import { expect, test } from "vitest";
+import { auctionDefinition, bid, defineAndOpen, lotDefinition } from "../testing/auction.ts";
 import { until } from "../testing/until.ts";
 import { connectViewer, type Frame, type TestViewer } from "../testing/viewer.ts";
-import type { Store } from "../store/connect.ts";
 import { defineLots } from "../store/define-lots.ts";
 import type { Keys } from "../store/keys.ts";
 import { placeBids } from "../store/place-bids.ts";
 import { startOne, tokenOf } from "../testing/broadcast.ts";
+import { NO_DEADLINE, readLotEvents, startStore } from "../testing/store.ts";
+import { START } from "../lot/position.ts";
 
-let redis: TestServer;
-let store: Store;
-beforeAll(async () => {
-  redis = await startRedis();
-  store = await openStore(redis.url);
-});
-
-const NOBODY = { epoch: 0, seq: 0 };
-const FOREVER = Number.MAX_SAFE_INTEGER;
+const { redis, store } = await startStore();
 
 async function place(keys: Keys, amounts: number[], lotId = "lot-1"): Promise<void> {
   const bids = amounts.map((amountMinor) => bid(amountMinor));
-  const { placements } = await placeBids(store, keys, lotId, bids, NOBODY, FOREVER);
+  const { placements } = await placeBids(store, keys, lotId, bids, START, NO_DEADLINE);
   for (const { outcome } of placements) expect(outcome).toBe("accepted");
 }
 
 /** What happened to a lot, as a viewer is to see it. */
 async function history(keys: Keys, lotId = "lot-1"): Promise<Frame[]> {
-  const entries = await store.xrange(keys.lot(lotId).events, "-", "+");
-  return entries
-    .flatMap(([, [, text]]) => decodeEvents(text!))
-    .map((event) => {
-      const { key: _, ...shown } = event as Frame;
-      return shown as Frame;
-    });
+  return (await readLotEvents(store, keys, lotId)).map((event) => {
+    const { key: _, ...shown } = event as Frame;
+    return shown as Frame;
+  });
 }
 
 /** Subscribes, and waits for the lot to be known: the process may have started a moment ago. */

@@ -1,46 +1,33 @@
 /** An auction that takes no bids: suspended for a while, or fenced for good. */
-import { beforeAll, describe, expect, test } from "vitest";
-import { decodeEvents, encodeEvent, type LotEvent } from "../lot/events.ts";
+import { describe, expect, test } from "vitest";
+import { encodeEvent } from "../lot/events.ts";
 import { resumed } from "../lot/lifecycle.ts";
 import { afterFile } from "../testing/after-file.ts";
-import {
-  auctionDefinition,
-  bid,
-  defineAndOpen,
-  lotDefinition,
-  MAX_PENDING_BYTES,
-  openStore,
-} from "../testing/auction.ts";
-import { startRedis } from "../testing/servers.ts";
+import { auctionDefinition, bid, defineAndOpen, lotDefinition } from "../testing/auction.ts";
 import { until } from "../testing/until.ts";
 import { scriptStrategy, type Strategy } from "./batcher.ts";
-import { type Store, storeClockMs } from "./connect.ts";
-import { type AuctionDefinition, defineLots } from "./define-lots.ts";
+import { storeClockMs } from "./connect.ts";
+import { type AuctionDefinition } from "./define-lots.ts";
 import { digestAfter, NO_EVENTS } from "./digest.ts";
 import { type Keys, keysOf } from "./keys.ts";
 import { fenceAuction, openAuction, passTime } from "./lifecycle.ts";
-import { readAuction, readDigests, readLots } from "./lots.ts";
+import { readAuction, readDigests } from "./lots.ts";
 import { optimisticStrategy } from "./optimistic.ts";
 import { lastOutboxId } from "./outbox.ts";
+import {
+  defineAuction,
+  NO_DEADLINE,
+  readAllLots,
+  readOutboxEvents,
+  startStore,
+} from "../testing/store.ts";
+import { START } from "../lot/position.ts";
 
-const redis = await startRedis();
-let store: Store;
-beforeAll(async () => {
-  store = await openStore(redis.url);
-});
+const { redis, store } = await startStore();
 
-const NOBODY = { epoch: 0, seq: 0 };
-const FOREVER = Number.MAX_SAFE_INTEGER;
-const define = (definition: AuctionDefinition) =>
-  defineLots(store, keysOf(definition.uid), definition, { maxPendingBytes: MAX_PENDING_BYTES });
-const lotsOf = async (keys: Keys) => {
-  const auction = (await readAuction(store, keys))!;
-  return (await readLots(store, keys, auction, auction.lotIds)).map((lot) => lot!);
-};
-const eventsOf = async (keys: Keys): Promise<LotEvent[]> => {
-  const entries = await store.xrange(keys.outbox, "-", "+");
-  return entries.flatMap(([, fields]) => decodeEvents(fields[3]!));
-};
+const define = (definition: AuctionDefinition) => defineAuction(store, definition);
+const lotsOf = (keys: Keys) => readAllLots(store, keys);
+const eventsOf = (keys: Keys) => readOutboxEvents(store, keys);
 
 type Name = "script" | "optimistic";
 async function strategyOf(name: Name, keys: Keys): Promise<Strategy> {
@@ -49,7 +36,7 @@ async function strategyOf(name: Name, keys: Keys): Promise<Strategy> {
   afterFile(() => strategy.close());
   // All its connections: each takes one of the batches.
   const all = () =>
-    Array.from({ length: 8 }, () => strategy.decide("none", [bid(1)], NOBODY, FOREVER));
+    Array.from({ length: 8 }, () => strategy.decide("none", [bid(1)], START, NO_DEADLINE));
   await until("it is connected", () => Promise.all(all()));
   return strategy;
 }
@@ -60,7 +47,7 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     const strategy = await strategyOf(name, keys);
     const first = bid(1_000);
     const place = async (one: typeof first) =>
-      (await strategy.decide("lot-1", [one], NOBODY, FOREVER)).placements[0]!;
+      (await strategy.decide("lot-1", [one], START, NO_DEADLINE)).placements[0]!;
     const accepted = await place(first);
     expect(accepted).toMatchObject({ outcome: "accepted" });
 
@@ -84,11 +71,11 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
       const { keys } = await defineAndOpen(store);
       const strategies = await Promise.all([1, 2].map(() => strategyOf(name, keys)));
       // A lot that is not open yet is left to the script: what is raced for is the other way.
-      await strategies[0]!.decide("lot-1", [bid(1_000)], NOBODY, FOREVER);
+      await strategies[0]!.decide("lot-1", [bid(1_000)], START, NO_DEADLINE);
       let fenced = false;
       const bidding = strategies.map(async (strategy, n) => {
         for (let i = 1; !fenced && i < 500; i++) {
-          await strategy.decide("lot-1", [bid(2_000 + (2 * i + n) * 1_000)], NOBODY, FOREVER);
+          await strategy.decide("lot-1", [bid(2_000 + (2 * i + n) * 1_000)], START, NO_DEADLINE);
         }
       });
       await until("bids are under way", async () => (await store.xlen(keys.outbox)) > round + 2);
@@ -103,7 +90,7 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     const { definition, keys } = await defineAndOpen(store);
     const strategy = await strategyOf(name, keys);
     const place = async (one = bid(1_000)) =>
-      (await strategy.decide("lot-1", [one], NOBODY, FOREVER)).placements[0]!;
+      (await strategy.decide("lot-1", [one], START, NO_DEADLINE)).placements[0]!;
     const first = bid(1_000);
     const accepted = await place(first);
     await define({ ...definition, suspended: true });
@@ -121,7 +108,7 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     const amounts = [1_000, 5_000, 999_999_999_999_999, 1e15, 8_999_999_999_999_999, 9e15];
     for (const [i, amount] of amounts.entries()) {
       const batch = i === 1 ? [bid(amount), bid(amount + 1), bid(amount + 2_000)] : [bid(amount)];
-      await strategy.decide("lot-1", batch, NOBODY, FOREVER);
+      await strategy.decide("lot-1", batch, START, NO_DEADLINE);
     }
     await define({ ...definition, lots: [{ ...definition.lots[0]!, withdrawn: true }] });
     const events = await eventsOf(keys);

@@ -1,39 +1,20 @@
-import { beforeAll, expect, test } from "vitest";
-import { decodeEvents, type LotEvent } from "../lot/events.ts";
+import { expect, test } from "vitest";
 import { due } from "../lot/lifecycle.ts";
-import {
-  auctionDefinition,
-  bid,
-  defineAndOpen,
-  lotDefinition,
-  MAX_PENDING_BYTES,
-  openStore,
-  RULES,
-} from "../testing/auction.ts";
-import { startRedis } from "../testing/servers.ts";
+import { auctionDefinition, bid, defineAndOpen, lotDefinition, RULES } from "../testing/auction.ts";
 import { until } from "../testing/until.ts";
-import { type Store, storeClockMs } from "./connect.ts";
-import { type AuctionDefinition, defineLots, rulesHashOf } from "./define-lots.ts";
+import { storeClockMs } from "./connect.ts";
+import { type AuctionDefinition, rulesHashOf } from "./define-lots.ts";
 import { type Keys, keysOf } from "./keys.ts";
 import { holdLease, openAuction, passTime, releaseLease } from "./lifecycle.ts";
-import { readAuction, readLots } from "./lots.ts";
+import { readAuction } from "./lots.ts";
 import { placeBids } from "./place-bids.ts";
+import { defineAuction, readAllLots, readOutboxEvents, startStore } from "../testing/store.ts";
 
-let store: Store;
-beforeAll(async () => {
-  store = await openStore((await startRedis()).url);
-});
+const { store } = await startStore();
 
-const define = (definition: AuctionDefinition) =>
-  defineLots(store, keysOf(definition.uid), definition, { maxPendingBytes: MAX_PENDING_BYTES });
-const lots = async (keys: Keys) => {
-  const auction = (await readAuction(store, keys))!;
-  return (await readLots(store, keys, auction, auction.lotIds)).map((lot) => lot!);
-};
-const events = async (keys: Keys): Promise<LotEvent[]> => {
-  const entries = await store.xrange(keys.outbox, "-", "+");
-  return entries.flatMap(([, fields]) => decodeEvents(fields[3]!));
-};
+const define = (definition: AuctionDefinition) => defineAuction(store, definition);
+const lots = (keys: Keys) => readAllLots(store, keys);
+const events = (keys: Keys) => readOutboxEvents(store, keys);
 const place = async (keys: Keys, amountMinor: number, lotId = "lot-1") => {
   const nobody = { epoch: 0, seq: 0 };
   const one = [bid(amountMinor)];

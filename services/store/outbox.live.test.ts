@@ -1,21 +1,15 @@
-import { beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { decodeEvents, type LotEvent } from "../lot/events.ts";
 import { bid, defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
-import { startRedis, type TestServer } from "../testing/servers.ts";
 import { until } from "../testing/until.ts";
-import type { Store } from "./connect.ts";
 import { eventsBefore, eventsSince } from "./history.ts";
 import type { Keys } from "./keys.ts";
 import { readAuction } from "./lots.ts";
 import { compareIds, outboxTail, readOutbox, trimOutbox } from "./outbox.ts";
 import { placeBids } from "./place-bids.ts";
+import { startStore } from "../testing/store.ts";
 
-let redis: TestServer;
-let store: Store;
-beforeAll(async () => {
-  redis = await startRedis();
-  store = await openStore(redis.url);
-});
+const { redis, store } = await startStore();
 
 let amountMinor = 1_000;
 

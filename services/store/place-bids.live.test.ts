@@ -1,31 +1,24 @@
 import { randomInt, randomUUID } from "node:crypto";
 import fc from "fast-check";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { afterFile } from "../testing/after-file.ts";
 import { decide } from "../lot/decide.ts";
-import { decodeEvents, encodeEvents, type LotEvent } from "../lot/events.ts";
+import { encodeEvents, type LotEvent } from "../lot/events.ts";
 import { apply } from "../lot/lifecycle.ts";
 import { minimumMinor } from "../lot/increments.ts";
 import type { Bid, Lot } from "../lot/lot.ts";
-import { bid, defineAndOpen, lotDefinition, openStore, RULES } from "../testing/auction.ts";
-import { startRedis, type TestServer } from "../testing/servers.ts";
+import { bid, defineAndOpen, lotDefinition, RULES } from "../testing/auction.ts";
 import { until } from "../testing/until.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "./batcher.ts";
-import { type Store, storeClockMs } from "./connect.ts";
+import { storeClockMs } from "./connect.ts";
 import type { Keys } from "./keys.ts";
 import { readAuction, readLots } from "./lots.ts";
 import { optimisticStrategy, type OptimisticStrategy } from "./optimistic.ts";
 import { MAX_BATCH, placeBids } from "./place-bids.ts";
+import { NO_DEADLINE, readLotEvents, readOutboxEvents, startStore } from "../testing/store.ts";
+import { START } from "../lot/position.ts";
 
-let redis: TestServer;
-let store: Store;
-beforeAll(async () => {
-  redis = await startRedis();
-  store = await openStore(redis.url);
-});
-
-const NOBODY = { epoch: 0, seq: 0 };
-const FOREVER = Number.MAX_SAFE_INTEGER;
+const { redis, store } = await startStore();
 
 async function lotNow(keys: Keys, lotId = "lot-1"): Promise<Lot> {
   const auction = await readAuction(store, keys);
@@ -33,15 +26,8 @@ async function lotNow(keys: Keys, lotId = "lot-1"): Promise<Lot> {
   return found!;
 }
 
-async function outboxEvents(keys: Keys): Promise<LotEvent[]> {
-  const entries = await store.xrange(keys.outbox, "-", "+");
-  return entries.flatMap(([, fields]) => decodeEvents(fields[3]!));
-}
-
-async function lotEvents(keys: Keys, lotId = "lot-1"): Promise<LotEvent[]> {
-  const entries = await store.xrange(keys.lot(lotId).events, "-", "+");
-  return entries.flatMap(([, fields]) => decodeEvents(fields[1]!));
-}
+const outboxEvents = (keys: Keys) => readOutboxEvents(store, keys);
+const lotEvents = (keys: Keys) => readLotEvents(store, keys);
 
 type Name = "script" | "optimistic";
 function strategyOf(name: Name, keys: Keys): Strategy {
@@ -58,8 +44,8 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     const strategy = strategyOf(name, keys);
     await ready(strategy);
     const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
-    await strategy.decide("lot-1", [bid(1_000)], NOBODY, FOREVER);
-    await strategy.decide("lot-1", [bid(1_500)], NOBODY, FOREVER, traceparent);
+    await strategy.decide("lot-1", [bid(1_000)], START, NO_DEADLINE);
+    await strategy.decide("lot-1", [bid(1_500)], START, NO_DEADLINE, traceparent);
     const entries = await store.xrange(keys.outbox, "-", "+");
     expect(entries.map(([, fields]) => fields.slice(4))).toEqual([
       [],
@@ -91,7 +77,7 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
         bid(Math.max(1, minimumMinor(model, model.leadingBid) + randomInt(-200, 900))),
       );
       if (round === 50) bids.push(bid(60_001));
-      const { placements, nowMs, seen } = await strategy.decide("lot-1", bids, NOBODY, FOREVER);
+      const { placements, nowMs, seen } = await strategy.decide("lot-1", bids, START, NO_DEADLINE);
       for (const [i, one] of bids.entries()) {
         const decision = decide(model, one, nowMs!);
         const placement = placements[i]!;
@@ -133,10 +119,10 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
         const wholeStrategy = strategyOf(name, whole.keys);
         const singleStrategy = strategyOf(name, single.keys);
         await Promise.all([ready(wholeStrategy), ready(singleStrategy)]);
-        const together = await wholeStrategy.decide("lot-1", bids, NOBODY, FOREVER);
+        const together = await wholeStrategy.decide("lot-1", bids, START, NO_DEADLINE);
         const apart = [];
         for (const one of bids) {
-          const { placements } = await singleStrategy.decide("lot-1", [one], NOBODY, FOREVER);
+          const { placements } = await singleStrategy.decide("lot-1", [one], START, NO_DEADLINE);
           apart.push(...placements);
         }
         const timeless = { placedAtMs: 0, closesAtMs: 0 };
@@ -158,7 +144,7 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     const strategy = strategyOf(name, keys);
     await ready(strategy);
     const place = async (one: Bid) => {
-      return (await strategy.decide("lot-1", [one], NOBODY, FOREVER)).placements[0];
+      return (await strategy.decide("lot-1", [one], START, NO_DEADLINE)).placements[0];
     };
     const one = bid(1_000);
     const first = await place(one);
@@ -170,7 +156,7 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
       outcome: "too_low",
     });
     const twice = bid(3_000);
-    const both = await strategy.decide("lot-1", [twice, twice], NOBODY, FOREVER);
+    const both = await strategy.decide("lot-1", [twice, twice], START, NO_DEADLINE);
     expect(both.placements[1]).toEqual(both.placements[0]);
     const accepted = (await outboxEvents(keys)).filter(({ type }) => type === "bid_accepted");
     expect(accepted).toHaveLength(3);
@@ -216,8 +202,8 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
       const { placements } = await strategy.decide(
         "lot-1",
         [bid((amountMinor += 500))],
-        NOBODY,
-        FOREVER,
+        START,
+        NO_DEADLINE,
       );
       outcomes.add(placements[0]!.outcome);
       return placements[0]!.outcome === "closed";
@@ -251,12 +237,12 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     await fc.assert(
       fc.asyncProperty(strings, strings, async (bidderId, key) => {
         const one = bid((amountMinor += 500), { bidderId, key: key + amountMinor });
-        const { placements } = await strategy.decide("lot-1", [one], NOBODY, FOREVER);
+        const { placements } = await strategy.decide("lot-1", [one], START, NO_DEADLINE);
         expect(placements[0]).toMatchObject({ outcome: "accepted" });
         const [last] = (await outboxEvents(keys)).slice(-1);
         expect(last).toMatchObject({ bidderId, key: one.key, amountMinor });
         expect((await lotNow(keys)).leadingBid?.bidderId).toBe(bidderId);
-        expect((await strategy.decide("lot-1", [one], NOBODY, FOREVER)).placements).toEqual(
+        expect((await strategy.decide("lot-1", [one], START, NO_DEADLINE)).placements).toEqual(
           placements,
         );
       }),
@@ -275,12 +261,12 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     await ready(strategy);
     for (const amountMinor of [100_000_000_000_001, 9_007_199_254_740_501]) {
       const one = bid(amountMinor);
-      const { placements } = await strategy.decide("lot-1", [one], NOBODY, FOREVER);
+      const { placements } = await strategy.decide("lot-1", [one], START, NO_DEADLINE);
       const minimum = { minimumMinor: amountMinor + 200 };
       expect(placements[0]).toMatchObject({ outcome: "accepted", amountMinor, ...minimum });
       expect((await outboxEvents(keys)).at(-1)).toMatchObject({ amountMinor, ...minimum });
       expect((await lotNow(keys)).leadingBid).toMatchObject({ amountMinor });
-      expect((await strategy.decide("lot-1", [one], NOBODY, FOREVER)).placements).toEqual(
+      expect((await strategy.decide("lot-1", [one], START, NO_DEADLINE)).placements).toEqual(
         placements,
       );
     }
@@ -290,16 +276,16 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     const { keys } = await defineAndOpen(store);
     const strategy = strategyOf(name, keys);
     await ready(strategy);
-    const ask = async (seen = NOBODY, deadlineMs = FOREVER, lotId = "lot-1") => {
+    const ask = async (seen = START, deadlineMs = NO_DEADLINE, lotId = "lot-1") => {
       const { placements } = await strategy.decide(lotId, [bid(50_000)], seen, deadlineMs);
       return placements[0];
     };
     const clock = await storeClockMs(store);
-    expect(await ask(NOBODY, clock - 1)).toEqual({ outcome: "unavailable", why: "expired" });
+    expect(await ask(START, clock - 1)).toEqual({ outcome: "unavailable", why: "expired" });
     const regressed = { outcome: "unavailable", why: "regressed" };
     expect(await ask({ epoch: 1, seq: 7 })).toEqual(regressed);
     expect(await ask({ epoch: 2, seq: 0 })).toEqual(regressed);
-    expect(await ask(NOBODY, FOREVER, "lot-9")).toEqual({ outcome: "unknown_lot" });
+    expect(await ask(START, NO_DEADLINE, "lot-9")).toEqual({ outcome: "unknown_lot" });
     await store.hset(keys.auction, "maxPendingBytes", 0);
     expect(await ask()).toEqual({ outcome: "unavailable", why: "full" });
     await store.del(keys.auction);
@@ -312,7 +298,7 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     const strategy = strategyOf(name, keys);
     await ready(strategy);
     const place = async (one: Bid) => {
-      return (await strategy.decide("lot-1", [one], NOBODY, FOREVER)).placements[0];
+      return (await strategy.decide("lot-1", [one], START, NO_DEADLINE)).placements[0];
     };
     const one = bid(1_000);
     const first = await place(one);
@@ -349,7 +335,7 @@ test("a full batch of the largest fields is decided in one call", async () => {
   const bids = Array.from({ length: MAX_BATCH }, (_, i) =>
     bid(1_000 + i * 500, { bidderId: "b".repeat(128), key: `${i}`.padStart(128, "k") }),
   );
-  const { placements } = await placeBids(store, keys, "lot-1", bids, NOBODY, FOREVER);
+  const { placements } = await placeBids(store, keys, "lot-1", bids, START, NO_DEADLINE);
   expect(placements.every(({ outcome }) => outcome === "accepted")).toBe(true);
   expect(await outboxEvents(keys)).toHaveLength(MAX_BATCH + 1);
 });

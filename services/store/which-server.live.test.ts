@@ -1,32 +1,19 @@
-import { beforeAll, expect, test } from "vitest";
-import {
-  bid,
-  defineAndOpen,
-  lotDefinition,
-  MAX_PENDING_BYTES,
-  openStore,
-} from "../testing/auction.ts";
-import { startRedis, type TestServer } from "../testing/servers.ts";
+import { expect, test } from "vitest";
+import { bid, defineAndOpen, lotDefinition, MAX_PENDING_BYTES } from "../testing/auction.ts";
 import { until } from "../testing/until.ts";
 import { scriptStrategy } from "./batcher.ts";
 import { claimEvents, goingOn, readClaims } from "./claims.ts";
-import type { Store } from "./connect.ts";
 import { defineLots } from "./define-lots.ts";
 import { openAuction, passTime } from "./lifecycle.ts";
 import { readAuction, readLots } from "./lots.ts";
 import { optimisticStrategy } from "./optimistic.ts";
 import { restoreAuction, restoreLot, RestoreSuperseded } from "./restore.ts";
 import { confirmServer, serverOf, wasPromoted } from "./which-server.ts";
+import { NO_DEADLINE, startStore } from "../testing/store.ts";
 
-let redis: TestServer;
-let store: Store;
-beforeAll(async () => {
-  redis = await startRedis();
-  store = await openStore(redis.url);
-});
+const { redis, store } = await startStore();
 
 const NEVER = { epoch: 0, seq: 0 };
-const FOREVER = 2 ** 53 - 1;
 const UNCONFIRMED = [{ outcome: "unavailable", why: "unconfirmed" }];
 
 test("a server that was started again decides nothing until it is confirmed, by either strategy", async () => {
@@ -40,7 +27,7 @@ test("a server that was started again decides nothing until it is confirmed, by 
   const place = (strategy: (typeof strategies)[number]) =>
     until("it is connected", async () => {
       const bids = [bid((amountMinor += 500))];
-      return (await strategy.decide("lot-2", bids, NEVER, FOREVER)).placements;
+      return (await strategy.decide("lot-2", bids, NEVER, NO_DEADLINE)).placements;
     });
   const first = await serverOf(store);
   expect(await confirmServer(store, keys, first)).toBe(true);
@@ -76,7 +63,7 @@ test("a bidder's process that knows of a later event leaves word of it, and the 
   const { keys } = await defineAndOpen(store);
   const { decide } = scriptStrategy(store, keys);
   for (const seq of [7, 9, 8]) {
-    const { placements } = await decide("lot-1", [bid(5_000)], { epoch: 1, seq }, FOREVER);
+    const { placements } = await decide("lot-1", [bid(5_000)], { epoch: 1, seq }, NO_DEADLINE);
     expect(placements).toEqual([{ outcome: "unavailable", why: "regressed" }]);
   }
   const { ahead } = (await readAuction(store, keys))!;
