@@ -3,6 +3,7 @@ import { Counter } from "prom-client";
 import { pino } from "pino";
 import { beforeAll, describe, expect, test } from "vitest";
 import { afterFile } from "../../services/testing/after-file.ts";
+import { withMargin } from "../../services/testing/margin.ts";
 import { until } from "../../services/testing/until.ts";
 import { type Cluster, connectCluster } from "./client.ts";
 import { EventRecorder } from "./event-recorder.ts";
@@ -79,9 +80,10 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
 
     first.stop();
     expect(await first.result).toBe("stopped");
+    expect((await leaseOf("handover")).spec.holderIdentity).not.toBe("first");
     const releasedAtMs = performance.now();
     await until("the second leads", () => second.seen.leads);
-    expect(second.seen.sinceMs - releasedAtMs).toBeLessThan(1_500);
+    expect(second.seen.sinceMs - releasedAtMs).toBeLessThan(withMargin(1_500));
     expect((await leaseOf("handover")).spec).toMatchObject({
       holderIdentity: "second",
       leaseTransitions: 1,
@@ -105,7 +107,7 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
     const next = elect("dead", "next");
     await until("the next leads", () => next.seen.leads);
     expect(next.seen.sinceMs - beganMs).toBeGreaterThan(3_000);
-    expect(next.seen.sinceMs - beganMs).toBeLessThan(5_000);
+    expect(next.seen.sinceMs - beganMs).toBeLessThan(withMargin(5_000));
     expect((await leaseOf("dead")).spec).toMatchObject({
       holderIdentity: "next",
       leaseTransitions: 5,
@@ -130,7 +132,10 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
     const untilMs = performance.now() + TIMING.renewWithinMs + 300;
     while (performance.now() < untilMs); // The event loop stands still.
     expect(await stalled.result).toBe("lost");
-    expect(stalled.seen.untilMs - untilMs).toBeLessThan(150);
+    // Within what is left of the Lease: nobody else may lead yet.
+    expect(stalled.seen.untilMs - untilMs).toBeLessThan(
+      TIMING.leaseMs - TIMING.renewWithinMs - 300,
+    );
   });
 
   test("the same news is one event that counts, other news is another", async () => {
@@ -186,7 +191,7 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
     });
     afterFile(() => reflector.stop());
     reflector.start();
-    await reflector.whenSynced(5_000);
+    await reflector.whenSynced(60_000);
     const configMap = (name: string): AnyObject => ({
       apiVersion: "v1",
       kind: "ConfigMap",
