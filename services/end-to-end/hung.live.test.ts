@@ -13,6 +13,7 @@ import { FaultProxy } from "../testing/fault-proxy.ts";
 import { startTestGateway, tokenOf } from "../testing/gateway.ts";
 import { startNats, startPostgres, startRedis } from "../testing/servers.ts";
 import { withMargin } from "../testing/margin.ts";
+import { readMetric } from "../testing/metrics.ts";
 import { until } from "../testing/until.ts";
 import { connectViewer } from "../testing/viewer.ts";
 
@@ -27,12 +28,6 @@ async function proxyTo(url: string): Promise<{ proxy: FaultProxy; url: string }>
   const through = new URL(url);
   through.host = `127.0.0.1:${proxy.port}`;
   return { proxy, url: through.href };
-}
-
-async function figure(internalUrl: string, name: string, label = ""): Promise<number> {
-  const text = await (await fetch(`${internalUrl}/metrics`)).text();
-  const line = text.split("\n").find((one) => one.startsWith(`${name}{`) && one.includes(label));
-  return line === undefined ? NaN : Number(line.slice(line.lastIndexOf(" ")));
 }
 
 const isReady = async (internalUrl: string) => (await fetch(`${internalUrl}/readyz`)).ok;
@@ -85,7 +80,8 @@ test.for(["hang", "reset"] as const)(
       await startTestGateway(url, definition.uid),
       await startTestGateway(url, definition.uid),
     ];
-    const state = (n: number) => figure(gateways[n]!.internalUrl, "gavel_gateway_breaker_state");
+    const state = (n: number) =>
+      readMetric(gateways[n]!.internalUrl, "gavel_gateway_breaker_state");
     const token = await tokenOf("ada");
     const load = bidOn(async (n) => {
       const amountMinor = 2_000 + 200 * n;
@@ -193,7 +189,9 @@ test("a stream whose Redis hangs answers its bids within a second and keeps its 
   await proxy.inject({ kind: "hang" });
   await hold(HANG_MS);
   expect(await isReady(internalUrl)).toBe(false);
-  expect(await figure(internalUrl, "gavel_broadcast_breaker_state", "redis")).toBeGreaterThan(0);
+  expect(await readMetric(internalUrl, "gavel_broadcast_breaker_state", "redis")).toBeGreaterThan(
+    0,
+  );
   const healedAtMs = performance.now();
   await proxy.heal();
   await until("it is ready again", () => isReady(internalUrl));

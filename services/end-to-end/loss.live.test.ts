@@ -10,7 +10,15 @@ import { Redis } from "ioredis";
 import { afterAll, expect, test } from "vitest";
 import { findProgram } from "../../servers/find-program.ts";
 import { lotDefinition } from "../testing/auction.ts";
-import { type Acknowledged, ask, Load, lost, lowered, metricOf, show } from "../testing/load.ts";
+import {
+  type Acknowledged,
+  BidLoad,
+  countLowered,
+  findMissing,
+  queryArchive,
+  watchLot,
+} from "../testing/load.ts";
+import { readMetric } from "../testing/metrics.ts";
 import { type RunningAuction, startAuction } from "../testing/running-auction.ts";
 import { startRedis, type TestServer } from "../testing/servers.ts";
 import { until } from "../testing/until.ts";
@@ -23,13 +31,13 @@ const start = (env: NodeJS.ProcessEnv = {}) =>
   startAuction({ lots: [lotDefinition(LOT), lotDefinition("lot-2")] }, env);
 
 const restores = (auction: RunningAuction) =>
-  metricOf(auction.archivalUrl, "gavel_archival_restores_total");
+  readMetric(auction.archivalUrl, "gavel_archival_restores_total");
 const regressions = (auction: RunningAuction) =>
-  metricOf(auction.archivalUrl, "gavel_archival_regressions_total");
+  readMetric(auction.archivalUrl, "gavel_archival_regressions_total");
 
 /** No lot's seq comes twice, and within an epoch none is missing. */
 async function expectOrder(auction: RunningAuction): Promise<void> {
-  const gaps = await ask(
+  const gaps = await queryArchive(
     auction,
     `select lot_id, epoch, seq from (
        select lot_id, epoch, seq, lag(seq) over (partition by lot_id order by epoch, seq) as before,
@@ -39,7 +47,7 @@ async function expectOrder(auction: RunningAuction): Promise<void> {
   );
   expect(gaps).toEqual([]);
   const letters = "select reason, detail from dead_letters where auction_uid = $1";
-  expect(await ask(auction, letters)).toEqual([]);
+  expect(await queryArchive(auction, letters)).toEqual([]);
 }
 
 /** A replica of the auction's Redis that follows it closely. */
@@ -80,11 +88,11 @@ function expectOnlyTheTail(missing: readonly Acknowledged[], all: readonly Ackno
 
 test("Redis's volume is destroyed: it is put back by itself, and a viewer sees no amount go back", async () => {
   const auction = await start();
-  const watching = await show(auction, LOT);
-  const load = new Load(auction, LOT);
+  const watching = await watchLot(auction, LOT);
+  const load = new BidLoad(auction, LOT);
   await load.more(200);
   await auction.parts.redis.kill();
-  const atRisk = await metricOf(auction.archivalUrl, "gavel_archival_relay_lag_seconds");
+  const atRisk = await readMetric(auction.archivalUrl, "gavel_archival_relay_lag_seconds");
   rmSync(auction.parts.redis.dir, { recursive: true });
   await auction.parts.redis.restart();
   const emptyAtMs = performance.now();
@@ -93,7 +101,7 @@ test("Redis's volume is destroyed: it is put back by itself, and a viewer sees n
   await load.more(100);
   await load.stop();
 
-  const missing = await lost(auction, load.acknowledged);
+  const missing = await findMissing(auction, load.acknowledged);
   rows.push(
     `Redis's volume destroyed, NATS up: ${missing.length} of ${load.acknowledged.length} ` +
       `(unrelayed at the last look: ${atRisk * 1000} ms); back after ${tookMs} ms`,
@@ -104,16 +112,16 @@ test("Redis's volume is destroyed: it is put back by itself, and a viewer sees n
   await until("the viewer is shown the last", () =>
     watching.shown().leadingMinor.includes(last.amountMinor),
   );
-  expect(watching.shown().told).toBeGreaterThan(0);
-  expect(lowered(watching.shown())).toBe(0);
+  expect(watching.shown().lossesShown).toBeGreaterThan(0);
+  expect(countLowered(watching.shown())).toBe(0);
   await expectOrder(auction);
 });
 
 test("a lagging replica takes over: it is seen, what it lacks is put back, and no amount goes back", async () => {
   const auction = await start();
   const replica = await follow(auction);
-  const watching = await show(auction, LOT);
-  const load = new Load(auction, LOT);
+  const watching = await watchLot(auction, LOT);
+  const load = new BidLoad(auction, LOT);
   await load.more(100);
   await replica.client.replicaof("NO", "ONE"); // from here on it lags
   const lagsFrom = load.acknowledged.length;
@@ -126,7 +134,7 @@ test("a lagging replica takes over: it is seen, what it lacks is put back, and n
   await load.more(100);
   await load.stop();
 
-  const missing = await lost(auction, load.acknowledged);
+  const missing = await findMissing(auction, load.acknowledged);
   rows.push(
     `failover to a replica ${lagging} bids behind, NATS up: ${missing.length} of ` +
       `${load.acknowledged.length}; seen and put back after ${tookMs} ms`,
@@ -137,14 +145,14 @@ test("a lagging replica takes over: it is seen, what it lacks is put back, and n
   await until("the viewer is shown the last", () =>
     watching.shown().leadingMinor.includes(last.amountMinor),
   );
-  expect(lowered(watching.shown())).toBe(0);
+  expect(countLowered(watching.shown())).toBe(0);
   expect([...watching.shown().epochs]).toEqual([1, 2]);
   await expectOrder(auction);
 });
 
 test("Postgres is put back to an older dump under load: it is filled again from the outbox", async () => {
   const auction = await start();
-  const load = new Load(auction, LOT);
+  const load = new BidLoad(auction, LOT);
   await load.more(100);
   const dump = join(auction.parts.postgres.dir, "older.dump");
   const pg = (program: string, ...args: string[]) =>
@@ -152,7 +160,7 @@ test("Postgres is put back to an older dump under load: it is filled again from 
   await pg("pg_dump", "--format=custom", `--file=${dump}`);
   await load.more(200);
   const bids = "select count(*)::int as bids from bids where auction_uid = $1";
-  const [before] = await ask<{ bids: number }>(auction, bids);
+  const [before] = await queryArchive<{ bids: number }>(auction, bids);
   // It takes every table for itself, in an order of its own, while archival writes: one of them may be told
   // of a deadlock, and then has changed nothing.
   await until("it is put back", async () => {
@@ -161,7 +169,7 @@ test("Postgres is put back to an older dump under load: it is filled again from 
   });
   await load.more(100);
   await load.stop();
-  const missing = await lost(auction, load.acknowledged);
+  const missing = await findMissing(auction, load.acknowledged);
   rows.push(
     `Postgres put back to an older dump (it had ${before!.bids} bids): ${missing.length} of ` +
       `${load.acknowledged.length}`,
@@ -175,14 +183,14 @@ test.for(["redis", "gateway", "nats", "postgres"] as const)(
   "%s is killed under load and comes back, NATS without its data: nothing is lost",
   async (part) => {
     const auction = await start();
-    const load = new Load(auction, LOT);
+    const load = new BidLoad(auction, LOT);
     await load.more(100);
     await auction.parts[part].kill();
     if (part === "nats") rmSync(join(auction.parts.nats.dir, "jetstream"), { recursive: true });
     await auction.parts[part].restart();
     await load.more(100);
     await load.stop();
-    const missing = await lost(auction, load.acknowledged);
+    const missing = await findMissing(auction, load.acknowledged);
     const what = part === "nats" ? "nats killed, its data wiped" : `${part} killed`;
     rows.push(`${what}: ${missing.length} of ${load.acknowledged.length}`);
     expect(missing).toEqual([]);
@@ -194,21 +202,21 @@ test.for(["redis", "gateway", "nats", "postgres"] as const)(
 test("NATS is away while a lagging replica takes over: what viewers were shown is put back by those who showed it", async () => {
   const auction = await start();
   const replica = await follow(auction);
-  const watching = await show(auction, LOT);
-  const load = new Load(auction, LOT);
+  const watching = await watchLot(auction, LOT);
+  const load = new BidLoad(auction, LOT);
   await load.more(50);
   await auction.parts.nats.kill();
   await replica.client.replicaof("NO", "ONE");
   await load.more(100);
   const unrelayed = await until("the window is exported", async () => {
-    const events = await metricOf(auction.archivalUrl, "gavel_archival_unrelayed_events");
+    const events = await readMetric(auction.archivalUrl, "gavel_archival_unrelayed_events");
     return events >= 100 && events;
   });
   await takeOver(auction, replica.client);
   await auction.parts.nats.restart();
   await load.more(50);
   await load.stop();
-  const missing = await lost(auction, load.acknowledged);
+  const missing = await findMissing(auction, load.acknowledged);
   rows.push(
     `failover to a lagging replica, NATS away, broadcast up: ${missing.length} of ` +
       `${load.acknowledged.length} (${unrelayed} unrelayed at the last look)`,
@@ -216,7 +224,7 @@ test("NATS is away while a lagging replica takes over: what viewers were shown i
   expectOnlyTheTail(missing, load.acknowledged);
   const shownMinor = new Set(watching.shown().leadingMinor);
   expect(missing.filter(({ amountMinor }) => shownMinor.has(amountMinor))).toEqual([]);
-  expect(lowered(watching.shown())).toBe(0);
+  expect(countLowered(watching.shown())).toBe(0);
   expect(await regressions(auction)).toBe(1);
   await expectOrder(auction);
 });
@@ -224,7 +232,7 @@ test("NATS is away while a lagging replica takes over: what viewers were shown i
 test("NATS and every broadcast are away while a lagging replica takes over: what nobody else has is lost, and seen", async () => {
   const auction = await start();
   const replica = await follow(auction);
-  const load = new Load(auction, LOT);
+  const load = new BidLoad(auction, LOT);
   await load.more(50);
   await Promise.all([auction.parts.nats.kill(), auction.parts.broadcast.kill()]);
   await replica.client.replicaof("NO", "ONE");
@@ -234,7 +242,7 @@ test("NATS and every broadcast are away while a lagging replica takes over: what
   await Promise.all([auction.parts.nats.restart(), auction.parts.broadcast.restart()]);
   await load.more(50);
   await load.stop();
-  const missing = await lost(auction, load.acknowledged);
+  const missing = await findMissing(auction, load.acknowledged);
   // By the old master, to its last moment: the next one raised the epoch.
   const unrelayed = load.acknowledged.slice(before).filter(({ epoch }) => epoch === 1).length;
   rows.push(
@@ -251,7 +259,7 @@ test("NATS and every broadcast are away while a lagging replica takes over: what
 test("with durability replica a master is killed and its replica takes over: nothing is lost", async () => {
   const auction = await start({ BID_DURABILITY: "replica" });
   const replica = await follow(auction);
-  const load = new Load(auction, LOT);
+  const load = new BidLoad(auction, LOT);
   await load.more(150);
   await auction.parts.nats.kill(); // so that nothing but the replica can have it
   await load.more(50);
@@ -269,7 +277,7 @@ test("with durability replica a master is killed and its replica takes over: not
   await load.more(50);
   await load.stop();
   client.disconnect();
-  const missing = await lost(auction, load.acknowledged);
+  const missing = await findMissing(auction, load.acknowledged);
   rows.push(
     `master killed, replica takes over, durability replica, NATS away: ${missing.length} of ` +
       `${load.acknowledged.length} (${alone} before)`,

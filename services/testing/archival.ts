@@ -17,6 +17,7 @@ import { readAuction } from "../store/lots.ts";
 import { placeBids } from "../store/place-bids.ts";
 import { PATIENCE_MS } from "./auction.ts";
 import { startNats, startPostgres, startRedis, type TestServer } from "./servers.ts";
+import { readMetric } from "./metrics.ts";
 import { until } from "./until.ts";
 import { type Archival, startArchival } from "../archival/app.ts";
 import { ArchivalEnv } from "../archival/config.ts";
@@ -249,9 +250,5 @@ export class AuctionUnderTest {
   }
 }
 
-/** A figure of `/metrics`. */
-export async function metric(archival: Archival, name: string, label = ""): Promise<number> {
-  const text = await (await fetch(`${archival.internalUrl}/metrics`)).text();
-  const line = text.split("\n").find((l) => l.startsWith(`${name}{`) && l.includes(label));
-  return line === undefined ? NaN : Number(line.slice(line.lastIndexOf(" ")));
-}
+export const metric = (archival: Archival, name: string, label?: string): Promise<number> =>
+  readMetric(archival.internalUrl, name, label);

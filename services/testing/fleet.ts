@@ -10,6 +10,7 @@ import { afterFile } from "./after-file.ts";
 import { freePort } from "../../servers/ports.ts";
 import { signToken } from "../access/tokens.ts";
 import type { AuctionDefinition } from "../store/define-lots.ts";
+import { readMetric } from "./metrics.ts";
 import { until } from "./until.ts";
 
 export type Tier = "gateway" | "broadcast" | "archival";
@@ -28,7 +29,6 @@ export interface Member {
   start(): Promise<void>;
   /** SIGTERM, then the exit code. */
   terminate(): Promise<number | null>;
-  /** A figure of /metrics. */
   metric(name: string, label?: string): Promise<number>;
 }
 
@@ -130,12 +130,7 @@ function memberOf(tier: Tier, internalPort: number, env: NodeJS.ProcessEnv): Mem
       await until(`the ${tier} is ready`, ready);
     },
     terminate: () => end("SIGTERM"),
-    async metric(name, label = "") {
-      const text = await (await fetch(`${internalUrl}/metrics`)).text();
-      const fits = (line: string) => line.startsWith(`${name}{`) && line.includes(label);
-      const line = text.split("\n").find(fits);
-      return line === undefined ? NaN : Number(line.slice(line.lastIndexOf(" ")));
-    },
+    metric: (name, label) => readMetric(internalUrl, name, label),
   };
 }
 

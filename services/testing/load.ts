@@ -1,4 +1,4 @@
-/** Bidders that go on through every outage, and what they and a viewer were told. */
+/** Bidders that retry through every outage, a viewer beside them, and the comparison with the archive. */
 import { randomUUID } from "node:crypto";
 import { Client } from "pg";
 import type { Position } from "../lot/position.ts";
@@ -13,8 +13,8 @@ export interface Acknowledged extends Position {
   readonly key: string;
 }
 
-/** Bids on one lot until stopped; what has no answer is sent again with its key, as a client should. */
-export class Load {
+/** Places bids on one lot until it is stopped. A bid without an answer is sent again with its key. */
+export class BidLoad {
   readonly acknowledged: Acknowledged[] = [];
   #amountMinor: number;
   #over = false;
@@ -53,7 +53,7 @@ export class Load {
     }
   }
 
-  /** Waits until that many more are acknowledged. */
+  /** Waits until that many more bids are acknowledged. */
   async more(bids: number): Promise<void> {
     const before = this.acknowledged.length;
     await until("bids are acknowledged", () => this.acknowledged.length >= before + bids);
@@ -66,15 +66,15 @@ export class Load {
 }
 
 export interface Shown {
-  /** Of every frame that says what leads, in order; null: no bid yet. */
+  /** The leading amount of every frame that has one, in order; null: no bid yet. */
   readonly leadingMinor: (number | null)[];
   readonly epochs: Set<number>;
   /** Snapshots that say that events were lost. */
-  readonly told: number;
+  readonly lossesShown: number;
 }
 
-/** A viewer who stays connected; what it is shown may be looked at any time. */
-export async function show(
+/** Connects a viewer that watches the lot. */
+export async function watchLot(
   auction: RunningAuction,
   lotId: string,
 ): Promise<{ viewer: TestViewer; shown(): Shown }> {
@@ -94,14 +94,14 @@ export async function show(
           type === "snapshot" ? (frame["leadingBid"]?.amountMinor ?? null) : frame["amountMinor"],
         ),
         epochs: new Set(said.map((frame) => frame["epoch"] as number)),
-        told: frames.filter((frame) => frame["recovered"] === false).length,
+        lossesShown: frames.filter((frame) => frame["recovered"] === false).length,
       };
     },
   };
 }
 
-/** How many are shown below what was shown before. */
-export function lowered({ leadingMinor }: Shown): number {
+/** How many amounts are below one that was shown before. */
+export function countLowered({ leadingMinor }: Shown): number {
   let highest = 0;
   let count = 0;
   for (const amount of leadingMinor) {
@@ -111,8 +111,8 @@ export function lowered({ leadingMinor }: Shown): number {
   return count;
 }
 
-/** Rows of the archive, on a connection of its own. `$1` is the auction. */
-export async function ask<Row>(auction: RunningAuction, sql: string): Promise<Row[]> {
+/** Queries the archive on a connection of its own. `$1` is the auction. */
+export async function queryArchive<Row>(auction: RunningAuction, sql: string): Promise<Row[]> {
   const client = new Client({ connectionString: auction.postgresUrl, query_timeout: 10_000 });
   client.on("error", () => {});
   await client.connect();
@@ -123,23 +123,17 @@ export async function ask<Row>(auction: RunningAuction, sql: string): Promise<Ro
   }
 }
 
-/** Waits until the archive has the latest of them; says which of them it never got. */
-export async function lost(
+/** Waits until the archive has the last bid. @returns the bids that the archive does not have */
+export async function findMissing(
   auction: RunningAuction,
   acknowledged: readonly Acknowledged[],
 ): Promise<Acknowledged[]> {
   const last = acknowledged.at(-1)!;
   const sql = "select bid_id from bids where auction_uid = $1";
   const archived = await until("the last bid is archived", async () => {
-    const rows = await ask<{ bid_id: string }>(auction, sql);
+    const rows = await queryArchive<{ bid_id: string }>(auction, sql);
     const ids = new Set(rows.map(({ bid_id }) => bid_id));
     return ids.has(last.bidId) ? ids : null;
   });
   return acknowledged.filter(({ bidId }) => !archived.has(bidId));
-}
-
-export async function metricOf(url: string, name: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`)).text();
-  const line = text.split("\n").find((one) => one.startsWith(`${name}{`));
-  return line === undefined ? NaN : Number(line.slice(line.lastIndexOf(" ")));
 }
