@@ -2,11 +2,11 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { findProgram } from "../servers/find-program.ts";
 import { startObservedOperator } from "../operator/testing/observed-operator.ts";
 import { afterFile } from "../services/testing/after-file.ts";
-import { startTestPrometheus } from "./test-prometheus.ts";
+import { startTestPrometheus, type TestPrometheus } from "./test-prometheus.ts";
 import { startAuction } from "../services/testing/running-auction.ts";
 import { lotsFor, startTraffic } from "../services/testing/traffic.ts";
 import { until } from "../services/testing/until.ts";
@@ -31,34 +31,33 @@ async function startChaosMesh(): Promise<string> {
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-describe.skipIf(findProgram("prometheus") === null)("dashboards (needs prometheus)", async () => {
-  const auction = await startAuction({ lots: LOTS }, { MESSAGES_PER_SECOND: "1000" });
-  const tiers = Object.values(auction.internalUrls).map((url) => new URL(url).host);
-  const others = [await startObservedOperator(), await startChaosMesh()];
-  const bare = await startTestPrometheus(
-    [...tiers, ...others].map((address) => ({ address, labels: {} })),
-  );
-  const labelled = await startTestPrometheus(
-    [...tiers, ...others].map((address) => ({
-      address,
-      labels: { namespace: "fairs", auction: NAME },
-    })),
-  );
-  const names = Array.from({ length: 20 }, (_, n) => `bidder-${n}`);
-  const lotIds = LOTS.slice(0, 20).map(({ lotId }) => lotId);
-  const traffic = startTraffic(auction, lotIds, names);
-  afterFile(() => traffic.stop());
+describe.skipIf(findProgram("prometheus") === null)("dashboards (needs prometheus)", () => {
+  let bare: TestPrometheus;
+  let labelled: TestPrometheus;
+  beforeAll(async () => {
+    const auction = await startAuction({ lots: LOTS }, { MESSAGES_PER_SECOND: "1000" });
+    const tiers = Object.values(auction.internalUrls).map((url) => new URL(url).host);
+    const addresses = [...tiers, await startObservedOperator(), await startChaosMesh()];
+    const withLabels = (labels: Record<string, string>) =>
+      startTestPrometheus(addresses.map((address) => ({ address, labels })));
+    bare = await withLabels({});
+    labelled = await withLabels({ namespace: "fairs", auction: NAME });
+    const names = Array.from({ length: 20 }, (_, n) => `bidder-${n}`);
+    const lotIds = LOTS.slice(0, 20).map(({ lotId }) => lotId);
+    const traffic = startTraffic(auction, lotIds, names);
+    afterFile(() => traffic.stop());
+  });
 
   test.each([
-    ["All, on one machine without labels", bare, ".*"],
-    ["one auction, as on a cluster", labelled, NAME],
+    ["All, on one machine without labels", () => bare, ".*"],
+    ["one auction, as on a cluster", () => labelled, NAME],
   ])(
     "no panel is empty: %s",
     async (_what, prometheus, chosen) => {
       let left = dashboardQueries(chosen);
       expect(left.length).toBeGreaterThan(120);
       const isFull = async () =>
-        (left = await queriesWithoutValue(prometheus.query, left)).length === 0;
+        (left = await queriesWithoutValue(prometheus().query, left)).length === 0;
       await until("every query has had a value", isFull, WAIT_MS).catch(() => {});
       expect(left).toEqual([]);
     },
