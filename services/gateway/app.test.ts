@@ -35,6 +35,8 @@ const options: AppOptions = {
 };
 const app = await createApp(options);
 await app.ready();
+// Building the app blocks the event loop: on a busy machine the first requests would be refused as overload.
+await until("no overload", async () => (await app.inject("/openapi.json")).statusCode === 200);
 const document = app.swagger() as unknown as {
   openapi: string;
   info: { description: string };

@@ -6,21 +6,18 @@ import type { Scope, Verify } from "../access/tokens.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** From the verified token; empty where a route asks for none. */
+    /** From the verified token; empty on routes without authentication. */
     bidderId: string;
   }
 }
 
-/** The same words for every bad token: which part of it was wrong is nobody's business. */
+/** The same problem for every bad token: an attacker must not learn which part of it was wrong. */
 const UNAUTHENTICATED: Problem = problem(
   "unauthenticated",
   "Send a valid token: Authorization: Bearer <token>.",
 );
 
-/**
- * A hook that lets only verified tokens with a scope pass. It runs before the body is read, so that a
- * stranger cannot make us read one.
- */
+/** A hook that requires a valid token with a scope. It runs before the body is read. */
 export function authenticate(verify: Verify, scope: Scope) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const token = bearerToken(request.headers.authorization);

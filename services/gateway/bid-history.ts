@@ -1,4 +1,4 @@
-/** A lot's bids, newest first: the store has the recent ones, the archive all of them. */
+/** A lot's bids, newest first: recent ones come from the store, older ones from the archive. */
 import { Value } from "typebox/value";
 import { Refused } from "../access/problem-edge.ts";
 import { problem } from "../access/problems.ts";
@@ -11,14 +11,14 @@ import type { Keys } from "../store/keys.ts";
 import type { Position } from "../lot/position.ts";
 import { type History, HistoryAnswer } from "./schemas.ts";
 
-/** Every answer to a bidder is due within a second. */
+/** Every answer is due within a second. */
 const ARCHIVAL_TIMEOUT_MS = 900;
 
-/** One that hangs must not hold a second of every request for old bids. */
+/** An archival tier that hangs must not delay every request for old bids by a second. */
 export const ARCHIVAL_BREAKER = { failures: 5, waitMs: 200, waitMaxMs: 2_000 } as const;
 /**
- * Reads of the store for one page, and entries of the first; each next one takes twice as many. An entry
- * may hold the events of 256 bids: who reads as many as the page has bids may read a hundred times too much.
+ * Reads of the store for one page, and entries of the first read; each further read takes twice as many. One entry
+ * may hold the events of 256 bids: as many entries as the page has bids could be a hundred times too many.
  */
 const MAX_READS = 8;
 const FIRST_ENTRIES = 4;
@@ -27,15 +27,15 @@ export interface HistoryOptions {
   readonly store: Store;
   readonly keys: Keys;
   readonly archivalUrl: string;
-  /** Of the archival tier. */
+  /** The circuit breaker of the archival tier. */
   readonly archival: Breaker;
 }
 
 /**
- * One page. A page is all from the store or all from the archive, so an archive that is away costs
- * only the bids that nobody else has.
+ * One page, wholly from the store or wholly from the archive: an outage of the archive affects only the pages that
+ * the store does not have.
  * @param before exclusive; null begins with the newest bid
- * @throws Refused `unavailable` when the one who has the page cannot be asked
+ * @throws Refused `unavailable` when the archive has the page and cannot be reached
  */
 export async function readHistory(
   options: HistoryOptions,
@@ -47,7 +47,7 @@ export async function readHistory(
   return recent ?? (await readArchived(options, lotId, before, limit));
 }
 
-/** Null when the store has none of the page's bids, and the archive may. */
+/** Null where the store has none of the page's bids and the archive may have some. */
 async function readRecent(
   { store, keys }: HistoryOptions,
   lotId: string,
@@ -87,7 +87,7 @@ async function readArchived(
   return Value.Parse(HistoryAnswer, JSON.parse(text));
 }
 
-/** @throws Refused `unavailable` where archival does not answer, or answers that it cannot */
+/** @throws Refused `unavailable` where archival does not answer, or answers with an error */
 async function askArchival(archival: Breaker, url: URL): Promise<string> {
   let why: unknown;
   try {
@@ -106,12 +106,12 @@ async function askArchival(archival: Breaker, url: URL): Promise<string> {
   throw new Refused(problem("unavailable", detail), why);
 }
 
-/** "<epoch>.<seq>", as a page's cursor says it. */
+/** A page's cursor: "<epoch>.<seq>". */
 export function cursorOf({ epoch, seq }: Position): string {
   return `${epoch}.${seq}`;
 }
 
-/** Reads a cursor that its schema has let pass. */
+/** Parses a cursor that has passed its schema. */
 export function positionOf(cursor: string): Position {
   const [epoch, seq] = cursor.split(".").map(Number);
   return { epoch: epoch!, seq: seq! };

@@ -1,22 +1,22 @@
-/** The span of a bid that comes over HTTP, from its headers to the end of the answer. */
+/** The trace span of a bid over HTTP, from its headers to the end of the answer. */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { BidSpan, BidReporter } from "../access/bid-reporter.ts";
 import type { Span } from "../runtime/tracing.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** Null where it is not traced. */
+    /** Null where the request is not traced. */
     span: Span | null;
-    /** Empty until the batcher has it. */
+    /** Empty before the bid reaches the batcher. */
     bidId: string;
-    /** What became of the bid; empty where it did not come to that. */
+    /** The outcome of the bid; empty where the batcher did not get it. */
     outcome: string;
   }
 }
 
 type Done = () => void;
 
-/** Two hooks of the route, the first of all and the last. */
+/** The first and the last hook of the route. */
 export function traceBid(reporter: BidReporter, method: string, route: string) {
   const name = `${method} ${route}`;
   const attributes = { "http.request.method": method, "http.route": route, "url.scheme": "http" };

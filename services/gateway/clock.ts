@@ -1,7 +1,7 @@
 /**
- * Opens and closes lots when their time has come, by Redis's clock. Every gateway runs this loop; the
- * one that holds the lease does the work. The lease only saves effort: the scripts are idempotent, and
- * a late clock costs no bidder anything (place-bids.lua opens a lot itself and refuses late bids).
+ * Opens and closes lots at their times, by Redis's clock. Every gateway runs this loop; the holder of the lease
+ * does the work. The lease only avoids double work: the scripts are idempotent, and a late clock decides no bid
+ * wrongly (place-bids.lua opens a lot itself and refuses late bids).
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
@@ -13,14 +13,14 @@ import { holdLease, passTime, releaseLease } from "../store/lifecycle.ts";
 import { readAuction, readLots } from "../store/lots.ts";
 import type { Metrics } from "./metrics.ts";
 
-/** After a holder vanished, its work waits this long at most. */
+/** The longest interruption after a holder has crashed. */
 const LEASE_TTL_MS = 5_000;
-/** Between two looks: no sooner, so that a lot that cannot be closed does not make us spin, */
+/** The shortest pause between two turns: a lot that cannot be closed must not make the loop spin. */
 const PAUSE_MIN_MS = 20;
-/** and no later, so that a new schedule is seen, and the lease kept. */
+/** The longest pause between two turns: it bounds the delay of a changed schedule, and renews the lease. */
 const PAUSE_MAX_MS = 500;
 const BACKOFF_MAX_MS = 2_000;
-/** In a row, before a word is said: the first turns of a process may come before its connection. */
+/** Failures in a row before a log line: the first turns of a process may come before its connection. */
 const REPORTED_FAILURES = 3;
 
 export interface ClockOptions {
@@ -30,7 +30,7 @@ export interface ClockOptions {
   readonly metrics: Pick<Metrics, "clockHeld" | "clockLateness">;
 }
 
-/** Starts the loop. The function returned ends it and gives the lease back. */
+/** Starts the loop. @returns what ends it and releases the lease */
 export function startClock(options: ClockOptions): () => Promise<void> {
   const { store, keys, log } = options;
   const holder = `${hostname()}-${process.pid}-${randomUUID()}`;
@@ -42,7 +42,7 @@ export function startClock(options: ClockOptions): () => Promise<void> {
     try {
       await releaseLease(store, keys, "clock", holder);
     } catch (error) {
-      log.info({ err: error }, "the clock's lease is left to expire");
+      log.info({ err: error }, "lot clock lease not released: it expires");
     }
   };
 }
@@ -54,11 +54,11 @@ async function run(options: ClockOptions, holder: string, signal: AbortSignal): 
     let pauseMs: number;
     try {
       pauseMs = await turn(options, holder);
-      if (failures >= REPORTED_FAILURES) log.info({ failures }, "the clock goes on");
+      if (failures >= REPORTED_FAILURES) log.info({ failures }, "lot clock resumed");
       failures = 0;
     } catch (error) {
       metrics.clockHeld.set(0);
-      if (++failures === REPORTED_FAILURES) log.warn({ err: error }, "the clock stands still");
+      if (++failures === REPORTED_FAILURES) log.warn({ err: error }, "lot clock stalled");
       pauseMs = Math.random() * Math.min(BACKOFF_MAX_MS, 50 * 2 ** Math.min(failures, 10));
     }
     await pause(Math.max(PAUSE_MIN_MS, pauseMs), signal);
@@ -66,7 +66,7 @@ async function run(options: ClockOptions, holder: string, signal: AbortSignal): 
   metrics.clockHeld.set(0);
 }
 
-/** One look at the clock. @returns how long until the next one */
+/** One turn. @returns the time until the next one */
 async function turn(options: ClockOptions, holder: string): Promise<number> {
   const { store, keys, metrics } = options;
   const held = await holdLease(store, keys, "clock", holder, LEASE_TTL_MS);
@@ -85,7 +85,7 @@ async function report(
 ): Promise<void> {
   const auction = await readAuction(store, keys);
   if (auction === null) return;
-  // An opened lot may have bids by now, so only what closed tells when that was.
+  // An opened lot may have bids by now: then the time of its last event is not that of its opening.
   for (const lot of await readLots(store, keys, auction, opened)) {
     if (lot === null || lot.opensAtMs === null) continue;
     if (lot.seq === 1) metrics.clockLateness.open.observe((lot.atMs - lot.opensAtMs) / 1000);

@@ -4,44 +4,45 @@ import { ProcessEnv } from "../runtime/env.ts";
 import { SamplingEnv, TelemetryEnv } from "../runtime/telemetry.ts";
 import { BiddingEnv } from "../store/bidding.ts";
 
-/** What a gateway reads from its environment. */
+/** The environment of a gateway. */
 export const GatewayEnv = Type.Object({
   ...ProcessEnv,
   ...TelemetryEnv,
   ...SamplingEnv,
   ...TokenEnv,
   AUCTION_UID: Type.String({
-    description: "Which auction this gateway takes bids for.",
+    description: "Uid of the auction that this gateway takes bids for.",
     pattern: "^[A-Za-z0-9-]{1,64}$",
   }),
   REDIS_URL_FILE: Type.String({ description: "File with the URL of Redis.", minLength: 1 }),
   HOST: Type.String({ description: "Address to listen on.", minLength: 1, default: "0.0.0.0" }),
   PORT: Type.Integer({
-    description: "Port for bidders and viewers; 0 takes a free one.",
+    description: "Port for bidders and viewers; 0 picks a free port.",
     minimum: 0,
     maximum: 65535,
     default: 8080,
   }),
   INTERNAL_PORT: Type.Integer({
-    description: "Port for health and metrics; 0 takes a free one.",
+    description: "Port of /livez, /readyz and /metrics; 0 picks a free port.",
     minimum: 0,
     maximum: 65535,
     default: 9080,
   }),
   STREAM_URL: Type.String({
-    description: "Where viewers reach the broadcast tier: told to the page and in /v1/auction.",
+    description: "URL at which viewers reach the broadcast tier: in the page and in /v1/auction.",
     pattern: "^wss?://",
     default: "ws://localhost:8081/v1/stream",
   }),
   ARCHIVAL_URL: Type.String({
-    description: "Internal URL of the archival tier, asked for bids older than the store keeps.",
+    description:
+      "Internal URL of the archival tier, for bids that are older than those in the store.",
     pattern: "^https?://",
     default: "http://localhost:9082",
   }),
   ...BiddingEnv,
   ALLOWED_ORIGINS: Type.String({
     description:
-      "Origins of other sites whose pages may call this gateway, separated by commas, compared exactly. None by default: only its own page may.",
+      "Origins of other sites whose pages may call this gateway, separated by commas, compared exactly. By default none: only its own page may.",
     pattern: "^(https?://[^\\s/,]+(\\s*,\\s*https?://[^\\s/,]+)*)?$",
     default: "",
   }),

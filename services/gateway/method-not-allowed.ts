@@ -5,7 +5,7 @@ import type { Server } from "./typed-server.ts";
 
 const ALL: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/** Answers 405, with `Allow`, where the routes that `register` adds exist, but for other methods. */
+/** Answers 405 with `Allow` to other methods on the URLs of the routes that `register` adds. */
 export function refuseOtherMethods(app: Server, register: () => void): void {
   const known = new Map<string, Set<string>>();
   let recording = true;
@@ -25,7 +25,7 @@ export function refuseOtherMethods(app: Server, register: () => void): void {
       url,
       method: ALL.filter((method) => !methods.has(method)),
       schema: { hide: true },
-      // Before the body is looked at: nothing in it could make this right.
+      // Before the body is read: no body makes the method allowed.
       onRequest: async (_request, reply) => sendProblem(reply.header("allow", allow), refusal),
       handler: () => {},
     });

@@ -4,20 +4,20 @@ import type { ProblemCode } from "../access/problems.ts";
 import { LATENCY_SECONDS, seriesOf } from "../runtime/series.ts";
 import { OUTCOMES, REFUSALS } from "../store/outcomes.ts";
 
-/** What is answered before there is a request: see `refuseConnection`. */
+/** Codes of `refuseConnection`: answers on a connection that carries no HTTP request. */
 const UNREADABLE = ["invalid", "timeout", "headers_too_large"] as const satisfies ProblemCode[];
 
-/** The methods of our routes; whatever else somebody sends is one series. */
+/** The methods of our routes; all others share one series. */
 const METHODS = new Set(["GET", "HEAD", "POST", "OPTIONS"]);
 
-/** The route that the product exists for; the first bid that fails is to be seen in a rate. */
+/** The route of bids. Its series exist from the start: a rate misses the first failure of a new series. */
 export const BID_ROUTE = "/v1/lots/:lotId/bids";
 const BID_STATUSES = ["201", "409", "500", "503"];
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
-/** What is read when somebody asks. */
-export interface Observed {
+/** Values that are read at each scrape. */
+interface Observed {
   readonly waitingBids: () => number;
   /** Open connections of the public port. */
   readonly connections: () => Promise<number>;
@@ -28,7 +28,7 @@ export function createMetrics(registry: Registry, { waitingBids, connections }: 
   const registers = [registry];
   const bids = new Counter({
     name: "gavel_gateway_bids_total",
-    help: "Bids that reached the batcher, by what became of them.",
+    help: "Bids that reached the batcher, by outcome.",
     labelNames: ["outcome"] as const,
     registers,
   });
@@ -40,7 +40,7 @@ export function createMetrics(registry: Registry, { waitingBids, connections }: 
   });
   const unreadable = new Counter({
     name: "gavel_gateway_unreadable_requests_total",
-    help: "What came in on a connection and was no HTTP request, by how it was answered.",
+    help: "Input on a connection that was no HTTP request, by the code of the answer.",
     labelNames: ["code"] as const,
     registers,
   });
@@ -70,14 +70,14 @@ export function createMetrics(registry: Registry, { waitingBids, connections }: 
   });
   const clockLateness = new Histogram({
     name: "gavel_gateway_clock_lateness_seconds",
-    help: "How long after its time, by Redis's clock, a lot was opened or closed by this clock.",
+    help: "Delay between a lot's opening or closing time and its opening or closing, by Redis's clock.",
     labelNames: ["change"] as const,
     buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
     registers,
   });
   const strategyEvents = new Counter({
     name: "gavel_gateway_optimistic_batches_total",
-    help: "Optimistic batches that lost a race (conflict) or were left to the script (script).",
+    help: "Optimistic batches that lost a race (conflict) or were decided by the script instead (script).",
     labelNames: ["event"] as const,
     registers,
   });
@@ -112,7 +112,7 @@ export function createMetrics(registry: Registry, { waitingBids, connections }: 
     }),
     clockHeld: new Gauge({
       name: "gavel_gateway_clock_held",
-      help: "1 while this gateway is the one that opens and closes lots.",
+      help: "1 while this gateway holds the lease of the lot clock: it opens and closes lots.",
       registers,
     }),
     clockLateness: seriesOf(clockLateness, "change", ["open", "close"]),
@@ -120,14 +120,14 @@ export function createMetrics(registry: Registry, { waitingBids, connections }: 
   };
 }
 
-/** Counts a request that could not be read, by the problem it was answered with. */
+/** Counts input that was no HTTP request. @param code of the problem it was answered with */
 export function countUnreadable({ unreadable }: Metrics, code: ProblemCode): void {
   const known = UNREADABLE.find((name) => name === code);
   if (known === undefined) throw new Error(`not a code of refuseConnection: ${code}`);
   unreadable[known].inc();
 }
 
-/** Looks a series up by three nested keys instead of building a label object for every request. */
+/** Finds a series by three nested keys: building a label object for every request would cost more. */
 function requestTimers(histogram: Histogram<"method" | "route" | "status">) {
   const series = new Map<string, Map<string, Map<number, Histogram.Internal<string>>>>();
   return {

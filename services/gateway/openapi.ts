@@ -7,7 +7,7 @@ const CODES = Object.entries(PROBLEMS)
   .map(([code, { status, title }]) => `- \`${code}\` (${status}): ${title}`)
   .join("\n");
 
-/** Collects the OpenAPI document from the routes: register it before them. */
+/** Collects the OpenAPI document from the routes: call it before they are registered. */
 export async function collectDocument(app: Server): Promise<void> {
   await app.register(swagger, {
     openapi: {
@@ -15,7 +15,7 @@ export async function collectDocument(app: Server): Promise<void> {
       info: {
         title: "Gavel gateway",
         version: "1",
-        description: `Bids over HTTP. Money is counted in minor units. Every refusal is a problem (RFC 9457) with a stable \`code\`. Fields that a request does not have are refused; of two equal names in JSON the last counts.\n\nEvery code:\n\n${CODES}`,
+        description: `Bids over HTTP. Amounts are integers in minor units. Every refusal is a problem (RFC 9457) with a stable \`code\`. Unknown fields are refused; of two equal names in a JSON object the last counts.\n\nEvery code:\n\n${CODES}`,
       },
       components: {
         securitySchemes: { bearer: { type: "http", scheme: "bearer", bearerFormat: "JWT" } },
@@ -24,7 +24,7 @@ export async function collectDocument(app: Server): Promise<void> {
   });
 }
 
-/** Serves it: /openapi.json for programs, /docs for people. */
+/** Serves the document: /openapi.json, and /docs as a page. */
 export async function documentRoutes(app: Server): Promise<void> {
   app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
   await app.register(swaggerUi, { routePrefix: "/docs", staticCSP: true });

@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import fastifyStatic from "@fastify/static";
 import type { Server } from "./typed-server.ts";
 
-/** Serves the auction's page at `/`. It may load only our own files, and talk to us and the stream. */
+/** Serves the auction's page at `/`. Its content policy allows our own files, our API and the stream. */
 export async function pageRoutes(app: Server, streamUrl: string): Promise<void> {
   const policy = [
     "default-src 'none'",

@@ -1,4 +1,4 @@
-/** The route that the product exists for. */
+/** POST /v1/lots/:lotId/bids. */
 import { randomUUID } from "node:crypto";
 import { sendProblem } from "../access/problem-edge.ts";
 import { problemOf } from "../access/problems.ts";
@@ -21,7 +21,7 @@ export interface PlaceBidOptions {
 const schema = {
   summary: "Place a bid",
   description:
-    "201 means: decided, and on disk. After 503 `unknown` send the same bid with the same key: the answer is the first one's.",
+    "201 means: accepted, and on disk. After 503 `unknown` send the same bid again with the same key: it is placed at most once, and answered as it was decided first.",
   operationId: "placeBid",
   security: [{ bearer: [] }],
   params: LotParams,
@@ -63,7 +63,7 @@ export function placeBidRoute(app: Server, options: PlaceBidOptions): void {
       key: request.headers["idempotency-key"],
     };
     const placement = await batcher.place(lotId, bid, request.span);
-    // A key that came before is answered with the bid that it came with then.
+    // A repeated key is answered with the bid that was accepted first.
     const { bidId } = placement.outcome === "accepted" ? placement : bid;
     request.bidId = bidId;
     request.outcome = placement.outcome;

@@ -1,4 +1,4 @@
-/** What anybody may read: the auction, its lots, their bids. */
+/** The public reads: the auction, its lots, their bids. */
 import { invalid, Refused } from "../access/problem-edge.ts";
 import { problem } from "../access/problems.ts";
 import type { Lot } from "../lot/lot.ts";
@@ -28,7 +28,7 @@ export interface ReadOptions {
   readonly archival: Breaker;
 }
 
-/** Lots read from the store at once while a page is filled. */
+/** Lots read from the store in one call while a filtered page is filled. */
 const LOTS_PER_READ = 200;
 
 const ok = (schema: unknown) => ({

@@ -1,4 +1,4 @@
-/** What goes in and out over HTTP: validation, types and the OpenAPI document, from one source. */
+/** Requests and answers: one source for validation, types and the OpenAPI document. */
 import Type from "typebox";
 import { KEY_PATTERN, LOT_ID_PATTERN } from "../access/limits.ts";
 import { PROBLEMS, type ProblemCode } from "../access/problems.ts";
@@ -22,7 +22,7 @@ export const LotParams = Type.Object(
 );
 
 const Limit = Type.String({
-  description: "How many at most: 1 to 200, 50 by default.",
+  description: "The largest number of entries in the answer: 1 to 200, 50 by default.",
   pattern: "^([1-9][0-9]?|1[0-9]{2}|200)$",
   default: "50",
 });
@@ -30,7 +30,7 @@ const Limit = Type.String({
 export const LotsQuery = Type.Object(
   {
     cursor: Type.Optional(
-      Type.String({ description: "`nextCursor` of the page before.", pattern: LOT_ID_PATTERN }),
+      Type.String({ description: "`nextCursor` of the previous page.", pattern: LOT_ID_PATTERN }),
     ),
     limit: Limit,
     status: Type.Optional(words(["scheduled", "open", "closed", "withdrawn"])),
@@ -42,7 +42,7 @@ export const HistoryQuery = Type.Object(
   {
     cursor: Type.Optional(
       Type.String({
-        description: "`nextCursor` of the page before: <epoch>.<seq>.",
+        description: "`nextCursor` of the previous page: <epoch>.<seq>.",
         pattern: "^[1-9][0-9]{0,8}\\.[1-9][0-9]{0,14}$",
       }),
     ),
@@ -54,12 +54,12 @@ export const HistoryQuery = Type.Object(
 export const BidHeaders = Type.Object({
   "idempotency-key": Type.String({
     description:
-      "Your own name for this bid on this lot, 1–128 visible ASCII characters. A bid sent again with its key is placed once and gets the first answer; kept at least 10 minutes.",
+      "The bidder's own key for this bid on this lot, 1–128 visible ASCII characters. A bid that is sent again with its key is placed once and gets the first answer. Keys are kept for at least 10 minutes.",
     pattern: KEY_PATTERN,
   }),
 });
 
-/** 1e2 and 100.0 are the integer that they denote (see json.ts). Of equal names the last counts. */
+/** 1e2 and 100.0 count as the integer 100 (see strict-json.ts). Of equal names the last counts. */
 export const BidBody = Type.Object(
   {
     amountMinor: Type.Integer({
@@ -76,11 +76,11 @@ export const BidAnswer = Type.Object(
     bidId: Type.String(),
     lotId: Type.String(),
     amountMinor: Type.Integer(),
-    epoch: Type.Integer({ description: "Raised when the store lost its tail." }),
-    seq: Type.Integer({ description: "Where the bid stands in the order of the lot's events." }),
+    epoch: Type.Integer({ description: "Raised when the store lost its latest events." }),
+    seq: Type.Integer({ description: "The bid's number in the order of the lot's events." }),
     placedAtMs: instant("When it was decided"),
     closesAtMs: instant("When the lot closes, after this bid"),
-    minimumMinor: Type.Integer({ description: "The least the next bid may be." }),
+    minimumMinor: Type.Integer({ description: "The lowest amount that the next bid may have." }),
   },
   { ...closed, title: "BidAnswer" },
 );
@@ -92,10 +92,10 @@ export const AuctionAnswer = Type.Object(
     title: Type.String(),
     currency: Type.String({ description: "ISO 4217." }),
     minorUnitDigits: Type.Integer({ description: "Digits after the decimal point: 2 for EUR." }),
-    opensAtMs: orNull(instant("When bidding opens; null until that is fixed")),
-    suspended: Type.Boolean({ description: "Whether bids are refused for a while." }),
+    opensAtMs: orNull(instant("When bidding opens; null until the time is fixed")),
+    suspended: Type.Boolean({ description: "Whether bids are refused until the auction resumes." }),
     serverTimeMs: instant("Now"),
-    streamUrl: Type.String({ description: "WebSocket of the live events." }),
+    streamUrl: Type.String({ description: "URL of the WebSocket with the live events." }),
     lotCount: Type.Integer(),
   },
   { ...closed, title: "Auction" },
@@ -112,19 +112,20 @@ export const LotAnswer = Type.Object(
     title: Type.String(),
     status: words(["scheduled", "open", "closed", "withdrawn"]),
     suspended: Type.Boolean({
-      description: "Bids are refused for a while; lots then close later by as long.",
+      description:
+        "Bids are refused until the auction resumes; the lot then closes later by the same time.",
     }),
-    minimumMinor: Type.Integer({ description: "The least the next bid may be." }),
+    minimumMinor: Type.Integer({ description: "The lowest amount that the next bid may have." }),
     leadingBid: orNull(LeadingBid),
     bidCount: Type.Integer(),
     opensAtMs: orNull(instant("When bidding opens")),
-    closesAtMs: orNull(instant("When bidding closes; late bids may move it")),
-    extensions: Type.Integer({ description: "How often a late bid has moved the close." }),
+    closesAtMs: orNull(instant("When bidding closes; a late bid may extend it")),
+    extensions: Type.Integer({ description: "How often a late bid has extended the lot." }),
     reserveMet: orNull(Type.Boolean()),
     reserveMinor: orNull(Type.Integer()),
     outcome: orNull(words(["sold", "reserve_not_met", "no_bids"])),
     epoch: Type.Integer(),
-    seq: Type.Integer({ description: "Of the lot's last event; 0 before it opened." }),
+    seq: Type.Integer({ description: "`seq` of the lot's last event; 0 before it opened." }),
   },
   { ...closed, title: "Lot" },
 );
@@ -163,19 +164,29 @@ export const ProblemAnswer = Type.Object(
     status: Type.Integer(),
     detail: Type.String({ description: "For a person; may change." }),
     code: Type.String({ enum: Object.keys(PROBLEMS) }),
-    field: Type.Optional(Type.String({ description: "`invalid`: which field or header." })),
-    minimumMinor: Type.Optional(Type.Integer({ description: "`too_low`: the least accepted," })),
-    epoch: Type.Optional(Type.Integer({ description: "as of this event of the lot." })),
+    field: Type.Optional(
+      Type.String({ description: "`invalid`: the field or header that is wrong." }),
+    ),
+    minimumMinor: Type.Optional(
+      Type.Integer({
+        description:
+          "`too_low`: the lowest amount that would have been accepted, as of event `seq`.",
+      }),
+    ),
+    epoch: Type.Optional(Type.Integer({ description: "`too_low`: epoch of that event." })),
     seq: Type.Optional(Type.Integer()),
   },
   { ...closed, title: "Problem" },
 );
 
 const RETRY_AFTER = {
-  "Retry-After": { description: "Seconds until it is worth trying again.", type: "integer" },
+  "Retry-After": {
+    description: "Seconds to wait before the request is sent again.",
+    type: "integer",
+  },
 };
 
-/** The answers of a route to the given problems, a status each: for validation and OpenAPI alike. */
+/** The problem answers of a route, by status. */
 export function problemAnswers(...codes: ProblemCode[]): Record<string, unknown> {
   const always: ProblemCode[] = ["timeout", "headers_too_large", "internal", "unavailable"];
   const byStatus = Map.groupBy(new Set([...codes, ...always]), (code) => PROBLEMS[code].status);

@@ -5,8 +5,8 @@ import type { Server } from "./typed-server.ts";
 const BOM = "\ufeff";
 
 /**
- * Bodies are JSON and nothing else. A number is taken for the integer that it denotes; an amount that
- * only became one by being read, as 1000.00000000000001 does, is refused by its text.
+ * Accepts JSON bodies only. A number counts as the integer that it denotes (1e2 is 100); an amount that JSON.parse
+ * rounds to an integer (1000.00000000000001) is refused.
  */
 export function readJsonStrictly(app: Server): void {
   const parse = app.getDefaultJsonParser("error", "error");
