@@ -15,7 +15,7 @@ export interface ScrapeTarget {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-export interface PrometheusOptions {
+interface PrometheusOptions {
   /** Folder for configuration and data. It is created if it is missing. */
   readonly dir: string;
   readonly logFile: string;

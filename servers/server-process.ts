@@ -17,7 +17,7 @@ export interface ServerProcess {
   signal(signal: NodeJS.Signals): void;
 }
 
-export interface ServerCommand {
+interface ServerCommand {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
@@ -59,11 +59,13 @@ export async function startServer(command: ServerCommand): Promise<ServerProcess
   const ended = exitOf(child);
   if (child.pid !== undefined) command.onSpawn?.(child.pid);
   void ended.then(() => log.end());
-  const outcome = await Promise.race([untilListening(port), ended.then(() => "exited" as const)]);
+  const outcome = await Promise.race([untilListening(port), ended]);
   if (outcome !== "listening") {
     child.kill("SIGKILL");
     const reason =
-      outcome === "exited" ? "exited at start" : `did not listen within ${START_TIMEOUT_MS} ms`;
+      outcome === "timeout"
+        ? `did not listen within ${START_TIMEOUT_MS} ms`
+        : `exited at start (${outcome.signal ?? `code ${outcome.code}`})`;
     throw new Error(`${name} ${reason}; see ${logFile}`);
   }
   return {

@@ -17,7 +17,7 @@ export const PHASES = [
 ] as const;
 
 /** The steps of the finalizer, in order. Each step is idempotent. */
-export const DRAIN_STEPS = [
+const DRAIN_STEPS = [
   "StopIntake",
   "FlushOutbox",
   "DrainStream",
@@ -193,6 +193,6 @@ export const Status = Type.Object(
 export type Phase = (typeof PHASES)[number];
 export type DrainStep = (typeof DRAIN_STEPS)[number];
 export type Condition = Type.Static<typeof Condition>;
-export type TierStatus = Type.Static<typeof TierStatus>;
-export type BackingStatus = Type.Static<typeof BackingStatus>;
+type TierStatus = Type.Static<typeof TierStatus>;
+type BackingStatus = Type.Static<typeof BackingStatus>;
 export type AuctionStatus = Type.Static<typeof Status>;

@@ -5,7 +5,7 @@
 import { auctionWith, type Complaint } from "./auction-cases.ts";
 import { type Phase, PHASES } from "./auction-status.ts";
 
-export interface ChangeCase extends Complaint {
+interface ChangeCase extends Complaint {
   readonly name: string;
   readonly before: unknown;
   readonly now: unknown;

@@ -14,7 +14,7 @@ import type { Problem } from "./validate-auction.ts";
 /** The phase from which a rule applies. */
 type Since = "the creation" | "Scheduled" | "Open" | "Closed";
 
-export interface ChangeRule {
+interface ChangeRule {
   readonly since: Since;
   /** The field that the message is about. */
   readonly path: string;

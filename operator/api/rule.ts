@@ -31,7 +31,7 @@ interface Scopes {
   "spec.deletion": Deletion;
 }
 
-export type Scope = keyof Scopes;
+type Scope = keyof Scopes;
 
 /** Scopes that have the same rules. */
 export type SizedScope = "spec.tiers.gateway" | "spec.tiers.broadcast";

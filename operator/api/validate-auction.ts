@@ -14,7 +14,7 @@ export interface Problem {
   readonly message: string;
 }
 
-export type Validation =
+type Validation =
   | { readonly ok: true; readonly auction: AuctionResource }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 

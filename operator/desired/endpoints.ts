@@ -4,7 +4,7 @@ import { hostOf } from "./identity.ts";
 
 export const STREAM_PATH = "/v1/stream";
 
-export interface Endpoints {
+interface Endpoints {
   /** Base URL: `/v1/lots/…` is appended. */
   readonly bids: string;
   readonly stream: string;

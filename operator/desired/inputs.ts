@@ -7,7 +7,7 @@ export interface Address {
   readonly port: number;
 }
 
-export interface Images {
+interface Images {
   readonly gavel: string;
   readonly redis: string;
   readonly nats: string;
@@ -15,7 +15,7 @@ export interface Images {
 }
 
 /** Numeric user ids of the store images. */
-export interface StoreUsers {
+interface StoreUsers {
   readonly redis: number;
   readonly nats: number;
   readonly postgres: number;

@@ -28,7 +28,7 @@ export interface Pod {
   readonly status: { readonly podIP?: string; readonly phase: string };
 }
 
-export interface TargetGroup {
+interface TargetGroup {
   readonly targets: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
 }

@@ -34,7 +34,7 @@ export interface BuiltImage {
 }
 
 /** Fills a folder with the files that the Dockerfile copies. */
-export async function stageImage(folder: string): Promise<void> {
+async function stageImage(folder: string): Promise<void> {
   const isIncluded = (path: string) =>
     !path.endsWith(".test.ts") && !EXCLUDED.includes(relative(ROOT, path));
   for (const name of COPIED) {

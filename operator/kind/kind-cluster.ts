@@ -14,7 +14,7 @@ export interface KindCluster {
 
 const READY_TIMEOUT = "180s";
 
-export async function clusterExists(name: string): Promise<boolean> {
+async function clusterExists(name: string): Promise<boolean> {
   const clusters = await runProgram("kind", ["get", "clusters"]);
   return clusters.split("\n").includes(name);
 }

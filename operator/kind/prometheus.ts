@@ -24,7 +24,7 @@ const RESTRICTED = {
   capabilities: { drop: ["ALL"] },
 };
 
-export interface PrometheusImages {
+interface PrometheusImages {
   /** Prometheus 2.28 or newer. */
   readonly prometheus: string;
   readonly gavel: string;
@@ -33,7 +33,7 @@ export interface PrometheusImages {
 const METADATA = { name: NAME, namespace: PROMETHEUS_NAMESPACE, labels: LABELS };
 
 /** @param scrapeIntervalSeconds between two scrapes of a process */
-export function prometheusObjects(
+function prometheusObjects(
   images: PrometheusImages,
   scrapeIntervalSeconds: number,
 ): object[] {

@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { AuctionStatus } from "../api/auction-status.ts";
 import type { KindCluster } from "./kind-cluster.ts";
 
-export interface AuctionOnCluster {
+interface AuctionOnCluster {
   readonly metadata: { readonly name: string; readonly namespace: string };
   readonly status?: AuctionStatus;
 }

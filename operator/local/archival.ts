@@ -6,7 +6,7 @@ import type { DataFolder } from "./data-folder.ts";
 import type { Endpoints } from "./tiers.ts";
 
 /** The fields of `GET /internal/v1/state` that are shown here. */
-export interface ArchivalState {
+interface ArchivalState {
   readonly phase: string;
   /** Hash of the rules in the store. */
   readonly rulesHash: string | null;

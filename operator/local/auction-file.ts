@@ -11,7 +11,7 @@ export interface FileProblem extends Problem {
   readonly line: number | null;
 }
 
-export type AuctionFile =
+type AuctionFile =
   | {
       readonly ok: true;
       readonly auction: AuctionResource;

@@ -56,7 +56,7 @@ export interface Machine {
   readonly apt: boolean;
 }
 
-export type Choice =
+type Choice =
   | Source
   | "install"
   /** No program, no Docker, no package manager. */

@@ -5,7 +5,7 @@ import { keysOf } from "../../services/store/keys.ts";
 import { passTime } from "../../services/store/lifecycle.ts";
 import { readAuction, readLots } from "../../services/store/lots.ts";
 
-export type PreviousAuctionState =
+type PreviousAuctionState =
   /** At least one lot is still to open or to close. */
   | "running"
   /** Every lot's closing time has passed, but some lots are not closed or some events are not archived. */

@@ -7,7 +7,7 @@ import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { writeAtomically } from "./data-folder.ts";
 
-export interface ProcessRecord {
+interface ProcessRecord {
   readonly name: string;
   readonly pid: number;
   /** Boot id and start time of the process: together they identify it. */

@@ -57,67 +57,29 @@ async function startContainer(
   mkdirSync(dir, { recursive: true });
   const name = containerName(store, folder);
   removeContainer(name); // left by a crashed run
-  pullImage({ redis: env.REDIS_IMAGE, nats: env.NATS_IMAGE, postgres: env.POSTGRES_IMAGE }[store]);
+  const { image, containerPort, dataDir, options, args } = CONTAINERS[store];
+  pullImage(env[image]);
   const port = storePorts(env)[store];
-  const publish = (inside: number) => ["-p", `127.0.0.1:${port}:${inside}`];
-  const volume = (path: string) => ["-v", `${name}:${path}`];
-  const containers = {
-    redis: {
-      args: [
-        ...publish(6379),
-        ...volume("/data"),
-        env.REDIS_IMAGE,
-        "redis-server",
-        "--appendonly",
-        "yes",
-        "--appendfsync",
-        "always",
-        "--maxmemory-policy",
-        "noeviction",
-        "--save",
-        "",
-        "--protected-mode",
-        "no",
-      ],
-      url: `redis://127.0.0.1:${port}`,
-    },
-    nats: {
-      args: [
-        ...publish(4222),
-        ...volume("/data"),
-        env.NATS_IMAGE,
-        "--jetstream",
-        "--store_dir",
-        "/data",
-      ],
-      url: `nats://127.0.0.1:${port}`,
-    },
-    postgres: {
-      // `-e NAME` takes the value from the environment: other users can read arguments.
-      args: [
-        ...publish(5432),
-        ...volume("/var/lib/postgresql/data"),
-        "-e",
-        "POSTGRES_USER",
-        "-e",
-        "POSTGRES_DB",
-        "-e",
-        "POSTGRES_PASSWORD",
-        "-e",
-        "PGDATA",
-        env.POSTGRES_IMAGE,
-      ],
-      url: `postgres://gavel:${password}@127.0.0.1:${port}/postgres`,
-    },
-  };
-  const { args, url } = containers[store];
+  const publish = `127.0.0.1:${port}:${containerPort}`;
   return startServer({
     name: store,
     command: "docker",
-    args: ["run", "--rm", "--name", name, ...args],
+    args: [
+      "run",
+      "--rm",
+      "--name",
+      name,
+      "-p",
+      publish,
+      "-v",
+      `${name}:${dataDir}`,
+      ...options,
+      env[image],
+      ...args,
+    ],
     cwd: dir,
     logFile: folder.logFile(store),
-    url,
+    url: storeUrl(store, port, password),
     port,
     stopSignal: store === "postgres" ? "SIGINT" : "SIGTERM", // `docker run` forwards signals
     onSpawn,
@@ -128,6 +90,53 @@ async function startContainer(
       PGDATA: "/var/lib/postgresql/data/pgdata",
     },
   });
+}
+
+interface Container {
+  /** Variable that names the image. */
+  readonly image: "REDIS_IMAGE" | "NATS_IMAGE" | "POSTGRES_IMAGE";
+  readonly containerPort: number;
+  readonly dataDir: string;
+  /** Further options of `docker run`. */
+  readonly options: readonly string[];
+  readonly args: readonly string[];
+}
+
+const REDIS_ARGS =
+  "redis-server --appendonly yes --appendfsync always --maxmemory-policy noeviction --protected-mode no";
+
+const CONTAINERS: Readonly<Record<StoreName, Container>> = {
+  redis: {
+    image: "REDIS_IMAGE",
+    containerPort: 6379,
+    dataDir: "/data",
+    options: [],
+    args: REDIS_ARGS.split(" ").concat("--save", ""),
+  },
+  nats: {
+    image: "NATS_IMAGE",
+    containerPort: 4222,
+    dataDir: "/data",
+    options: [],
+    args: ["--jetstream", "--store_dir", "/data"],
+  },
+  postgres: {
+    image: "POSTGRES_IMAGE",
+    containerPort: 5432,
+    dataDir: "/var/lib/postgresql/data",
+    // `-e NAME` takes the value from the environment: other users can read arguments.
+    options: "-e POSTGRES_USER -e POSTGRES_DB -e POSTGRES_PASSWORD -e PGDATA".split(" "),
+    args: [],
+  },
+};
+
+function storeUrl(store: StoreName, port: number, password: string): string {
+  const address = `127.0.0.1:${port}`;
+  return {
+    redis: `redis://${address}`,
+    nats: `nats://${address}`,
+    postgres: `postgres://gavel:${password}@${address}/postgres`,
+  }[store];
 }
 
 const DOCKER_TIMEOUT_MS = 30_000;

@@ -7,7 +7,7 @@ import type { ServerProcess } from "../../servers/server-process.ts";
 import { removeProcessRecord, writeProcessRecord } from "./process-record.ts";
 import { removeContainer } from "./stores.ts";
 
-export interface ProcessDefinition {
+interface ProcessDefinition {
   readonly name: string;
   readonly stopSignal: NodeJS.Signals;
   /** Name of the container, if Docker runs the process. */

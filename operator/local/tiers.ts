@@ -45,7 +45,7 @@ export function internalPort(tier: TierName, env: LocalEnv): number {
 type Environment = Readonly<Record<string, string | number>>;
 
 /** The environment of a tier. Its types are declared by the process that reads it. */
-export function environmentOf(
+function environmentOf(
   tier: TierName,
   auctionUid: string,
   folder: DataFolder,
@@ -112,7 +112,7 @@ export function startTier(
 
 const HEALTH_TIMEOUT_MS = 2_000;
 
-export type Readiness =
+type Readiness =
   { readonly ready: true } | { readonly ready: false; readonly reason: string };
 
 export async function readinessOf(internalUrl: string): Promise<Readiness> {

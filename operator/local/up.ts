@@ -101,7 +101,7 @@ export async function up(
   }
 }
 
-export function problemsText(file: string, problems: readonly FileProblem[]): string {
+function problemsText(file: string, problems: readonly FileProblem[]): string {
   const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
   const lines = problems.map(({ path, message, line }) => {
     return `  ${line === null ? file : `${file}:${line}`}  ${path}: ${message}`;
