@@ -33,10 +33,7 @@ interface PrometheusImages {
 const METADATA = { name: NAME, namespace: PROMETHEUS_NAMESPACE, labels: LABELS };
 
 /** @param scrapeIntervalSeconds between two scrapes of a process */
-function prometheusObjects(
-  images: PrometheusImages,
-  scrapeIntervalSeconds: number,
-): object[] {
+function prometheusObjects(images: PrometheusImages, scrapeIntervalSeconds: number): object[] {
   const data = {
     "prometheus.yml": stringify(configuration(scrapeIntervalSeconds)),
     "alerts.yaml": readFileSync(join(ROOT, "dashboards/alerts.yaml"), "utf8"),

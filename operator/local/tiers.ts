@@ -112,8 +112,7 @@ export function startTier(
 
 const HEALTH_TIMEOUT_MS = 2_000;
 
-type Readiness =
-  { readonly ready: true } | { readonly ready: false; readonly reason: string };
+type Readiness = { readonly ready: true } | { readonly ready: false; readonly reason: string };
 
 export async function readinessOf(internalUrl: string): Promise<Readiness> {
   try {
