@@ -14,7 +14,7 @@ import {
   placeOverHttp,
   placeOverSocket,
 } from "../load/place-bid.ts";
-import type { FromLoad, LoadCounts, LoadPlan, ToLoad } from "./load-plan.ts";
+import type { LoadReport, LoadCounts, LoadPlan, LoadCommand } from "./load-plan.ts";
 import { NO_COUNTS } from "./load-plan.ts";
 import { nowMs, Recorder } from "../load/recorder.ts";
 import { randomOf } from "../load/random.ts";
@@ -208,9 +208,9 @@ class Bidders {
 
 let bidders: Bidders | null = null;
 const report = (finished: boolean) =>
-  process.send!({ counts: bidders!.counts, finished } satisfies FromLoad);
+  process.send!({ counts: bidders!.counts, finished } satisfies LoadReport);
 
-process.on("message", async (message: ToLoad) => {
+process.on("message", async (message: LoadCommand) => {
   if ("finish" in message) return bidders?.finish();
   bidders = new Bidders(message.plan);
   const timer = setInterval(() => report(false), 500);

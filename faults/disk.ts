@@ -1,19 +1,19 @@
-/** A small disk of its own for a store, that can be filled and given space again at once. */
+/** A disk for one store that can be filled and freed at once. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, statfsSync } from "node:fs";
 
 const SIZE_BYTES = 6 * 1024 * 1024 * 1024;
 
 export interface Disk {
-  /** Null where this user may not mount: why not. The store then lies on a plain folder. */
+  /** Why this user may not mount; null: mounted. Without a mount the store uses a plain folder. */
   readonly why: string | null;
-  /** From now on there is no space left. */
+  /** Leaves no free space. */
   fill(): void;
   free(): void;
   unmount(): void;
 }
 
-/** Mounts a tmpfs at `dir`: it takes memory only for what lies in it. */
+/** Mounts a tmpfs at `dir`. It uses memory only for its content. */
 export function mountDisk(dir: string): Disk {
   mkdirSync(dir, { recursive: true });
   const run = (...args: string[]) => execFileSync(args[0]!, args.slice(1), { stdio: "pipe" });
@@ -27,7 +27,7 @@ export function mountDisk(dir: string): Disk {
   return {
     why: null,
     fill() {
-      // It grows while we look: what is in use by then cannot be taken back.
+      // The store writes meanwhile, and a tmpfs cannot be smaller than its content.
       for (let attempt = 1; ; attempt++) {
         const { bsize, blocks, bfree } = statfsSync(dir);
         try {
@@ -42,7 +42,7 @@ export function mountDisk(dir: string): Disk {
   };
 }
 
-/** Bytes left on the disk under `dir`. */
+/** Free bytes on the disk of `dir`. */
 export function freeBytes(dir: string): number {
   const { bsize, bavail } = statfsSync(dir);
   return bavail * bsize;

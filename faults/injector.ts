@@ -1,6 +1,6 @@
 /** Injects the faults of a schedule, and counts which of them took effect. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { KINDS, Skipped } from "./kinds.ts";
+import { KINDS, Unsupported } from "./kinds.ts";
 import type { Injection, KindName, Lane } from "./schedule.ts";
 import type { System } from "./system.ts";
 
@@ -85,7 +85,7 @@ export class Injector {
       const tookMs = Math.round(performance.now() - beganMs);
       this.#log(`${title}: ${fault.seen}; ${tookMs} ms (${lastsMs} planned); ${undone}`);
     } catch (error) {
-      if (error instanceof Skipped) {
+      if (error instanceof Unsupported) {
         if (!this.skipped.has(kind)) this.#log(`${title}: SKIPPED, ${error.message}`);
         this.skipped.add(`${kind} ${target}: ${error.message}`);
       } else {

@@ -1,4 +1,4 @@
-/** What the load saw and what the archive has, given to the checker. */
+/** Runs the checker on the histories of the load and the archive. */
 import { Client } from "pg";
 import { readLines } from "../load/read-lines.ts";
 import { type EventRow, eventOfRow } from "../services/lot/checker/archive-rows.ts";
@@ -15,7 +15,7 @@ function* readHistory(paths: readonly string[]): Generator<HistoryRecord> {
   for (const path of paths) yield* decodeHistory(readLines(path));
 }
 
-/** The record itself, page by page. */
+/** The archived events by lot, read page by page. */
 async function readArchive(
   client: Client,
   auctionUid: string,
@@ -44,9 +44,9 @@ async function readArchive(
 }
 
 export interface Judgement extends CheckResult {
-  /** Entries that the archive could not take, or never got. */
+  /** Events that were not archived. */
   readonly deadLetters: number;
-  /** The record, by lot. */
+  /** The archived events by lot. */
   readonly log: ReadonlyMap<string, readonly LotEvent[]>;
 }
 

@@ -1,4 +1,4 @@
-/** How each kind of fault is done, how one sees that it really happened, and how it is undone. */
+/** For each kind of fault: how it is injected, how its effect is observed, and how it is undone. */
 import { execFile } from "node:child_process";
 import { existsSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { connect } from "node:net";
@@ -9,33 +9,33 @@ import type { FaultProxy, Toxic } from "../services/testing/fault-proxy.ts";
 import { until } from "../services/testing/until.ts";
 import { freeBytes } from "./disk.ts";
 import { Client } from "pg";
-import { childrenOf, isAlive, type Part, stateOf } from "./part.ts";
+import { childrenOf, isAlive, type ManagedProcess, stateOf } from "./managed-process.ts";
 import type { Injection, KindName } from "./schedule.ts";
-import type { PartName, StoreName, System, TierName } from "./system.ts";
+import type { ProcessName, StoreName, System, TierName } from "./system.ts";
 
-/** A fault under way. */
-export interface Fault {
-  /** What was seen of it: a few words. */
+/** An active fault. */
+interface Fault {
+  /** Evidence of its effect, in a few words. */
   readonly seen: string;
-  /** @returns what was seen of its end */
+  /** @returns evidence of its end */
   undo(): Promise<string>;
 }
 
 const run = promisify(execFile);
 
-/** Not on this machine: says why. */
-export class Skipped extends Error {}
+/** This machine cannot inject the fault. */
+export class Unsupported extends Error {}
 
 type Inject = (system: System, injection: Injection) => Promise<Fault>;
 
 const EVIDENCE_MS = 8_000;
-/** A Postgres of a million events that was just copied, with other faults on its way, takes its time. */
+/** Postgres may hold a million events, and other faults may be active. */
 const ARCHIVE_MS = 60_000;
-/** Long enough for more to be relayed than the archive has in its hands. */
+/** Long enough for more events to be relayed than the archive has fetched. */
 const FROZEN_MS = 2_000;
 /** SQLSTATE. */
 const DISK_FULL = "53100";
-/** For Redis to read its log again. */
+/** Time for Redis to load its append-only file. */
 const LOAD_MS = 60_000;
 
 export const KINDS: Record<KindName, Inject> = {
@@ -50,32 +50,32 @@ export const KINDS: Record<KindName, Inject> = {
   mute: toxic(() => ({ kind: "mute" })),
   deaf: toxic(() => ({ kind: "deaf" })),
   kill: async (system, { target }) => {
-    const part = partOf(system, target);
-    const { pid } = part;
-    await part.kill();
+    const managed = processOf(system, target);
+    const { pid } = managed;
+    await managed.kill();
     if (isAlive(pid)) throw new Error(`pid ${pid} of ${target} lives`);
-    return { seen: `pid ${pid} gone`, undo: () => startAgain(system, part, pid) };
+    return { seen: `pid ${pid} gone`, undo: () => startAgain(system, managed, pid) };
   },
   freeze: async (system, { target }) => {
-    const part = partOf(system, target);
-    const { pid } = part;
-    const frozen = await freeze(part);
+    const managed = processOf(system, target);
+    const { pid } = managed;
+    const frozen = await freeze(managed);
     return {
       seen: `pid ${pid} and ${frozen.length - 1} of its own stopped`,
       async undo() {
         thaw(frozen);
-        await until(`${target} goes on`, () => stateOf(pid) !== "T", EVIDENCE_MS);
+        await until(`${target} continues`, () => stateOf(pid) !== "T", EVIDENCE_MS);
         return "continued";
       },
     };
   },
   "clock-skew": async (system, { target, dice }) => {
-    const part = partOf(system, target);
+    const managed = processOf(system, target);
     const skewMs = dice < 0.5 ? -3_600_000 : 3_600_000;
     const proof = join(system.dir, `${target}-clock`);
     const preload = new URL("./skewed-clock.ts", import.meta.url).href;
-    await part.terminate();
-    await part.start({
+    await managed.terminate();
+    await managed.start({
       NODE_OPTIONS: `--import=${preload}`,
       SKEW_MS: String(skewMs),
       SKEW_PROOF_FILE: proof,
@@ -85,19 +85,19 @@ export const KINDS: Record<KindName, Inject> = {
     return {
       seen: `its clock is off by ${Math.round(offMs / 60_000)} min`,
       async undo() {
-        const { pid } = part;
-        await part.terminate();
-        return startAgain(system, part, pid);
+        const { pid } = managed;
+        await managed.terminate();
+        return startAgain(system, managed, pid);
       },
     };
   },
   "rolling-restart": async (system, { target }) => {
     const codes: (number | null)[] = [];
     for (const n of [1, 2]) {
-      const part = partOf(system, `${target}-${n}`);
-      codes.push(await part.terminate());
-      await part.start();
-      await ready(system, part.name as TierName);
+      const managed = processOf(system, `${target}-${n}`);
+      codes.push(await managed.terminate());
+      await managed.start();
+      await ready(system, managed.name as TierName);
     }
     if (codes.includes(null)) throw new Error(`${target} had to be killed`);
     return { seen: `exit codes ${codes.join(" ")}`, undo: async () => "both ready" };
@@ -105,18 +105,18 @@ export const KINDS: Record<KindName, Inject> = {
   "disk-full": async (system, { target }) => {
     const store = target as StoreName;
     const disk = system.disks[store];
-    if (disk.why !== null) throw new Skipped(disk.why);
-    const part = system.parts[store];
-    const { pid } = part;
+    if (disk.why !== null) throw new Unsupported(disk.why);
+    const managed = system.processes[store];
+    const { pid } = managed;
     const seen = await until(
-      `${store} feels it`,
+      `${store} runs out of space`,
       async () => {
-        // Again: what it deletes meanwhile is space.
+        // Repeatedly: files that the store deletes free space.
         disk.fill();
-        // Its log lies on the same disk: what it says to us is what there is to see.
+        // Its log is on the same disk, so only its answer to a client shows the error.
         const told = store === "postgres" ? await writeMuch(system.urls.postgres) : null;
         if (told) return `no space: "${told}"`;
-        if (!part.isRunning()) return "no space, and it ended";
+        if (!managed.isRunning()) return "no space, and it ended";
         return null;
       },
       EVIDENCE_MS,
@@ -129,9 +129,9 @@ export const KINDS: Record<KindName, Inject> = {
       seen: `${seen} (${left} bytes left)`,
       async undo() {
         disk.free();
-        // Postgres may be on its way down or up by itself.
+        // Postgres may be shutting down or restarting by itself.
         await sleep(200);
-        return part.isRunning() ? "space again" : startAgain(system, part, pid);
+        return managed.isRunning() ? "disk freed" : startAgain(system, managed, pid);
       },
     };
   },
@@ -146,13 +146,13 @@ export const KINDS: Record<KindName, Inject> = {
     const reply = await redis(port, ["PING"]);
     if (!reply.startsWith("-BUSY")) throw new Error(`redis is not busy: ${reply}`);
     return {
-      seen: "it answers BUSY",
+      seen: "Redis answers BUSY",
       undo: () => busy.then((text) => `the script ended: ${text.trim().slice(-4)}`),
     };
   },
-  // While Postgres stands still: then NATS alone holds what was relayed last.
+  // While Postgres is frozen: then only NATS holds the events relayed last.
   "nats-wiped": async (system, { lastsMs }) => {
-    const { nats, postgres } = system.parts;
+    const { nats, postgres } = system.processes;
     const { pid } = nats;
     const frozen = await freeze(postgres);
     try {
@@ -170,44 +170,45 @@ export const KINDS: Record<KindName, Inject> = {
     };
   },
   "postgres-rewound": async (system, { lastsMs }) => {
-    const part = system.parts.postgres;
+    const managed = system.processes.postgres;
     const data = join(system.dataOf("postgres"), "data");
     const backup = `${data}-backup`;
-    await part.terminate();
+    await managed.terminate();
     await run("cp", ["-a", data, backup]);
-    await part.start();
+    await managed.start();
     await sleep(lastsMs);
     const copied = await until("postgres answers", () => countEvents(system), EVIDENCE_MS);
     const before = await until(
-      "the archive goes on",
+      "the archive grows",
       async () => {
         const count = await countEvents(system);
         return count > copied ? count : null;
       },
       ARCHIVE_MS,
     );
-    await part.kill();
+    await managed.kill();
     rmSync(data, { recursive: true });
     renameSync(backup, data);
-    await until("postgres starts from its backup", () => part.start().then(() => true), LOAD_MS);
+    await until("postgres starts from its backup", () => managed.start().then(() => true), LOAD_MS);
     const after = await until("postgres answers", () => countEvents(system), EVIDENCE_MS);
-    if (after >= before) throw new Error(`it lost nothing: ${before} events, then ${after}`);
+    if (after >= before)
+      throw new Error(`the archive lost nothing: ${before} events, then ${after}`);
     return {
-      seen: `an older copy of it: ${before} events, then ${after}`,
-      undo: async () => "to be made up for",
+      seen: `restored from a copy: ${before} events, then ${after}`,
+      undo: async () => "archival writes the missing events again",
     };
   },
 };
 
-function partOf(system: System, target: string): Part {
-  return system.parts[target as PartName];
+function processOf(system: System, target: string): ManagedProcess {
+  return system.processes[target as ProcessName];
 }
 
-/** Stops a process with its children: those of Postgres do the work. @returns their pids */
-async function freeze({ name, pid }: Part): Promise<number[]> {
+/** Stops a process and its children (in Postgres they do the work). @returns their pids */
+async function freeze({ name, pid }: ManagedProcess): Promise<number[]> {
   const pids = [pid, ...childrenOf(pid)];
   for (const one of pids) process.kill(one, "SIGSTOP");
-  await until(`${name} stands still`, () => stateOf(pid) === "T", EVIDENCE_MS);
+  await until(`${name} is stopped`, () => stateOf(pid) === "T", EVIDENCE_MS);
   return pids;
 }
 
@@ -216,30 +217,35 @@ function thaw(pids: readonly number[]): void {
     try {
       process.kill(pid, "SIGCONT");
     } catch {
-      // It has ended.
+      // The process has ended.
     }
   }
 }
 
-async function startAgain(system: System, part: Part, before: number): Promise<string> {
-  await part.start();
-  if (part.name === "redis") {
+async function startAgain(
+  system: System,
+  managed: ManagedProcess,
+  before: number,
+): Promise<string> {
+  await managed.start();
+  if (managed.name === "redis") {
     const loaded = async () => (await redis(redisPort(system), ["PING"])).startsWith("+PONG");
     await until("redis has read its log", loaded, LOAD_MS);
   }
-  if (part.pid === before || !isAlive(part.pid)) throw new Error(`${part.name} did not start`);
-  return `pid ${part.pid}`;
+  if (managed.pid === before || !isAlive(managed.pid))
+    throw new Error(`${managed.name} did not start`);
+  return `pid ${managed.pid}`;
 }
 
 async function ready(system: System, tier: TierName): Promise<void> {
-  // A fault of the other lane may keep it from being ready: then the restart goes on all the same.
+  // A fault of the other lane may keep it from being ready. The restart continues anyway.
   const isReady = async () => (await fetch(`${system.internalUrl(tier)}/readyz`)).ok;
   await until(`${tier} is ready`, isReady, 3_000).catch(() => {});
 }
 
 const redisPort = (system: System) => Number(new URL(system.urls.redis).port);
 
-/** Writes more than there is space for; what it wrote goes when it fails. @returns what it said */
+/** Writes more than fits on the disk; the failed statement is rolled back. @returns the error message */
 async function writeMuch(postgresUrl: string): Promise<string | null> {
   const client = new Client({ connectionString: postgresUrl, query_timeout: EVIDENCE_MS });
   client.on("error", () => {});
@@ -251,14 +257,14 @@ async function writeMuch(postgresUrl: string): Promise<string | null> {
     return null;
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
-    // Without space not even a session may come to be: it says so otherwise.
+    // A full disk may prevent the session itself, which has another error code.
     return code === DISK_FULL || message.includes("could not write") ? message : null;
   } finally {
     await client.end().catch(() => {});
   }
 }
 
-/** Events in the archive, past every proxy. */
+/** Number of archived events, read without a proxy. */
 async function countEvents({ urls, definition }: System): Promise<number> {
   const client = new Client({ connectionString: urls.postgres, query_timeout: EVIDENCE_MS });
   client.on("error", () => {});
@@ -271,7 +277,7 @@ async function countEvents({ urls, definition }: System): Promise<number> {
   }
 }
 
-/** The fault of a proxy, seen by its counters: a caller of our own makes sure that there is traffic. */
+/** A fault of a proxy. Its counters show the effect; `call` makes sure that there is traffic. */
 function toxic(make: (dice: number) => Toxic): Inject {
   return async (system, { target, dice }) => {
     const proxy = system.proxies.get(target)!;
@@ -334,7 +340,7 @@ const GREETINGS: Record<string, Buffer> = {
 };
 const HTTP_GREETING = Buffer.from("GET /none HTTP/1.1\r\nhost: localhost\r\n\r\n");
 
-/** Calls through the proxy as its users do, hears what comes for a moment, and hangs up. */
+/** Connects through the proxy as its clients do, sends a greeting, and closes after 100 ms. */
 function call(port: number, target: string): Promise<string> {
   return new Promise((resolve) => {
     const socket = connect({ port, host: "127.0.0.1" });
@@ -351,7 +357,7 @@ function call(port: number, target: string): Promise<string> {
   });
 }
 
-/** One command past every proxy. @returns the reply as it came, or as much of it as came at once */
+/** Sends one command to Redis without a proxy. @returns the first chunk of the reply */
 function redis(port: number, words: readonly string[], timeoutMs = 3_000): Promise<string> {
   const text = words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join("");
   return new Promise((resolve, reject) => {

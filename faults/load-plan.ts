@@ -1,19 +1,19 @@
-/** What the processes of the load are told, and what they say. */
+/** The messages to and from the processes of the load. */
 
 export interface LoadPlan {
   readonly uid: string;
-  /** Through the proxies. */
+  /** Ports of the proxies. */
   readonly gatewayPorts: readonly number[];
   readonly broadcastPorts: readonly number[];
   readonly lots: readonly LoadLot[];
-  /** Token by bidder. */
+  /** Tokens of the bidders. */
   readonly tokens: readonly (readonly [bidderId: string, token: string])[];
   readonly bidsPerSecond: number;
   readonly historyFile: string;
   readonly seed: number;
 }
 
-export interface LoadLot {
+interface LoadLot {
   readonly lotId: string;
   /** Long ones get most of the bids. */
   readonly long: boolean;
@@ -22,17 +22,17 @@ export interface LoadLot {
 export interface LoadCounts {
   readonly acknowledged: number;
   readonly rejected: number;
-  /** Attempts that were refused: nothing was decided. */
+  /** Refused attempts: nothing was decided. */
   readonly refused: number;
-  /** Attempts whose fate was unknown, */
+  /** Attempts with an unknown outcome. */
   readonly unknown: number;
-  /** and bids that had such an attempt and have no answer yet. */
+  /** Bids with such an attempt that have no answer yet. */
   readonly unresolved: number;
   readonly attempts: number;
   readonly reads: number;
   readonly frames: number;
   readonly connections: number;
-  /** What nobody expected: each a line for a person. */
+  /** Answers that the API does not document. */
   readonly odd: readonly string[];
 }
 
@@ -49,5 +49,5 @@ export const NO_COUNTS: LoadCounts = {
   odd: [],
 };
 
-export type ToLoad = { readonly plan: LoadPlan } | { readonly finish: true };
-export type FromLoad = { readonly counts: LoadCounts; readonly finished: boolean };
+export type LoadCommand = { readonly plan: LoadPlan } | { readonly finish: true };
+export type LoadReport = { readonly counts: LoadCounts; readonly finished: boolean };

@@ -12,7 +12,7 @@ import { waitForCompleteArchive } from "./archive-complete.ts";
 import { faultAuction, WARM_UP_MS } from "./definition.ts";
 import { Injector } from "./injector.ts";
 import { judge, type Judgement } from "./judge.ts";
-import { Load } from "./load.ts";
+import { LoadProcess } from "./load-process.ts";
 import type { LoadPlan } from "./load-plan.ts";
 import { type FaultRunResult, resultOf } from "./report.ts";
 import { scheduleOf } from "./schedule.ts";
@@ -39,26 +39,26 @@ export async function runFaults(options: FaultRunOptions): Promise<FaultRunResul
   log(`faults: SEED=${seed} DURATION=${durationMs / 1_000} auction ${definition.uid}`);
   const schedule = scheduleOf(seed, durationMs);
   const system = await startSystem(definition, options.outboxMaxBytes, log);
-  const histories = ["bidders", "watchers"].map((name) => join(system.dir, `${name}.jsonl`));
-  const loads: Load[] = [];
+  const histories = ["bidders", "viewers"].map((name) => join(system.dir, `${name}.jsonl`));
+  const loads: LoadProcess[] = [];
   try {
     await system.open();
     const plan = await planOf(system, options);
-    const [bidders, watchers] = (["bidders", "watchers"] as const).map(
-      (name, i) => new Load(name, { ...plan, historyFile: histories[i]! }),
-    ) as [Load, Load];
-    loads.push(bidders, watchers);
-    const progress = logProgress(bidders, watchers, log);
+    const [bidders, viewers] = (["bidders", "viewers"] as const).map(
+      (name, i) => new LoadProcess(name, { ...plan, historyFile: histories[i]! }),
+    ) as [LoadProcess, LoadProcess];
+    loads.push(bidders, viewers);
+    const progress = logProgress(bidders, viewers, log);
     await sleep(WARM_UP_MS);
     const injector = new Injector(system, log);
     await injector.run(schedule, durationMs);
-    for (const part of Object.values(system.parts)) await part.start();
+    for (const managed of Object.values(system.processes)) await managed.start();
     log("every fault is undone; waiting for the last answers");
-    const finish = (load: Load) =>
+    const finish = (load: LoadProcess) =>
       load.finish(RESOLVE_TIMEOUT_MS).catch((error: unknown) => log(String(error)));
     await finish(bidders);
     await waitForCompleteArchive(definition, system.urls, log);
-    await finish(watchers);
+    await finish(viewers);
     progress.stop();
     const judgement = await judge(definition, histories, system.urls.postgres);
     const result = resultOf(injector, judgement, bidders.counts);
@@ -96,7 +96,7 @@ async function planOf(system: System, options: FaultRunOptions): Promise<LoadPla
 }
 
 /** Logs the counts of the load every few seconds, and once more when it is stopped. */
-function logProgress(bidders: Load, watchers: Load, log: (line: string) => void) {
+function logProgress(bidders: LoadProcess, viewers: LoadProcess, log: (line: string) => void) {
   const startMs = performance.now();
   let lastMs = startMs;
   let lastAcknowledged = 0;
@@ -110,7 +110,7 @@ function logProgress(bidders: Load, watchers: Load, log: (line: string) => void)
     log(
       `${seconds} s: ${acknowledged} acknowledged (${Math.round(perSecond)}/s), ${rejected} rejected, ` +
         `${refused} refused, ${unknown} unknown (${unresolved} open), ` +
-        `${watchers.counts.frames} frames on ${watchers.counts.connections} sockets`,
+        `${viewers.counts.frames} frames on ${viewers.counts.connections} sockets`,
     );
   };
   const timer = setInterval(logCounts, PROGRESS_MS).unref();
@@ -131,7 +131,7 @@ function keepArtifacts(
 ): void {
   const dir = join(artifactsDir, system.definition.uid);
   mkdirSync(dir, { recursive: true });
-  const logs = Object.values(system.parts).map(({ logFile }) => logFile);
+  const logs = Object.values(system.processes).map(({ logFile }) => logFile);
   for (const file of [...histories, ...logs]) {
     try {
       copyFileSync(file, join(dir, file.split("/").at(-1)!));

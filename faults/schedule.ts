@@ -1,12 +1,12 @@
 /**
- * What goes wrong when: follows from seed and duration alone. Two lanes run side by side, one for what
- * stands between a bidder and the decision, one for what stands between the decision and the archive.
- * Within a lane one fault follows another; a quarter of the time both are calm.
+ * The schedule of faults, a function of seed and duration. Two lanes run side by side: one with faults between a
+ * bidder and the decision, one with faults between the decision and the archive. Within a lane faults do not
+ * overlap. At least a quarter of the time both lanes are calm.
  */
 import { randomOf, shuffled } from "../load/random.ts";
-import { LINKS, linkName, type PartName, STORES, type StoreName, TIERS } from "./system.ts";
+import { LINKS, linkName, type ProcessName, STORES, type StoreName, TIERS } from "./system.ts";
 
-export const TOXIC_KINDS = [
+const TOXIC_KINDS = [
   "refuse",
   "hang",
   "reset",
@@ -34,21 +34,21 @@ export interface Injection {
   readonly n: number;
   readonly lane: Lane;
   readonly kind: KindName;
-  /** A link, a part, or a tier. */
+  /** A connection, a process, or a tier. */
   readonly target: string;
-  /** From the start of the faults; it waits for its lane. */
+  /** Earliest start, from the start of the faults. */
   readonly atMs: number;
   readonly lastsMs: number;
-  /** In [0, 1): for what a kind leaves open, such as how slow or after how many bytes. */
+  /** In [0, 1): a random number for details of the fault, such as its delay. */
   readonly dice: number;
 }
 
-/** Of each, a quarter is calm. */
+/** A quarter of each cycle is calm. */
 const CYCLE_MS = 8_000;
 const BUSY_MS = 6_000;
 const SHORTEST_MS = 300;
 const LONGEST_MS = 3_000;
-/** Between two faults of a lane: in a long run more, so that it has some hundreds of them, not thousands. */
+/** Between two faults of a lane. Longer in long runs, which then have hundreds of faults, not thousands. */
 const gapMs = (durationMs: number): number =>
   Math.min(2_600, Math.max(400, durationMs / 100 - 2_500));
 
@@ -56,24 +56,26 @@ interface Kind {
   readonly kind: KindName;
   readonly lane: Lane;
   readonly targets: readonly string[];
-  /** Injected in one round of so many: some cost the whole auction seconds. */
+  /** Injected once in this many rounds: some faults stop the whole auction for seconds. */
   readonly everyRounds: number;
   readonly longestMs: number;
-  /** What doing and undoing it takes besides, about: processes that start. */
+  /** Approximate additional time to inject and undo it. */
   readonly costMs: number;
 }
 
 const laneOfLink = (from: string, to: string): Lane =>
   from.startsWith("archival") || to.startsWith("archival") ? "archive" : "bids";
-const laneOfPart = (part: PartName): Lane =>
-  part.startsWith("archival") || part === "nats" || part === "postgres" ? "archive" : "bids";
+const laneOfProcess = (managed: ProcessName): Lane =>
+  managed.startsWith("archival") || managed === "nats" || managed === "postgres"
+    ? "archive"
+    : "bids";
 
-/** Every kind with everything it may hit in a lane. */
+/** Every kind of fault of a lane, with its possible targets. */
 export function kindsOf(lane: Lane): Kind[] {
   const links = LINKS.filter(([from, to]) => laneOfLink(from, to) === lane);
   const names = links.map(([from, to]) => linkName(from, to));
-  const parts: readonly PartName[] = [...TIERS, ...STORES];
-  const own = parts.filter((part) => laneOfPart(part) === lane);
+  const processes: readonly ProcessName[] = [...TIERS, ...STORES];
+  const own = processes.filter((managed) => laneOfProcess(managed) === lane);
   const store: StoreName = lane === "bids" ? "redis" : "postgres";
   const some = { lane, everyRounds: 1, longestMs: LONGEST_MS, costMs: 150 };
   const kinds: Kind[] = [
@@ -90,7 +92,7 @@ export function kindsOf(lane: Lane): Kind[] {
     },
   ];
   if (lane === "bids") {
-    const skewed = own.filter((part) => part !== "redis");
+    const skewed = own.filter((managed) => managed !== "redis");
     kinds.push(
       { ...some, kind: "clock-skew", targets: skewed, everyRounds: 2, costMs: 2_500 },
       { ...some, kind: "redis-busy", targets: ["redis"], longestMs: 1_500 },
@@ -112,7 +114,7 @@ export function kindsOf(lane: Lane): Kind[] {
   return kinds;
 }
 
-/** Each kind once a round, in a new order each round, with its targets taking turns. */
+/** Each kind once a round, in a new order, with its targets in turn. */
 function* drawn(lane: Lane, random: () => number): Generator<Kind & { target: string }> {
   const kinds = kindsOf(lane).map((kind) => ({ ...kind, order: shuffled(kind.targets, random) }));
   for (let round = 0; ; round++) {
@@ -124,7 +126,7 @@ function* drawn(lane: Lane, random: () => number): Generator<Kind & { target: st
   }
 }
 
-/** @returns in the order of their time */
+/** @returns the faults in order of time */
 export function scheduleOf(seed: number, durationMs: number): Injection[] {
   const lanes = (["bids", "archive"] as const).flatMap((lane, i) => {
     const random = randomOf(seed * 2 + i);
@@ -136,8 +138,8 @@ export function scheduleOf(seed: number, durationMs: number): Injection[] {
         atMs += CYCLE_MS - inCycleMs;
         continue;
       }
-      const drew = draw.next().value as Kind & { target: string };
-      const { kind, target, longestMs, costMs } = drew;
+      const drawnKind = draw.next().value as Kind & { target: string };
+      const { kind, target, longestMs, costMs } = drawnKind;
       const spreadMs = (longestMs - SHORTEST_MS) * random() ** 2;
       const lastsMs = Math.round(Math.min(SHORTEST_MS + spreadMs, BUSY_MS - inCycleMs));
       injections.push({ lane, kind, target, atMs: Math.round(atMs), lastsMs, dice: random() });

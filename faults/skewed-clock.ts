@@ -1,6 +1,6 @@
 /**
- * Loaded before a tier (`node --import`): its wall clock is wrong by SKEW_MS, as on a badly set node.
- * Says so in SKEW_PROOF_FILE, in its own words: a test must see that the fault was one.
+ * Preloaded into a tier (`node --import`): shifts its wall clock by SKEW_MS, and writes the shifted time to
+ * SKEW_PROOF_FILE as evidence.
  */
 import { writeFileSync } from "node:fs";
 

@@ -1,6 +1,6 @@
 /**
- * A whole auction as processes, with a fault proxy between every two parts: two gateways, two broadcasts,
- * two archivals (one of them at work), Redis, NATS and Postgres, each on a disk of its own.
+ * The auction under test: two gateways, two broadcasts, two archivals (one active), Redis, NATS and Postgres as
+ * processes, each store on its own disk, with a fault proxy on every connection.
  */
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -17,7 +17,7 @@ import type { AuctionDefinition } from "../services/store/define-lots.ts";
 import { FaultProxy } from "../services/testing/fault-proxy.ts";
 import { until } from "../services/testing/until.ts";
 import { type Disk, mountDisk } from "./disk.ts";
-import { type Part, StorePart, TierPart } from "./part.ts";
+import { type ManagedProcess, StoreProcess, TierProcess } from "./managed-process.ts";
 
 export const STORES = ["redis", "nats", "postgres"] as const;
 export const TIERS = [
@@ -30,10 +30,10 @@ export const TIERS = [
 ] as const;
 export type StoreName = (typeof STORES)[number];
 export type TierName = (typeof TIERS)[number];
-export type PartName = StoreName | TierName;
+export type ProcessName = StoreName | TierName;
 
-/** Who calls whom, by what is at the other end: each has a proxy. */
-export const LINKS: readonly (readonly [from: string, to: PartName])[] = [
+/** The connections between processes. Each has a proxy. */
+export const LINKS: readonly (readonly [from: string, to: ProcessName])[] = [
   ...(["gateway-1", "gateway-2", "broadcast-1", "broadcast-2"] as const).flatMap((tier) => [
     ["load", tier] as const,
     [tier, "redis"] as const,
@@ -51,12 +51,12 @@ export const SECRET = "a secret for the fault runs, of more than 32 bytes";
 export interface System {
   readonly dir: string;
   readonly definition: AuctionDefinition;
-  readonly parts: Readonly<Record<PartName, Part>>;
+  readonly processes: Readonly<Record<ProcessName, ManagedProcess>>;
   readonly proxies: ReadonlyMap<string, FaultProxy>;
   readonly disks: Readonly<Record<StoreName, Disk>>;
-  /** Where each store keeps what it has. */
+  /** Data folder of a store. */
   readonly dataOf: (store: StoreName) => string;
-  /** Past every proxy. */
+  /** Direct URLs, without a proxy. */
   readonly urls: Readonly<Record<StoreName, string>>;
   readonly internalUrl: (tier: TierName) => string;
   open(): Promise<void>;
@@ -65,7 +65,7 @@ export interface System {
 
 const running = new Set<() => Promise<void>>();
 
-/** For a process that is told to end: leaves no process and no disk behind. */
+/** For signal handlers: stops every process and unmounts every disk. */
 export async function stopSystems(): Promise<void> {
   for (const stop of running) await stop();
 }
@@ -76,7 +76,7 @@ export async function startSystem(
   log: (line: string) => void,
 ): Promise<System> {
   const dir = mkdtempSync(join(tmpdir(), "gavel-faults-"));
-  chmodSync(dir, 0o755); // Postgres is another one, and must reach its disk.
+  chmodSync(dir, 0o755); // Postgres runs as another user and must reach its disk.
   const stops: (() => unknown)[] = [() => rmSync(dir, { recursive: true, force: true })];
   const stop = async () => {
     for (const step of stops.splice(0).reverse()) await step();
@@ -100,7 +100,7 @@ async function start(
   stop: () => Promise<void>,
 ): Promise<System> {
   log("starting redis, nats and postgres");
-  const { parts: stores, disks, dataOf, urls } = await startStores(dir, stops);
+  const { processes: stores, disks, dataOf, urls } = await startStores(dir, stops);
   const ports: Record<string, number> = {};
   for (const tier of TIERS) {
     ports[tier] = await freePort();
@@ -124,9 +124,9 @@ async function start(
       const log = join(dir, `${name}.log`);
       const internalPort = ports[`${name} internal`]!;
       const tier = name.split("-")[0]!;
-      return [name, new TierPart(name, tier, internalPort, environment(name), log)];
+      return [name, new TierProcess(name, tier, internalPort, environment(name), log)];
     }),
-  ) as unknown as Record<TierName, Part>;
+  ) as unknown as Record<TierName, ManagedProcess>;
   for (const tier of Object.values(tiers)) stops.push(() => tier.kill());
   await Promise.all(Object.values(tiers).map((tier) => tier.start()));
 
@@ -134,7 +134,7 @@ async function start(
   return {
     dir,
     definition,
-    parts: { ...stores, ...tiers },
+    processes: { ...stores, ...tiers },
     proxies,
     disks,
     dataOf,
@@ -151,7 +151,7 @@ async function startStores(dir: string, stops: (() => unknown)[]) {
     nats: startNats,
     postgres: (at: { dir: string; port: number }) => startPostgres(at, "test"),
   };
-  const parts = {} as Record<StoreName, Part>;
+  const processes = {} as Record<StoreName, ManagedProcess>;
   const disks = {} as Record<StoreName, Disk>;
   const urls = {} as Record<StoreName, string>;
   const dataOf = (store: StoreName) => join(dir, store, "store");
@@ -166,18 +166,18 @@ async function startStores(dir: string, stops: (() => unknown)[]) {
       urls[store] = server.url;
       return server;
     };
-    const part = await StorePart.launch(store, join(at.dir, `${store}.log`), launch);
+    const managed = await StoreProcess.launch(store, join(at.dir, `${store}.log`), launch);
     stops.push(async () => {
-      part.signal("SIGCONT");
-      await part.kill();
+      managed.signal("SIGCONT");
+      await managed.kill();
       removePostgresData(at.dir);
     });
-    parts[store] = part;
+    processes[store] = managed;
   }
-  return { parts, disks, dataOf, urls };
+  return { processes, disks, dataOf, urls };
 }
 
-interface Surroundings {
+interface Environment {
   readonly dir: string;
   readonly definition: AuctionDefinition;
   readonly urls: Readonly<Record<StoreName, string>>;
@@ -186,53 +186,53 @@ interface Surroundings {
   readonly outboxMaxBytes: number;
 }
 
-function environmentOf(of: Surroundings): (tier: TierName) => NodeJS.ProcessEnv {
+function environmentOf(system: Environment): (tier: TierName) => NodeJS.ProcessEnv {
   const file = (name: string, text: string) => {
-    writeFileSync(join(of.dir, name), text, { mode: 0o600 });
-    return join(of.dir, name);
+    writeFileSync(join(system.dir, name), text, { mode: 0o600 });
+    return join(system.dir, name);
   };
   const through = (tier: TierName, store: StoreName) => {
-    const url = new URL(of.urls[store]);
-    url.port = String(of.portOf(tier, store));
+    const url = new URL(system.urls[store]);
+    url.port = String(system.portOf(tier, store));
     return file(`${tier}-${store}-url`, url.href);
   };
   const shared = {
-    AUCTION_UID: of.definition.uid,
+    AUCTION_UID: system.definition.uid,
     TOKEN_SECRET_FILE: file("token-secret", SECRET),
     HOST: "127.0.0.1",
     LOG_LEVEL: "info",
     DRAIN_MS: "5000",
   };
-  const rules = file("rules.json", JSON.stringify(of.definition));
+  const rules = file("rules.json", JSON.stringify(system.definition));
   return (name) => {
     const [tier, n] = name.split("-") as [string, string];
     const own = {
       ...shared,
       REDIS_URL_FILE: through(name, "redis"),
-      INTERNAL_PORT: String(of.ports[`${name} internal`]),
+      INTERNAL_PORT: String(system.ports[`${name} internal`]),
     };
     if (tier === "gateway") {
       return {
         ...own,
-        PORT: String(of.ports[name]),
-        STREAM_URL: `ws://127.0.0.1:${of.portOf("load", `broadcast-${n}`)}/v1/stream`,
-        ARCHIVAL_URL: `http://127.0.0.1:${of.portOf(name, `archival-${n}`)}`,
+        PORT: String(system.ports[name]),
+        STREAM_URL: `ws://127.0.0.1:${system.portOf("load", `broadcast-${n}`)}/v1/stream`,
+        ARCHIVAL_URL: `http://127.0.0.1:${system.portOf(name, `archival-${n}`)}`,
       };
     }
     if (tier === "broadcast") {
-      return { ...own, PORT: String(of.ports[name]), MESSAGES_PER_SECOND: "10000" };
+      return { ...own, PORT: String(system.ports[name]), MESSAGES_PER_SECOND: "10000" };
     }
     return {
       ...own,
       NATS_URL_FILE: through(name, "nats"),
       POSTGRES_URL_FILE: through(name, "postgres"),
       RULES_FILE: rules,
-      OUTBOX_MAX_BYTES: String(of.outboxMaxBytes),
+      OUTBOX_MAX_BYTES: String(system.outboxMaxBytes),
     };
   };
 }
 
-/** As the operator does it, once the tiers are ready. */
+/** Opens the auction as the operator does. */
 async function openAuction(archivalUrl: string): Promise<void> {
   const claims = { sub: "owner", scope: "admin", lifetimeSeconds: 3_600 };
   const token = await signToken(SECRET, claims);

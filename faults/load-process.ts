@@ -1,40 +1,40 @@
-/** The load, as processes of this one. */
+/** Starts bidders or viewers as a child process. */
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { until } from "../services/testing/until.ts";
 import {
-  type FromLoad,
+  type LoadReport,
   type LoadCounts,
   type LoadPlan,
   NO_COUNTS,
-  type ToLoad,
+  type LoadCommand,
 } from "./load-plan.ts";
 
-export class Load {
+export class LoadProcess {
   readonly #child: ChildProcess;
   readonly #name: string;
   counts: LoadCounts = NO_COUNTS;
   #finished = false;
 
-  constructor(name: "bidders" | "watchers", plan: LoadPlan) {
+  constructor(name: "bidders" | "viewers", plan: LoadPlan) {
     this.#name = name;
     this.#child = fork(fileURLToPath(new URL(`./${name}.ts`, import.meta.url)), {
       execArgv: [],
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
-    this.#child.on("message", ({ counts, finished }: FromLoad) => {
+    this.#child.on("message", ({ counts, finished }: LoadReport) => {
       this.counts = counts;
       this.#finished = finished;
     });
-    this.#child.send({ plan } satisfies ToLoad);
+    this.#child.send({ plan } satisfies LoadCommand);
   }
 
-  /** @throws Error when it does not come to its end */
+  /** @throws Error when it does not finish in time */
   async finish(timeoutMs: number): Promise<void> {
-    this.#child.send({ finish: true } satisfies ToLoad);
+    this.#child.send({ finish: true } satisfies LoadCommand);
     const ended = () => this.#finished || this.#child.exitCode !== null;
-    await until(`the ${this.#name} are done`, ended, timeoutMs);
-    if (!this.#finished) throw new Error(`the ${this.#name} ended by themselves`);
+    await until(`the ${this.#name} have finished`, ended, timeoutMs);
+    if (!this.#finished) throw new Error(`the ${this.#name} process exited early`);
   }
 
   kill(): void {

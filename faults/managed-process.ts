@@ -1,4 +1,4 @@
-/** A process of the running auction that may be killed, frozen, stopped and started again. */
+/** A process of the auction under test that can be killed, frozen, stopped and restarted. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream, readFileSync } from "node:fs";
@@ -6,30 +6,30 @@ import { fileURLToPath } from "node:url";
 import type { ServerProcess } from "../servers/server-process.ts";
 import { until } from "../services/testing/until.ts";
 
-export interface Part {
+export interface ManagedProcess {
   readonly name: string;
   readonly logFile: string;
   readonly pid: number;
   isRunning(): boolean;
   signal(signal: NodeJS.Signals): void;
-  /** SIGKILL, and waits for its end. */
+  /** Sends SIGKILL and waits until the process has ended. */
   kill(): Promise<void>;
-  /** SIGTERM, and waits for its end. @returns the exit code; null when it had to be killed */
+  /** Sends SIGTERM and waits until the process has ended. @returns the exit code; null when it had to be killed */
   terminate(): Promise<number | null>;
-  /** Again where it was, with the data it had. Does nothing to one that runs. */
+  /** Starts it again on the same port with the same data. Does nothing when it runs. */
   start(more?: NodeJS.ProcessEnv): Promise<void>;
 }
 
 const STOP_TIMEOUT_MS = 15_000;
 const START_TIMEOUT_MS = 60_000;
 
-/** Whether there is such a process that is not only waiting for its parent. */
+/** Whether a process exists and is not a zombie. */
 export function isAlive(pid: number): boolean {
   const state = stateOf(pid);
   return state !== null && state !== "Z";
 }
 
-/** R, S, D, T (stopped), Z; null where there is none. */
+/** State of a process in /proc: R, S, D, T (stopped) or Z; null: no such process. */
 export function stateOf(pid: number): string | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
@@ -44,7 +44,7 @@ export function childrenOf(pid: number): number[] {
   return list === "" ? [] : list.split(" ").map(Number);
 }
 
-export class TierPart implements Part {
+export class TierProcess implements ManagedProcess {
   readonly name: string;
   readonly logFile: string;
   readonly #tier: string;
@@ -96,7 +96,7 @@ export class TierPart implements Part {
     return code;
   }
 
-  /** @param more `NODE_OPTIONS` and the like, for this start only */
+  /** @param more additional environment for this start only, such as `NODE_OPTIONS` */
   async start(more: NodeJS.ProcessEnv = {}): Promise<void> {
     if (this.isRunning()) return;
     const main = fileURLToPath(new URL(`../services/${this.#tier}/main.ts`, import.meta.url));
@@ -108,11 +108,11 @@ export class TierPart implements Part {
     });
     this.#child = child;
     child.once("exit", () => log.end());
-    // Not /readyz: what it depends on may be away just now.
+    // Not /readyz: a fault may keep its dependencies down.
     await until(
       `${this.name} lives`,
       async () => {
-        if (!this.isRunning()) throw new Error(`it ended; see ${this.logFile}`);
+        if (!this.isRunning()) throw new Error(`process ended; see ${this.logFile}`);
         return (await fetch(`http://127.0.0.1:${this.#internalPort}/livez`)).ok;
       },
       START_TIMEOUT_MS,
@@ -120,7 +120,7 @@ export class TierPart implements Part {
   }
 }
 
-export class StorePart implements Part {
+export class StoreProcess implements ManagedProcess {
   readonly name: string;
   readonly logFile: string;
   readonly #launch: () => Promise<ServerProcess>;
@@ -131,8 +131,8 @@ export class StorePart implements Part {
     name: string,
     logFile: string,
     launch: () => Promise<ServerProcess>,
-  ): Promise<StorePart> {
-    return new StorePart(name, logFile, launch, await launch());
+  ): Promise<StoreProcess> {
+    return new StoreProcess(name, logFile, launch, await launch());
   }
 
   private constructor(
@@ -171,7 +171,7 @@ export class StorePart implements Part {
 
   async start(): Promise<void> {
     if (this.#running) return;
-    // The children of a killed Postgres take a moment to see it; it does not start beside them.
+    // Postgres does not start until the children of the killed one have ended.
     const launched = await until(`${this.name} starts`, () => this.#launch(), START_TIMEOUT_MS);
     this.#server = launched;
     this.#watch(launched);

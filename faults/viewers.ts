@@ -1,20 +1,19 @@
 /**
- * The viewers, as a process: each watches lots on any broadcast and resumes by (epoch, seq) on whichever
- * answers when its socket breaks, or when it feels like it. Every frame goes into the history as it came.
- * Message in: ToLoad. Messages out: FromLoad.
+ * The viewers, as a process. Each subscribes to lots at one broadcast, and resumes by (epoch, seq) at another when
+ * its socket closes or after a random time. Every frame is recorded in the history. Messages: LoadCommand, LoadReport.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import WebSocket from "ws";
 import type { Position } from "../services/lot/position.ts";
-import type { FromLoad, LoadCounts, LoadPlan, ToLoad } from "./load-plan.ts";
+import type { LoadReport, LoadCounts, LoadPlan, LoadCommand } from "./load-plan.ts";
 import { NO_COUNTS } from "./load-plan.ts";
 import { randomOf, shuffled } from "../load/random.ts";
 import { nowMs, Recorder } from "../load/recorder.ts";
 
-/** One watches everything; the others some lots each, and come and go more often. */
+/** One viewer subscribes to all lots. The others subscribe to some lots and reconnect more often. */
 const VIEWERS = 4;
 const LOTS_EACH = 3;
-/** A socket that says nothing for so long is given up: half-open, perhaps. */
+/** A socket without data for this long is closed: it may be half-open. */
 const SILENT_MS = 4_000;
 const STAYS_MS = { watchesAll: 15_000, watchesSome: 6_000 };
 const RETRY_MS = 200;
@@ -48,12 +47,12 @@ class Viewer {
   }
 
   async run(): Promise<void> {
-    // Resumes once more at the end: every viewer must come to the final state.
+    // Resumes once more at the end, so that every viewer receives the final state.
     while (!this.over) await this.#watch();
     while (!this.#isComplete()) await this.#watch();
   }
 
-  /** Every lot that it watches has closed before its eyes. */
+  /** It has received the close of every lot. */
   #isComplete(): boolean {
     return this.#closed.size === this.#lots.length;
   }
@@ -71,7 +70,7 @@ class Viewer {
     socket.on("open", () => this.#subscribe(socket, connection));
     socket.on("message", (data) => {
       heardMs = nowMs();
-      // Refused a lot (the process is behind): resumes at whichever answers next.
+      // The process refused a lot because it is behind: resume at another one.
       if (open && !this.#take(String(data), connection, heardMs)) open = false;
     });
     socket.on("error", () => {});
@@ -82,7 +81,7 @@ class Viewer {
       if (this.over && this.#isComplete()) break;
       await sleep(50);
     }
-    open = false; // What comes while it closes is not looked at: it will come again.
+    open = false; // Frames during the close are ignored. They are sent again.
     socket.terminate();
     await sleep(RETRY_MS * this.#random());
   }
@@ -102,7 +101,7 @@ class Viewer {
     }
   }
 
-  /** @returns false for a message that says that something was refused */
+  /** @returns false for an error message */
   #take(text: string, connection: number, atMs: number): boolean {
     this.#counts.frames++;
     this.#recorder.line(
@@ -119,7 +118,7 @@ class Viewer {
 
 const counts: LoadCounts = { ...NO_COUNTS };
 let viewers: Viewer[] = [];
-const tell = (finished: boolean) => process.send!({ counts, finished } satisfies FromLoad);
+const report = (finished: boolean) => process.send!({ counts, finished } satisfies LoadReport);
 
 async function run(plan: LoadPlan): Promise<void> {
   const recorder = new Recorder(plan.historyFile);
@@ -133,14 +132,14 @@ async function run(plan: LoadPlan): Promise<void> {
   recorder.close();
 }
 
-process.on("message", async (message: ToLoad) => {
+process.on("message", async (message: LoadCommand) => {
   if ("finish" in message) {
     for (const viewer of viewers) viewer.over = true;
     return;
   }
-  const timer = setInterval(() => tell(false), 500);
+  const timer = setInterval(() => report(false), 500);
   await run(message.plan);
   clearInterval(timer);
-  tell(true);
+  report(true);
   process.disconnect();
 });
