@@ -86,22 +86,22 @@ test("the limits of PROTOCOL.md are those of the code", () => {
   const [, largest] = /^\| 1009 .* above ([\d,]+) bytes/m.exec(text)!;
   expect(Number(largest!.replaceAll(",", ""))).toBe(STREAM_MESSAGE_MAX_BYTES);
   expect(number("lots in one")).toBe(LOTS_PER_MESSAGE);
-  expect(number("messages not understood")).toBe(STRIKES_MAX);
-  expect(number("unread bytes, then events")).toBe(BEHIND_BYTES);
-  expect(number("unread bytes, then the socket")).toBe(BACKLOG_MAX_BYTES);
-  expect(number("behind without") * 1_000).toBe(BEHIND_MAX_MS);
+  expect(number("invalid messages")).toBe(STRIKES_MAX);
+  expect(number("backlog in bytes, above which events")).toBe(BEHIND_BYTES);
+  expect(number("backlog in bytes, above which the socket")).toBe(BACKLOG_MAX_BYTES);
+  expect(number("time behind without") * 1_000).toBe(BEHIND_MAX_MS);
   expect(number("events that a resume")).toBe(RESUME_MAX_EVENTS);
-  expect(number("wait before the first")).toBe(SPREAD_MS);
-  expect(number("before the second")).toBe(BACKOFF_MIN_MS);
-  expect(number("before any later")).toBe(BACKOFF_MAX_MS);
-  expect(number("a first try is given up")).toBe(OPEN_MIN_MS);
-  expect(number("and any later")).toBe(OPEN_MAX_MS);
+  expect(number("longest wait before the first")).toBe(SPREAD_MS);
+  expect(number("longest wait before the second")).toBe(BACKOFF_MIN_MS);
+  expect(number("longest wait before any")).toBe(BACKOFF_MAX_MS);
+  expect(number("time for the first try")).toBe(OPEN_MIN_MS);
+  expect(number("longest time for any")).toBe(OPEN_MAX_MS);
   const [, seconds] = /^\| 4429 .* after (\d+) s/m.exec(text)!;
   expect(Number(seconds) * 1_000).toBe(TOO_MANY_MS);
-  expect(number("from a server's ping") * 1_000).toBe(PING_EVERY_MS);
+  expect(number("interval of server pings") * 1_000).toBe(PING_EVERY_MS);
 });
 
-test("who comes back is spread first, tries twice soon, then backs off, and does as it was told", () => {
+test("reconnects are spread first, tried twice soon, then backed off, and obey the close frame", () => {
   const tries = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 99];
   const most = [1_000, 500, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000];
   expect(tries.map((n) => waitMs(n, 1006, "", () => 1))).toEqual(most);
