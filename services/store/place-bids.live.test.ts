@@ -191,7 +191,7 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
 
   test("no bid is accepted from the close on, though nobody has closed the lot", async () => {
     const { keys } = await defineAndOpen(store, {
-      lots: [lotDefinition("lot-1", { lastsMs: 1_500 })],
+      lots: [lotDefinition("lot-1", { lastsMs: 2_500 })], // time for the connections of a strategy
     });
     const strategy = strategyOf(name, keys);
     await ready(strategy);
