@@ -142,6 +142,7 @@ async function watchMemory() {
       heap[tier].push(await megabytes(tier, "nodejs_heap_size_used_bytes"));
     }
     mostPending = Math.max(mostPending, await pendingBytes());
+    await new Promise((resolve) => setTimeout(resolve, 50));
     const isOver = performance.now() - startedMs > FULL_MS;
     return isOver && TIERS.every((tier) => keptMegabytes(heap[tier]) < KEPT_MAX_MB);
   });
