@@ -167,7 +167,7 @@ test("a Redis that was wiped while stopped is restored by the next make up, and 
   expect(await lot("brass-telescope")).toMatchObject({ epoch: 2, leadingBid: leading });
 
   expect(sandbox.gavel(["restore"], { YES: "1" })).toMatchObject({ status: 1 });
-  expect(sandbox.gavel(["restore", "--force"]).stdout).toContain("Nothing was done");
+  expect(sandbox.gavel(["restore", "--force"]).stdout).toContain("Nothing was restored");
   expect(sandbox.gavel(["restore", "--now"])).toMatchObject({ status: 2 });
   const byTier = sandbox.gavel(["restore", "--force"], { YES: "1" });
   expect([byTier.status, byTier.stderr]).toEqual([0, ""]);
