@@ -51,11 +51,12 @@ test("every link leads to a file or folder, and to a heading that it has", () =>
 
 test("every path and file name in code style exists", () => {
   const names = new Set(files.map((file) => file.slice(file.lastIndexOf("/") + 1)));
-  const missing = PAGES.filter((page) => !page.startsWith("chaos/")).flatMap((page) => {
-    const words = [...withoutCode(textOf(page)).matchAll(/`([\w./-]+\.(?:ts|lua|md|sql|js))`/g)];
-    return words
-      .map(([, word]) => word!)
-      .filter((word) => !/(^|\/)(x|NNN)[.-]/.test(word) && !word.startsWith("."))
+  const isPath = /^[\w./-]+\.(?:ts|lua|md|sql|js)$/;
+  const missing = PAGES.flatMap((page) => {
+    const code = [...textOf(page).matchAll(/`[^`\n]+`|^ *```[\s\S]*?^ *```/gm)];
+    return code
+      .flatMap(([text]) => text.replaceAll("`", " ").split(/\s+/))
+      .filter((word) => isPath.test(word) && !/(^|\/)(x|NNN)[.-]|^\./.test(word))
       .filter((word) =>
         word.includes("/")
           ? !isFile.has(word) && !isFile.has(normalize(join(dirname(page), word)))
