@@ -122,7 +122,7 @@ test("docs/operating.md: the commands of a first session work in their order", (
     .trim()
     .split("\n")
     .map((command) => run(command));
-  const [, status, logs, token, rows] = outputs;
+  const [status, logs, token, rows] = outputs;
   expect(status).toMatch(/gateway[\s\S]*oak-table/);
   expect(logs).toContain("gateway");
   expect(token).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/);
