@@ -244,8 +244,8 @@ const { auction, inputs } = SAMPLES["development"]!;
 const with_ = (more: Partial<DesiredInputs>) => desiredInputsOf(auction, more);
 
 test("rules, lots, passwords and counts restart no pod; an image and an environment do", () => {
-  const revisions = (of: typeof auction, given: DesiredInputs) =>
-    workloads(desired(of, given)).map(({ template }) => revisionOf(template));
+  const revisions = (changedAuction: typeof auction, given: DesiredInputs) =>
+    workloads(desired(changedAuction, given)).map(({ template }) => revisionOf(template));
   const before = revisions(auction, inputs);
   const lots = [{ id: "vase", startMinor: 1 }];
   expect(revisions(stored({ lots, withdrawnLots: ["vase"], suspended: true }), inputs)).toEqual(
@@ -264,8 +264,8 @@ test("rules, lots, passwords and counts restart no pod; an image and an environm
   const scaled = stored({ tiers: { gateway: { replicas: 9 } } });
   expect(revisions(scaled, inputs)).toEqual(before);
 
-  const changed = (of: typeof auction, given: DesiredInputs) =>
-    revisions(of, given).map((revision, i) => revision !== before[i]);
+  const changed = (changedAuction: typeof auction, given: DesiredInputs) =>
+    revisions(changedAuction, given).map((revision, i) => revision !== before[i]);
   const stores = [false, false, false];
   const images = { ...inputs.images, gavel: "gavel:2.0.0" };
   expect(changed(auction, with_({ images }))).toEqual([...stores, true, true, true]);
@@ -297,8 +297,8 @@ test("a tier runs as many pods as its scale says", () => {
   const scaled = stored({
     tiers: { gateway: { replicas: 4 }, broadcast: { replicas: 3 }, archival: { replicas: 2 } },
   });
-  const counts = (scale: DesiredInputs["scale"], of = scaled) =>
-    TIERS.map((tier) => replicasOf(tier, of, { scale }));
+  const counts = (scale: DesiredInputs["scale"], counted = scaled) =>
+    TIERS.map((tier) => replicasOf(tier, counted, { scale }));
   expect(counts("full")).toEqual([4, 3, 2]);
   expect(counts("waiting")).toEqual([0, 0, 2]);
   expect(counts("over")).toEqual([1, 0, 2]);
