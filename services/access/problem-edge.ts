@@ -34,7 +34,7 @@ export function refuse(reply: FastifyReply, code: ProblemCode, detail: string): 
   return sendProblem(reply, problem(code, detail));
 }
 
-export interface ProblemEdge {
+interface ProblemEdge {
   readonly log: Logger;
   readonly internalErrors: Pick<Counter, "inc">;
   /** More fields of the log line of a request that failed. */

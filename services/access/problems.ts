@@ -28,7 +28,7 @@ export const PROBLEMS = {
 export type ProblemCode = keyof typeof PROBLEMS;
 
 /** What some problems say beyond their text. */
-export interface ProblemExtra {
+interface ProblemExtra {
   /** `invalid`: which field is wrong: of the body, a parameter, or a header's name. */
   readonly field?: string;
   /** `too_low`: the least that would have been accepted, */

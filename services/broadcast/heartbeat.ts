@@ -6,7 +6,7 @@ export const PING_EVERY_MS = 25_000;
 const SLICES = 25;
 
 /** A member of the heartbeat. */
-export interface Pinged {
+interface Pinged {
   /** Whether anything arrived since the last ping. */
   heard: boolean;
 }

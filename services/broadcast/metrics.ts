@@ -21,7 +21,7 @@ interface Observed {
 }
 
 /** Outcomes of a viewer's message; `failed`: our failure. */
-export const MESSAGE_OUTCOMES = ["ok", "refused", "failed"] as const;
+const MESSAGE_OUTCOMES = ["ok", "refused", "failed"] as const;
 export type MessageOutcome = (typeof MESSAGE_OUTCOMES)[number];
 
 /** Outcomes of bids that do not reach the batcher. */

@@ -58,7 +58,7 @@ export const CLIENT_MESSAGES = {
 
 type Messages = typeof CLIENT_MESSAGES;
 export type ClientMessage = { [K in keyof Messages]: Type.Static<Messages[K]> }[keyof Messages];
-export type ClientMessageType = keyof Messages;
+type ClientMessageType = keyof Messages;
 export const CLIENT_MESSAGE_TYPES = Object.keys(CLIENT_MESSAGES) as readonly ClientMessageType[];
 
 /** Messages of the server, besides a lot's events and snapshots, which the hub builds. */

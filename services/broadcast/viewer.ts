@@ -26,7 +26,7 @@ export interface Traffic {
   conflated: number;
 }
 
-export interface ViewerEvents {
+interface ViewerEvents {
   readonly fellBehind: () => void;
   readonly close: (reason: CloseReason, hint?: string) => void;
 }

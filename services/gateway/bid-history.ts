@@ -23,7 +23,7 @@ export const ARCHIVAL_BREAKER = { failures: 5, waitMs: 200, waitMaxMs: 2_000 } a
 const MAX_READS = 8;
 const FIRST_ENTRIES = 4;
 
-export interface HistoryOptions {
+interface HistoryOptions {
   readonly store: Store;
   readonly keys: Keys;
   readonly archivalUrl: string;
@@ -107,7 +107,7 @@ async function askArchival(archival: Breaker, url: URL): Promise<string> {
 }
 
 /** A page's cursor: "<epoch>.<seq>". */
-export function cursorOf({ epoch, seq }: Position): string {
+function cursorOf({ epoch, seq }: Position): string {
   return `${epoch}.${seq}`;
 }
 

@@ -23,7 +23,7 @@ const BACKOFF_MAX_MS = 2_000;
 /** Failures in a row before a log line: the first turns of a process may come before its connection. */
 const REPORTED_FAILURES = 3;
 
-export interface ClockOptions {
+interface ClockOptions {
   readonly store: Store;
   readonly keys: Keys;
   readonly log: Logger;

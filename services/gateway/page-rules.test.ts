@@ -1,4 +1,4 @@
-/** The page's own copies of the rules do as the originals. */
+/** The page's copies of rules behave as the originals. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { mayReconnect, openMaxMs, waitMs } from "../broadcast/reconnect-policy.ts";
@@ -15,7 +15,7 @@ const money = await load("money.js");
 const { applyEvent } = await load("lot.js");
 const stream = await load("stream.js");
 
-test("the page comes back as PROTOCOL.md asks", () => {
+test("the page reconnects as PROTOCOL.md says", () => {
   const reasons = fc.oneof(
     fc.string(),
     fc.nat().map((retryAfterMs) => JSON.stringify({ retryAfterMs })),

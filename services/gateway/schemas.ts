@@ -157,7 +157,7 @@ export const HistoryAnswer = Type.Object(
 
 export type History = Type.Static<typeof HistoryAnswer>;
 
-export const ProblemAnswer = Type.Object(
+const ProblemAnswer = Type.Object(
   {
     type: Type.String({ description: "A stable URI of the code." }),
     title: Type.String(),

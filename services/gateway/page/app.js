@@ -1,4 +1,4 @@
-// The auction's page: reads the auction once, then lives on its stream.
+// The auction's page: reads the auction once, then follows its stream.
 import { createCard } from "./card.js";
 import { newKey, placeBid, read, readAllLots } from "./gateway.js";
 import { bidderOf, keepToken, takeToken } from "./identity.js";
@@ -25,7 +25,7 @@ let token = takeToken();
 let me = token && bidderOf(token);
 let live = false;
 let resubscribe = () => {};
-/** Redis's clock minus this browser's performance.now(): wall clocks may be set while we run. */
+/** Redis's clock minus this browser's performance.now(): the wall clock may be changed meanwhile. */
 let clockMs = 0;
 const lots = new Map(); // lotId -> {lot, card, bidOn, pending, history}
 
@@ -40,7 +40,7 @@ async function start() {
   try {
     const askedMs = performance.now();
     auction = await read("/v1/auction");
-    // The answer was made about half-way between question and arrival.
+    // The server read its clock about half-way between request and answer.
     clockMs = auction.serverTimeMs - (askedMs + performance.now()) / 2;
     const all = await readAllLots();
     notice("");
@@ -50,7 +50,7 @@ async function start() {
     byId("about").textContent =
       `${all.length} ${all.length === 1 ? "lot" : "lots"}, in ${auction.currency}`;
     for (const lot of all) addLot(lot);
-    resubscribe = openStream(auction.streamUrl, [...lots.keys()], seenOf, onMessage, onState);
+    resubscribe = openStream(auction.streamUrl, [...lots.keys()], positionOf, onMessage, onState);
     setInterval(tick, TICK_MS);
   } catch (error) {
     notice(`The auction cannot be read yet (${error.message}). Trying again.`);
@@ -58,7 +58,7 @@ async function start() {
   }
 }
 
-const seenOf = (lotId) => lots.get(lotId)?.lot;
+const positionOf = (lotId) => lots.get(lotId)?.lot;
 
 function addLot(lot) {
   const entry = { lot, bidOn: wasBidOn(lot.lotId), pending: null, history: null };
@@ -109,7 +109,7 @@ function onMessage(message) {
   }
   if (!("seq" in message)) return;
   const after = applyEvent(entry.lot, message);
-  if (after === null) return resubscribe(lotId); // a gap: ask for what is missing
+  if (after === null) return resubscribe(lotId); // a gap: resume from the last event
   if (message.type === "bid_accepted" && after !== entry.lot) addToHistory(entry, message);
   become(entry, after);
 }
@@ -139,7 +139,7 @@ async function bid(entry, text) {
       "bad",
     );
   }
-  // A bid whose fate was never learned keeps its key: sent once more, it is still the same bid.
+  // A bid without a known outcome keeps its key: sent again, it is the same bid.
   const again = entry.pending?.amountMinor === amountMinor && entry.pending.token === token;
   entry.pending = again ? entry.pending : { lotId, amountMinor, key: newKey(), token };
   card.busy(true);
@@ -183,13 +183,13 @@ function refusal({ code, minimumMinor, detail, title }) {
   }
 }
 
-/** Without a stream the answer to one's own bid should show all the same. */
+/** Shows the answer to one's own bid while the stream is down. */
 async function refresh(entry) {
   try {
     const lot = await read(`/v1/lots/${encodeURIComponent(entry.lot.lotId)}`);
     if (isAfter(lot, entry.lot)) become(entry, lot);
   } catch {
-    // The stream will tell, once it is back.
+    // The stream brings it after the reconnect.
   }
 }
 
@@ -235,7 +235,7 @@ function showHistory({ card, history: { bids, nextCursor } }) {
   card.showHistory(bids, nextCursor !== null && bids.length < HISTORY_MAX, { money, me });
 }
 
-// Who bids
+// Identity
 
 function showIdentity() {
   byId("enter").hidden = token !== null;

@@ -1,4 +1,4 @@
-// One lot on the page. Everything from outside goes in as text, never as HTML.
+// One lot on the page. Data from outside is inserted as text, never as HTML.
 
 const STATUS = {
   scheduled: "not open yet",
@@ -8,7 +8,7 @@ const STATUS = {
 };
 const SOON_MS = 60_000;
 
-/** Builds a card; `actions` are what its buttons do. */
+/** Builds a card. @param actions of its buttons */
 export function createCard(actions) {
   const element = document.getElementById("lot").content.firstElementChild.cloneNode(true);
   const at = (selector) => element.querySelector(selector);
@@ -32,7 +32,7 @@ export function createCard(actions) {
     list: at(".history ol"),
     older: at(".older"),
   };
-  /** An amount that the bidder typed is theirs; the minimum only fills in for none. */
+  /** Fills in the minimum where the bidder has typed no amount. */
   let typed = false;
   parts.input.addEventListener("input", () => (typed = parts.input.value !== ""));
   parts.form.addEventListener("submit", (event) => {
@@ -45,7 +45,7 @@ export function createCard(actions) {
   return {
     element,
     isHistoryOpen: () => parts.history.open,
-    /** Draws the lot as it is. `mine` is "leading", "outbid" or "none". */
+    /** Draws the lot. `mine` is "leading", "outbid" or "none". */
     show(lot, { money, printInput, currency, mine }) {
       const { leadingBid, outcome } = lot;
       element.dataset.lot = lot.lotId;
@@ -157,6 +157,6 @@ function historyLine({ bidderId, amountMinor, placedAtMs }, money, me) {
 
 function restart(element, className) {
   element.classList.remove(className);
-  void element.offsetWidth; // lets the animation begin anew
+  void element.offsetWidth; // restarts the animation
   element.classList.add(className);
 }

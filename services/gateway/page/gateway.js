@@ -1,4 +1,4 @@
-// What is asked of the gateway over HTTP.
+// HTTP requests to the gateway.
 
 const BID_TIMEOUT_MS = 5_000;
 const READ_TIMEOUT_MS = 8_000;
@@ -7,7 +7,7 @@ const RETRY_MAX_MS = 5_000;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Reads JSON. @throws Error with the problem's words */
+/** Reads JSON. @throws Error with the problem's detail */
 export async function read(path) {
   const answer = await fetch(path, { signal: AbortSignal.timeout(READ_TIMEOUT_MS) });
   const body = await answer.json();
@@ -27,14 +27,14 @@ export async function readAllLots() {
   return lots;
 }
 
-/** A name for a bid that nobody else gives. (crypto.randomUUID is missing on plain http.) */
+/** A unique key for a bid. (crypto.randomUUID is missing on plain http.) */
 export function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**
- * Places a bid, and asks again with the same key while its fate is open: no answer, `unknown`,
+ * Places a bid, and sends it again with the same key while its outcome is open: no answer, `unknown`,
  * `unavailable`. However often it is sent, it is placed once.
  * @returns {accepted} | {problem} | {unresolved: true}
  */
@@ -57,7 +57,7 @@ export async function placeBid({ lotId, amountMinor, key, token }, onRetry) {
       if (answer.status < 500) return { problem: body };
       waitMs += 1000 * Number(answer.headers.get("retry-after") ?? 0);
     } catch {
-      // No answer, or not one of ours: the bid may have been placed. Its key will tell.
+      // No answer, or not the gateway's: the bid may have been placed. It is sent again with its key.
     }
     if (tries === BID_TRIES) return { unresolved: true };
     onRetry();

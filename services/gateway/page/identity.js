@@ -1,5 +1,5 @@
-// Who bids from this tab. The token comes by the address (#token=…) or by hand, stays in this tab, and
-// is taken out of the address bar at once.
+// The bidder of this tab. The token comes from the address (#token=…) or from the form, stays in this tab, and is
+// removed from the address bar at once.
 
 const KEPT_AS = "gavel.token";
 
@@ -17,7 +17,7 @@ export function keepToken(token) {
   else sessionStorage.removeItem(KEPT_AS);
 }
 
-/** The bidder whom a token names, for display only: the gateway is who verifies it. Null if none. */
+/** The bidder that a token names, for display only: the gateway verifies it. Null if none. */
 export function bidderOf(token) {
   try {
     const [, payload] = token.split(".");

@@ -1,11 +1,11 @@
-// What an event makes of a lot as viewers see it. Pure: page-rules.test.ts holds it equal to lot/lifecycle.ts.
+// Applies events to lots as viewers see them. Pure: page-rules.test.ts fails where it differs from lot/lifecycle.ts.
 
-/** Whether something at `b` comes after what is known at `a`. */
+/** Whether position `b` is after position `a`. */
 export function isAfter(b, a) {
   return b.epoch > a.epoch || (b.epoch === a.epoch && b.seq > a.seq);
 }
 
-/** The lot after an event; the same lot for one that it already had; null where events are missing. */
+/** The lot after an event; the same lot for an event that it has already; null where events are missing. */
 export function applyEvent(lot, event) {
   if (!isAfter(event, lot)) return lot;
   if (event.epoch !== lot.epoch || event.seq !== lot.seq + 1) return null;

@@ -1,7 +1,7 @@
-// Amounts are counted in minor units and never pass through a fraction. The same as lot/money.ts,
-// which money.test.ts holds this equal to; and how people write and read them.
+// Amounts in minor units, never as fractions: parsing and printing. page-rules.test.ts fails where it differs from
+// lot/money.ts.
 
-/** Reads "1250", "1250.5" or "1250,50" as minor units; null when it is not exactly an amount. */
+/** Parses "1250", "1250.5" or "1250,50" as minor units; null for any other text. */
 export function readAmount(text, digits) {
   const plain = text.trim().replaceAll(/[\s\u00a0\u202f']/g, "");
   return parseMajor(/^\d+,\d+$/.test(plain) ? plain.replace(",", ".") : plain, digits);

@@ -1,24 +1,24 @@
-// The live events: one WebSocket that comes back by itself and asks for what it missed.
+// The live events: one WebSocket that reconnects by itself and resumes.
 
-/** PROTOCOL.md allows so many, with the longest names and places. */
+/** Lots in one message, at most (PROTOCOL.md). */
 const LOTS_PER_MESSAGE = 100;
-/** As many as a socket may watch. */
+/** Lots that a socket may subscribe to. */
 const LOTS_MAX = 200;
 const PING_EVERY_MS = 15_000;
 const SILENCE_MAX_MS = 40_000;
-/** Before the first try to come back, before the next two, and at most. As broadcast/come-back.ts. */
+/** Waits before the first try to reconnect, before the next two, and at most. As in broadcast/reconnect-policy.ts. */
 const SPREAD_MS = 1_000;
 const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 30_000;
-/** A try that reached a process which is gone is not answered at all: the first one's patience, and the last ones'. */
+/** Time for a try to open: of the first one, and at most. A process that no longer exists never answers. */
 const OPEN_MIN_MS = 1_000;
 const OPEN_MAX_MS = 5_000;
 const TOO_MANY_MS = 10_000;
-/** When the network is back, an open line answers within this time, or it is dead. */
+/** When the network is back, an open socket answers within this time, or it is dead. */
 const ANSWER_MAX_MS = 3_000;
-/** A lot that a process cannot show yet is asked for again after so long, and up to twice that. */
+/** A lot answered `unavailable` is subscribed to again after this time, and up to twice of it. */
 const ASK_AGAIN_MS = 2_000;
-/** Closes that mean that we, not the line, are at fault: coming back at once would not help. */
+/** Close codes that say that this page is at fault: it does not reconnect. */
 const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
 export const mayReconnect = (code) => !OUR_FAULT.includes(code);
 const RESTARTING = 1012;
@@ -26,7 +26,7 @@ const TOO_MANY_MESSAGES = 4429;
 
 const doubled = (ms, times) => ms * 2 ** Math.max(0, times);
 
-/** How long to wait before a try: the same as broadcast/come-back.ts. */
+/** The wait before a try: the same as broadcast/reconnect-policy.ts. */
 export function waitMs(tries, code, reason, random) {
   if (code === RESTARTING) {
     const told = /^\{"retryAfterMs":(\d{1,5})\}$/.exec(reason);
@@ -37,20 +37,20 @@ export function waitMs(tries, code, reason, random) {
   return random() * Math.min(BACKOFF_MAX_MS, mostMs);
 }
 
-/** How long a try may take to open: the same as broadcast/come-back.ts. */
+/** The time for a try to open: the same as broadcast/reconnect-policy.ts. */
 export function openMaxMs(tries) {
   return tries === 0 ? OPEN_MAX_MS : Math.min(OPEN_MAX_MS, doubled(OPEN_MIN_MS, tries - 1));
 }
 
 /**
  * @param url of the stream
- * @param lotIds what to watch
- * @param seenOf the (epoch, seq) that is known of a lot, to resume from; null for a snapshot
- * @param onMessage gets every message, read
+ * @param lotIds to subscribe to
+ * @param positionOf the position of a lot to resume from; null for a snapshot
+ * @param onMessage gets every message, parsed
  * @param onState "connecting" | "live" | "waiting" | "ended"
- * @returns resubscribe(lotId): asks for a lot again, from what is known of it
+ * @returns resubscribe(lotId): subscribes to a lot again, from its position
  */
-export function openStream(url, lotIds, seenOf, onMessage, onState) {
+export function openStream(url, lotIds, positionOf, onMessage, onState) {
   const watched = lotIds.slice(0, LOTS_MAX);
   let socket;
   let tries = 0;
@@ -65,7 +65,7 @@ export function openStream(url, lotIds, seenOf, onMessage, onState) {
   const subscribe = (lots) => {
     const since = Object.fromEntries(
       lots.flatMap((lotId) => {
-        const seen = seenOf(lotId);
+        const seen = positionOf(lotId);
         return seen ? [[lotId, { epoch: seen.epoch, seq: seen.seq }]] : [];
       }),
     );
@@ -86,7 +86,7 @@ export function openStream(url, lotIds, seenOf, onMessage, onState) {
     mine.onmessage = ({ data }) => {
       heardMs = performance.now();
       const message = JSON.parse(data);
-      // Live is a line that talks, not one that opened: a server that only accepts is backed off from.
+      // The state is live with the first message, not when the socket opens: a server that only accepts must not reset the backoff.
       if (tries > 0 || message.type !== "error") onState("live");
       tries = 0;
       if (message.type === "error" && message.problem.code === "unavailable" && message.lotId) {
@@ -105,7 +105,7 @@ export function openStream(url, lotIds, seenOf, onMessage, onState) {
     };
   };
 
-  // A dead line closes slowly: do not wait for it.
+  // A dead socket closes slowly: do not wait for it.
   const drop = () => {
     const dead = socket;
     dead.onclose({ code: 1006, reason: "" });
@@ -119,7 +119,7 @@ export function openStream(url, lotIds, seenOf, onMessage, onState) {
     else send({ type: "ping" });
   }, PING_EVERY_MS);
 
-  // A laptop that wakes, or a phone back from a tunnel, need not wait for the backoff, nor for the silence.
+  // A laptop that wakes, or a phone with a new network, waits neither for the backoff nor for a time limit.
   addEventListener("online", () => {
     if (isEnded) return;
     const before = socket;
