@@ -47,7 +47,7 @@ beforeAll(async () => {
     postgresUrl: postgres.url,
 
     definition,
-    ofEach: 1,
+    replicas: 1,
     env: { OUTBOX_MAX_BYTES: String(LIMIT_BYTES), LOG_LEVEL: "fatal" },
   });
   store = await openStore(redis.url);

@@ -33,7 +33,7 @@ beforeAll(async () => {
     natsUrl: (await startNats()).url,
     postgresUrl: postgres.url,
     definition,
-    ofEach: 2,
+    replicas: 2,
     env: { DRAIN_NOTICE_MS: "300", DRAIN_MS: "2000" },
   });
   store = await openStore(redis.url);

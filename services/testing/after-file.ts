@@ -7,8 +7,8 @@ afterAll(async () => {
 });
 
 /**
- * Stops something when the test file is done, last started first. Unlike `afterAll`, it may be called
- * from anywhere: vitest forgets what a hook or a test registers.
+ * Runs `stop` after the test file, the last one first. Unlike `afterAll`, it may be called inside a hook or a
+ * test, where vitest ignores new hooks.
  */
 export function afterFile(stop: () => Promise<unknown> | unknown): void {
   stops.push(stop);

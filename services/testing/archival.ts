@@ -1,4 +1,4 @@
-/** An auction of its own over shared real servers, the tier beside it, and what must be true at the end. */
+/** One auction per test on the servers of the test file, its archival tier, and the checks of its archive. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -26,7 +26,7 @@ import type { Timing } from "../archival/pipeline/timing.ts";
 
 const SECRET = "a secret of at least thirty-two bytes";
 
-/** Impatient, so that a test that must wait waits little. */
+/** Short times, so that tests wait little. */
 export const IMPATIENT: Timing = {
   leaseMs: 1_200,
   stallMs: 1_500,
@@ -41,7 +41,6 @@ export interface Servers {
   readonly postgres: TestServer;
 }
 
-/** One after the other: making a database blocks this process, and what runs beside it times out. */
 export async function startServers(): Promise<Servers> {
   const postgres = await startPostgres();
   return { postgres, redis: await startRedis(), nats: await startNats() };
@@ -107,7 +106,7 @@ export class AuctionUnderTest {
     };
   }
 
-  /** What the tier reads at its next start. */
+  /** Writes the rules that the tier reads at its next start. */
   writeRules(definition: AuctionDefinition): void {
     writeFileSync(this.file("rules"), JSON.stringify(definition));
   }
@@ -123,7 +122,7 @@ export class AuctionUnderTest {
     return { ...archival, stop: () => this.#stop(archival) };
   }
 
-  /** As a process of its own, with its own patience: to be killed. */
+  /** Starts the tier as a process, with its usual times: for a test that kills it. */
   spawn(): ChildProcess {
     const main = fileURLToPath(new URL("../archival/main.ts", import.meta.url));
     const child = spawn(process.execPath, [main], { env: this.#env(), stdio: "ignore" });
@@ -150,7 +149,7 @@ export class AuctionUnderTest {
     await archival.stop();
   }
 
-  /** The tier has defined the auction; now it opens. */
+  /** Opens the auction, once the tier has defined it. */
   async open(): Promise<void> {
     await this.connected();
     await until("the auction is defined", () => readAuction(this.store, this.keys));
@@ -166,7 +165,7 @@ export class AuctionUnderTest {
     if (this.store.status === "wait") await this.store.connect();
   }
 
-  /** Places accepted bids, `each` in one call, over the lots in turn. @returns their ids */
+  /** Places bids that are accepted, `each` in one call, on the lots in turn. @returns their ids */
   async bid(calls: number, each = 3): Promise<string[]> {
     const placed: string[] = [];
     for (let call = 0; call < calls; call++) {
@@ -190,7 +189,7 @@ export class AuctionUnderTest {
     return placed;
   }
 
-  /** All events of all lots, from the lots' own streams, which keep more than these tests write. */
+  /** All events of all lots, from the streams of the lots: they keep more events than these tests write. */
   async decided(): Promise<string[]> {
     const texts: string[] = [];
     for (const lotId of this.lotIds) {
@@ -200,7 +199,7 @@ export class AuctionUnderTest {
     return texts;
   }
 
-  /** Puts an entry into the outbox as no script of ours would. */
+  /** Puts an entry into the outbox that no script of ours writes. */
   async smuggle(lotId: string, events: string | Buffer): Promise<string> {
     const id = await this.store.xadd(this.keys.outbox, "*", "lotId", lotId, "events", events);
     return id!;
@@ -221,7 +220,7 @@ export class AuctionUnderTest {
     return rows.map(([value]) => value!);
   }
 
-  /** Waits until all is archived, then checks it: every event once, in order, as it was decided. */
+  /** Waits until everything is archived, then checks that each event is there once, in order, as decided. */
   async expectAllArchived(deadLetters: string[] = [], timeoutMs = 15_000): Promise<void> {
     const decided = await this.decided();
     await until(

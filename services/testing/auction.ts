@@ -1,4 +1,4 @@
-/** Auctions to test with: small, open, and otherwise as the test says. */
+/** Small open auctions for tests, with the changes that a test needs. */
 import { randomUUID } from "node:crypto";
 import { afterFile } from "./after-file.ts";
 import type { Bid, Lot } from "../lot/lot.ts";
@@ -67,7 +67,7 @@ export async function defineAndOpen(
   return { definition, keys };
 }
 
-/** What looks at a store from beside is more patient than what is tested: a busy machine may pause for seconds. */
+/** The time limit of a test's own connection. It is longer than the limits under test: a busy machine may pause for seconds. */
 export const PATIENCE_MS = 10_000;
 
 /** A connected store that is closed after the test file. */
@@ -92,7 +92,7 @@ export function bid(amountMinor: number, changes: Partial<Bid> = {}): Bid {
   };
 }
 
-/** A lot as the rules see it, open from 1,000 to 100,000 ms. */
+/** A lot for the pure rules, open from 1,000 to 100,000 ms. */
 export function lot(changes: Partial<Lot> = {}): Lot {
   return {
     lotId: "lot-1",

@@ -1,4 +1,4 @@
-/** Broadcast processes of a test file, in this process, on free ports. */
+/** Broadcast tiers for one test file, inside the process of the test, on free ports. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

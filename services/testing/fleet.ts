@@ -1,4 +1,4 @@
-/** The tiers of one auction as processes, as many of each as wanted, behind a balancer that asks for readiness. */
+/** The tiers of one auction as processes, several of each tier, behind a load balancer that checks readiness. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -16,8 +16,8 @@ import { until } from "./until.ts";
 export type Tier = "gateway" | "broadcast" | "archival";
 
 const SECRET = "a secret for tests, of more than 32 bytes";
-/** How soon a balancer notices: more often than endpoints in a cluster change, and with less notice. */
-const LOOK_MS = 25;
+/** More often than the endpoints of a Service change in a cluster. */
+const READINESS_CHECK_EVERY_MS = 25;
 
 export const tokenOf = (sub: string, scope = "bid"): Promise<string> =>
   signToken(SECRET, { sub, scope, lifetimeSeconds: 3_600 });
@@ -27,30 +27,30 @@ export interface Member {
   readonly internalPort: number;
   readonly pid: number;
   start(): Promise<void>;
-  /** SIGTERM, then the exit code. */
+  /** Sends SIGTERM. @returns the exit code */
   terminate(): Promise<number | null>;
   metric(name: string, label?: string): Promise<number>;
 }
 
 export interface Fleet {
   readonly members: readonly Member[];
-  /** Of the balancers. */
+  /** The address of a load balancer, as the next one. */
   readonly gatewayUrl: string;
   readonly streamUrl: string;
 }
 
-export interface FleetOf {
+export interface FleetOptions {
   readonly redisUrl: string;
   readonly natsUrl: string;
   readonly postgresUrl: string;
   readonly definition: AuctionDefinition;
-  readonly ofEach: number;
+  readonly replicas: number;
   readonly env: NodeJS.ProcessEnv;
 }
 
-/** Starts all, and opens the auction. */
-export async function startFleet(of: FleetOf): Promise<Fleet> {
-  const { definition, env } = of;
+/** Starts all processes and opens the auction. */
+export async function startFleet(options: FleetOptions): Promise<Fleet> {
+  const { definition, env } = options;
   const dir = mkdtempSync(join(tmpdir(), "gavel-fleet-"));
   afterFile(() => rmSync(dir, { recursive: true, force: true }));
   const file = (name: string, text: string) => {
@@ -61,9 +61,9 @@ export async function startFleet(of: FleetOf): Promise<Fleet> {
     AUCTION_UID: definition.uid,
     HOST: "127.0.0.1",
     LOG_LEVEL: "error",
-    REDIS_URL_FILE: file("redis-url", of.redisUrl),
-    NATS_URL_FILE: file("nats-url", of.natsUrl),
-    POSTGRES_URL_FILE: file("postgres-url", of.postgresUrl),
+    REDIS_URL_FILE: file("redis-url", options.redisUrl),
+    NATS_URL_FILE: file("nats-url", options.natsUrl),
+    POSTGRES_URL_FILE: file("postgres-url", options.postgresUrl),
     RULES_FILE: file("rules.json", JSON.stringify(definition)),
     TOKEN_SECRET_FILE: file("token-secret", SECRET),
     ...env,
@@ -71,7 +71,7 @@ export async function startFleet(of: FleetOf): Promise<Fleet> {
   const archivalPort = await freePort();
   const all: { member: Member; port: number }[] = [];
   for (const tier of ["archival", "gateway", "broadcast"] as const) {
-    for (let n = 0; n < of.ofEach; n++) {
+    for (let n = 0; n < options.replicas; n++) {
       const port = await freePort();
       const internalPort = tier === "archival" && n === 0 ? archivalPort : await freePort();
       const own = { ...shared, PORT: String(port), INTERNAL_PORT: String(internalPort) };
@@ -134,26 +134,26 @@ function memberOf(tier: Tier, internalPort: number, env: NodeJS.ProcessEnv): Mem
   };
 }
 
-interface Behind {
+interface Backend {
   readonly member: Pick<Member, "internalPort">;
   readonly port: number;
 }
 
-/** Connections go in turn to those that were ready at the last look. @returns its port */
-async function startBalancer(behind: readonly Behind[]): Promise<number> {
-  const ready = new Set<Behind>(behind);
-  const look = async (one: Behind): Promise<void> => {
+/** Sends connections in turn to the backends that were ready at the last check. @returns its port */
+async function startBalancer(backends: readonly Backend[]): Promise<number> {
+  const ready = new Set<Backend>(backends);
+  const checkReadiness = async (one: Backend): Promise<void> => {
     const url = `http://127.0.0.1:${one.member.internalPort}/readyz`;
     const answer = await fetch(url, { signal: AbortSignal.timeout(1_000) }).catch(() => null);
     if (answer?.ok) ready.add(one);
     else ready.delete(one);
     await answer?.body?.cancel();
   };
-  const looking = behind.map((one) => {
+  const checks = backends.map((one) => {
     let over = false;
     const loop = async (): Promise<void> => {
-      await look(one);
-      if (!over) setTimeout(loop, LOOK_MS);
+      await checkReadiness(one);
+      if (!over) setTimeout(loop, READINESS_CHECK_EVERY_MS);
     };
     void loop();
     return () => (over = true);
@@ -177,7 +177,7 @@ async function startBalancer(behind: readonly Behind[]): Promise<number> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   afterFile(() => {
-    for (const stop of looking) stop();
+    for (const stop of checks) stop();
     for (const socket of sockets) socket.destroy();
     server.close();
   });

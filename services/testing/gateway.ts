@@ -1,4 +1,4 @@
-/** A gateway of one auction over a real Redis, listening, with the secret its tokens are signed by. */
+/** A listening gateway of one auction on a real Redis, and tokens that it accepts. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ import { until } from "./until.ts";
 export const SECRET = "a secret for tests, and for nothing else";
 
 export interface TestGateway extends Gateway {
-  /** POST a bid; key and token as given, or fresh ones of bidder "ada". */
+  /** Places a bid; by default with a new key and as bidder "ada". */
   bid(lotId: string, amountMinor: number, changes?: BidChanges): Promise<Answer>;
   get(path: string): Promise<Answer>;
 }
@@ -27,7 +27,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
-  /** The body read as JSON. */
+  /** The body, parsed as JSON. */
   readonly body: Record<string, any>;
 }
 

@@ -1,4 +1,4 @@
-/** What a program needs of its surroundings, and nothing that could tell it what to do. */
+/** Variables that a program needs, and none that configures this project. */
 const NEEDED = [
   "PATH",
   "HOME",
@@ -16,8 +16,8 @@ const NEEDED = [
 ];
 
 /**
- * The environment of a shell that was just opened, with `more`: for programs that a test runs as a person
- * would. What the tests themselves were told (CI exports YES=1, make its own flags) is not told to them.
+ * The environment of a fresh shell, with `more`, for programs that a test runs as a person would. Variables
+ * that configure the test run itself (YES=1 in CI, the flags of make) are left out.
  */
 export function plainEnv(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   const needed = NEEDED.flatMap((name) => {

@@ -1,4 +1,4 @@
-/** A whole auction for a test file: three real stores, and the tiers as processes that can be killed. */
+/** A whole auction for one test file: the three stores and the three tiers as processes. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -15,7 +15,7 @@ import { until } from "./until.ts";
 
 export type Tier = "archival" | "gateway" | "broadcast";
 
-/** Something that a test may kill with SIGKILL and start again. */
+/** A process that a test may kill with SIGKILL and start again. */
 export interface Killable {
   kill(): Promise<void>;
   restart(): Promise<void>;
@@ -26,7 +26,7 @@ export interface RunningAuction {
   readonly gatewayUrl: string;
   readonly streamUrl: string;
   readonly archivalUrl: string;
-  /** Of health and metrics. */
+  /** For health checks and metrics. */
   readonly internalUrls: Readonly<Record<Tier, string>>;
   readonly redisUrl: string;
   readonly natsUrl: string;
@@ -40,7 +40,7 @@ const SECRET = "a secret for tests, of more than 32 bytes";
 const running = new Set<ChildProcess>();
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
-/** Starts all of it, waits until it is ready, and opens the auction. */
+/** Starts all processes, waits until they are ready, and opens the auction. */
 export async function startAuction(
   changes: Partial<AuctionDefinition> = {},
   env: NodeJS.ProcessEnv = {},

@@ -1,4 +1,4 @@
-/** Real servers for one test file: started on ports of their own, gone when the file is done. */
+/** Real servers for one test file, on free ports. They stop after the file, and their data is deleted. */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chownSync, existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
@@ -16,12 +16,12 @@ process.on("exit", () => {
   for (const server of running) server.signal("SIGKILL");
 });
 
-/** A server that a test may kill and start again where it was, with the data it had. */
+/** A server that a test may kill and start again, with its port and its data. */
 export interface TestServer {
   readonly url: string;
-  /** SIGKILL, as a crash. */
+  /** Sends SIGKILL, as a crash. */
   kill(): Promise<void>;
-  /** Again, on the same port and data. */
+  /** Starts it again, on the same port and data. */
   restart(): Promise<void>;
   signal(signal: NodeJS.Signals): void;
   readonly dir: string;

@@ -1,4 +1,4 @@
-/** Everything that bidders and viewers do, on many lots, under many names: for what is seen of an auction. */
+/** Traffic of every kind for tests of logs and metrics: bids, reads and sockets, valid and invalid. */
 import { randomUUID } from "node:crypto";
 import { pause } from "../runtime/lifecycle.ts";
 import type { LotDefinition } from "../store/define-lots.ts";
@@ -6,7 +6,7 @@ import { lotDefinition } from "./auction.ts";
 import type { RunningAuction } from "./running-auction.ts";
 import { connectViewer } from "./viewer.ts";
 
-/** So many lots for an hour, and one that closes every second. */
+/** `lots` lots that last an hour, and `closing` lots of which one closes every second. */
 export function lotsFor(lots: number, closing = 0): LotDefinition[] {
   return [
     ...Array.from({ length: lots }, (_, n) => lotDefinition(`lot-${n}`)),
@@ -17,12 +17,12 @@ export function lotsFor(lots: number, closing = 0): LotDefinition[] {
 }
 
 export interface Traffic {
-  /** Rounds done: each holds bids over HTTP and over a socket, good and bad, and reads. */
+  /** Completed rounds. A round has bids over HTTP and over a socket, valid and invalid, and reads. */
   readonly rounds: number;
   stop(): Promise<void>;
 }
 
-/** Goes on until stopped. @param names of bidders, and with them their tokens */
+/** Runs until it is stopped. @param names of the bidders */
 export function startTraffic(
   auction: Pick<RunningAuction, "gatewayUrl" | "streamUrl" | "token">,
   lotIds: readonly string[],

@@ -1,17 +1,17 @@
 /**
- * A viewer for tests: it keeps every frame in order, so that nothing is missed however late a test
- * asks. It is Node's own WebSocket, as in a browser, not the library that serves it.
+ * A viewer for tests. It keeps every frame in order, so that a test misses none. It uses the WebSocket of Node,
+ * as a browser would, not the library of the server.
  */
 import { until } from "./until.ts";
 
-/** Whatever JSON came: tests say what they expect of it. */
+/** Any JSON message; each test checks what it expects. */
 export type Frame = { readonly type: string } & Record<string, any>;
 
 export interface TestViewer {
   send(message: object | string): void;
-  /** The first frame after those already taken that fits; passes over what does not. */
+  /** The next wanted frame after those already taken; skips the others. */
   next(wanted: string | ((frame: Frame) => boolean), timeoutMs?: number): Promise<Frame>;
-  /** All that came, in order. */
+  /** All frames, in order. */
   readonly frames: readonly Frame[];
   readonly closed: Promise<{ code: number; reason: string }>;
   close(): void;
