@@ -1,4 +1,4 @@
-/** Raises the rate of bids step by step, under all viewers and without a fault, until they get slow. */
+/** Raises the rate of bids step by step, with all viewers and without faults, until they become slow. */
 import type { ExperimentOptions } from "./experiment-options.ts";
 import { type Knee, kneeOf, stepsOf, writeKnee } from "./knee.ts";
 import { LoadJob, planOf } from "./load-job.ts";
@@ -25,7 +25,7 @@ export async function measureKnee(target: Target, settings: ExperimentOptions): 
       log(
         `  ${rate} due: ${step.decidedPerSecond} decided/s, ${step.framesPerSecond} frames/s, p50 ${step.p50Ms} ms, p99 ${step.p99Ms} ms`,
       );
-      // Far beyond it: further steps would only take longer.
+      // Far above the knee: more steps would only take time.
       if (n > 0 && (step.p99Ms > 1_000 || Number.isNaN(step.p99Ms))) break;
     }
     const measured = RATES.filter((rate) => load.seconds.some((second) => second.rate === rate));

@@ -1,6 +1,6 @@
 /**
- * `make scale KIND=1`: 1, 2 and 4 gateways and broadcasts on the cluster, under mixed load at one rate. All pods
- * may share few cores: what is compared is what the tier decides and delivers for each second of CPU it uses.
+ * `make scale KIND=1`: 1, 2 and 4 gateways and broadcasts on the cluster, with bids and viewers at one rate. All pods
+ * may share few cores, so the bids decided and frames delivered per second of CPU are compared.
  */
 import type { ExperimentOptions } from "./experiment-options.ts";
 import { LoadJob, planOf } from "./load-job.ts";
@@ -14,7 +14,7 @@ const WARM_UP_MS = 10_000;
 const MEASURED_MS = 30_000;
 type Tier = "gateway" | "broadcast";
 
-export interface ScaleStep {
+interface ScaleStep {
   readonly replicas: number;
   readonly decidedPerSecond: number;
   readonly framesPerSecond: number;

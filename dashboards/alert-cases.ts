@@ -210,7 +210,7 @@ export const CASES: Readonly<Record<string, Case>> = {
 };
 
 /** promtool evaluates every rule at every step, so cases that last days use longer steps. */
-export type CaseFile = "alerts" | "slowly";
+type CaseFile = "alerts" | "slowly";
 const STEPS: Readonly<Record<CaseFile, string>> = { alerts: "30s", slowly: "5m" };
 
 const fileOf = ({ every }: Case): CaseFile => (every === "5m" ? "slowly" : "alerts");

@@ -5,7 +5,7 @@ import { BID, highest, series, perSecond, quantile } from "./queries.ts";
 const a = (name: string) => `gavel_archival_${name}`;
 
 /** A metric of Chaos Mesh; exists only where it is installed. */
-export const EXPERIMENTS = `sum by (namespace, kind) (chaos_controller_manager_chaos_experiments{phase="Running"})`;
+const EXPERIMENTS = `sum by (namespace, kind) (chaos_controller_manager_chaos_experiments{phase="Running"})`;
 
 const RESTARTED = `changes(${series("process_start_time_seconds", `tier=~"gateway|broadcast|archival"`)}[30s]) > 0`;
 

@@ -8,7 +8,7 @@ import { type Line, type Panel, pictureOf, type Picture } from "./picture.ts";
 const POINTS = 240;
 const STEP_MIN_SECONDS = 5;
 
-export interface DrawOptions {
+interface DrawOptions {
   /** URL of Prometheus. */
   readonly url: string;
   readonly fromSeconds: number;

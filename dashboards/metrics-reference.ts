@@ -37,7 +37,7 @@ export const PROCESSES: Readonly<Record<string, (registry: Registry) => void>> =
   operator: (registry) => void createOperatorMetrics(registry),
 };
 
-export interface DescribedMetric {
+interface DescribedMetric {
   readonly name: string;
   readonly type: string;
   readonly labels: readonly string[];

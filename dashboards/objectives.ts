@@ -29,7 +29,7 @@ const both = (http: string, socket: string, window: string): string =>
 
 const LATE = "auction:gavel_archive_late:bool";
 
-export const OBJECTIVES: readonly Objective[] = [
+const OBJECTIVES: readonly Objective[] = [
   {
     name: "gavel_bid_failures",
     alert: "GavelBidAvailability",

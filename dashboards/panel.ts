@@ -25,7 +25,7 @@ const HEIGHT = 8;
 /** A query, and the legend of its series. */
 export type Line = readonly [expression: string, legend: string];
 
-export interface PanelOptions {
+interface PanelOptions {
   /** A unit of Grafana: "s", "bytes", "short", "percentunit" … */
   readonly unit?: string;
   /** Values from here on are shown in red. */

@@ -1,5 +1,5 @@
 /** The rules for Prometheus, and what an on-call engineer needs to know of each alert. */
-export interface Recording {
+interface Recording {
   readonly record: string;
   readonly expr: string;
 }

@@ -18,7 +18,7 @@ import { type FaultRunResult, resultOf } from "./report.ts";
 import { scheduleOf } from "./schedule.ts";
 import { LINKS, linkName, SECRET, startSystem, type System } from "./system.ts";
 
-export interface FaultRunOptions {
+interface FaultRunOptions {
   readonly seed: number;
   readonly durationMs: number;
   readonly bidsPerSecond: number;

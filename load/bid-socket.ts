@@ -1,8 +1,8 @@
-/** Bids over a WebSocket: one at a time, its answer found by its key. */
+/** Places bids over a WebSocket, one at a time. The answer is matched by its key. */
 import WebSocket from "ws";
 import { NotSent } from "./http-connection.ts";
 
-export type BidResult = { readonly key: string; readonly accepted: boolean } & Record<string, any>;
+type BidResult = { readonly key: string; readonly accepted: boolean } & Record<string, any>;
 
 export class BidSocket {
   readonly #port: number;

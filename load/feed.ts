@@ -1,6 +1,6 @@
 /**
- * How viewers learn of an event: by XREAD BLOCK on the outbox, or by PUBLISH. Prints, for 1, 4 and 16
- * readers, what an event costs Redis in CPU and how long it takes to all of them.
+ * Compares two ways to feed events to broadcast: XREAD BLOCK on the outbox, and PUBLISH. Prints the rate and the
+ * CPU time of Redis per event for 1, 4 and 16 readers.
  *
  *   node load/feed.ts [--events=5000]
  */
@@ -27,7 +27,7 @@ const open = async (): Promise<Store> => {
 };
 const writer = await open();
 
-/** Redis's own CPU seconds so far. */
+/** CPU seconds that Redis has used. */
 async function cpuSeconds(): Promise<number> {
   const info = await writer.info("cpu");
   const used = [...info.matchAll(/used_cpu_(?:sys|user):([\d.]+)/g)].map(([, s]) => Number(s));
@@ -35,7 +35,7 @@ async function cpuSeconds(): Promise<number> {
 }
 
 interface Feed {
-  /** Resolves when every reader has had `count` events. */
+  /** Resolves when every reader has received `count` events. */
   had(count: number): Promise<void>;
   write(): Promise<unknown>;
   close(): void;
@@ -89,7 +89,7 @@ for (const readers of [1, 4, 16]) {
     const feed = await start(readers);
     const had = feed.had(events);
     const [cpu, startedMs] = [await cpuSeconds(), performance.now()];
-    // 8 writes under way, as from a few gateways.
+    // 8 concurrent writers, as from a few gateways.
     const lane = async () => {
       for (let i = 0; i < events / 8; i++) await feed.write();
     };

@@ -1,4 +1,4 @@
-/** The floor under a broadcast: the same bytes, written to as many sockets, and nothing around it. */
+/** The floor for fan-out: the same bytes written to the same number of sockets, and nothing else. */
 import { createServer, type Socket } from "node:net";
 
 const sockets: Socket[] = [];

@@ -1,4 +1,4 @@
-/** The floor under a bid: the same framework and schema, and nothing behind them. */
+/** The floor for a bid: the same framework and schema with a handler that does nothing. */
 import { fastify } from "fastify";
 import Type from "typebox";
 

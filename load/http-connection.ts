@@ -1,4 +1,4 @@
-/** A keep-alive connection, one request at a time, on a bare socket: the load must cost little. */
+/** A keep-alive HTTP connection on a bare socket, one request at a time, to keep the cost of the load low. */
 import { connect, type Socket } from "node:net";
 
 export interface HttpAnswer {
@@ -6,7 +6,7 @@ export interface HttpAnswer {
   readonly body: string;
 }
 
-/** Not one byte was sent: nothing can have been decided. */
+/** No byte was sent, so nothing was decided. */
 export class NotSent extends Error {}
 
 const HEAD_END = Buffer.from("\r\n\r\n");
@@ -25,8 +25,8 @@ export class HttpConnection {
   }
 
   /**
-   * @throws NotSent when there is no connection within `timeoutMs`; Error when it broke or nothing was
-   *   answered: then it may have arrived or not
+   * @throws NotSent when there is no connection within `timeoutMs`; Error when the connection broke or no answer
+   *   arrived: the request may have been handled or not
    */
   async ask(head: string, body: string, timeoutMs: number): Promise<HttpAnswer> {
     const timer = setTimeout(() => this.close("timeout"), timeoutMs);

@@ -1,22 +1,22 @@
 /**
- * Bids as fast as a server answers them: each connection sends its next one when the last is answered
- * (closed loop). Written on bare sockets, so that the load costs less than what it measures.
+ * Places bids in a closed loop: each connection sends its next bid when the last one is answered. Uses bare sockets,
+ * so that the load costs less than what it measures.
  *
- * Message in:  {port, tokens, lotId, seconds, rising, sinceMs}: one connection a token. `rising` amounts are
- *              mostly accepted, whoever else bids: they rise with the clock of this machine since `sinceMs`.
- *              Otherwise every bid is 1 and too low.
+ * Message in:  {port, tokens, lotId, seconds, rising, sinceMs}: one connection per token. With `rising`
+ *              amounts rise with the clock since `sinceMs` and are mostly accepted, also beside other clients.
+ *              Otherwise every amount is 1 and too low.
  * Message out: {answered, byStatus, seconds, p50Ms, p99Ms}
  */
 import { connect, type Socket } from "node:net";
 import { performance } from "node:perf_hooks";
 
-export interface HttpLoad {
+interface HttpLoad {
   readonly port: number;
   readonly tokens: readonly string[];
   readonly lotId: string;
   readonly seconds: number;
   readonly rising: boolean;
-  /** Of all clients of one lot the same. */
+  /** The same for all clients of a lot. */
   readonly sinceMs?: number;
 }
 
@@ -30,7 +30,7 @@ export interface HttpResult {
 
 const HEAD_END = Buffer.from("\r\n\r\n");
 const STEP_MINOR = 1_000;
-/** Faster than one client bids, so that those of several come in the order of their amounts. */
+/** Faster than one client bids, so that bids of several clients arrive in the order of their amounts. */
 const RISE_MINOR_PER_MS = 100_000;
 let amountMinor = 1_000_000;
 let keys = 0;

@@ -1,4 +1,4 @@
-/** Latencies as counts in buckets that grow by 5 %: they merge, and cost little to send. */
+/** Latencies as counts in buckets that grow by 5 %, which can be merged and are small to send. */
 
 const GROWTH = 1.05;
 const FIRST_MS = 0.1;
@@ -24,7 +24,7 @@ export function mergeLatencies(all: Iterable<Latencies>): Latencies {
 export const countOf = (latencies: Latencies): number =>
   Object.values(latencies).reduce((sum, count) => sum + count, 0);
 
-/** In ms, at most 5 % too much; NaN of none. @param q 0 … 1 */
+/** A quantile in ms, at most 5 % too high; NaN without latencies. @param q 0 … 1 */
 export function quantileOf(latencies: Latencies, q: number): number {
   let left = Math.ceil(countOf(latencies) * q);
   const buckets = Object.keys(latencies).map(Number);

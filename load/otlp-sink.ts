@@ -1,4 +1,4 @@
-/** Takes spans over OTLP/HTTP and drops them. Says its port at once; asked anything, what came so far. */
+/** Receives spans over OTLP/HTTP and drops them. Sends its port at start, and its counts in reply to any message. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 

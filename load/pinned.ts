@@ -1,4 +1,4 @@
-/** Processes of a measurement, each on a core of its own: the measured one and the measuring one. */
+/** Runs the measured process and the measuring process on separate cores. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
@@ -10,20 +10,20 @@ export const CLIENT_CORE = 1;
 
 const PINS = existsSync("/usr/bin/taskset") && availableParallelism() >= 2;
 
-/** Says in the report how the processes were kept apart. */
+/** How the processes are pinned, for the report. */
 export const PINNING = PINS
   ? `server on core ${SERVER_CORE}, load and Redis on core ${CLIENT_CORE}`
   : "not pinned (taskset missing or one core): ratios are noisy";
 
 export interface Pinned {
   readonly child: ChildProcess;
-  /** Its next message. */
+  /** The next message from the process. */
   next<T>(): Promise<T>;
   send(message: unknown): void;
   stop(): Promise<void>;
 }
 
-/** Starts a program of ours (a path from the repository's root) on a core. */
+/** Starts a program of this repository (path relative to its root) on a core. */
 export function runPinned(
   core: number,
   program: string,
@@ -68,14 +68,14 @@ export function runPinned(
   };
 }
 
-/** Moves a process that is already running. */
+/** Pins a running process to a core. */
 export async function pin(pid: number, core: number): Promise<void> {
   if (!PINS) return;
   const moved = spawn("taskset", ["-cpa", String(core), String(pid)], { stdio: "ignore" });
   await once(moved, "exit");
 }
 
-/** CPU seconds that a process has used so far; NaN where there is no /proc. */
+/** CPU seconds that a process has used; NaN without /proc. */
 export function cpuSecondsOf(pid: number): number {
   const stat = `/proc/${pid}/stat`;
   if (!existsSync(stat)) return NaN;

@@ -1,10 +1,10 @@
-/** Writes what a process of the load saw, a line at a time, with bounded memory. */
+/** Writes the history of a load process line by line, with bounded memory. */
 import { closeSync, openSync, writeSync } from "node:fs";
 import { encodeRecord, type HistoryRecord } from "../services/lot/checker/history.ts";
 
 const BUFFER_CHARACTERS = 256 * 1024;
 
-/** The clock of all records: monotonic, and one for all processes of this machine. */
+/** The clock of all records: monotonic, and the same for all processes of this machine. */
 export function nowMs(): number {
   return Number(process.hrtime.bigint() / 1000n) / 1000;
 }
@@ -21,7 +21,7 @@ export class Recorder {
     this.line(encodeRecord(record));
   }
 
-  /** One that is written already. */
+  /** Writes a record that is already encoded. */
   line(text: string): void {
     this.#text += `${text}\n`;
     if (this.#text.length > BUFFER_CHARACTERS) this.flush();

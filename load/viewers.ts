@@ -1,5 +1,5 @@
 /**
- * Many viewers in one process, on bare sockets: they upgrade, subscribe to one lot, and count.
+ * Many viewers in one process, on bare sockets: they connect, subscribe to one lot, and count frames.
  *
  * Message in:  {port, viewers, lotId, marker}: without a lotId the sockets only listen. Then a string:
  *              the next text to wait for.
@@ -40,7 +40,7 @@ async function connectAll({ port, viewers: count, lotId }: Connect): Promise<voi
   process.send!({ connected: count });
 }
 
-/** Resolves when it is connected and, where it subscribes, has its snapshot. */
+/** Resolves when the viewer is connected and, if it subscribes, has its snapshot. */
 function viewer(port: number, lotId: string | null): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: "127.0.0.1", noDelay: true });
@@ -82,9 +82,9 @@ function count(chunk: Buffer): void {
   process.send!({ atMs: nowMs(), firstMs, bytes });
 }
 
-/** A client's frame: masked, as RFC 6455 wants it; a mask of zeros leaves the text as it is. */
+/** Sends a masked frame, as RFC 6455 requires of clients. A mask of zeros does not change the text. */
 function sendText(socket: Socket, text: string): void {
   const payload = Buffer.from(text);
-  if (payload.length > 125) throw new Error("a longer frame than this needs");
+  if (payload.length > 125) throw new Error("text is too long for a short frame");
   socket.write(Buffer.concat([Buffer.from([0x81, 0x80 | payload.length, 0, 0, 0, 0]), payload]));
 }

@@ -8,7 +8,7 @@ import { configurationText } from "./configuration.ts";
 import { withContents } from "./contents.ts";
 import { metricsText } from "../../dashboards/metrics-reference.ts";
 
-export interface GeneratedFile {
+interface GeneratedFile {
   /** Relative to the root of the repository. */
   readonly path: string;
   text(): string;

@@ -1,6 +1,6 @@
 /**
- * The load as a pod: bidders and viewers as processes of it, a line of JSON each second (`Line`), and the
- * histories in a folder. It ends when it is told so by a file there.
+ * The load as a pod: runs bidders and viewers as child processes, prints a line of JSON per second (`Line`), and
+ * writes the histories into a folder. A file in that folder ends it.
  *
  *   node load/in-cluster/main.ts PLAN.json FOLDER
  */
@@ -23,9 +23,9 @@ import type {
 } from "./plan.ts";
 import { BIDS_FILE, FINISH_FILE, TAKEN_FILE, VIEWS_FILE } from "./plan.ts";
 
-const TELL_EVERY_MS = 1_000;
-const LOOK_EVERY_MS = 200;
-/** After the end, for whoever fetches the histories. */
+const REPORT_EVERY_MS = 1_000;
+const POLL_EVERY_MS = 200;
+/** Time to fetch the histories after the end. */
 const KEPT_MS = 10 * 60_000;
 
 const [planFile, folder] = process.argv.slice(2) as [string, string];
@@ -59,12 +59,12 @@ class Child<Counts> {
   }
 }
 
-const say = (line: Line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+const print = (line: Line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
-const sum = <T>(all: readonly T[], of: (one: T) => number) =>
-  all.reduce((total, one) => total + of(one), 0);
+const sum = <T>(all: readonly T[], value: (one: T) => number) =>
+  all.reduce((total, one) => total + value(one), 0);
 
-/** When they last said it. */
+/** From the last report of the viewers. */
 let watching = 0;
 
 function secondOf(bids: readonly BidderCounts[], views: readonly ViewerCounts[]): Second {
@@ -91,7 +91,7 @@ function secondOf(bids: readonly BidderCounts[], views: readonly ViewerCounts[])
   };
 }
 
-/** Names are looked up once: the Services outlive every pod. */
+/** Resolves a host name once: the Services outlive every pod. */
 async function resolved({ host, port }: Address): Promise<Address> {
   return { host: (await lookup(host, 4)).address, port };
 }
@@ -104,25 +104,25 @@ async function run(): Promise<void> {
     broadcast: await resolved(written.broadcast),
   };
   const viewers = new Child<ViewerCounts>("viewers", plan, VIEWS_FILE);
-  while (viewers.state === "starting") await sleep(LOOK_EVERY_MS);
+  while (viewers.state === "starting") await sleep(POLL_EVERY_MS);
   const bidders = new Child<BidderCounts>("bidders", plan, BIDS_FILE);
-  while (bidders.state === "starting") await sleep(LOOK_EVERY_MS);
+  while (bidders.state === "starting") await sleep(POLL_EVERY_MS);
   viewers.take();
-  say({ state: "ready" });
+  print({ state: "ready" });
   const timer = setInterval(
-    () => say({ second: secondOf(bidders.take(), viewers.take()) }),
-    TELL_EVERY_MS,
+    () => print({ second: secondOf(bidders.take(), viewers.take()) }),
+    REPORT_EVERY_MS,
   );
-  while (!existsSync(join(folder, FINISH_FILE))) await sleep(LOOK_EVERY_MS);
+  while (!existsSync(join(folder, FINISH_FILE))) await sleep(POLL_EVERY_MS);
   bidders.finish();
-  while ((bidders.state as string) !== "finished") await sleep(LOOK_EVERY_MS);
+  while ((bidders.state as string) !== "finished") await sleep(POLL_EVERY_MS);
   viewers.finish();
-  while ((viewers.state as string) !== "finished") await sleep(LOOK_EVERY_MS);
+  while ((viewers.state as string) !== "finished") await sleep(POLL_EVERY_MS);
   clearInterval(timer);
-  say({ second: secondOf(bidders.take(), viewers.take()) });
-  say({ state: "finished" });
+  print({ second: secondOf(bidders.take(), viewers.take()) });
+  print({ state: "finished" });
   const untilMs = Date.now() + KEPT_MS;
-  while (!existsSync(join(folder, TAKEN_FILE)) && Date.now() < untilMs) await sleep(LOOK_EVERY_MS);
+  while (!existsSync(join(folder, TAKEN_FILE)) && Date.now() < untilMs) await sleep(POLL_EVERY_MS);
   process.exit(0);
 }
 

@@ -1,4 +1,4 @@
-/** What the load in the cluster is told (a file), and what it says (a line of JSON each second). */
+/** The input of the load in the cluster (a file), and its output (a line of JSON per second). */
 import type { Latencies } from "../latencies.ts";
 
 export interface Address {
@@ -11,49 +11,49 @@ export interface Plan {
   readonly broadcast: Address;
   readonly lotIds: readonly string[];
   readonly tokens: readonly (readonly [bidderId: string, token: string])[];
-  /** Bids due each second, whatever becomes of them. One after the other; the last goes on. */
+  /** Bids due per second, step by step. The last rate continues. */
   readonly rates: readonly number[];
-  /** How long each rate but the last is held. */
+  /** Duration of each rate but the last. */
   readonly stepSeconds: number;
   readonly viewers: number;
   readonly seed: number;
 }
 
-/** Bidders who take turns while all is well: each has a connection of either kind, with one bid on it at a time. */
+/** Number of bidders without faults. Each has an HTTP connection and a WebSocket, and one bid at a time. */
 export const BIDDERS_AT_FIRST = 60;
 
-/** Of the bidders, since they last said it. */
+/** Counts of the bidders since their last report. */
 export interface BidderCounts {
-  /** Bids due each second at present. */
+  /** Present rate of due bids per second. */
   readonly rate: number;
   readonly due: number;
   readonly accepted: number;
   readonly rejected: number;
-  /** Attempts that were answered 503 or never sent: nothing was decided. Each was tried again. */
+  /** Attempts that were answered 503 or never sent. Nothing was decided, and each was repeated. */
   readonly refused: number;
-  /** Attempts of unknown fate. Each was asked again with its key. */
+  /** Attempts with an unknown outcome. Each was repeated with its key. */
   readonly unknown: number;
-  /** How many of these two were over HTTP. */
+  /** Refused and unknown attempts over HTTP. */
   readonly failedOverHttp: number;
-  /** Bids that were due and not placed, because too many others were waiting. */
+  /** Due bids that were not placed, because too many others were in flight. */
   readonly dropped: number;
-  /** From when a bid was due to when it was decided, in ms: all attempts together. */
+  /** From the time a bid was due until it was decided, over all attempts. */
   readonly latencies: Latencies;
-  /** Bids under way now. */
+  /** Bids in flight now. */
   readonly pending: number;
-  /** What nobody expected: each a line for a person. */
+  /** Answers that the API does not document. */
   readonly odd: readonly string[];
 }
 
-/** Of the viewers, since they last said it. */
+/** Counts of the viewers since their last report. */
 export interface ViewerCounts {
   readonly frames: number;
-  /** Viewers that have a socket and a snapshot of each of their lots now. */
+  /** Viewers that are connected and have a snapshot of each of their lots. */
   readonly watching: number;
   readonly broken: number;
-  /** For each viewer that came back: ms from its socket's end to the snapshot of its last lot. */
+  /** For each viewer that reconnected: ms from its disconnect to the snapshot of its last lot. */
   readonly back: readonly number[];
-  /** Lots that could not be resumed event by event. */
+  /** Lots that were resumed without the missed events. */
   readonly notRecovered: number;
 }
 
@@ -68,7 +68,7 @@ export type ToChild = { readonly plan: Plan; readonly historyFile: string } | "f
 export type FromChild<Counts> =
   { readonly counts: Counts } | { readonly state: "ready" | "finished" };
 
-/** Files in the folder of the histories by which the load is told something. */
+/** Files in the folder of the histories that control the load. */
 export const FINISH_FILE = "finish";
 export const TAKEN_FILE = "taken";
 export const BIDS_FILE = "bids.jsonl";

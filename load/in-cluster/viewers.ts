@@ -1,7 +1,7 @@
 /**
- * The viewers, as a process: each watches its lots through the broadcast Service, and when its socket ends
- * or says nothing any more it comes back and resumes by (epoch, seq), as PROTOCOL.md asks of a client. Every
- * frame goes into the history. Messages: ToChild, FromChild.
+ * The viewers, as a process. Each subscribes to its lots through the broadcast Service. When its socket closes or
+ * goes silent it reconnects and resumes by (epoch, seq), as PROTOCOL.md requires of clients. Every frame is recorded
+ * in the history. Messages: ToChild, FromChild.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import WebSocket from "ws";
@@ -12,17 +12,17 @@ import { nowMs, Recorder } from "../recorder.ts";
 import type { FromChild, Plan, ToChild, ViewerCounts } from "./plan.ts";
 import { ViewsWriter } from "./views.ts";
 
-/** One viewer in so many watches some lots, the others one. */
+/** One viewer in this many subscribes to several lots, the others to one. */
 const SOME_ONE_IN = 20;
 const SOME_LOTS = 4;
 const CONNECT_AT_ONCE = 50;
-const TELL_EVERY_MS = 1_000;
-const LOOK_EVERY_MS = 500;
-/** Without a word for so long a viewer asks, */
+const REPORT_EVERY_MS = 1_000;
+const CHECK_EVERY_MS = 500;
+/** A viewer sends a ping after this long without data, */
 const QUIET_MS = 1_500;
-/** and without an answer by then it gives the socket up. */
+/** and closes the socket after this long. */
 const SILENT_MS = 3_500;
-/** At the end: so long without a frame means that all is told. */
+/** At the end: this long without a frame means that all events were delivered. */
 const SETTLED_MS = 4_000;
 const SETTLE_MAX_MS = 60_000;
 
@@ -47,7 +47,7 @@ class Viewer {
   #connection = 0;
   #heardMs = 0;
   #asked = false;
-  /** When its last socket ended; null while it has one, or never had. */
+  /** When its last socket closed; null while it is connected or before the first connection. */
   #brokenMs: number | null = null;
   #tries = 0;
 
@@ -80,16 +80,16 @@ class Viewer {
     socket.on("error", () => {});
     socket.on("close", (code, reason) => {
       if (!mayReconnect(code)) throw new Error(`closed with ${code}: ${String(reason)}`);
-      if (this.#socket === socket) this.#comeBack(nowMs(), code, String(reason));
+      if (this.#socket === socket) this.#reconnect(nowMs(), code, String(reason));
     });
   }
 
-  /** Gives up a socket that is not heard of. */
-  look(): void {
+  /** Pings a quiet socket and closes a silent one. */
+  checkLiveness(): void {
     const socket = this.#socket;
     if (socket?.readyState !== WebSocket.OPEN) return;
     const quietMs = nowMs() - this.#heardMs;
-    if (quietMs > SILENT_MS) this.#comeBack(this.#heardMs);
+    if (quietMs > SILENT_MS) this.#reconnect(this.#heardMs);
     else if (quietMs > QUIET_MS && !this.#asked) {
       this.#asked = true;
       socket.send(PING);
@@ -101,7 +101,7 @@ class Viewer {
     this.#socket = null;
   }
 
-  #comeBack(sinceMs: number, code = 1006, reason = ""): void {
+  #reconnect(sinceMs: number, code = 1006, reason = ""): void {
     this.close();
     if (over) return;
     if (this.#brokenMs === null) {
@@ -129,25 +129,25 @@ class Viewer {
     tally.frames++;
     lastFrameMs = atMs;
     this.#views.frame(this.#n, connection, atMs, text);
-    // Refused a lot (the process is behind): resumes at whichever answers next.
-    if (frame["type"] === "error") return this.#comeBack(atMs);
+    // The process refused a lot because it is behind: resume at another one.
+    if (frame["type"] === "error") return this.#reconnect(atMs);
     if (!("seq" in frame)) return;
     const lotId = frame["lotId"] as string;
     if (frame["type"] === "snapshot" && this.#awaited.delete(lotId)) {
       if (this.#at.has(lotId) && frame["recovered"] !== true) tally.notRecovered++;
-      if (this.#awaited.size === 0) this.#isBack(atMs);
+      if (this.#awaited.size === 0) this.#recovered(atMs);
     }
     this.#at.set(lotId, { epoch: frame["epoch"], seq: frame["seq"] });
   }
 
-  #isBack(atMs: number): void {
+  #recovered(atMs: number): void {
     this.#tries = 0;
     if (this.#brokenMs !== null) tally.back.push(Math.round(atMs - this.#brokenMs));
     this.#brokenMs = null;
   }
 }
 
-const tell = (message: FromChild<ViewerCounts>) => process.send!(message);
+const report = (message: FromChild<ViewerCounts>) => process.send!(message);
 
 async function run(plan: Plan, historyFile: string): Promise<void> {
   const recorder = new Recorder(historyFile);
@@ -166,15 +166,15 @@ async function run(plan: Plan, historyFile: string): Promise<void> {
     return counts;
   };
   const timers = [
-    setInterval(() => tell({ counts: take() }), TELL_EVERY_MS),
-    setInterval(() => viewers.forEach((viewer) => viewer.look()), LOOK_EVERY_MS),
+    setInterval(() => report({ counts: take() }), REPORT_EVERY_MS),
+    setInterval(() => viewers.forEach((viewer) => viewer.checkLiveness()), CHECK_EVERY_MS),
   ];
   for (let i = 0; i < viewers.length; i += CONNECT_AT_ONCE) {
     for (const viewer of viewers.slice(i, i + CONNECT_AT_ONCE)) viewer.connect();
     await sleep(100);
   }
   while (!viewers.every((viewer) => viewer.isWatching) && !finishing) await sleep(100);
-  tell({ state: "ready" });
+  report({ state: "ready" });
   while (!finishing) await sleep(100);
   const untilMs = nowMs() + SETTLE_MAX_MS;
   const isSettled = () =>
@@ -182,10 +182,10 @@ async function run(plan: Plan, historyFile: string): Promise<void> {
   while (!isSettled() && nowMs() < untilMs) await sleep(100);
   over = true;
   for (const timer of timers) clearInterval(timer);
-  tell({ counts: take() });
+  report({ counts: take() });
   for (const viewer of viewers) viewer.close();
   recorder.close();
-  tell({ state: "finished" });
+  report({ state: "finished" });
   process.disconnect();
 }
 

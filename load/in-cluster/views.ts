@@ -1,12 +1,12 @@
 /**
- * What many viewers saw, written small: a frame's text stands once, however many got it. A line is
- * `D <id> <text>` (a text), `F <viewer> <connection> <atMs> <id>` (somebody got it) or
- * `C <viewer> <connection> <since as JSON>` (somebody connected). In their order.
+ * A compact history of many viewers: the text of a frame is stored once for all viewers that received it. A line is
+ * `D <id> <text>` (a text), `F <viewer> <connection> <atMs> <id>` (a viewer received it) or
+ * `C <viewer> <connection> <since as JSON>` (a viewer connected), in order.
  */
 import type { HistoryRecord } from "../../services/lot/checker/history.ts";
 import type { Recorder } from "../recorder.ts";
 
-/** Texts that are remembered while written: the same event reaches all within moments. */
+/** Number of recent texts that are recognised: an event reaches all viewers within a short time. */
 const KNOWN_MAX = 2_000;
 
 export class ViewsWriter {
@@ -34,7 +34,7 @@ export class ViewsWriter {
   }
 }
 
-/** The same as a history. @throws Error where a line is none of ours */
+/** Expands it to a history. @throws Error for an invalid line */
 export function* readViews(lines: Iterable<string>): Generator<HistoryRecord> {
   const texts = new Map<number, unknown>();
   for (const line of lines) {
