@@ -2,7 +2,7 @@
 import { pause } from "../../services/runtime/lifecycle.ts";
 import { connectStore, type Store, storeClockMs } from "../../services/store/connect.ts";
 import { keysOf } from "../../services/store/keys.ts";
-import { passTime } from "../../services/store/lifecycle.ts";
+import { advanceDueLots } from "../../services/store/lifecycle.ts";
 import { readAuction, readLots } from "../../services/store/lots.ts";
 
 type PreviousAuctionState =
@@ -57,7 +57,7 @@ export function settlePreviousAuction(
   return withStore(redisUrl, async (store) => {
     const deadline = Date.now() + SETTLE_TIMEOUT_MS;
     while (Date.now() < deadline && !signal.aborted) {
-      await passTime(store, keysOf(uid)); // No effect until archival has confirmed the store.
+      await advanceDueLots(store, keysOf(uid)); // No effect until archival has confirmed the store.
       if ((await stateInStore(store, uid)) === "settled") return true;
       await pause(100, signal);
     }

@@ -11,7 +11,7 @@ export interface BidSpan {
   readonly attributes: Attributes;
 }
 
-export interface AnsweredBid {
+interface AnsweredBid {
   /** Empty for a bid that was refused before it had an id. */
   readonly bidId: string;
   readonly lotId: string;

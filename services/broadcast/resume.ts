@@ -22,7 +22,7 @@ import { eventsSince } from "../store/history.ts";
 import type { Keys } from "../store/keys.ts";
 import { readAuction, type StoredAuction } from "../store/lots.ts";
 import type { Position } from "../lot/position.ts";
-import { serverOf } from "../store/which-server.ts";
+import { readRunId } from "../store/server-identity.ts";
 import { textFrame } from "./frames.ts";
 import type { Hub } from "./hub.ts";
 import type { GapFill } from "./gap-fill.ts";
@@ -121,7 +121,7 @@ export class Resume {
     this.#auctionRead ??= readAuction(this.#store, this.#keys).finally(
       () => (this.#auctionRead = null),
     );
-    const [auction, server] = await Promise.all([this.#auctionRead, serverOf(this.#store)]);
+    const [auction, server] = await Promise.all([this.#auctionRead, readRunId(this.#store)]);
     if (auction === null || auction.ahead.has(lotId)) return true;
     return auction.confirmedServer !== null && auction.confirmedServer !== server;
   }

@@ -23,7 +23,7 @@ export interface Bus {
 
 const CONNECT_TIMEOUT_MS = 2_000;
 /** How long JetStream may take to answer: a publish is acknowledged, or lost, within it. */
-export const REQUEST_TIMEOUT_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 5_000;
 /** Questions about streams and consumers: asked right after NATS came up they may go under, so ask again soon. */
 const MANAGE_TIMEOUT_MS = 2_000;
 const PING_INTERVAL_MS = 10_000;

@@ -11,7 +11,7 @@ const AFTER_ID = "Gavel-After-Id";
 /** W3C's name, which NATS keeps as it is written. */
 const TRACEPARENT = "traceparent";
 
-export interface RelayedEntry {
+interface RelayedEntry {
   readonly outboxId: string;
   readonly afterId: string;
   readonly lotId: string;

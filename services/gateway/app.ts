@@ -63,7 +63,6 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
   });
 
   // Bids have a connection to themselves: reads must not delay them.
-  const store = openStore(redisUrl, "gavel-gateway", log, lifecycle);
   const bidding = startBidding({
     env,
     store: openStore(redisUrl, "gavel-gateway-bids", log, lifecycle),
@@ -76,6 +75,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
     log,
     lifecycle,
   });
+  const store = openStore(redisUrl, "gavel-gateway", log, lifecycle);
   const archival = new Breaker({ ...ARCHIVAL_BREAKER, onChange: logChanges(log, "archival") });
   showBreakers(registry, "gavel_gateway_", { redis: bidding.breaker, archival });
 

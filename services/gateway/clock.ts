@@ -9,7 +9,7 @@ import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { Store } from "../store/connect.ts";
 import type { Keys } from "../store/keys.ts";
-import { holdLease, passTime, releaseLease } from "../store/lifecycle.ts";
+import { holdLease, advanceDueLots, releaseLease } from "../store/lifecycle.ts";
 import { readAuction, readLots } from "../store/lots.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -73,7 +73,7 @@ async function turn(options: ClockOptions, holder: string): Promise<number> {
   metrics.clockHeld.set(held ? 1 : 0);
   if (!held) return PAUSE_MAX_MS;
 
-  const { opened, closed, nextMs, nowMs } = await passTime(store, keys);
+  const { opened, closed, nextMs, nowMs } = await advanceDueLots(store, keys);
   if (opened.length + closed.length > 0) await report(options, opened, closed);
   return nextMs === null ? PAUSE_MAX_MS : Math.min(PAUSE_MAX_MS, nextMs - nowMs);
 }

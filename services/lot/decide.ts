@@ -9,7 +9,7 @@ import { apply } from "./lifecycle.ts";
 
 export type Rejection = "withdrawn" | "not_open" | "closed" | "suspended" | "too_high" | "too_low";
 
-export type Decision =
+type Decision =
   | {
       readonly accepted: true;
       /** What is to be recorded, in this order. Empty never. */

@@ -53,7 +53,7 @@ export interface LotClosed extends Common {
   readonly amountMinor: number | null;
 }
 
-export interface LotWithdrawn extends Common {
+interface LotWithdrawn extends Common {
   readonly type: "lot_withdrawn";
 }
 

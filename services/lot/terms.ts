@@ -25,7 +25,7 @@ export interface IncrementBand {
 }
 
 /** A bid within `windowMs` of the close leaves at least `extensionMs` to answer it. */
-export interface AntiSniping {
+interface AntiSniping {
   readonly windowMs: number;
   readonly extensionMs: number;
   readonly maxExtensions: number;

@@ -8,7 +8,7 @@ import type { Logger } from "./log.ts";
 
 export type BreakerState = "closed" | "half_open" | "open";
 
-export interface BreakerOptions {
+interface BreakerOptions {
   /** Failures in a row that open it. */
   readonly failures: number;
   /** The first probe is made within this time, at random. Each failed probe doubles the time, */

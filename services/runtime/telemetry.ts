@@ -42,7 +42,7 @@ interface TelemetrySettings {
   readonly TRACE_SLOW_MS?: number;
 }
 
-export interface Telemetry {
+interface Telemetry {
   /** Null when nothing is traced. */
   readonly tracing: Tracing | null;
   /** Sends the spans that are left, for a second at most. */

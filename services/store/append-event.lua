@@ -1,15 +1,15 @@
--- What the scripts that write events share; connect.ts puts it before each of them.
+-- Functions that the scripts share; connect.ts prepends this file to each of them.
 --
--- A lot is read into a table, changed, and written back by append(), which is the only place where
--- anything is recorded. Redis does not undo a script that fails half-way, so append() makes the one
--- call that can be refused first: XADD of the lot's own stream, whose ids are <epoch>-<seq>, refuses
--- an order that would go back.
+-- A script reads a lot into a table, changes the table, and records the change with append(): no other
+-- function writes events. Redis does not undo a script that fails half-way, so append() first makes the only
+-- call that can be refused: XADD to the lot's own stream, whose ids are <epoch>-<seq>, refuses an id
+-- that is not above the last one.
 --
--- Text is never built from what a caller sent raw: bidders and keys arrive as JSON string literals.
--- Numbers are written by whole(): cjson and ".." turn amounts from 10^14 on into 1e+14.
+-- No text is built from raw input: bidders and keys arrive as JSON string literals.
+-- whole() formats numbers: cjson and ".." turn amounts from 10^14 on into 1e+14.
 
-local LOT_STREAM_ENTRIES = 1000 -- about; older events are in the archive
-local SUM_MODULUS = 1e15 -- as digest.ts: two sums below it add up exactly
+local LOT_STREAM_ENTRIES = 1000 -- approximate; older events are in the archive
+local SUM_MODULUS = 1e15 -- as in digest.ts: a double holds two such sums exactly
 
 local function whole(number) return string.format("%.0f", number) end
 
@@ -18,25 +18,25 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Which run of which Redis this is: as which-server.ts names it.
-local function server_name()
+-- The run_id of this Redis, as server-identity.ts reads it.
+local function run_id()
   return string.match(redis.call("INFO", "server"), "run_id:(%w+)")
 end
 
--- Whether this server may decide: what it has was compared, or nobody guards it. INFO costs some 20 µs:
--- for scripts that run seldom. place-bids.lua is told by its caller.
+-- Whether this server may decide: archival has compared its data, or no server was ever confirmed. INFO costs
+-- some 20 µs, so only scripts that run seldom call this; place-bids.lua gets the run_id from its caller.
 local function is_confirmed(auction)
   local confirmed = redis.call("HGET", auction, "confirmedServer")
-  return not confirmed or confirmed == server_name()
+  return not confirmed or confirmed == run_id()
 end
 
--- Whether lots may open, close or take bids: not while the auction is suspended, never once it is fenced.
+-- Whether lots may open, close or take bids: the auction is neither suspended nor fenced.
 local function takes_events(auction)
   local halted = redis.call("HMGET", auction, "suspended", "fencedId")
   return halted[1] ~= "1" and not halted[2]
 end
 
--- Of all entries that a stream ever had; "0-0" for none.
+-- The highest id that a stream ever had; "0-0" for none.
 local function last_id(stream)
   if redis.call("EXISTS", stream) == 0 then return "0-0" end
   local info = redis.call("XINFO", "STREAM", stream)
@@ -49,7 +49,7 @@ local function sum_after(sum, amount)
   return math.fmod(sum + math.fmod(amount, SUM_MODULUS), SUM_MODULUS)
 end
 
--- nil where there is no such lot.
+-- Returns nil for an unknown lot.
 local function read_lot(key, lot_id)
   local f = redis.call("HMGET", key, "status", "epoch", "seq", "atMs", "opensAtMs", "closesAtMs",
     "extensions", "startMinor", "reserveMinor", "bidId", "bidder", "amountMinor", "bidCount",
@@ -65,7 +65,7 @@ local function read_lot(key, lot_id)
   }
 end
 
--- increments: {{fromMinor, stepMinor}, ...}, sorted.
+-- increments: {{fromMinor, stepMinor}, ...}, sorted by fromMinor.
 local function minimum_after(increments, amount)
   local step
   for i = 1, #increments do
@@ -78,7 +78,7 @@ local function minimum_of(lot, increments)
   return lot.amount and minimum_after(increments, lot.amount) or math.max(1, lot.start)
 end
 
--- The next event of a lot. `rest` is the JSON after the fields that all events share.
+-- Adds the next event of a lot. `rest` is the JSON after the fields that all events share.
 local function event(lot, kind, rest)
   lot.seq = lot.seq + 1
   lot.lines[#lot.lines + 1] = string.format(
@@ -92,7 +92,7 @@ local function open(lot, increments)
     lot.opens, lot.closes, minimum_of(lot, increments)))
 end
 
--- Records a close: the result is result() of lot/lifecycle.ts.
+-- Closes a lot; its result is that of result() in lot/lifecycle.ts.
 local function close(lot, increments)
   if lot.status == "scheduled" then open(lot, increments) end
   local outcome, winner = "no_bids", '"bidId":null,"bidderId":null,"amountMinor":null'
@@ -107,12 +107,12 @@ local function close(lot, increments)
   event(lot, "lot_closed", ',"outcome":"' .. outcome .. '",' .. winner)
 end
 
--- Records what happened to a lot: its stream, the outbox, its hash, and when it is due next. The trace of
--- the call, if it has one, lies beside the events and is no part of them.
+-- Records the events of a lot: in its stream, the outbox and its hash; and when the lot is due next. The
+-- traceparent of the call is a field of the outbox entry, beside the events.
 local function append(lot, keys, traceparent)
   if #lot.lines == 0 then return end
   local text = table.concat(lot.lines, "\n")
-  -- The proof that the archive has every event: digest.ts makes the same of its rows.
+  -- For the completeness proof: digest.ts computes the same chain from the archive's rows.
   local chain = lot.chain
   for i = 1, #lot.lines do chain = redis.sha1hex(chain .. lot.lines[i]) end
   redis.call("XADD", keys.events, "MAXLEN", "~", LOT_STREAM_ENTRIES,
@@ -140,5 +140,26 @@ local function append(lot, keys, traceparent)
       redis.call("DEL", keys.closing)
     end
   end
+end
+
+-- The body of open-lots and close-lots: applies `change` to each given lot for which `is_due` holds, and
+-- records it. KEYS and ARGV are those of the two scripts, and so is the reply.
+local function change_due_lots(is_due, change)
+  local clock = now_ms()
+  local reply = {clock}
+  if not is_confirmed(KEYS[1]) or not takes_events(KEYS[1]) then return reply end
+  local increments = cjson.decode(redis.call("HGET", KEYS[1], "increments"))
+  for i, lot_id in ipairs(ARGV) do
+    local at = 1 + 3 * i
+    local lot = read_lot(KEYS[at], lot_id)
+    if lot and lot.opens and lot.closes and is_due(lot, clock) then
+      lot.at = math.max(lot.at, clock)
+      change(lot, increments)
+      append(lot, {auction = KEYS[1], outbox = KEYS[2], due = KEYS[3],
+        events = KEYS[at + 1], closing = KEYS[at + 2]})
+      reply[#reply + 1] = lot_id
+    end
+  end
+  return reply
 end
 

@@ -1,6 +1,6 @@
 /**
- * Gathers the bids of one event-loop turn on one lot into one script call. While calls are in flight
- * the next batch grows by itself: short waits when it is quiet, few calls when it is not.
+ * Sends the bids of one event-loop turn on one lot in one call. While calls are in flight the next batch grows, so
+ * waits are short under low load, and calls are few under high load.
  */
 import { performance } from "node:perf_hooks";
 import type { Bid } from "../lot/lot.ts";
@@ -10,61 +10,64 @@ import { type Store, storeClockMs } from "./connect.ts";
 import type { Keys } from "./keys.ts";
 import { type Batch, MAX_BATCH, NotDecided, type Placement, placeBids } from "./place-bids.ts";
 
-/** How bids are decided: by the script, or by an optimistic transaction. */
+/** How bids are decided: by place-bids.lua, or by an optimistic transaction. */
 export interface Strategy {
-  /** @param traceparent goes with the events into the outbox, where any of the bids is traced */
+  /**
+   * @param known the highest position of the lot that this process knows
+   * @param traceparent is kept beside the events in the outbox; null where no bid is traced
+   */
   decide(
     lotId: string,
     bids: readonly Bid[],
-    seen: Position,
+    known: Position,
     deadlineMs: number,
     traceparent?: string | null,
   ): Promise<Batch>;
   /** Redis's clock. */
   nowMs(): Promise<number>;
-  /** The command of Redis that decides. */
+  /** The Redis command that decides. */
   readonly operation: "EVALSHA" | "EXEC";
-  /** Calls in flight a lot that make sense for it. */
+  /** The most calls in flight for one lot. */
   readonly maxInFlight: number;
 }
 
-export interface BatcherOptions {
-  /** Bids waiting in all lots together; more are refused as `busy`. */
+interface BatcherOptions {
+  /** The most bids waiting, of all lots together; further bids are refused as `busy`. */
   readonly maxWaiting: number;
-  /** From arrival to decision: a bid not sent within it is refused, one sent is not decided after it. */
+  /** From arrival to decision: a bid not sent in time is refused, and a bid that was sent is not decided later. */
   readonly deadlineMs: number;
-  /** For each batch answered or lost, for metrics; `waitedMs` is its first bid's, before the call. */
+  /** For each batch, answered or not. @param waitedMs of its first bid, before the call */
   readonly onBatch?: (bids: number, tookMs: number, waitedMs: number) => void;
   readonly onError?: (error: Error) => void;
-  /** Null or absent: no call is traced. */
+  /** Without it no call is traced. */
   readonly tracing?: Tracing | null;
 }
 
 export const BATCHER_DEFAULTS = { maxWaiting: 20_000, deadlineMs: 800 } as const;
 
-/** How long after its deadline a bid that was sent is answered `unknown`, should Redis hang. */
+/** When a bid that was sent is answered `unknown`, after its deadline, while Redis hangs. */
 const GRACE_MS = 50;
 
 interface Waiting {
   readonly bid: Bid;
   readonly span: Span | null;
   readonly arrivedMs: number;
-  readonly settle: (placement: Placement) => void;
+  readonly resolve: (placement: Placement) => void;
 }
 
 interface Lane {
   waiting: Waiting[];
   inFlight: number;
-  seen: Position;
+  known: Position;
   scheduled: boolean;
-  /** Runs while bids wait behind calls that are not answered. */
+  /** Set while bids wait behind calls in flight. */
   expiry: NodeJS.Timeout | null;
 }
 
 export class Batcher {
   #lanes = new Map<string, Lane>();
   #waiting = 0;
-  /** Redis's clock minus ours, as of its last answer; null until it said. */
+  /** Redis's clock minus ours, as of its last reply; null before the first one. */
   #clockOffsetMs: number | null = null;
   readonly #strategy: Strategy;
   readonly #options: BatcherOptions;
@@ -78,23 +81,23 @@ export class Batcher {
     return this.#waiting;
   }
 
-  /** Lots with bids under way, or seen by this process. */
+  /** Lots that this process has placed bids on. */
   get lanes(): number {
     return this.#lanes.size;
   }
 
   /**
-   * Never rejects: every fate of a bid is a Placement. Settles soon after `deadlineMs` at the latest.
-   * @param span of the bid, where it is traced
+   * Never rejects: every outcome is a Placement. Resolves soon after `deadlineMs` at the latest.
+   * @param span of the bid; null where it is not traced
    */
   place(lotId: string, bid: Bid, span: Span | null = null): Promise<Placement> {
     if (this.#waiting >= this.#options.maxWaiting) {
       return Promise.resolve({ outcome: "unavailable", why: "busy" });
     }
-    return new Promise((settle) => {
+    return new Promise((resolve) => {
       this.#waiting++;
       const lane = this.#lane(lotId);
-      lane.waiting.push({ bid, span, arrivedMs: performance.now(), settle });
+      lane.waiting.push({ bid, span, arrivedMs: performance.now(), resolve });
       this.#schedule(lotId, lane);
     });
   }
@@ -102,7 +105,7 @@ export class Batcher {
   #lane(lotId: string): Lane {
     let lane = this.#lanes.get(lotId);
     if (lane) return lane;
-    lane = { waiting: [], inFlight: 0, seen: START, scheduled: false, expiry: null };
+    lane = { waiting: [], inFlight: 0, known: START, scheduled: false, expiry: null };
     this.#lanes.set(lotId, lane);
     return lane;
   }
@@ -119,7 +122,7 @@ export class Batcher {
     });
   }
 
-  /** One timer a lane, which looks again as long as anything waits. */
+  /** Refuses waiting bids at their deadline: one timer a lane, while bids wait. */
   #expireLater(lane: Lane): void {
     const [oldest] = lane.waiting;
     if (lane.expiry || !oldest) return;
@@ -136,12 +139,12 @@ export class Batcher {
     );
   }
 
-  /** Those that may still be decided; the others are told that they were not. */
+  /** The bids whose deadline has not passed; the others are answered `expired`. */
   #inTime(bids: Waiting[]): Waiting[] {
     const nowMs = performance.now();
-    return bids.filter(({ arrivedMs, settle }) => {
+    return bids.filter(({ arrivedMs, resolve }) => {
       const late = nowMs - arrivedMs > this.#options.deadlineMs;
-      if (late) settle({ outcome: "unavailable", why: "expired" });
+      if (late) resolve({ outcome: "unavailable", why: "expired" });
       return !late;
     });
   }
@@ -152,9 +155,9 @@ export class Batcher {
     if (inTime.length === 0) return;
     const sentMs = performance.now();
     const { deadlineMs, onBatch } = this.#options;
-    // Nobody waits for a hung Redis; settling again later does nothing.
+    // Bids do not wait for a hung Redis; a second resolve has no effect.
     const giveUp = setTimeout(
-      () => inTime.forEach(({ settle }) => settle({ outcome: "unknown" })),
+      () => inTime.forEach(({ resolve }) => resolve({ outcome: "unknown" })),
       inTime[0]!.arrivedMs + deadlineMs + GRACE_MS - sentMs,
     );
 
@@ -163,10 +166,10 @@ export class Batcher {
     lane.inFlight--;
     clearTimeout(giveUp);
     onBatch?.(inTime.length, performance.now() - sentMs, sentMs - inTime[0]!.arrivedMs);
-    for (const [i, { settle }] of inTime.entries()) settle(placements[i]!);
+    for (const [i, { resolve }] of inTime.entries()) resolve(placements[i]!);
     if (lane.waiting.length > 0) this.#schedule(lotId, lane);
-    // A lot that the store does not know leaves nothing behind.
-    else if (lane.inFlight === 0 && lane.seen === START) this.#lanes.delete(lotId);
+    // An unknown lot leaves no lane behind.
+    else if (lane.inFlight === 0 && lane.known === START) this.#lanes.delete(lotId);
   }
 
   async #decide(lotId: string, lane: Lane, sent: Waiting[], sentMs: number): Promise<Placement[]> {
@@ -177,9 +180,9 @@ export class Batcher {
       this.#clockOffsetMs ??= (await this.#strategy.nowMs()) - sentMs;
       const deadlineMs = Math.ceil(sentMs + this.#clockOffsetMs + this.#options.deadlineMs);
       const traceparent = call?.traceparent ?? null;
-      const decided = await this.#strategy.decide(lotId, bids, lane.seen, deadlineMs, traceparent);
-      const { placements, seen, nowMs } = decided;
-      if (seen && isBehind(lane.seen, seen)) lane.seen = seen;
+      const decided = await this.#strategy.decide(lotId, bids, lane.known, deadlineMs, traceparent);
+      const { placements, position, nowMs } = decided;
+      if (position && isBehind(lane.known, position)) lane.known = position;
       if (nowMs !== null) this.#clockOffsetMs = nowMs - sentMs;
       return placements;
     } catch (error) {
@@ -210,8 +213,8 @@ export class Batcher {
 }
 
 /**
- * Whether an error says that Redis decided nothing. A connection that was not there sent nothing; an
- * error reply comes before a script's first write. Anything else, and the bids' fate is unknown.
+ * Whether an error proves that Redis decided nothing: without a connection nothing was sent, and an error reply
+ * comes before a script's first write. After any other error the outcome is unknown.
  */
 function wasNotDecided(error: Error): boolean {
   return (
@@ -221,7 +224,7 @@ function wasNotDecided(error: Error): boolean {
   );
 }
 
-/** The strategy that asks place-bids.lua. */
+/** Bids are decided by place-bids.lua. */
 export function scriptStrategy(store: Store, keys: Keys): Strategy {
   return {
     decide: (...batch) => placeBids(store, keys, ...batch),

@@ -29,14 +29,14 @@ type BiddingEnv = Type.Static<Type.TObject<typeof BiddingEnv>>;
 const STORE_BREAKER = { failures: 3, waitMs: 100, waitMaxMs: 1_000 } as const;
 
 /** The metrics of a tier that its bids are counted in. */
-export interface BiddingMetrics {
+interface BiddingMetrics {
   readonly storeUp: Pick<Gauge, "set">;
   readonly batchBids: Pick<Histogram, "observe">;
   readonly batchWait: Pick<Histogram, "observe">;
   readonly storeCall: Pick<Histogram, "observe">;
 }
 
-export interface BiddingDependencies {
+interface BiddingDependencies {
   readonly env: BiddingEnv;
   /** The connection that only bids use. */
   readonly store: Store;

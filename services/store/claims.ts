@@ -1,13 +1,16 @@
 /**
- * A store that lost its tail may be told what it lost by those who read it before: they claim events, and
- * archival puts them back, above what it knows itself.
+ * Claims: a process that has shown events which the store then lost writes them back as claims, and archival
+ * restores them after the events that it knows itself.
  */
 import { decodeEvents, type LotEvent } from "../lot/events.ts";
 import { compare, follows, isBehind, type Position } from "../lot/position.ts";
 import type { Store } from "./connect.ts";
 import type { Keys } from "./keys.ts";
 
-/** @param entries as they were in the outbox, oldest first; the last event of all is at `last` */
+/**
+ * @param last position of the last event
+ * @param entries texts of the outbox entries, oldest first
+ */
 export async function claimEvents(
   store: Store,
   keys: Keys,
@@ -28,7 +31,7 @@ export async function claimEvents(
 
 const READ_ENTRIES = 1_000;
 
-/** What is claimed of each lot, in order, each event once. Texts that are no events are left out. */
+/** The claimed events of each lot, in order and without duplicates. Unreadable texts are left out. */
 export async function readClaims(store: Store, keys: Keys): Promise<Map<string, LotEvent[]>> {
   const all = new Map<string, LotEvent[]>();
   for (let from = "-"; ;) {
@@ -55,7 +58,7 @@ function readable(lotId: string, text: string): LotEvent[] {
   }
 }
 
-/** Of claimed events: those that go on, without a gap, where `position` ends. */
+/** The claimed events that follow `position` without a gap. */
 export function goingOn(claimed: readonly LotEvent[], position: Position): LotEvent[] {
   const next: LotEvent[] = [];
   let at = position;

@@ -47,21 +47,21 @@ declare module "ioredis" {
 
 export type Store = Redis;
 
-/** redis://[user:password@]host:port, or what reads it. */
+/** redis://[user:password@]host:port, or a function that reads it. */
 export type StoreUrl = string | (() => string);
 
-/** How long a command may go unanswered; every answer to a bidder is due within a second. */
-export const COMMAND_TIMEOUT_MS = 700;
+/** Time-out of a command; every answer to a bidder is due within a second. */
+const COMMAND_TIMEOUT_MS = 700;
 
 const CONNECT_TIMEOUT_MS = 1_000;
 const RECONNECT_MAX_MS = 1_000;
 
 /**
- * A connection that fails fast: nothing is queued while Redis is away, nothing is sent twice, and
- * nothing waits longer than `timeoutMs`. It reconnects by itself for ever.
- * @param url asked again before each connection, where it is a function, so that a password may change
- * @param name shows in CLIENT LIST
- * @param timeoutMs give blocking reads more than they block
+ * A connection that fails fast: no command is queued while Redis is unreachable, sent twice, or waits longer than
+ * `timeoutMs`. It reconnects without limit.
+ * @param url a function is called before each connection, so that the password may change
+ * @param name shown by CLIENT LIST
+ * @param timeoutMs must exceed the block time of blocking reads
  */
 export function connectStore(url: StoreUrl, name: string, timeoutMs = COMMAND_TIMEOUT_MS): Store {
   const readUrl = typeof url === "string" ? () => url : url;
@@ -75,12 +75,12 @@ export function connectStore(url: StoreUrl, name: string, timeoutMs = COMMAND_TI
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
     commandTimeout: timeoutMs,
-    // A connection that says nothing at all to a waiting command is dead, not slow.
+    // A connection that sends no byte for so long is dead.
     socketTimeout: timeoutMs + 1_000,
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAlive: 10_000,
     retryStrategy: (attempt) => {
-      readAgain(store, readUrl);
+      refreshOptions(store, readUrl);
       return Math.random() * Math.min(RECONNECT_MAX_MS, 50 * 2 ** attempt);
     },
     reconnectOnError: ({ message }) => RECONNECT_ON.test(message),
@@ -88,28 +88,28 @@ export function connectStore(url: StoreUrl, name: string, timeoutMs = COMMAND_TI
   return store;
 }
 
-/** It became a replica, or our password is another one by now. */
+/** The server became a replica, or the password changed. */
 const RECONNECT_ON = /^(READONLY|NOAUTH|WRONGPASS)/;
 
-/** What the next connection is made with. A URL that cannot be read just now leaves it as it was. */
-function readAgain(store: Store, readUrl: () => string): void {
+/** Reads the URL for the next connection. An unreadable URL changes nothing. */
+function refreshOptions(store: Store, readUrl: () => string): void {
   try {
-    // It reads the URL as ioredis does, and never connects.
+    // ioredis parses the URL; this instance never connects.
     const { options } = new Redis(readUrl(), { lazyConnect: true });
     const { host, port, path, username, password, db, tls } = options;
     Object.assign(store.options, { host, port, path, username, password, db, tls });
   } catch {
-    // It is being replaced: the next attempt reads it again.
+    // The file is being replaced: the next attempt reads it.
   }
 }
 
-/** Starts connecting without waiting: a store that is away at the start is reached when it is back. */
+/** Starts connecting without waiting: an unreachable store is connected to later. */
 export function startConnecting(store: Store, onError: (error: Error) => void): void {
   store.on("error", onError);
   store.connect().catch(() => {});
 }
 
-/** Redis's clock: the only one that decides. */
+/** The time by Redis's clock: the only clock that decides. */
 export async function storeClockMs(store: Store): Promise<number> {
   const [seconds, micros] = await store.time();
   return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);

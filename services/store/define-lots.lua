@@ -1,18 +1,18 @@
 --[[
-define-lots: write the rules and the lots of an auction. Until it opens they may change in any way;
-after that only lots may be withdrawn, closes moved later, and bidding suspended and resumed; anything
-else is refused whole. The same definition twice changes nothing. Of a fenced auction nothing changes.
+define-lots: write the rules and the lots of an auction. Until it opens, everything may change. After that, lots
+may be withdrawn, closes may move later, and bidding may be suspended and resumed; any other change is refused,
+and then nothing is written. Repeating a definition changes nothing. A fenced auction never changes.
 
-When bidding resumes, each lot that had opened by then, and was not over before, closes later by as long as
-it could not be bid on: resumed() of lot/lifecycle.ts.
+When bidding resumes, each lot that was open by then closes later by as long as it took no bids: resumed() of
+lot/lifecycle.ts.
 
 KEYS[1] auction  KEYS[2] outbox  KEYS[3] due, then for each lot: lot hash, events stream, closing
-ARGV[1] the auction's fields, JSON object of strings; termsHash among them covers all that freezes
+ARGV[1] the auction's fields, JSON object of strings; their termsHash covers what is frozen at the opening
 ARGV[2] the lots in the order of their keys, JSON: [{lotId, fields: {…}, withdrawn}]. A lot without
-        fields is one that the store has and the definition has no more
-ARGV[3] the lotIds that the caller found in the store, JSON, as the hash has them; "" for none
+        fields is in the store and no longer in the definition
+ARGV[3] lotIds of the auction hash, as the caller read it; "" for none
 
-Reply   {"defined"} | {"refused", why} | {"again"}: the store changed since the caller looked
+Reply   {"defined"} | {"refused", why} | {"again"}: the store changed since the caller read it
         {"unconfirmed"}: nothing was done
 --]]
 local auction, lots = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
@@ -27,7 +27,7 @@ if known[7] then
 end
 local was_suspended, suspends = known[9] == "1", auction.suspended == "1"
 local suspended_at = was_suspended and tonumber(known[10]) or clock
--- For a suspended auction the time has stood still.
+-- The time of a suspended auction stopped at the suspension.
 local passed = was_suspended and math.min(clock, suspended_at) or clock
 for i, definition in ipairs(lots) do
   local was = redis.call("HMGET", KEYS[1 + 3 * i], "status", "seq")
@@ -105,7 +105,7 @@ for i, definition in ipairs(lots) do
   end
 
   local lot = read_lot(key, lot_id)
-  -- A lot whose time is over is close-lots' alone: bids on it were refused as late already.
+  -- Only close-lots closes a lot whose time is over: bids on it were already rejected as late.
   local over = lot and frozen and lot.closes and passed >= lot.closes
   if lot and not over and (lot.status == "scheduled" or lot.status == "open") then
     lot.at = math.max(lot.at, clock)
@@ -124,7 +124,7 @@ for i, definition in ipairs(lots) do
       end
       if closes and closes > lot.closes then
         if lot.status == "scheduled" and suspends then
-          redis.call("HSET", key, "closesAtMs", whole(closes)) -- its opening will say so
+          redis.call("HSET", key, "closesAtMs", whole(closes)) -- its opening event will state it
         else
           if lot.status == "scheduled" then open(lot, increments) end
           lot.closes, lot.moved = closes, true

@@ -1,6 +1,6 @@
 /**
- * What a lot's hash keeps of all its events, so that an archive can be proved to have each of them: how many
- * bids, what they add up to, and a chain of hashes over the events' texts (append-event.lua).
+ * The digest of all events of a lot, for the completeness proof of the archive: the number of bids, the sum of their
+ * amounts, and a hash chain over the texts of the events. append-event.lua keeps it in the lot's hash.
  */
 import { createHash } from "node:crypto";
 import type { LotEvent } from "../lot/events.ts";
@@ -8,9 +8,9 @@ import type { LotEvent } from "../lot/events.ts";
 export interface Digest {
   /** Accepted bids. */
   readonly bidCount: number;
-  /** Of their amounts, modulo 10^15: a double holds two such sums exactly. */
+  /** Sum of the amounts, modulo 10^15: a double holds two such sums exactly. */
   readonly sumMinor: number;
-  /** SHA-1, hex, of the chain before and the event's text; "" before the first event. */
+  /** SHA-1, in hex, of the previous chain and the event's text; "" before the first event. */
   readonly chain: string;
 }
 
@@ -19,7 +19,7 @@ export const NO_EVENTS: Digest = { bidCount: 0, sumMinor: 0, chain: "" };
 const SUM_MODULUS = 1e15;
 
 /**
- * @param event null for a text that is none: it is in the chain all the same
+ * @param event null for a text that is not an event: the chain includes it nevertheless
  * @param text of the event, byte for byte
  */
 export function digestAfter(
@@ -33,7 +33,7 @@ export function digestAfter(
   return { bidCount: bidCount + 1, sumMinor: sum, chain: next };
 }
 
-/** As a lot's hash has it. */
+/** Reads it from a lot's hash. */
 export function digestOf(fields: Readonly<Record<string, string>>): Digest {
   const number = (name: string) => Number(fields[name] ?? "0");
   return {

@@ -1,20 +1,20 @@
-/** Whether a Redis keeps what it acknowledged, as far as its settings tell. */
+/** Whether a Redis keeps what it acknowledged, judged by its settings. */
 import type { Store } from "./connect.ts";
 
 export interface StoreDurability {
-  /** "unknown" where it does not tell its settings (CONFIG is refused). */
+  /** "unknown" where CONFIG is refused. */
   readonly keeps: "yes" | "no" | "unknown";
   /**
-   * Those that speak against it, as "appendonly=no". Where bids wait for replicas (BID_DURABILITY of the
-   * tiers that place bids), "appendfsync=everysec" alone is no weakness.
+   * The settings that weaken durability, as "appendonly=no". Where bids wait for replicas (BID_DURABILITY=replica),
+   * "appendfsync=everysec" alone is no weakness.
    */
   readonly settings: readonly string[];
 }
 
-/** What each must be. */
+/** The required values. */
 const REQUIRED = { appendonly: "yes", appendfsync: "always", "maxmemory-policy": "noeviction" };
 
-/** Older ones give scripts no way to do what ours do. */
+/** Our scripts need commands that older versions lack. */
 const OLDEST_MAJOR = 7;
 
 /** @throws when Redis does not answer */

@@ -1,9 +1,9 @@
 --[[
-fence: end all intake of the auction for good. Lots whose time is over get their results in the same step;
-after it no event is recorded any more, so the id that it returns is the last one of the outbox. Repeating
-it changes nothing and replies the same.
+fence: end bidding in the auction for good. Lots whose closing time has passed get their results in the same
+step. No event is recorded after it, so the returned id is the last one of the outbox. A repeated call changes
+nothing and returns the same reply.
 
-Every lot is written, unchanged: a transaction of the optimistic strategy that has read it fails then.
+The hash of every lot is touched, so that an optimistic transaction that has read it fails.
 
 KEYS[1] auction  KEYS[2] outbox  KEYS[3] due, then for each lot: lot hash, events stream, closing
 ARGV    the lotId of each lot
@@ -18,7 +18,7 @@ if not is_confirmed(KEYS[1]) then return {"unconfirmed"} end
 if known[1] ~= cjson.encode(ARGV) then return {"undefined"} end
 
 local clock = now_ms()
--- For a suspended auction the time has stood still.
+-- The time of a suspended auction stopped at the suspension.
 local passed = known[4] == "1" and math.min(clock, tonumber(known[5]) or clock) or clock
 local increments = cjson.decode(known[6])
 local fenced_at = clock

@@ -10,7 +10,7 @@ import { storeClockMs } from "./connect.ts";
 import { type AuctionDefinition } from "./define-lots.ts";
 import { digestAfter, NO_EVENTS } from "./digest.ts";
 import { type Keys, keysOf } from "./keys.ts";
-import { fenceAuction, openAuction, passTime } from "./lifecycle.ts";
+import { fenceAuction, openAuction, advanceDueLots } from "./lifecycle.ts";
 import { readAuction, readDigests } from "./lots.ts";
 import { optimisticStrategy } from "./optimistic.ts";
 import { lastOutboxId } from "./outbox.ts";
@@ -143,7 +143,7 @@ test("a fence closes the lots whose time is over, and no other; nothing opens or
   ]);
   await until("the last is over", async () => (await storeClockMs(store)) > nowMs + 1_500);
   await store.zadd(keys.due, 1, "brief", 1, "open");
-  expect(await passTime(store, keys)).toMatchObject({ opened: [], closed: [], nextMs: null });
+  expect(await advanceDueLots(store, keys)).toMatchObject({ opened: [], closed: [], nextMs: null });
   expect(await eventsOf(keys)).toHaveLength(2);
 });
 
@@ -166,7 +166,7 @@ test("what is suspended neither opens nor closes, and goes on as resumed() says"
     lotDefinition("gone", { lastsMs: 60_000, withdrawn: true }),
   ];
   const { definition, keys } = await defineAndOpen(store, { opensAtMs, lots });
-  await until("it has opened", async () => (await passTime(store, keys)).opened.length > 0);
+  await until("it has opened", async () => (await advanceDueLots(store, keys)).opened.length > 0);
   await until("the early one is over", async () => (await storeClockMs(store)) > nowMs + 70);
 
   const suspended = { ...definition, suspended: true };
@@ -175,7 +175,7 @@ test("what is suspended neither opens nor closes, and goes on as resumed() says"
   expect(auction.intake).toBe("suspended");
   await until("its close has passed", async () => (await storeClockMs(store)) > nowMs + 1_550);
   const before = await lotsOf(keys);
-  expect(await passTime(store, keys)).toMatchObject({ opened: [], closed: [] });
+  expect(await advanceDueLots(store, keys)).toMatchObject({ opened: [], closed: [] });
   await define(suspended);
   expect((await readAuction(store, keys))!.suspendedAtMs).toBe(auction.suspendedAtMs);
   expect(await lotsOf(keys)).toEqual(before);
@@ -190,7 +190,8 @@ test("what is suspended neither opens nor closes, and goes on as resumed() says"
   const [early, a] = await lotsOf(keys);
   expect(a).toMatchObject({ status: "open", intake: "taking", extensions: 0 });
   expect(a!.closesAtMs! - before[1]!.closesAtMs!).toBe(resumedAtMs - auction.suspendedAtMs!);
-  if (early!.status !== "closed") expect((await passTime(store, keys)).closed).toEqual(["early"]);
+  if (early!.status !== "closed")
+    expect((await advanceDueLots(store, keys)).closed).toEqual(["early"]);
   // The seller's own later close counts from the one in the definition, and never moves a lot back.
   const later = lots.map((lot) =>
     lot.lotId === "a" ? { ...lot, closesAtMs: nowMs + 1_501 } : lot,
@@ -207,7 +208,7 @@ test("a lot whose opening came while all was suspended has all of its time", asy
     lots: [lotDefinition("lot-1", { lastsMs: 50 })],
   });
   await until("all its time has passed", async () => (await storeClockMs(store)) > opensAtMs + 60);
-  expect(await passTime(store, keys)).toMatchObject({ opened: [], closed: [] });
+  expect(await advanceDueLots(store, keys)).toMatchObject({ opened: [], closed: [] });
   await define({ ...definition, suspended: false });
   const [opened, extended, ...rest] = await eventsOf(keys);
   expect(rest).toEqual([]);

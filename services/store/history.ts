@@ -4,8 +4,8 @@ import type { Store } from "./connect.ts";
 import type { Keys } from "./keys.ts";
 
 /**
- * A lot's events after `since`, oldest first, up to its newest; null when the store no longer has
- * the first of them (it keeps about the last 1,000 entries of a lot), or never had such a `since`.
+ * A lot's events after `since`, oldest first, up to the newest. Null when the store no longer has the first of
+ * them (it keeps about the last 1,000 entries of a lot), or never had `since`.
  */
 export async function eventsSince(
   store: Store,
@@ -15,7 +15,7 @@ export async function eventsSince(
   maxEntries: number,
 ): Promise<LotEvent[] | null> {
   const { events } = keys.lot(lotId);
-  // An entry's id is that of its last event, so the first one above `since` may begin before it.
+  // An entry has the id of its last event, so the first entry above `since` may begin before `since`.
   const entries = await store.xrange(
     events,
     `(${since.epoch}-${since.seq}`,
@@ -35,8 +35,8 @@ export async function eventsSince(
 }
 
 /**
- * A lot's events before `before` (exclusive; null: from the newest), newest first.
- * `complete` is false when older ones were trimmed and only the archive has them.
+ * A lot's events before `before`, newest first. Null begins with the newest event.
+ * `complete` is false when older events were trimmed and only the archive has them.
  */
 export async function eventsBefore(
   store: Store,
@@ -47,13 +47,13 @@ export async function eventsBefore(
 ): Promise<{ events: LotEvent[]; complete: boolean }> {
   const { events: key } = keys.lot(lotId);
   const isBefore = (event: LotEvent) => before === null || isBehind(event, before);
-  // `before` may lie inside an entry whose id is above it: start there, and drop what is not before.
+  // `before` may lie inside an entry with a higher id: begin there, and drop the events that are not before it.
   let from = "+";
   if (before !== null) {
     const [holding] = await store.xrange(key, `${before.epoch}-${before.seq}`, "+", "COUNT", 1);
     from = holding?.[0] ?? "+";
   }
-  const alsoHolding = before === null ? 0 : 1; // its entry may have nothing from before it
+  const alsoHolding = before === null ? 0 : 1; // That entry may hold no event before `before`.
   const count = maxEntries + alsoHolding;
   const entries = await store.xrevrange(key, from, "-", "COUNT", count);
   const events = entries.flatMap(([, [, text]]) => decodeEvents(text!).reverse()).filter(isBefore);

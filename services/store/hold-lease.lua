@@ -1,9 +1,9 @@
 --[[
-hold-lease: take a lease, keep one's own, or give it back.
+hold-lease: acquire, renew or release a lease.
 
-KEYS[1] lease  string  its holder; expires unless it is kept
-ARGV    holder, ttlMs ("0" gives it back)
-Reply   {1 or 0: whether the caller holds it now, nowMs}
+KEYS[1] lease  string  its holder; expires unless renewed
+ARGV    holder, ttlMs ("0" releases it)
+Reply   {1 or 0: whether the caller holds it, nowMs}
 --]]
 local clock = now_ms()
 local holder = redis.call("GET", KEYS[1])

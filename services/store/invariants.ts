@@ -1,6 +1,6 @@
 /**
- * Whether an auction is well, as Redis can tell: what archival leaves here every few seconds, and Redis's own
- * word. Any tier answers from it; none has to ask another.
+ * The invariants of an auction, judged from Redis alone: archival writes a health summary every few seconds, so
+ * any tier can answer without a call to another.
  */
 import Type from "typebox";
 import { Value } from "typebox/value";
@@ -8,7 +8,7 @@ import { type Store, storeClockMs } from "./connect.ts";
 import type { Keys } from "./keys.ts";
 
 const Summary = Type.Object({
-  /** Redis's clock when it was written. */
+  /** Time of writing, by Redis's clock. */
   atMs: Type.Integer(),
   /** The archive's watermark. */
   archivedId: Type.String(),
@@ -17,37 +17,37 @@ const Summary = Type.Object({
   violations: Type.Array(Type.Union([Type.Literal("sequence"), Type.Literal("missing")])),
 });
 
-/** Of `GET /internal/v1/invariants`. */
+/** Query of `GET /internal/v1/invariants`. */
 export const InvariantsQuery = Type.Object({
-  /** An archive that is behind is a violation, too. */
+  /** Report an archive that lags as a violation, too. */
   archive: Type.Optional(Type.Literal("current")),
 });
 
 export type Summary = Type.Static<typeof Summary>;
 
-export type Violation =
+type Violation =
   | "store unreachable"
-  /** The store has no auction (yet, or any more). */
+  /** The store has no auction. */
   | "undefined"
-  /** An event is missing before another, or the archive has another one in its place. */
+  /** An event is missing before another one, or the archive has a different event in its place. */
   | "sequence"
-  /** Something that was decided is not in the archive, and will not come by itself. */
+  /** A decided event is not in the archive and will not be archived without an intervention. */
   | "missing"
-  /** The archive is behind, or nobody says how far it is. */
+  /** The archive lags, or its health summary is missing or old. */
   | "archive_lag";
 
-/** A summary older than this tells nothing of the present archive. */
+/** An older summary says nothing about the present archive. */
 const FRESH_MS = 15_000;
-/** Nobody writes it for an auction that is gone. */
+/** When the summary of a deleted auction expires. */
 const KEPT_SECONDS = 3_600;
-/** Behind by more, an archive is not current. */
+/** An archive with a larger lag is not current. */
 const LAG_MAX_MS = 10_000;
 
 export async function writeSummary(store: Store, keys: Keys, summary: Summary): Promise<void> {
   await store.set(keys.invariants, JSON.stringify(summary), "EX", KEPT_SECONDS);
 }
 
-/** @param archiveCurrent whether an archive that is behind is a violation. Never rejects */
+/** Never rejects. @param archiveCurrent whether an archive that lags is a violation */
 export async function readViolations(
   store: Store,
   keys: Keys,
@@ -63,8 +63,8 @@ export async function readViolations(
     const violations: Violation[] = uid === null ? ["undefined"] : [];
     violations.push(...(summary?.violations ?? []));
     const isFresh = summary !== null && nowMs - summary.atMs <= FRESH_MS;
-    const isBehind = !isFresh || summary.lagMs > LAG_MAX_MS;
-    if (archiveCurrent && isBehind) violations.push("archive_lag");
+    const lags = !isFresh || summary.lagMs > LAG_MAX_MS;
+    if (archiveCurrent && lags) violations.push("archive_lag");
     return violations;
   } catch {
     return ["store unreachable"];

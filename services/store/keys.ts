@@ -1,41 +1,40 @@
 /**
- * Names of everything in Redis. All that one script touches shares the hash tag
- * `{auction uid:partition}`, so that it lies in one slot of a cluster. A single Redis is one
- * partition: 0.
+ * The names of all keys in Redis. The keys of an auction share the hash tag `{<uid>:0}`, so that they lie in one
+ * slot of a cluster. The 0 leaves room for partitions; there is one.
  */
 export interface Keys {
   readonly auction: string;
   readonly outbox: string;
   readonly due: string;
   readonly answers: readonly [string, string];
-  /** There while a restore writes. */
+  /** Exists while a restore is under way. */
   readonly restoring: string;
-  /** What others have of what this store lost. */
+  /** Events that this store lost, from the processes that have shown them. */
   readonly claims: string;
-  /** There for a while after the auction was removed for good. */
+  /** Exists for a while after the auction was deleted. */
   readonly cleaned: string;
-  /** How the archive stands, as archival last saw it. */
+  /** The health summary that archival wrote last. */
   readonly invariants: string;
-  /** A channel that nobody listens to: what is published there reaches every replica. */
+  /** A channel without subscribers: a message to it reaches every replica. */
   readonly round: string;
   lot(lotId: string): LotKeys;
-  /** Who may do the named work of this partition at present. */
+  /** The lease of a kind of work that one process does at a time. */
   lease(work: "clock" | "relay"): string;
 }
 
-export interface LotKeys {
+interface LotKeys {
   readonly lot: string;
   readonly events: string;
   readonly closing: string;
 }
 
-/** The answers' two hashes take turns, each this long: a key is remembered for one to two of them. As in place-bids.lua. */
+/** The two hashes of answers alternate after this time: a key is kept for one to two windows. As in place-bids.lua. */
 export const KEYS_WINDOW_MS = 10 * 60 * 1000;
-/** About so many events are in a lot's stream; older ones are in the archive. As in append-event.lua. */
+/** Approximate length of a lot's stream; older events are in the archive. As in append-event.lua. */
 export const LOT_STREAM_ENTRIES = 1000;
 
-export function keysOf(auctionUid: string, partition = 0): Keys {
-  const tag = `gavel:{${auctionUid}:${partition}}`;
+export function keysOf(auctionUid: string): Keys {
+  const tag = `gavel:{${auctionUid}:0}`;
   return {
     auction: `${tag}:auction`,
     outbox: `${tag}:outbox`,
@@ -55,7 +54,7 @@ export function keysOf(auctionUid: string, partition = 0): Keys {
   };
 }
 
-/** The keys that lifecycle scripts take for several lots: three for each. */
+/** The keys of several lots for the lifecycle scripts: three for each. */
 export function keysOfLots(keys: Keys, lotIds: readonly string[]): string[] {
   return lotIds.flatMap((lotId) => Object.values(keys.lot(lotId)) as string[]);
 }

@@ -5,7 +5,7 @@ import { until } from "../testing/until.ts";
 import { storeClockMs } from "./connect.ts";
 import { type AuctionDefinition, rulesHashOf } from "./define-lots.ts";
 import { type Keys, keysOf } from "./keys.ts";
-import { holdLease, openAuction, passTime, releaseLease } from "./lifecycle.ts";
+import { holdLease, openAuction, advanceDueLots, releaseLease } from "./lifecycle.ts";
 import { readAuction } from "./lots.ts";
 import { placeBids } from "./place-bids.ts";
 import { defineAuction, readAllLots, readOutboxEvents, startStore } from "../testing/store.ts";
@@ -169,12 +169,12 @@ test("lots open and close when their time comes, once, with the result of lot/li
     lotDefinition("later", { lastsMs: 60_000 }),
   ];
   const { keys } = await defineAndOpen(store, { lots: all });
-  const opened = await passTime(store, keys);
+  const opened = await advanceDueLots(store, keys);
   expect([...opened.opened].sort()).toEqual(["bought", "later", "met", "unmet", "unwanted"]);
   for (const lotId of ["bought", "met", "unmet"]) await place(keys, 1_000, lotId);
   const open = await lots(keys);
   const passed = await until("four lots have closed", async () => {
-    const { closed, nextMs } = await passTime(store, keys);
+    const { closed, nextMs } = await advanceDueLots(store, keys);
     return closed.length > 0 ? { closed, nextMs } : null;
   });
   expect([...passed.closed].sort()).toEqual(["bought", "met", "unmet", "unwanted"]);
@@ -187,7 +187,7 @@ test("lots open and close when their time comes, once, with the result of lot/li
     expect(due(lot, event.atMs)).toEqual([event]);
     expect(event.atMs).toBeGreaterThanOrEqual(lot.closesAtMs!);
   }
-  expect(await passTime(store, keys)).toMatchObject({ opened: [], closed: [] });
+  expect(await advanceDueLots(store, keys)).toMatchObject({ opened: [], closed: [] });
   expect(await place(keys, 9_000, "bought")).toMatchObject({ outcome: "closed" });
 });
 
@@ -196,7 +196,7 @@ test("a lot that nobody opened in its time is opened and closed", async () => {
   const { keys } = await defineAndOpen(store, { lots: [lot] });
   const { closesAtMs } = (await lots(keys))[0]!;
   await until("its time is over", async () => (await storeClockMs(store)) > closesAtMs!);
-  await passTime(store, keys);
+  await advanceDueLots(store, keys);
   expect(await events(keys)).toMatchObject([
     { type: "lot_opened", seq: 1 },
     { type: "lot_closed", seq: 2, outcome: "no_bids" },

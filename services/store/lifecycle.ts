@@ -1,10 +1,10 @@
 import { type Store, storeClockMs } from "./connect.ts";
 import { type Keys, keysOfLots } from "./keys.ts";
 
-/** How many lots one call opens or closes: bounds the time that Redis is busy. */
+/** Lots that one call opens or closes: bounds the time that Redis is busy. */
 const MAX_LOTS = 50;
 
-/** Stamps the opening, once; later calls give the first one's. Null where there is none to be opened. */
+/** Records the opening time, once; later calls return it. Null where the auction cannot be opened. */
 export async function openAuction(
   store: Store,
   keys: Keys,
@@ -15,17 +15,17 @@ export async function openAuction(
   return word === "opens" ? opensAtMs! : null;
 }
 
-/** The end of all intake. */
+/** The end of bidding in an auction. */
 export interface Fence {
-  /** The last outbox id that will ever be. */
+  /** The last id of the outbox: no event is recorded after the fence. */
   readonly fencedId: string;
   readonly fencedAtMs: number;
 }
 
 /**
- * Ends all intake for good, in one step; lots whose time is over are closed by it. Repeating it gives the
- * first one's answer. Null where there is no auction, or it was defined anew meanwhile, or its server is not
- * confirmed: nothing was done, ask again.
+ * Ends bidding for good, in one step, and closes the lots whose closing time has passed. A repeated call
+ * returns the first result. Null where there is no auction, it was redefined meanwhile, or its server is not
+ * confirmed: nothing was done, and the call may be repeated.
  */
 export async function fenceAuction(
   store: Store,
@@ -37,7 +37,7 @@ export async function fenceAuction(
   return word === "fenced" ? { fencedId: fencedId!, fencedAtMs: fencedAtMs! } : null;
 }
 
-export interface Passed {
+interface DueLots {
   readonly opened: readonly string[];
   readonly closed: readonly string[];
   /** When the next lot is due, by Redis's clock; null when none is. */
@@ -45,8 +45,8 @@ export interface Passed {
   readonly nowMs: number;
 }
 
-/** Opens and closes the lots whose time has come. Repeating it, or running it twice, is harmless. */
-export async function passTime(store: Store, keys: Keys): Promise<Passed> {
+/** Opens and closes the lots that are due. Concurrent and repeated calls are harmless. */
+export async function advanceDueLots(store: Store, keys: Keys): Promise<DueLots> {
   const nowMs = await storeClockMs(store);
   const due = await store.zrangebyscore(keys.due, "-inf", nowMs, "LIMIT", 0, MAX_LOTS);
   const opened: string[] = [];
@@ -58,7 +58,7 @@ export async function passTime(store: Store, keys: Keys): Promise<Passed> {
     opened.push(...nowOpen);
     closed.push(...nowClosed);
   }
-  // Due, and nothing was done: suspended, fenced or not confirmed. Looking again at once would not help.
+  // Suspended, fenced or not confirmed: retrying at once would not help.
   if (due.length > 0 && opened.length + closed.length === 0)
     return { opened, closed, nextMs: null, nowMs };
   const [, next] = await store.zrange(keys.due, "0", "0", "WITHSCORES");
@@ -66,8 +66,8 @@ export async function passTime(store: Store, keys: Keys): Promise<Passed> {
 }
 
 /**
- * Takes or keeps a lease. Its holder may do the work; since all such work is idempotent, a lease
- * saves effort and is never what correctness rests on.
+ * Acquires or renews a lease. Its holder does the work. The work is idempotent: a lease saves effort, and
+ * correctness does not depend on it.
  */
 export async function holdLease(
   store: Store,

@@ -1,20 +1,19 @@
 --[[
-open-auction: stamp the opening of an auction whose schedule says "as soon as it is ready", once, by
-Redis's clock. The stamp is never recomputed: a second call replies with the first one's. Opening the
-lots is open-lots.lua's.
+open-auction: record the opening time of an auction whose schedule says "as soon as it is ready", once, by
+Redis's clock. A second call returns the recorded time. open-lots.lua opens the lots.
 
 KEYS[1] auction  KEYS[2] due, then the hash of each lot
 ARGV    the lotId of each lot
 Reply   {"undefined"}: no auction here, or this server is not confirmed | {"opens", opensAtMs}
-        {"fenced"}: it was never opened, and never will be
+        {"fenced"}: it was never opened, and never opens
 --]]
-local stamped = redis.call("HGET", KEYS[1], "opensAtMs")
-if not stamped or not is_confirmed(KEYS[1]) then return {"undefined"} end
-if stamped ~= "" then return {"opens", tonumber(stamped)} end
+local opens_at = redis.call("HGET", KEYS[1], "opensAtMs")
+if not opens_at or not is_confirmed(KEYS[1]) then return {"undefined"} end
+if opens_at ~= "" then return {"opens", tonumber(opens_at)} end
 
 if redis.call("HEXISTS", KEYS[1], "fencedId") == 1 then return {"fenced"} end
 
--- Between the caller's look at the list and now it may have been defined anew: nothing is stamped then.
+-- The auction was redefined since the caller read its lots: nothing is recorded.
 if redis.call("HGET", KEYS[1], "lotIds") ~= cjson.encode(ARGV) then return {"undefined"} end
 
 local clock = now_ms()

@@ -1,25 +1,13 @@
 --[[
-open-lots: open those of the given lots whose time has come, by Redis's clock. Repeating it changes
-nothing. A bid opens its lot in the same way (place-bids.lua), so a late clock costs nobody a bid.
+open-lots: open those of the given lots whose opening time has passed, by Redis's clock. Repeating it changes
+nothing. A bid opens its lot in the same way (place-bids.lua), so a late lot clock costs nobody a bid.
 
 KEYS[1] auction  KEYS[2] outbox  KEYS[3] due, then for each lot: lot hash, events stream, closing
 ARGV    the lotId of each lot
-Reply   {nowMs} where this server is not confirmed, or the auction halted: nothing was done
+Reply   {nowMs} where this server is not confirmed, or the auction is suspended or fenced: nothing was done
         {nowMs, lotId of each lot that was opened ...}
 --]]
-local clock = now_ms()
-local reply = {clock}
-if not is_confirmed(KEYS[1]) or not takes_events(KEYS[1]) then return reply end
-local increments = cjson.decode(redis.call("HGET", KEYS[1], "increments"))
-for i, lot_id in ipairs(ARGV) do
-  local at = 1 + 3 * i
-  local lot = read_lot(KEYS[at], lot_id)
-  if lot and lot.status == "scheduled" and lot.opens and lot.closes and clock >= lot.opens then
-    lot.at = math.max(lot.at, clock)
-    open(lot, increments)
-    append(lot, {auction = KEYS[1], outbox = KEYS[2], due = KEYS[3],
-      events = KEYS[at + 1], closing = KEYS[at + 2]})
-    reply[#reply + 1] = lot_id
-  end
+local function is_due(lot, clock)
+  return lot.status == "scheduled" and clock >= lot.opens
 end
-return reply
+return change_due_lots(is_due, open)

@@ -1,12 +1,11 @@
 /**
- * The second strategy: read under WATCH, decide here by lot/decide.ts, write under MULTI/EXEC, which
- * Redis drops when the lot changed meanwhile. It exists to be compared with the script, and to prove
- * that the rules are the same; it gives the same answers and leaves the same traces.
+ * The optimistic strategy: read under WATCH, decide with lot/decide.ts, write under MULTI/EXEC, which Redis aborts
+ * when the lot has changed. It gives the same answers and events as the script. It exists for comparison, and
+ * proves that the script and lot/decide.ts have the same rules.
  *
- * A WATCH belongs to its connection and ends with anybody's EXEC there, so each transaction has a
- * connection to itself. The lot's close is watched too: a key that expires then makes EXEC fail. What
- * is rare is left to the script: a lot to be opened, keys to be rotated, and a batch that lost
- * `MAX_TRIES` races. A bidder never sees a race.
+ * A WATCH belongs to its connection and ends with any EXEC on it, so each transaction has a connection of its
+ * own. A key that expires at the lot's close is watched, too: EXEC then fails. The script decides the rare cases:
+ * a lot to be opened, keys to be rotated, and a batch that lost `MAX_TRIES` races. A bidder never sees a race.
  */
 import { decide } from "../lot/decide.ts";
 import { type BidAccepted, encodeEvent, encodeEvents, type LotEvent } from "../lot/events.ts";
@@ -32,7 +31,7 @@ import {
   readAnswer,
   writeAnswer,
 } from "./place-bids.ts";
-import { knownServer } from "./which-server.ts";
+import { knownRunId } from "./server-identity.ts";
 
 const CONNECTIONS = 8;
 const MAX_TRIES = 5;
@@ -41,8 +40,8 @@ export interface OptimisticStrategy extends Strategy {
   close(): void;
 }
 
-export interface OptimisticOptions {
-  /** Another bid came in between: the batch is tried again. */
+interface OptimisticOptions {
+  /** The batch lost a race and is tried again. */
   readonly onConflict?: () => void;
   /** The script decided the batch. */
   readonly onScript?: () => void;
@@ -72,7 +71,7 @@ export function optimisticStrategy(
   return {
     operation: "EXEC",
     maxInFlight: 1,
-    /** Of all connections: who waits for it to begin with bids must not meet one that is on its way up. */
+    /** Reads all connections: a caller that waits for the store must not get one that is still connecting. */
     nowMs: async () => Math.max(...(await Promise.all(connections.map(storeClockMs)))),
     async decide(...batch) {
       const store = await take();
@@ -86,10 +85,10 @@ export function optimisticStrategy(
         onScript?.();
         return await placeBids(store, keys, ...batch);
       } catch (error) {
-        // A WATCH may be left behind, or an answer still to come: start from a fresh connection. One that is
-        // on its way up is fresh; broken off at each bid that comes meanwhile it would never get there.
-        const isOpen = store.status === "ready";
-        if ((error as Error).name !== "ReplyError" && isOpen) store.disconnect(true);
+        // A WATCH or a late reply may be left: reconnect. A connection that is still connecting is fresh, and
+        // restarting it with each bid would keep it from ever connecting.
+        const isConnected = store.status === "ready";
+        if ((error as Error).name !== "ReplyError" && isConnected) store.disconnect(true);
         throw error;
       } finally {
         giveBack(store);
@@ -104,7 +103,7 @@ async function attemptBatch(
   keys: Keys,
   lotId: string,
   bids: readonly Bid[],
-  seen: Position,
+  known: Position,
   deadlineMs: number,
   traceparent: string | null = null,
 ): Promise<Batch | "conflict" | "script"> {
@@ -118,10 +117,10 @@ async function attemptBatch(
     lot === null ||
     lot.status === "scheduled" ||
     nowMs > deadlineMs ||
-    isBehind(lot, seen) ||
+    isBehind(lot, known) ||
     auction.pendingBytes >= auction.maxPendingBytes ||
     bucket > auction.keysBucket ||
-    (auction.confirmedServer !== null && auction.confirmedServer !== knownServer(store))
+    (auction.confirmedServer !== null && auction.confirmedServer !== knownRunId(store))
   ) {
     await store.unwatch();
     return "script";
@@ -133,7 +132,7 @@ async function attemptBatch(
     return "conflict";
   }
   const { epoch, seq } = judged.lot;
-  return { placements: judged.placements, seen: { epoch, seq }, nowMs };
+  return { placements: judged.placements, position: { epoch, seq }, nowMs };
 }
 
 async function read(store: Store, keys: Keys, lotId: string, names: string[]) {
@@ -156,12 +155,12 @@ async function read(store: Store, keys: Keys, lotId: string, names: string[]) {
     (string | null)[],
     [string, string],
   ];
-  const known = fields["uid"] === undefined ? null : auctionOf(fields);
+  const stored = fields["uid"] === undefined ? null : auctionOf(fields);
   const keysBucket = Number(fields["keysBucket"]);
   const [recent, older] = keysBucket % 2 === 0 ? [even, odd] : [odd, even];
   return {
-    auction: known && { ...known, keysBucket },
-    lot: known && lotOf(lotFields, known),
+    auction: stored && { ...stored, keysBucket },
+    lot: stored && lotOf(lotFields, stored),
     digest: digestOf(lotFields),
     recent,
     older,
@@ -172,7 +171,7 @@ async function read(store: Store, keys: Keys, lotId: string, names: string[]) {
 interface Judged {
   readonly placements: Placement[];
   readonly events: LotEvent[];
-  /** Names and answers of what was accepted now, in turns: as HSET takes them. */
+  /** Alternating names and answers of the bids accepted now, as HSET takes them. */
   readonly toKeep: string[];
   readonly lot: Lot;
 }
@@ -232,7 +231,7 @@ function acceptedOf(events: readonly LotEvent[]): Accepted {
   return { outcome: "accepted", ...answer };
 }
 
-/** False when EXEC was dropped: the lot changed, or closed, since it was read. */
+/** False when EXEC was aborted: the lot changed or closed since it was read. */
 async function write(
   store: Store,
   keys: Keys,

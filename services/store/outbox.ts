@@ -3,23 +3,23 @@ import type { Keys } from "./keys.ts";
 
 /** One outbox entry: the events that one script call recorded for one lot. */
 export interface OutboxEntry {
-  /** The stream id: the order of the outbox, and the unit of the watermark. */
+  /** The stream id: it orders the outbox, and watermarks are such ids. */
   readonly id: string;
   readonly lotId: string;
-  /** As lot/events.ts `decodeEvents` reads it; passed on as it is. */
+  /** `decodeEvents` of lot/events.ts reads it. It is relayed unchanged. */
   readonly events: string;
-  /** Of the call that recorded them, where it was traced. */
+  /** Of the call that recorded the events; null where it was not traced. */
   readonly traceparent: string | null;
 }
 
 type StreamEntry = [id: string, fields: string[]];
 
 /**
- * The entries after `afterId`, oldest first; waits up to `blockMs` for the first. Use a connection of
- * its own, with a command timeout above `blockMs`.
+ * The entries after `afterId`, oldest first; waits up to `blockMs` for the first one. Needs a connection of its
+ * own, with a command timeout above `blockMs`.
  *
- * The viewers' feed too: Redis flushes its log before it writes a reply, so what this returns is on
- * disk, and an id is a place to go on from after any interruption.
+ * The feed of viewers reads it, too: Redis flushes its log before it replies, so the returned events are on
+ * disk, and reading can continue from an id after any interruption.
  */
 export async function readOutbox(
   store: Store,
@@ -42,13 +42,13 @@ export async function readOutbox(
   });
 }
 
-/** The id of the newest entry; "0-0" for an outbox that never had one. */
+/** The id of the newest entry; "0-0" for an empty outbox. */
 export async function outboxTail(store: Store, keys: Keys): Promise<string> {
   const [newest] = await store.xrevrange(keys.outbox, "+", "-", "COUNT", 1);
   return newest?.[0] ?? "0-0";
 }
 
-/** The id of the last entry that ever was, trimmed or not. Null where there is no outbox (yet). */
+/** The id of the last entry ever added, even if it was trimmed. Null where there is no outbox. */
 export async function lastOutboxId(store: Store, keys: Keys): Promise<string | null> {
   try {
     const info = (await store.xinfo("STREAM", keys.outbox)) as unknown[];
@@ -60,8 +60,8 @@ export async function lastOutboxId(store: Store, keys: Keys): Promise<string | n
 }
 
 /**
- * Tells the store what Postgres has committed, and drops entries below `minId` (never above it).
- * @returns bytes of events still to be archived
+ * Moves the watermark in the store to `archivedId`, and drops entries below `minId`, which is not above it.
+ * @returns bytes of events that are not archived yet
  */
 export async function trimOutbox(
   store: Store,
@@ -74,7 +74,7 @@ export async function trimOutbox(
   return pendingBytes;
 }
 
-/** Orders two stream ids as Redis does: below, at or above 0. */
+/** Orders two stream ids as Redis does: negative, 0 or positive. */
 export function compareIds(a: string, b: string): number {
   const [aMs = "0", aN = "0"] = a.split("-");
   const [bMs = "0", bN = "0"] = b.split("-");

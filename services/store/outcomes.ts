@@ -1,7 +1,7 @@
-/** What can become of a bid, as lists: each outcome is a series of its own in the metrics from the start. */
+/** The outcomes of a bid, as lists: each is a metric series from the start. */
 import type { Placement, Refusal } from "./place-bids.ts";
 
-/** All of them, or it does not compile. */
+/** Complete, or it does not compile. */
 export const OUTCOMES = Object.keys({
   accepted: true,
   too_low: true,
@@ -16,7 +16,7 @@ export const OUTCOMES = Object.keys({
   unknown: true,
 } satisfies Record<Placement["outcome"], true>) as readonly Placement["outcome"][];
 
-/** Why nothing was decided: of `unavailable`. */
+/** The reasons of `unavailable`. */
 export const REFUSALS = Object.keys({
   store: true,
   busy: true,

@@ -77,7 +77,12 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
         bid(Math.max(1, minimumMinor(model, model.leadingBid) + randomInt(-200, 900))),
       );
       if (round === 50) bids.push(bid(60_001));
-      const { placements, nowMs, seen } = await strategy.decide("lot-1", bids, START, NO_DEADLINE);
+      const { placements, nowMs, position } = await strategy.decide(
+        "lot-1",
+        bids,
+        START,
+        NO_DEADLINE,
+      );
       for (const [i, one] of bids.entries()) {
         const decision = decide(model, one, nowMs!);
         const placement = placements[i]!;
@@ -94,7 +99,7 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
           });
         }
       }
-      expect(seen).toEqual({ epoch: model.epoch, seq: model.seq });
+      expect(position).toEqual({ epoch: model.epoch, seq: model.seq });
     }
     // Byte for byte: Lua writes an event as encodeEvent does.
     expect(encodeEvents(await outboxEvents(keys))).toBe(encodeEvents(expected));

@@ -1,42 +1,42 @@
 --[[
-place-bids: decide a batch of bids on one lot, in their order, and record those that are accepted.
-One bid is a batch of one; a batch of N gives what N single calls give.
+place-bids: decide a batch of bids on one lot, in their order, and record the accepted ones. A batch of N gives
+the same answers and events as N calls with one bid.
 
-The rules are decide() of lot/decide.ts, in the same order; place-bids.live.test.ts holds the two
-equal. The clock is Redis's own: gateways disagree about the time, and one that runs late would go on
-selling after the close. The first bid after opensAtMs opens the lot.
+The rules are those of decide() in lot/decide.ts, in the same order; place-bids.live.test.ts compares the two.
+The clock is Redis's: the clocks of gateways differ, and a slow one would accept bids after the close. The
+first bid after opensAtMs opens the lot.
 
-KEYS[1] auction  hash    the rules, keysBucket, pendingBytes, confirmedServer, suspended, fencedId: no
-                         bid is accepted any more; ahead:<lotId>: the event
-                         that a caller knew of and this store does not have, for archival to see
-KEYS[2] outbox   stream  every event, for the relay and the viewers
+KEYS[1] auction  hash    the rules, keysBucket, pendingBytes, confirmedServer, suspended, fencedId (no bid is
+                         accepted once it is set); ahead:<lotId>: a position that a caller knew and this
+                         store does not have, for archival
+KEYS[2] outbox   stream  every event, for the relay and the broadcast tier
 KEYS[3] due      zset    lots by their next opening or close
-KEYS[4] keys:0   hash    idempotency: lot:bidder:key -> the answer of an accepted bid. Two hashes take
-KEYS[5] keys:1   hash    turns every KEYS_WINDOW_MS, so an answer is kept for one to two of them
+KEYS[4] keys:0   hash    idempotency: lot:bidder:key -> answer of an accepted bid. The two hashes alternate
+KEYS[5] keys:1   hash    every KEYS_WINDOW_MS, so an answer is kept for one to two windows
 KEYS[6] lot      hash
 KEYS[7] events   stream  the lot's own events, ids <epoch>-<seq>
 KEYS[8] closing  string  expires at the lot's close; the optimistic strategy watches it
-ARGV    lotId, seenEpoch, seenSeq: the lot's latest event that the caller knows of, deadlineMs: by
-        Redis's clock, server: whom the caller is connected to (which-server.ts), traceparent: of the
-        call, "" where it is not traced, then for each bid:
+ARGV    lotId, knownEpoch, knownSeq: the highest position of the lot that the caller knows, deadlineMs by
+        Redis's clock, run_id of the server that the caller is connected to (server-identity.ts),
+        traceparent of the call or "", then for each bid:
         bidId, bidder (JSON string), key (JSON string), amountMinor
 
 Reply   {"undefined"}           no auction here (yet)            nothing was decided
         {"expired", nowMs}      the deadline has passed          nothing was decided
         {"regressed", nowMs}    the store is behind the caller   nothing was decided
-        {"unconfirmed", nowMs}  not compared with the archive    nothing was decided
+        {"unconfirmed", nowMs}  archival has not compared it     nothing was decided
         {"full", nowMs}         the outbox is at its limit       nothing was decided
         {"unknown_lot", nowMs}
         {"decided", nowMs, epoch, seq, closesAtMs or "", answer of each bid ...}
 Answer  "accepted <amountMinor> <bidId> <epoch> <seq> <placedAtMs> <closesAtMs> <minimumMinor>"
         "<rejection> <minimumMinor> <seq>": withdrawn closed suspended not_open too_high
         too_low, judged at seq
-        "key_reused": the same key came before with another amount
+        "key_reused": the same key was used before with another amount
 --]]
 local KEYS_WINDOW_MS = 10 * 60 * 1000
 local KEYS_MAX = 5000000
 
-local lot_id, seen_epoch, seen_seq = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local lot_id, known_epoch, known_seq = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local clock = now_ms()
 
 local rules = redis.call("HMGET", KEYS[1], "increments", "windowMs", "extensionMs", "maxExtensions",
@@ -47,12 +47,12 @@ if clock > tonumber(ARGV[4]) then return {"expired", clock} end
 
 local lot = read_lot(KEYS[6], lot_id)
 if not lot then return {"unknown_lot", clock} end
-if lot.epoch < seen_epoch or (lot.epoch == seen_epoch and lot.seq < seen_seq) then
+if lot.epoch < known_epoch or (lot.epoch == known_epoch and lot.seq < known_seq) then
   local ahead = redis.call("HGET", KEYS[1], "ahead:" .. lot_id)
   local epoch, seq = string.match(ahead or "0-0", "(%d+)-(%d+)")
   epoch, seq = tonumber(epoch), tonumber(seq)
-  if seen_epoch > epoch or (seen_epoch == epoch and seen_seq > seq) then
-    redis.call("HSET", KEYS[1], "ahead:" .. lot_id, whole(seen_epoch) .. "-" .. whole(seen_seq))
+  if known_epoch > epoch or (known_epoch == epoch and known_seq > seq) then
+    redis.call("HSET", KEYS[1], "ahead:" .. lot_id, whole(known_epoch) .. "-" .. whole(known_seq))
   end
   return {"regressed", clock}
 end

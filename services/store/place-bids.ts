@@ -3,18 +3,18 @@ import type { Rejection } from "../lot/decide.ts";
 import type { Position } from "../lot/position.ts";
 import type { Store } from "./connect.ts";
 import type { Keys } from "./keys.ts";
-import { knownServer, serverOf } from "./which-server.ts";
+import { knownRunId, readRunId } from "./server-identity.ts";
 
-/** What became of one bid. Closed: a new outcome does not compile until every edge answers it. */
+/** The outcome of a bid. A closed union: a new outcome does not compile until every edge answers it. */
 export type Placement =
   | Accepted
   | Rejected
   | { readonly outcome: "unknown_lot" }
-  /** The key came before, with another amount. */
+  /** The key was used before, with another amount. */
   | { readonly outcome: "key_reused" }
   /** Nothing was decided; the bid may be sent again. */
   | { readonly outcome: "unavailable"; readonly why: Refusal }
-  /** Sent to Redis and not answered: it may or may not have been accepted. Its key will tell. */
+  /** Redis did not answer: the bid may have been accepted. A retry with its key tells. */
   | { readonly outcome: "unknown" };
 
 export interface Accepted extends Position {
@@ -28,7 +28,7 @@ export interface Accepted extends Position {
 }
 
 /** With the position of the lot when the bid was judged: `START.seq` before it opened. */
-export interface Rejected extends Position {
+interface Rejected extends Position {
   readonly outcome: Rejection;
   readonly minimumMinor: number;
 }
@@ -38,38 +38,39 @@ export type Refusal =
 
 export interface Batch {
   readonly placements: Placement[];
-  /** Where the lot stands now; null when nothing was decided. */
-  readonly seen: Position | null;
-  /** Redis's clock; null when it did not say. */
+  /** The lot's position after the batch; null when nothing was decided. */
+  readonly position: Position | null;
+  /** Redis's clock; null where the reply has none. */
   readonly nowMs: number | null;
 }
 
 const ID = /^[A-Za-z0-9-]{1,64}$/;
 
-/** Redis was asked and decided nothing: the bids may be sent again. */
+/** Redis decided nothing: the bids may be sent again. */
 export class NotDecided extends Error {}
 
-/** How many bids one call may hold: bounds the time that Redis is busy with one lot. */
+/** Bids in one call: bounds the time that Redis is busy with one lot. */
 export const MAX_BATCH = 256;
 
 /**
- * Decides bids on one lot, in order, each at most once for its key.
- * @param deadlineMs by Redis's clock: decided before it or not at all
- * @param traceparent lies beside the events in the outbox, for those who go on from there
- * @throws what ioredis throws when Redis did not answer; the bids' fate is then unknown
+ * Decides bids on one lot, in order, each key at most once.
+ * @param known the highest position of the lot that this process knows
+ * @param deadlineMs by Redis's clock; the bids are not decided after it
+ * @param traceparent is kept beside the events in the outbox
+ * @throws NotDecided, or what ioredis throws when Redis did not answer: the outcome is unknown then
  */
 export async function placeBids(
   store: Store,
   keys: Keys,
   lotId: string,
   bids: readonly Bid[],
-  seen: Position,
+  known: Position,
   deadlineMs: number,
   traceparent: string | null = null,
 ): Promise<Batch> {
   if (!ID.test(lotId) || bids.length > MAX_BATCH) throw new Error("not a batch on one lot");
   const { lot, events, closing } = keys.lot(lotId);
-  const server = knownServer(store) ?? (await askServer(store));
+  const runId = knownRunId(store) ?? (await readRunIdFirst(store));
   const args: (string | number)[] = [
     keys.auction,
     keys.outbox,
@@ -79,10 +80,10 @@ export async function placeBids(
     events,
     closing,
     lotId,
-    seen.epoch,
-    seen.seq,
+    known.epoch,
+    known.seq,
     deadlineMs,
-    server,
+    runId,
     traceparent ?? "",
   ];
   for (const { bidId, bidderId, key, amountMinor } of bids) {
@@ -93,9 +94,9 @@ export async function placeBids(
   return readReply(lotId, bids.length, word, Number(nowMs), rest);
 }
 
-/** Nothing was sent yet, so whatever goes wrong here decides nothing. */
-function askServer(store: Store): Promise<string> {
-  return serverOf(store).catch((error: Error) => {
+/** No bid was sent yet: a failure decides nothing. */
+function readRunIdFirst(store: Store): Promise<string> {
+  return readRunId(store).catch((error: Error) => {
     throw new NotDecided(error.message, { cause: error });
   });
 }
@@ -109,7 +110,7 @@ function readReply(
 ): Batch {
   const all = (placement: Placement): Batch => ({
     placements: Array<Placement>(count).fill(placement),
-    seen: null,
+    position: null,
     nowMs: word === "undefined" ? null : nowMs,
   });
   switch (word) {
@@ -124,14 +125,14 @@ function readReply(
     case "decided": {
       const [epoch, seq, , ...answers] = rest as [number, number, string, ...string[]];
       const placements = answers.map((answer) => readAnswer(lotId, epoch, answer));
-      return { placements, seen: { epoch, seq }, nowMs };
+      return { placements, position: { epoch, seq }, nowMs };
     }
     default:
       throw new Error(`place-bids.lua replied ${word}`);
   }
 }
 
-/** Reads what the script answers to one bid, and what is kept under its key. */
+/** Reads the script's answer to one bid, which is also what the store keeps under its key. */
 export function readAnswer(lotId: string, lotEpoch: number, answer: string): Placement {
   const [word, ...values] = answer.split(" ");
   switch (word) {
@@ -166,7 +167,7 @@ export function readAnswer(lotId: string, lotEpoch: number, answer: string): Pla
   }
 }
 
-/** The answer to an accepted bid, as it is kept under its key: what `readAnswer` reads. */
+/** The answer that the store keeps under the key of an accepted bid; `readAnswer` reads it. */
 export function writeAnswer(accepted: Accepted): string {
   const { amountMinor, bidId, epoch, seq, placedAtMs, closesAtMs, minimumMinor } = accepted;
   return ["accepted", amountMinor, bidId, epoch, seq, placedAtMs, closesAtMs, minimumMinor].join(

@@ -1,21 +1,21 @@
 import type { Store } from "./connect.ts";
 
-/** What Redis says of itself. */
+/** Redis's own figures, from INFO. */
 export interface RedisHealth {
   readonly usedBytes: number;
-  /** 0 where it has no limit of its own. */
+  /** 0 where maxmemory is not set. */
   readonly maxBytes: number;
   readonly clients: number;
-  /** Whether its last write to the append-only file went well. */
+  /** Whether the last write to the append-only file succeeded. */
   readonly writesWell: boolean;
-  /** Since it started: of all scripts together, ours and others'. */
+  /** Calls of all scripts since Redis started. */
   readonly scriptCalls: number;
   readonly scriptSeconds: number;
 }
 
 const SECTIONS = ["memory", "clients", "persistence", "commandstats"];
 
-/** Null where it does not tell (INFO is refused). @throws when it does not answer */
+/** Null where INFO is refused. @throws when Redis does not answer */
 export async function readRedisHealth(store: Store): Promise<RedisHealth | null> {
   let text: string;
   try {

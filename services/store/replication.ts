@@ -1,9 +1,9 @@
 /**
- * `durability: Replica`: a bid is acknowledged once a replica has it, too. Whatever then becomes of the
- * master, what was acknowledged is on another server.
+ * `durability: Replica`: a bid is acknowledged once a replica has it, too, so that the loss of the master loses no
+ * acknowledged bid.
  *
- * Batches do not wait one by one: a round covers all that was decided before it began, and the next one
- * begins when it ends. Rounds have a connection to themselves, since WAIT blocks the one it is sent on.
+ * Batches do not wait one by one: a round covers everything decided before it began, and the next round begins
+ * when it ends. Rounds use a connection of their own, because WAIT blocks its connection.
  */
 import Type from "typebox";
 import type { Strategy } from "./batcher.ts";
@@ -30,10 +30,10 @@ export const DurabilityEnv = {
   }),
 };
 
-/** WAIT answers at its timeout; its connection may take a little longer. */
+/** WAIT replies at its timeout; the reply may take a little longer. */
 const ANSWER_MS = 200;
 
-/** Asks replicas, round after round. */
+/** Waits for replicas, round after round. */
 export class Replication {
   #round: Promise<boolean> | null = null;
   #next: Promise<boolean> | null = null;
@@ -44,13 +44,13 @@ export class Replication {
 
   constructor(url: StoreUrl, keys: Keys, replicas: number, waitMs: number) {
     this.#store = connectStore(url, "gavel-replication", waitMs + ANSWER_MS);
-    startConnecting(this.#store, () => {}); // Its rounds fail with it.
+    startConnecting(this.#store, () => {}); // Rounds fail while it is not connected.
     this.#keys = keys;
     this.#replicas = replicas;
     this.#waitMs = waitMs;
   }
 
-  /** Whether enough replicas have all that Redis answered before this call. Never rejects. */
+  /** Whether enough replicas have everything that Redis replied before this call. Never rejects. */
   reached(): Promise<boolean> {
     if (this.#round === null) return this.#begin();
     this.#next ??= this.#round.then(() => this.#begin());
@@ -67,7 +67,7 @@ export class Replication {
   }
 
   async #wait(): Promise<boolean> {
-    // WAIT is about what its own connection wrote last: this reaches replicas and no disk.
+    // WAIT covers the last write of its own connection: this one is replicated, and not written to disk.
     const replies = await this.#store
       .pipeline()
       .publish(this.#keys.round, "")
@@ -83,7 +83,7 @@ export class Replication {
   }
 }
 
-/** What it accepts is `unknown` until replicas have it; a retry with the key asks them again. */
+/** An accepted bid that too few replicas have is `unknown`; a retry with its key waits for them again. */
 export function replicatedStrategy(strategy: Strategy, replication: Replication): Strategy {
   return {
     ...strategy,

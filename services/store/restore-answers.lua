@@ -1,9 +1,9 @@
 --[[
-restore-answers: make room for the idempotency answers of the present window and the one before, so that
-what is written into them next is kept as long as place-bids.lua would keep it.
+restore-answers: rotate the two hashes of idempotency answers to the present window, as place-bids.lua does, so
+that restored answers are kept as long as new ones.
 
 KEYS[1] auction  KEYS[2] keys:0  KEYS[3] keys:1
-ARGV    bucket: of the present window; windows are place-bids.lua's
+ARGV    the number of the present window, as place-bids.lua counts them
 Reply   1
 --]]
 local bucket = tonumber(ARGV[1])

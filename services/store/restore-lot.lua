@@ -1,18 +1,18 @@
 --[[
-restore-lot: one lot as it is known to be, under a higher epoch. Nobody can bid on it meanwhile: its
-auction is not there, or this server is not confirmed.
+restore-lot: write one lot under a higher epoch. Nobody can bid on it meanwhile: its auction does not exist, or
+this server is not confirmed.
 
 KEYS[1] auction    hash
 KEYS[2] restoring  string  the epoch of the restore under way: an older one is refused from now on
-KEYS[3] lot        hash    its own fields are kept where ARGV[2] does not name them
-KEYS[4] events     stream  kept where no events are given
+KEYS[3] lot        hash    fields that ARGV does not name are kept
+KEYS[4] events     stream  kept where no entries are given
 KEYS[5] closing    string
 ARGV    epoch, fields: JSON object of strings, then for each entry of the lot's stream: id, events
 Reply   1, or 0 where a newer restore is under way, or the store was confirmed meanwhile
 --]]
 local epoch = tonumber(ARGV[1])
 if epoch < tonumber(redis.call("GET", KEYS[2]) or "0") then return 0 end
-if redis.call("HGET", KEYS[1], "confirmedServer") == server_name() then return 0 end
+if redis.call("HGET", KEYS[1], "confirmedServer") == run_id() then return 0 end
 redis.call("SET", KEYS[2], ARGV[1])
 
 local fields = {}

@@ -153,7 +153,7 @@ export class AnswerWriter {
   }
 }
 
-export interface RestoredAuction {
+interface RestoredAuction {
   readonly epoch: number;
   /** The next outbox id is above it. */
   readonly floorId: string;

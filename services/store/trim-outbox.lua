@@ -1,16 +1,16 @@
 --[[
-trim-outbox: move the watermark to what Postgres has committed, and drop what is past keeping. The
-watermark may move back, when Postgres was restored from a backup: then more is pending again.
+trim-outbox: move the watermark to what Postgres has committed, and drop entries below minId. The watermark may
+move back when Postgres was restored from a backup: more bytes are pending then.
 
 KEYS[1] auction  hash    archivedId, trimmedId, pendingBytes
 KEYS[2] outbox   stream
 ARGV    archivedId, minId: the oldest entry to keep, never above archivedId
-Reply   {pendingBytes, entries dropped}; zeros where there is no auction (any more)
+Reply   {pendingBytes, entries dropped}; {0, 0} where there is no auction
 --]]
 if redis.call("HEXISTS", KEYS[1], "uid") == 0 then return {0, 0} end
 local archived, was = ARGV[1], redis.call("HGET", KEYS[1], "archivedId") or "0-0"
 
--- Sums the entries after one id and up to another; {} where the first is not below the second.
+-- Sums the bytes of the entries after one id, up to another one; 0 where the first is not below the second.
 local function bytes_between(after, up_to)
   local sum, from = 0, "(" .. after
   while true do

@@ -12,7 +12,7 @@ import { createLog } from "../runtime/log.ts";
 import { connectStore, type Store } from "../store/connect.ts";
 import type { AuctionDefinition } from "../store/define-lots.ts";
 import { type Keys, keysOf } from "../store/keys.ts";
-import { openAuction, passTime } from "../store/lifecycle.ts";
+import { openAuction, advanceDueLots } from "../store/lifecycle.ts";
 import { readAuction } from "../store/lots.ts";
 import { placeBids } from "../store/place-bids.ts";
 import { PATIENCE_MS } from "./auction.ts";
@@ -158,7 +158,7 @@ export class AuctionUnderTest {
   }
 
   async passTime(): Promise<void> {
-    await passTime(this.store, this.keys);
+    await advanceDueLots(this.store, this.keys);
   }
 
   async connected(): Promise<void> {

@@ -3,7 +3,7 @@ import type { Bus } from "../../bus/connect.ts";
 import { deleteStream } from "../../bus/stream.ts";
 import type { Store } from "../../store/connect.ts";
 import type { Keys } from "../../store/keys.ts";
-import { removeAuction } from "../../store/remove.ts";
+import { deleteAuction } from "../../store/delete-auction.ts";
 import { readAuction } from "../../store/lots.ts";
 import { compareIds } from "../../store/outbox.ts";
 import { StoreUnavailable } from "../../store/unreachable.ts";
@@ -48,7 +48,7 @@ export async function cleanAuction(
   const saved = await readSavedDefinition(archive, auctionUid);
   const lotIds = new Set(auction?.lotIds);
   for (const { lotId } of saved?.lots ?? []) lotIds.add(lotId);
-  await removeAuction(store, keys, [...lotIds]);
+  await deleteAuction(store, keys, [...lotIds]);
   const bus = currentBus();
   if (bus === null) throw new StoreUnavailable("NATS was not reached yet");
   await deleteStream(bus, auctionUid);

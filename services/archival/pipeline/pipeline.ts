@@ -11,7 +11,7 @@ import { connectStore, type Store, storeClockMs } from "../../store/connect.ts";
 import type { Keys } from "../../store/keys.ts";
 import { readAuction } from "../../store/lots.ts";
 import { compareIds, trimOutbox } from "../../store/outbox.ts";
-import { serverOf } from "../../store/which-server.ts";
+import { readRunId } from "../../store/server-identity.ts";
 import type { InvariantMonitor } from "../invariants/invariant-monitor.ts";
 import type { ArchivalMetrics } from "../metrics.ts";
 import { type Archive, STATEMENT_TIMEOUT_MS } from "../postgres/connection.ts";
@@ -206,7 +206,7 @@ async function failOnUncheckedStore(
     if (signal.aborted) return;
     const [auction, server] = await failing(
       "store",
-      Promise.all([readAuction(store, keys), serverOf(store)]),
+      Promise.all([readAuction(store, keys), readRunId(store)]),
     );
     if (auction === null) throw new PipelineFailure("store", "the store has no auction any more");
     if (auction.confirmedServer !== server || auction.ahead.size > 0) {

@@ -12,7 +12,7 @@ import { readAuction, readLots, type StoredAuction } from "../../store/lots.ts";
 import { isBehind, type Position } from "../../lot/position.ts";
 import { forgetAhead, isBeingRestored, RESTORE_ASKED } from "../../store/restore.ts";
 import { StoreUnavailable } from "../../store/unreachable.ts";
-import { confirmServer, serverOf, wasPromoted } from "../../store/which-server.ts";
+import { confirmServer, readRunId, wasPromoted } from "../../store/server-identity.ts";
 import type { ArchivalMetrics } from "../metrics.ts";
 import type { RelayedPositions } from "../pipeline/relayed-positions.ts";
 import { readArchivedLots } from "../postgres/archived-lots.ts";
@@ -79,7 +79,7 @@ export async function checkStore(
     return restoreStore(dependencies, null);
   }
 
-  const server = await serverOf(store);
+  const server = await readRunId(store);
   const positions = await readPositions(dependencies, auction);
   let ahead = lackingOf(positions, auction.ahead);
   if (auction.confirmedServer === server && ahead.length === 0) {

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import type { Lot } from "../../lot/lot.ts";
 import { defineLots } from "../../store/define-lots.ts";
 import { eventsSince } from "../../store/history.ts";
-import { passTime } from "../../store/lifecycle.ts";
+import { advanceDueLots } from "../../store/lifecycle.ts";
 import { readAuction, readLots } from "../../store/lots.ts";
 import { compareIds, outboxTail } from "../../store/outbox.ts";
 import { type Placement, placeBids } from "../../store/place-bids.ts";
@@ -141,7 +141,10 @@ test("closed and withdrawn lots stay so, and outbox ids go on above Postgres's w
   expect(await place(auction, { amountMinor: 200 })).toMatchObject({ outcome: "closed" });
   const gone = { amountMinor: 200, lotId: "lot-2" };
   expect(await place(auction, gone)).toMatchObject({ outcome: "withdrawn" });
-  expect(await passTime(auction.store, auction.keys)).toMatchObject({ opened: [], closed: [] });
+  expect(await advanceDueLots(auction.store, auction.keys)).toMatchObject({
+    opened: [],
+    closed: [],
+  });
   const more = { amountMinor: 200, lotId: "lot-3" };
   expect(await place(auction, more)).toMatchObject({ outcome: "accepted", epoch: 2 });
   const tail = await outboxTail(auction.store, auction.keys);

@@ -6,7 +6,7 @@ import { type Clock, judgeRejection, type Judged } from "./rejections.ts";
 import type { Timeline } from "./timeline.ts";
 import type { VerdictName, Verdicts } from "./verdicts.ts";
 
-export interface AnswerOptions {
+interface AnswerOptions {
   /** The history holds every bid that anybody sent, so that a bid without a sender is a phantom. */
   readonly complete: boolean;
   readonly clock: Clock | null;

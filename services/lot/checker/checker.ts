@@ -67,7 +67,7 @@ export interface CheckResult {
 /** How long the store remembers a key, at least: KEYS_WINDOW_MS of store/keys.ts. */
 export const KEY_WINDOW_MS = 10 * 60_000;
 
-export type Log = readonly LotEvent[] | ReadonlyMap<string, readonly LotEvent[]>;
+type Log = readonly LotEvent[] | ReadonlyMap<string, readonly LotEvent[]>;
 
 /** The order of the log's events does not matter; the order of a viewer's frames does. */
 export function checkHistory(

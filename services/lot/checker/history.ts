@@ -44,7 +44,7 @@ export interface RejectedBid extends Placed {
 }
 
 /** 503 `unavailable`, or never sent: nothing was decided. */
-export interface RefusedBid extends Placed {
+interface RefusedBid extends Placed {
   readonly outcome: "refused";
   readonly retMs: number;
 }

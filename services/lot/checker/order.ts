@@ -15,9 +15,9 @@ import type { Offender, Verdicts } from "./verdicts.ts";
 import type { Timeline } from "./timeline.ts";
 
 /** Why an event cannot have happened earlier. */
-export type Since = "sent" | "seen" | "key";
+type Since = "sent" | "seen" | "key";
 /** Why it cannot have happened later. */
-export type Until = "acknowledged" | "seen";
+type Until = "acknowledged" | "seen";
 
 interface Bound {
   readonly why: Since | Until;

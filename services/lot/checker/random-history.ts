@@ -26,7 +26,7 @@ export function seededRandom(seed: number): Random {
 }
 
 /** What is tried next, with how often: a step is one of them. */
-export const STEPS = {
+const STEPS = {
   bid: 40,
   low: 12,
   high: 2,

@@ -4,11 +4,11 @@ import { until } from "../testing/until.ts";
 import { scriptStrategy } from "./batcher.ts";
 import { claimEvents, goingOn, readClaims } from "./claims.ts";
 import { defineLots } from "./define-lots.ts";
-import { openAuction, passTime } from "./lifecycle.ts";
+import { openAuction, advanceDueLots } from "./lifecycle.ts";
 import { readAuction, readLots } from "./lots.ts";
 import { optimisticStrategy } from "./optimistic.ts";
 import { restoreAuction, restoreLot, RestoreSuperseded } from "./restore.ts";
-import { confirmServer, serverOf, wasPromoted } from "./which-server.ts";
+import { confirmServer, readRunId, wasPromoted } from "./server-identity.ts";
 import { NO_DEADLINE, startStore } from "../testing/store.ts";
 
 const { redis, store } = await startStore();
@@ -29,7 +29,7 @@ test("a server that was started again decides nothing until it is confirmed, by 
       const bids = [bid((amountMinor += 500))];
       return (await strategy.decide("lot-2", bids, NEVER, NO_DEADLINE)).placements;
     });
-  const first = await serverOf(store);
+  const first = await readRunId(store);
   expect(await confirmServer(store, keys, first)).toBe(true);
   for (const strategy of strategies) {
     expect(await place(strategy)).toMatchObject([{ outcome: "accepted" }]);
@@ -37,14 +37,14 @@ test("a server that was started again decides nothing until it is confirmed, by 
   await redis.kill();
   await redis.restart();
   await until("Redis is back", () => store.ping());
-  const second = await serverOf(store);
+  const second = await readRunId(store);
   expect(second).not.toBe(first);
   expect(await wasPromoted(store)).toBe(false);
   for (const strategy of strategies) {
     expect(await place(strategy)).toEqual(UNCONFIRMED);
   }
   // Nor does anything else that records events.
-  expect(await passTime(store, keys)).toMatchObject({ opened: [], closed: [] });
+  expect(await advanceDueLots(store, keys)).toMatchObject({ opened: [], closed: [] });
   expect(await openAuction(store, keys, ["lot-1", "lot-2"])).toBeNull();
   const maxPendingBytes = MAX_PENDING_BYTES;
   expect(await defineLots(store, keys, definition, { maxPendingBytes })).toEqual({
@@ -55,7 +55,7 @@ test("a server that was started again decides nothing until it is confirmed, by 
   for (const strategy of strategies) {
     expect(await place(strategy)).toMatchObject([{ outcome: "accepted" }]);
   }
-  expect((await passTime(store, keys)).closed).toEqual(["lot-1"]);
+  expect((await advanceDueLots(store, keys)).closed).toEqual(["lot-1"]);
   optimistic.close();
 });
 
@@ -102,7 +102,7 @@ test("of two restores the one with the higher epoch ends, and a store that decid
   await write(3);
   await expect(write(2)).rejects.toThrow(RestoreSuperseded);
   await expect(end(2)).rejects.toThrow(RestoreSuperseded);
-  expect(await confirmServer(store, keys, await serverOf(store))).toBe(false);
+  expect(await confirmServer(store, keys, await readRunId(store))).toBe(false);
   await end(3);
   await expect(write(4)).rejects.toThrow(RestoreSuperseded);
   expect((await readAuction(store, keys))!.epoch).toBe(3);

@@ -1,18 +1,18 @@
-/** Removing an auction from Redis for good. */
+/** Deletes an auction from Redis. */
 import type { Store } from "./connect.ts";
 import { type Keys, keysOfLots } from "./keys.ts";
 
-/** Longer than a process that showed the auction goes on claiming what it showed. */
+/** Longer than a process that showed the auction may still claim events of it. */
 const MARK_SECONDS = 3_600;
 
-/** Keys in one call: bounds the time that Redis is busy. */
+/** Keys deleted in one call: bounds the time that Redis is busy. */
 const KEYS_PER_CALL = 300;
 
 /**
- * Removes all keys of an auction; its own hash goes first, so that nothing decides on half of it, and a call
- * that breaks off may be repeated.
+ * Deletes all keys of an auction. The auction's hash is deleted first, so that nothing decides on a part of it;
+ * an interrupted call may be repeated.
  */
-export async function removeAuction(
+export async function deleteAuction(
   store: Store,
   keys: Keys,
   lotIds: readonly string[],
