@@ -1,18 +1,18 @@
 import Type from "typebox";
 
-/** How tokens are verified. Exactly one of TOKEN_SECRET_FILE and TOKEN_JWKS_URL must be set. */
+/** Variables for the verification of tokens. Exactly one of TOKEN_SECRET_FILE and TOKEN_JWKS_URL must be set. */
 export const TokenEnv = {
   TOKEN_SECRET_FILE: Type.Optional(
     Type.String({
       description:
-        "File with the secret of HS256 tokens, at least 32 bytes: for development. A changed file is seen within a second of its next use.",
+        "File with the secret of HS256 tokens, at least 32 bytes: for development. A changed file is read within a second.",
       minLength: 1,
     }),
   ),
   TOKEN_JWKS_URL: Type.Optional(
     Type.String({
       description:
-        "URL of the key set (JWKS) that tokens are signed with: RS256, ES256 or EdDSA. Fetched when needed, kept 10 min.",
+        "URL of the key set (JWKS) that tokens are signed with: RS256, ES256 or EdDSA. Fetched when needed, cached for 10 min.",
       pattern: "^https?://",
     }),
   ),

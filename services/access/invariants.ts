@@ -5,8 +5,8 @@ import { InvariantsQuery, readViolations } from "../store/invariants.ts";
 import type { Keys } from "../store/keys.ts";
 
 /**
- * `GET /internal/v1/invariants`: 200 while the auction is well, 503 with what is wrong; with
- * `?archive=current` an archive that is behind is wrong, too. For status checks, which read the status only.
+ * `GET /internal/v1/invariants`: 200 without violations, otherwise 503 with the list of them. With
+ * `?archive=current` an archive that lags is a violation, too. For status checks, which read only the status.
  */
 export function addInvariants(app: FastifyInstance, store: Store, keys: Keys): void {
   app.get<{ Querystring: Type.Static<typeof InvariantsQuery> }>(

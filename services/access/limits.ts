@@ -1,16 +1,16 @@
-/** What both edges accept from outside. Patterns are JSON Schema's: without flags, anchored. */
+/** Limits of what both edges accept. Patterns are those of JSON Schema: anchored, without flags. */
 
-/** The largest body of a request; what a socket may send is in broadcast/protocol.ts. */
+/** The largest request body; broadcast/protocol.ts limits messages of a socket. */
 export const MESSAGE_MAX_BYTES = 4096;
 
-/** The longest token that is looked at. */
+/** A longer token is refused unread. */
 export const TOKEN_MAX_BYTES = 4096;
 
-/** A lot's name: safe in keys, subjects, URLs and file names. */
+/** A lotId: safe in keys, subjects, URLs and file names. */
 export const LOT_ID_PATTERN = "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$";
 
-/** A bidder's own name for a bid (Idempotency-Key): visible ASCII. */
+/** An Idempotency-Key: visible ASCII. */
 export const KEY_PATTERN = "^[\\x21-\\x7e]{1,128}$";
 
-/** How many lots or bids a page of a list may hold. */
+/** Lots or bids in a page of a list. */
 export const PAGE_MAX = 200;

@@ -1,7 +1,7 @@
-/** Every refusal that we may answer with, over HTTP and over the socket alike (RFC 9457). */
+/** All problems (RFC 9457) that are answered over HTTP and over the socket. */
 import type { Placement, Refusal } from "../store/place-bids.ts";
 
-/** One list: the code is the contract, the title its words, the status what HTTP answers. */
+/** The code is the contract; the title explains it; the status is that of HTTP. */
 export const PROBLEMS = {
   invalid: { status: 400, title: "The request is not valid" },
   unauthenticated: { status: 401, title: "A valid bearer token is needed" },
@@ -27,13 +27,13 @@ export const PROBLEMS = {
 
 export type ProblemCode = keyof typeof PROBLEMS;
 
-/** What some problems say beyond their text. */
+/** Fields that only some problems have. */
 interface ProblemExtra {
-  /** `invalid`: which field is wrong: of the body, a parameter, or a header's name. */
+  /** `invalid`: the wrong field of the body, parameter or header. */
   readonly field?: string;
-  /** `too_low`: the least that would have been accepted, */
+  /** `too_low`: the minimum amount, */
   readonly minimumMinor?: number;
-  /** as of this event of the lot. */
+  /** as of this position of the lot. */
   readonly epoch?: number;
   readonly seq?: number;
 }
@@ -43,7 +43,7 @@ export interface Problem extends ProblemExtra {
   readonly type: string;
   readonly title: string;
   readonly status: number;
-  /** For a person; may change. */
+  /** For people; may change. */
   readonly detail: string;
   readonly code: ProblemCode;
 }
@@ -56,8 +56,8 @@ export function problem(code: ProblemCode, detail: string, extra?: ProblemExtra)
 }
 
 /**
- * When to come back, in seconds, for the codes that pass by themselves; null for the rest. Spread, so
- * that those who were refused together do not return together.
+ * Seconds until a retry, for codes that are temporary; null for the others. Randomised, so that clients that
+ * were refused together do not retry together.
  */
 export function retryAfterSeconds(code: ProblemCode): number | null {
   if (code === "unknown") return 1;
@@ -75,7 +75,7 @@ const REFUSALS: Record<Refusal, string> = {
   full: "The outbox is full until the archive catches up.",
 };
 
-/** What is answered to a bid that was not accepted. */
+/** The problem of a bid that was not accepted. */
 export function problemOf(placement: Exclude<Placement, { outcome: "accepted" }>): Problem {
   switch (placement.outcome) {
     case "too_low": {

@@ -1,4 +1,4 @@
-/** Who bids: bearer tokens (JWT), verified once and then remembered for a while. */
+/** Verification of bearer tokens (JWT), with a cache of verified tokens. */
 import { hash } from "node:crypto";
 import {
   type CryptoKey,
@@ -24,40 +24,40 @@ export interface Identity {
 }
 
 /**
- * Verifies a token. Null for any token that is not good (answer 401).
- * @throws KeysUnavailable when the keys to judge it by cannot be had (answer 503; ask again)
+ * Verifies a token. Null for an invalid token (answer 401).
+ * @throws KeysUnavailable when the key set cannot be fetched (answer 503)
  */
 export type Verify = (token: string) => Promise<Identity | null>;
 
-/** The key set cannot be fetched: whether a token is good cannot be told at present. */
+/** The key set cannot be fetched, so no token can be verified at present. */
 export class KeysUnavailable extends Error {
   override readonly name = "KeysUnavailable";
 }
 
-/** A token that was revoked may go on for so long. */
+/** How long a revoked token may still be accepted. */
 const CACHE_MAX_MS = 60_000;
 const CACHE_MAX_TOKENS = 20_000;
 
 const SECRET_MIN_BYTES = 32;
-/** How soon a changed secret is seen. */
-const SECRET_LOOK_MS = 1_000;
+/** How often the secret file is checked for a change. */
+const SECRET_CHECK_MS = 1_000;
 const JWKS_TIMEOUT_MS = 900;
 const JWKS_COOLDOWN_MS = 30_000;
 const JWKS_MAX_AGE_MS = 600_000;
-/** After a failed fetch nobody waits for another one for so long. */
+/** After a failed fetch, tokens are refused for so long without another fetch. */
 const JWKS_RETRY_MS = 1_000;
 
 /**
- * The bidder's name ends up in Redis, in JSON and in Postgres's text, which has no NUL and no lone
- * surrogates; so it holds neither.
+ * The bidderId is stored in Redis, in JSON and in Postgres's text type, which allows neither NUL nor lone
+ * surrogates.
  */
 const BIDDER_ID = /^[^\p{Cc}\p{Cs}]{1,128}$/u;
 
 const isScope = (word: string): word is Scope => word === "bid" || word === "admin";
 
 /**
- * @throws Error where not exactly one source of keys is set, or the secret is shorter than 32 bytes:
- *   a process must not start with either
+ * @throws Error unless exactly one source of keys is set, or when the secret is shorter than 32 bytes: the process
+ *   must not start
  */
 export function createVerifier(env: TokenEnv): Verify {
   const known = new LRUCache<string, Identity>({ max: CACHE_MAX_TOKENS, ttl: CACHE_MAX_MS });
@@ -78,7 +78,7 @@ export function createVerifier(env: TokenEnv): Verify {
 }
 
 interface Check {
-  /** To be called before a verified token is taken from memory: its secret may be another by now. */
+  /** Call it before the cache is used: the secret may have changed. */
   readonly refresh: () => void;
   readonly verify: (token: string) => Promise<JWTPayload | null>;
 }
@@ -88,8 +88,8 @@ function createCheck(env: TokenEnv, onChange: () => void): Check {
   if ((secretFile === undefined) === (jwksUrl === undefined)) {
     throw new Error("set exactly one of TOKEN_SECRET_FILE and TOKEN_JWKS_URL");
   }
-  // Which key and which algorithm verify a token is never the token's choice: `jku`, `x5u` and `jwk`
-  // in its header are not looked at, and `kid` only picks among keys that we already have.
+  // A token never chooses its key source or algorithm: `jku`, `x5u` and `jwk` of its header are ignored, and
+  // `kid` only selects among the keys that we already have.
   const claims = {
     issuer: env.TOKEN_ISSUER,
     audience: env.TOKEN_AUDIENCE,
@@ -99,12 +99,12 @@ function createCheck(env: TokenEnv, onChange: () => void): Check {
     const secret = new MountedSecret(secretFile, onChange);
     const options = { ...claims, algorithms: ["HS256"] };
     return {
-      refresh: () => secret.look(),
+      refresh: () => secret.refresh(),
       verify: (token) =>
         jwtVerify(token, secret.bytes, options).then(({ payload }) => payload, refuse),
     };
   }
-  const keys = patientKeys(new URL(jwksUrl!));
+  const keys = remoteKeys(new URL(jwksUrl!));
   const options = { ...claims, algorithms: ["RS256", "ES256", "EdDSA"] };
   return {
     refresh: () => {},
@@ -112,11 +112,11 @@ function createCheck(env: TokenEnv, onChange: () => void): Check {
   };
 }
 
-/** The secret of a file, which may be replaced at any time: then its tokens are the only good ones. */
+/** The secret of a file. When the file is replaced, only tokens of the new secret are valid. */
 class MountedSecret {
   bytes: Uint8Array;
   #text: string;
-  #lookedAtMs = performance.now();
+  #checkedAtMs = performance.now();
   readonly #file: string;
   readonly #onChange: () => void;
 
@@ -127,11 +127,11 @@ class MountedSecret {
     this.#onChange = onChange;
   }
 
-  /** Once in a while. A file that holds no secret just now changes nothing. */
-  look(): void {
+  /** Reads the file at most once in SECRET_CHECK_MS. An unreadable file changes nothing. */
+  refresh(): void {
     const nowMs = performance.now();
-    if (nowMs - this.#lookedAtMs < SECRET_LOOK_MS) return;
-    this.#lookedAtMs = nowMs;
+    if (nowMs - this.#checkedAtMs < SECRET_CHECK_MS) return;
+    this.#checkedAtMs = nowMs;
     try {
       const text = readSecretFile(this.#file);
       if (text === this.#text) return;
@@ -139,7 +139,7 @@ class MountedSecret {
       this.#text = text;
       this.#onChange();
     } catch {
-      // It is being replaced, or wrong: those who sign tokens will notice.
+      // The file is being replaced, or is wrong: tokens of the new secret are refused then.
     }
   }
 }
@@ -152,17 +152,17 @@ function secretBytes(secret: string, from: string): Uint8Array {
   return bytes;
 }
 
-/** What is wrong with the token itself is null; what is wrong with us is thrown on. */
+/** Null for a fault of the token; other errors are rethrown. */
 function refuse(error: unknown): null {
   if (error instanceof KeysUnavailable) throw error;
   if (error instanceof errors.JOSEError) return null;
-  // Not a token at all (jose throws TypeErrors for some garbage) or a key that does not fit.
+  // jose throws TypeErrors for some malformed tokens and for a key of another type.
   if (error instanceof TypeError || error instanceof SyntaxError) return null;
   throw error;
 }
 
-/** jose's remote key set, with failures to fetch it told apart and not repeated for every token. */
-function patientKeys(url: URL): JWTVerifyGetKey<CryptoKey> {
+/** jose's remote key set. A failed fetch throws KeysUnavailable and is not repeated for every token. */
+function remoteKeys(url: URL): JWTVerifyGetKey<CryptoKey> {
   const remote = createRemoteJWKSet(url, {
     timeoutDuration: JWKS_TIMEOUT_MS,
     cooldownDuration: JWKS_COOLDOWN_MS,
@@ -171,16 +171,16 @@ function patientKeys(url: URL): JWTVerifyGetKey<CryptoKey> {
   let failedAtMs = -Infinity;
   return async (...header) => {
     if (!remote.fresh && performance.now() - failedAtMs < JWKS_RETRY_MS) {
-      throw new KeysUnavailable("the key set could not be fetched a moment ago");
+      throw new KeysUnavailable("the key set could not be fetched");
     }
     try {
       return await remote(...header);
     } catch (error) {
-      const ofTheToken =
+      const isTokenFault =
         error instanceof errors.JWKSNoMatchingKey ||
         error instanceof errors.JWKSMultipleMatchingKeys ||
         error instanceof errors.JOSENotSupported;
-      if (ofTheToken) throw error;
+      if (isTokenFault) throw error;
       failedAtMs = performance.now();
       throw new KeysUnavailable("the key set cannot be fetched", { cause: error });
     }
@@ -196,7 +196,7 @@ function identityOf({ sub, exp, ["scope"]: scope = "bid" }: JWTPayload): Identit
 
 export interface TokenClaims {
   readonly sub: string;
-  /** Space-separated; "bid" unless given. */
+  /** Space-separated; "bid" by default. */
   readonly scope?: string;
   readonly issuer?: string;
   readonly audience?: string;

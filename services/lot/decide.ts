@@ -1,6 +1,6 @@
 /**
- * How a bid is decided. `store/place-bids.lua` makes the same decisions inside Redis, where they are
- * atomic; this is their specification, the optimistic strategy, and what the checker judges by.
+ * How a bid is decided: the specification of `store/place-bids.lua`, which decides atomically inside Redis. The
+ * optimistic strategy and the checker use this function.
  */
 import type { LotEvent } from "./events.ts";
 import { minimumMinor } from "./increments.ts";
@@ -12,9 +12,9 @@ export type Rejection = "withdrawn" | "not_open" | "closed" | "suspended" | "too
 type Decision =
   | {
       readonly accepted: true;
-      /** What is to be recorded, in this order. Empty never. */
+      /** The events to record, in this order; at least one. */
       readonly events: readonly LotEvent[];
-      /** The lot after them. */
+      /** The lot after the events. */
       readonly lot: Lot;
     }
   | { readonly accepted: false; readonly rejection: Rejection; readonly minimumMinor: number };
@@ -77,14 +77,14 @@ export function decide(lot: Lot, bid: Bid, clockMs: number): Decision {
   return { accepted: true, events, lot: after };
 }
 
-/** Where the close lies after a bid at `nowMs`: a late bid leaves its answer some time. */
+/** The closing time after a bid at `nowMs`: anti-sniping extends it for a late bid. */
 function closeAfter({ rules, extensions }: Lot, closesAtMs: number, nowMs: number): number {
   const { windowMs, extensionMs, maxExtensions } = rules.antiSniping;
   const late = windowMs > 0 && closesAtMs - nowMs <= windowMs && extensions < maxExtensions;
   return late ? Math.max(closesAtMs, nowMs + extensionMs) : closesAtMs;
 }
 
-/** What viewers may know: null where there is no reserve or it is hidden. */
+/** Whether the reserve is met; null where there is no reserve or it is hidden. */
 export function reserveMet(lot: Lot, amountMinor: number): boolean | null {
   if (lot.reserveMinor === null || lot.rules.reserveDisclosure === "Hidden") return null;
   return amountMinor >= lot.reserveMinor;

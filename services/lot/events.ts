@@ -1,7 +1,7 @@
 /**
- * What can happen to a lot. An event is written once, as the text that `encodeEvent` gives; the same
- * bytes lie in the outbox, in JetStream and in the archive. Lua writes the same text, key by key in
- * the order below (store/append-event.lua); a test holds the two equal.
+ * The events of a lot. An event is encoded once, by `encodeEvent`; the outbox, JetStream and the archive hold the
+ * same bytes. store/append-event.lua writes the same text, with the fields in the order below; a test compares
+ * the two.
  */
 import { isMinor } from "./money.ts";
 
@@ -9,7 +9,7 @@ interface Common {
   readonly lotId: string;
   readonly epoch: number;
   readonly seq: number;
-  /** Redis's clock when it happened. */
+  /** Time of the event, by Redis's clock. */
   readonly atMs: number;
 }
 
@@ -25,9 +25,9 @@ export interface BidAccepted extends Common {
   readonly bidId: string;
   readonly bidderId: string;
   readonly amountMinor: number;
-  /** The least the next bid may be. */
+  /** The minimum amount of the next bid. */
   readonly minimumMinor: number;
-  /** After this bid: later than before when it came within the anti-sniping window. */
+  /** The closing time after this bid: later than before when it came within the anti-sniping window. */
   readonly closesAtMs: number;
   /** Null where there is no reserve, or it is hidden. */
   readonly reserveMet: boolean | null;
@@ -35,7 +35,7 @@ export interface BidAccepted extends Common {
   readonly key: string;
 }
 
-/** Comes right after the bid that caused it; or the seller moved the close, which counts as none. */
+/** Follows the bid that caused the extension; or the seller moved the close, which is not counted. */
 export interface LotExtended extends Common {
   readonly type: "lot_extended";
   readonly closesAtMs: number;
@@ -98,7 +98,7 @@ const FIELDS: Record<LotEvent["type"], Record<string, Check>> = {
 
 export const EVENT_TYPES = Object.keys(FIELDS) as LotEvent["type"][];
 
-/** The one text of an event: JSON without spaces, `type` first, then the fields in order. */
+/** The text of an event: JSON without spaces, `type` first, then the fields in order. */
 export function encodeEvent(event: LotEvent): string {
   const values = event as unknown as Record<string, unknown>;
   const ordered: Record<string, unknown> = { type: event.type };
@@ -106,7 +106,7 @@ export function encodeEvent(event: LotEvent): string {
   return JSON.stringify(ordered);
 }
 
-/** Reads an event back. @throws Error naming what is wrong: such a text is poison, not an outage. */
+/** Decodes an event. @throws Error that names the fault: a retry cannot help */
 export function decodeEvent(eventText: string): LotEvent {
   const event: unknown = JSON.parse(eventText);
   if (typeof event !== "object" || event === null) throw new Error("an event must be an object");
@@ -121,8 +121,8 @@ export function decodeEvent(eventText: string): LotEvent {
 }
 
 /**
- * Several events of one lot, as one script call appended them: one event a line. An outbox entry, a
- * JetStream message and an entry of a lot's own stream each hold such a text.
+ * The text of the events that one script call recorded for a lot: one event a line. An outbox entry, a JetStream
+ * message and an entry of a lot's own stream each hold such a text.
  */
 export function decodeEvents(lines: string): LotEvent[] {
   return lines.split("\n").map(decodeEvent);

@@ -1,14 +1,14 @@
 import type { LeadingBid } from "./lot.ts";
 import type { IncrementBand, Terms } from "./terms.ts";
 
-/** The step in force at a leading amount: that of the last band which begins at or below it. */
+/** The step at a leading amount: that of the last band that begins at or below it. */
 export function stepMinorAt(increments: readonly IncrementBand[], amountMinor: number): number {
   const band = increments.findLast(({ fromMinor }) => fromMinor <= amountMinor);
   if (!band) throw new Error("the first increment band must begin at 0");
   return band.stepMinor;
 }
 
-/** The least the next bid may be: the start, then one step above the leading bid. Never 0. */
+/** The minimum amount of the next bid: the start, then one step above the leading bid. Never 0. */
 export function minimumMinor(terms: Terms, leadingBid: LeadingBid | null): number {
   return leadingBid === null
     ? Math.max(1, terms.startMinor)

@@ -1,9 +1,9 @@
-/** How a lot opens, closes and is withdrawn, and what each event makes of it. */
+/** How a lot opens, closes and is withdrawn, and how each event changes it. */
 import type { LotClosed, LotEvent } from "./events.ts";
 import { minimumMinor } from "./increments.ts";
 import type { Lot } from "./lot.ts";
 
-/** The events due at `clockMs`: an opening, a close, both for a lot whose time passed unseen. */
+/** The events that are due at `clockMs`: an opening, a close, or both. */
 export function due(lot: Lot, clockMs: number): LotEvent[] {
   const nowMs = Math.max(clockMs, lot.atMs);
   const { lotId, epoch, opensAtMs, closesAtMs } = lot;
@@ -29,8 +29,8 @@ export function due(lot: Lot, clockMs: number): LotEvent[] {
 }
 
 /**
- * The events due when a suspended auction goes on at `clockMs`: bidding has as long as it would have had.
- * A lot whose opening came meanwhile opens now; one that was over before is left as it is.
+ * The events that are due when a suspended auction resumes at `clockMs`: open lots close later by the length of the
+ * suspension. A lot whose opening time has passed opens now; a lot that was over before does not change.
  */
 export function resumed(lot: Lot, suspendedAtMs: number, clockMs: number): LotEvent[] {
   const { lotId, epoch, opensAtMs, closesAtMs, status, extensions } = lot;
@@ -57,7 +57,7 @@ export function resumed(lot: Lot, suspendedAtMs: number, clockMs: number): LotEv
   return events;
 }
 
-/** Who won, for how much: the leading bid, where it meets the reserve. */
+/** The result: the leading bid wins when it meets the reserve. */
 export function result(
   lot: Lot,
 ): Pick<LotClosed, "outcome" | "bidId" | "bidderId" | "amountMinor"> {
@@ -70,7 +70,7 @@ export function result(
   return { outcome: "sold", ...leadingBid };
 }
 
-/** The lot after an event. The event must be the lot's next: seq follows seq. */
+/** The lot after its next event. */
 export function apply(lot: Lot, event: LotEvent): Lot {
   const { epoch, seq, atMs } = event;
   const after = { ...lot, epoch, seq, atMs };

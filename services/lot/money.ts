@@ -1,9 +1,9 @@
 /**
- * Money is counted in minor units (cents), as an integer that JavaScript, JSON, Lua and a Postgres
- * bigint all hold exactly.
+ * Amounts are integers in minor units (cents), which JavaScript, JSON, Lua and a Postgres bigint represent
+ * exactly.
  */
 
-/** The largest amount that a double holds exactly with its neighbours: 2^53 − 1. */
+/** The largest safe integer of a double: 2^53 − 1. */
 export const MAX_MINOR = Number.MAX_SAFE_INTEGER;
 
 export function isMinor(value: unknown): value is number {
@@ -11,8 +11,8 @@ export function isMinor(value: unknown): value is number {
 }
 
 /**
- * Reads "125", "125.5" or "125.50" as minor units; null when it is not exactly such an amount.
- * @param digits how many minor digits the currency has: 2 for EUR, 0 for JPY
+ * Parses "125", "125.5" or "125.50" into minor units; null for any other text.
+ * @param digits minor digits of the currency: 2 for EUR, 0 for JPY
  */
 export function parseMajor(text: string, digits: number): number | null {
   const match = /^(\d{1,16})(?:\.(\d+))?$/.exec(text);
@@ -23,7 +23,7 @@ export function parseMajor(text: string, digits: number): number | null {
   return Number.isSafeInteger(minor) ? minor : null;
 }
 
-/** Prints minor units as a decimal amount: (12550, 2) is "125.50". */
+/** Formats minor units as a decimal amount: (12550, 2) is "125.50". */
 export function printMajor(minor: number, digits: number): string {
   const text = String(minor).padStart(digits + 1, "0");
   return digits === 0 ? text : `${text.slice(0, -digits)}.${text.slice(-digits)}`;

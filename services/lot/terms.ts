@@ -1,8 +1,8 @@
-/** What a lot is sold on. Fixed when it opens, except that bidding may move its close. */
+/** The terms of a lot. They are fixed when it opens. */
 export interface Terms {
-  /** The least a first bid may be. */
+  /** The minimum amount of the first bid. */
   readonly startMinor: number;
-  /** Below this the lot is not sold; null sells at any price. */
+  /** A lower leading bid does not win; null for no reserve. */
   readonly reserveMinor: number | null;
   readonly rules: Rules;
 }
@@ -12,19 +12,19 @@ export interface Rules {
   /** Sorted by `fromMinor`; the first begins at 0. */
   readonly increments: readonly IncrementBand[];
   readonly antiSniping: AntiSniping;
-  /** A bid above this is refused, so that one slip of the finger cannot lock a lot. */
+  /** Higher bids are rejected, so that a mistyped amount cannot block a lot. */
   readonly maxAmountMinor: number;
-  /** What viewers learn of the reserve: nothing, whether it is met, or its amount. */
+  /** What is disclosed to viewers: nothing, whether the reserve is met, or its amount. */
   readonly reserveDisclosure: "Hidden" | "MetOnly" | "Public";
 }
 
-/** From this leading amount on, the next bid must be at least this step higher. */
+/** From `fromMinor` on, the next bid must be at least `stepMinor` above the leading bid. */
 export interface IncrementBand {
   readonly fromMinor: number;
   readonly stepMinor: number;
 }
 
-/** A bid within `windowMs` of the close leaves at least `extensionMs` to answer it. */
+/** A bid within `windowMs` of the close moves the close to at least `extensionMs` after the bid. */
 interface AntiSniping {
   readonly windowMs: number;
   readonly extensionMs: number;

@@ -1,4 +1,4 @@
-/** What anybody may see of a lot: over HTTP, and in a viewer's snapshot. */
+/** The public view of a lot: over HTTP, and in a viewer's snapshot. */
 import { reserveMet } from "./decide.ts";
 import type { LotEvent, Outcome } from "./events.ts";
 import { minimumMinor } from "./increments.ts";
@@ -9,18 +9,18 @@ export interface LotView {
   readonly lotId: string;
   readonly title: string;
   readonly status: LotStatus;
-  /** Its auction takes no bids for a while; the close moves later by as long. */
+  /** The auction is suspended; the lot closes later by the length of the suspension. */
   readonly suspended: boolean;
-  /** The least the next bid may be. */
+  /** The minimum amount of the next bid. */
   readonly minimumMinor: number;
   readonly leadingBid: LeadingBid | null;
   readonly bidCount: number;
   readonly opensAtMs: number | null;
   readonly closesAtMs: number | null;
   readonly extensions: number;
-  /** Null where there is no reserve, nothing is disclosed of it, or no bid yet. */
+  /** Null where there is no reserve, it is hidden, or there is no bid yet. */
   readonly reserveMet: boolean | null;
-  /** Where it is public. */
+  /** Only where it is public. */
   readonly reserveMinor: number | null;
   /** Once closed. */
   readonly outcome: Outcome | null;
@@ -49,7 +49,7 @@ export function viewOf(lot: Lot): LotView {
   };
 }
 
-/** An event as viewers get it: without the bidder's key, which is a secret between two. */
+/** An event as viewers get it: without the bidder's idempotency key, which is secret. */
 export function frameOf(event: LotEvent): Omit<LotEvent, "key"> {
   if (event.type !== "bid_accepted") return event;
   const { key: _, ...shown } = event;
