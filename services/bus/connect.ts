@@ -12,19 +12,19 @@ import {
   usernamePasswordAuthenticator,
 } from "@nats-io/transport-node";
 
-/** A connection to NATS that comes back by itself, for ever. */
+/** A connection to NATS that reconnects without limit. */
 export interface Bus {
   readonly connection: NatsConnection;
   readonly stream: JetStreamClient;
   readonly manager: JetStreamManager;
-  /** Called whenever the connection is lost: what was in flight then may have arrived or not. */
+  /** Called when the connection is lost: messages in flight may have arrived or not. */
   readonly onLost: Set<() => void>;
 }
 
 const CONNECT_TIMEOUT_MS = 2_000;
-/** How long JetStream may take to answer: a publish is acknowledged, or lost, within it. */
+/** Time-out of a JetStream request: a publish is acknowledged within it, or lost. */
 const REQUEST_TIMEOUT_MS = 5_000;
-/** Questions about streams and consumers: asked right after NATS came up they may go under, so ask again soon. */
+/** Time-out of management requests: NATS may lose them right after its start, so they are retried soon. */
 const MANAGE_TIMEOUT_MS = 2_000;
 const PING_INTERVAL_MS = 10_000;
 const MAX_PINGS_OUT = 2;
@@ -32,10 +32,10 @@ const RECONNECT_WAIT_MS = 250;
 const RECONNECT_JITTER_MS = 500;
 
 /**
- * Connects, however long it takes. JetStream of nats-server 2.9.4 or newer is needed.
- * @param readUrl `nats://[user:password@|token@]host:port`; asked again at each connection, so that a
- *   password may change
- * @param name shows in the server's list of connections
+ * Connects without a time limit. Needs JetStream of nats-server 2.9.4 or newer.
+ * @param readUrl `nats://[user:password@|token@]host:port`; called for each connection, so that the password may
+ *   change
+ * @param name shown in the server's list of connections
  */
 export async function connectBus(readUrl: () => string, name: string): Promise<Bus> {
   const connection = await connect({
@@ -45,17 +45,17 @@ export async function connectBus(readUrl: () => string, name: string): Promise<B
     timeout: CONNECT_TIMEOUT_MS,
     pingInterval: PING_INTERVAL_MS,
     maxPingOut: MAX_PINGS_OUT,
-    // -1 is "never give up"; also for the first connection, and after a password was refused.
+    // -1: no limit. Also for the first connection, and after a refused password.
     maxReconnectAttempts: -1,
     waitOnFirstConnect: true,
     ignoreAuthErrorAbort: true,
     reconnectTimeWait: RECONNECT_WAIT_MS,
     reconnectJitter: RECONNECT_JITTER_MS,
     reconnectJitterTLS: RECONNECT_JITTER_MS,
-    // A stack trace a publish costs more than the publish.
+    // Capturing a stack trace costs more than the publish itself.
     noAsyncTraces: true,
   });
-  // No request goes out here: JetStream may be on its way up still, and each use says so itself.
+  // No request is sent here: JetStream may still be starting, and every later request reports that.
   const manager = await jetstreamManager(connection, {
     checkAPI: false,
     timeout: MANAGE_TIMEOUT_MS,
@@ -69,12 +69,12 @@ export async function connectBus(readUrl: () => string, name: string): Promise<B
 async function watch(connection: NatsConnection, onLost: Bus["onLost"]): Promise<void> {
   for await (const { type } of connection.status()) {
     if (type === "disconnect" || type === "staleConnection" || type === "close") {
-      for (const tell of onLost) tell();
+      for (const notify of onLost) notify();
     }
   }
 }
 
-/** Asked for each connection: who had no password may need one by now. */
+/** Reads the credentials for each connection: they may have changed. */
 function authenticatorOf(readUrl: () => string): Authenticator {
   return (nonce) => {
     const url = new URL(readUrl());

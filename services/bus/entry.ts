@@ -1,14 +1,14 @@
-/** An outbox entry as a message: its events as they are, and where it stands in the outbox. */
+/** An outbox entry as a message: its events unchanged, and its place in the outbox as headers. */
 import type { JsMsg } from "@nats-io/jetstream";
 import { headers } from "@nats-io/transport-node";
 import type { Bus } from "./connect.ts";
 import { PARTITION, streamNameOf, subjectOf } from "./subjects.ts";
 
-/** The entry's id in the outbox. */
+/** The id of the entry. */
 const OUTBOX_ID = "Gavel-Outbox-Id";
-/** The id of the entry before it: a reader sees by it that nothing is missing in between. */
+/** The id of the entry before it, so that a reader can detect a missing entry. */
 const AFTER_ID = "Gavel-After-Id";
-/** W3C's name, which NATS keeps as it is written. */
+/** The W3C name; NATS keeps its case. */
 const TRACEPARENT = "traceparent";
 
 interface RelayedEntry {
@@ -16,28 +16,27 @@ interface RelayedEntry {
   readonly afterId: string;
   readonly lotId: string;
   readonly events: string;
-  /** Null where what it is about was not traced. */
+  /** Null where the call that recorded the events was not traced. */
   readonly traceparent: string | null;
 }
 
-/** A message of the stream: an entry, or whatever else somebody put there. */
+/** A message of the stream: an entry, or a message that the relay did not write. */
 export interface Delivery {
   readonly streamSeq: number;
-  /** The last word of its subject. */
+  /** The last token of its subject. */
   readonly lotId: string;
   /** Null for a message that the relay did not write. */
   readonly outboxId: string | null;
   readonly afterId: string | null;
   readonly traceparent: string | null;
   readonly body: Uint8Array;
-  /** Tells JetStream that it is done with. */
+  /** Acknowledges the message to JetStream. */
   ack(): void;
 }
 
 /**
- * Puts an entry on the stream, behind the message `lastSeq` and nowhere else: a relay that was stalled
- * while another took over is refused.
- * @throws when it was refused, or not acknowledged in time: it may be there or not
+ * Publishes an entry directly after the message `lastSeq`: a stalled relay is refused once another relay took over.
+ * @throws when it was refused, or not acknowledged in time: it may have been stored or not
  */
 export async function publishEntry(
   bus: Bus,

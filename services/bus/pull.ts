@@ -3,7 +3,7 @@ import type { Bus } from "./connect.ts";
 import { type Delivery, deliveryOf } from "./entry.ts";
 import { consumerNameOf, PARTITION, streamNameOf } from "./subjects.ts";
 
-/** How many messages are asked for ahead; what waits here is bounded by the consumer's max_ack_pending. */
+/** Messages requested in advance; the consumer's max_ack_pending bounds those that wait here. */
 const PULL_MESSAGES = 500;
 const PULL_EXPIRES_MS = 5_000;
 
@@ -47,13 +47,13 @@ export class Puller {
   }
 
   /**
-   * The next messages, at least one; fewer than the limits when `lingerMs` is over. Empty once the
-   * signal aborted.
-   * @throws when the stream or its consumer is gone
+   * The next messages: at least one, up to the limits, or those that arrived within `lingerMs`. Empty once the
+   * signal aborts.
+   * @throws when the stream or its consumer does not exist any more
    */
   async next(limits: BatchLimits, signal: AbortSignal): Promise<Delivery[]> {
     while (this.#waiting.length === 0 && !signal.aborted) {
-      if (this.#ended) throw this.#ended.error ?? new Error("the consumer is gone");
+      if (this.#ended) throw this.#ended.error ?? new Error("the consumer does not exist any more");
       await this.#more(null, signal);
     }
     const deadline = performance.now() + limits.lingerMs;
@@ -71,7 +71,7 @@ export class Puller {
     await this.#messages?.close();
   }
 
-  /** How many fit; one always does. */
+  /** The number of messages within the limits; at least one. */
   #fitting({ messages, bytes }: BatchLimits): number {
     let sum = 0;
     const count = this.#waiting.findIndex(({ body }, at) => {
@@ -81,7 +81,7 @@ export class Puller {
     return count === -1 ? this.#waiting.length : count;
   }
 
-  /** Settles when a message came, time is over, or the signal aborted. */
+  /** Resolves when a message arrives, the time is over, or the signal aborts. */
   #more(timeoutMs: number | null, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const timer = timeoutMs === null ? undefined : setTimeout(done, timeoutMs);

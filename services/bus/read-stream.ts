@@ -7,9 +7,9 @@ import { PARTITION, streamNameOf, subjectsOf } from "./subjects.ts";
 
 const FETCH_MESSAGES = 500;
 const FETCH_EXPIRES_MS = 2_000;
-/** A reader that died leaves its consumer behind for so long. */
+/** When the server deletes the consumer of a reader that died. */
 const INACTIVE_MS = 30_000;
-/** A stream that gives nothing so many times in a row, although it has more, is not read on. */
+/** Empty fetches in a row, although messages are left, after which reading fails. */
 const EMPTY_FETCHES_MAX = 5;
 
 /**
@@ -39,7 +39,7 @@ export async function* readStream(bus: Bus, auctionUid: string): AsyncGenerator<
       for await (const message of messages) deliveries.push(deliveryOf(message));
       left -= deliveries.length;
       empty = deliveries.length === 0 ? empty + 1 : 0;
-      if (empty > EMPTY_FETCHES_MAX) throw new Error(`the stream keeps back ${left} messages`);
+      if (empty > EMPTY_FETCHES_MAX) throw new Error(`the stream did not deliver ${left} messages`);
       if (deliveries.length > 0) yield deliveries;
     }
   } finally {

@@ -1,6 +1,6 @@
 /**
- * The stream of an auction. It carries events from the outbox to the archive and keeps recent ones; it
- * is never the only place that has an event, so all of it may be lost, and is made again.
+ * The stream of an auction. It carries events from the outbox to the archive and keeps recent ones. It is never
+ * the only copy of an event, so it may be lost and is then created again.
  */
 import {
   AckPolicy,
@@ -17,21 +17,21 @@ import type { Bus } from "./connect.ts";
 import { consumerNameOf, PARTITION, streamNameOf, subjectsOf } from "./subjects.ts";
 
 export interface StreamState {
-  /** Of the newest message that it ever held; 0 for a new stream. */
+  /** The sequence number of the newest message ever; 0 for a new stream. */
   readonly lastSeq: number;
   readonly bytes: number;
-  /** More than so many are refused. */
+  /** Publishes beyond this limit are refused. */
   readonly maxBytes: number;
   readonly messages: number;
 }
 
-/** Stated because a server would choose one itself. We set no Nats-Msg-Id: nothing is a duplicate. */
+/** Set explicitly because servers differ in the default. We set no Nats-Msg-Id, so nothing is a duplicate. */
 const DUPLICATE_WINDOW_MS = 1_000;
 
-/** Messages handed to the archive and not acknowledged: bounds what waits in its memory. */
+/** Messages delivered to the archive and not acknowledged: bounds its memory. */
 const MAX_ACK_PENDING = 1_000;
 
-/** Makes the stream, or gives an existing one today's settings. */
+/** Creates the stream, or updates the settings of an existing one. */
 export async function ensureStream(
   bus: Bus,
   auctionUid: string,
@@ -72,7 +72,7 @@ function stateOf({ state, config }: StreamInfo): StreamState {
   return { lastSeq, bytes, messages, maxBytes: config.max_bytes };
 }
 
-/** Removes it with all that it holds. One that is not there is no error. */
+/** Deletes the stream with its messages. A missing stream is no error. */
 export async function deleteStream(bus: Bus, auctionUid: string): Promise<void> {
   try {
     await bus.manager.streams.delete(streamNameOf(auctionUid));
@@ -86,7 +86,7 @@ export async function purgeBefore(bus: Bus, auctionUid: string, seq: number): Pr
   await bus.manager.streams.purge(streamNameOf(auctionUid), { seq });
 }
 
-/** The archive's consumer, made anew so that it begins at `startSeq` and owes nothing to an earlier one. */
+/** Creates the archive's consumer anew: it begins at `startSeq`, without pending messages of an earlier one. */
 export async function replaceConsumer(
   bus: Bus,
   auctionUid: string,
@@ -116,10 +116,10 @@ function isNotFound(error: unknown, code: number): boolean {
   return error instanceof JetStreamApiError && error.code === code;
 }
 
-/** What JetStream says when a stream is full, by bytes or by messages, or the disk is. */
+/** Error texts of JetStream for a full stream or a full disk. */
 const FULL = /maximum (bytes|messages) exceeded|insufficient (storage )?resources|no space left/;
 
-/** Whether a publish was refused because there is no room, which a person must see to. */
+/** Whether a publish was refused for lack of space, which an operator must resolve. */
 export function isRefusedForSpace(error: unknown): boolean {
   return error instanceof JetStreamApiError && FULL.test(error.message);
 }

@@ -1,9 +1,9 @@
 /**
- * Names of everything in NATS. One stream an auction; one subject a lot, so that an outsider can follow
- * a single lot. Events of one partition are in the order of its outbox, whatever their subjects.
+ * The names of everything in NATS: one stream an auction, and one subject a lot, so that others can subscribe to a
+ * single lot. The stream has the order of the outbox, across subjects.
  */
 
-/** A token of a subject, and what a stream's name may hold: no dot, space, `*` or `>`. */
+/** A valid token of a subject or stream name: no dot, space, `*` or `>`. */
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
 export function streamNameOf(auctionUid: string): string {
@@ -14,7 +14,7 @@ export function subjectOf(auctionUid: string, partition: number, lotId: string):
   return `gavel.${named(auctionUid)}.events.${partition}.${named(lotId)}`;
 }
 
-/** How those subjects are made: what traces call all of them. */
+/** The template of the subjects, as traces name it. */
 export const SUBJECT_TEMPLATE = "gavel.{auction}.events.{partition}.{lot}";
 
 /** All lots of one partition, or of all of them. */

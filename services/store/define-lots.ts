@@ -3,7 +3,7 @@ import { canonicalHash } from "../runtime/canonical-hash.ts";
 import type { Store } from "./connect.ts";
 import { type Keys, keysOfLots } from "./keys.ts";
 
-/** All that is fixed about an auction before it opens: what a rules file holds. */
+/** The definition of an auction: the content of a rules file. */
 export interface AuctionDefinition {
   readonly uid: string;
   readonly name: string;
@@ -23,18 +23,18 @@ export interface LotDefinition {
   readonly title: string;
   readonly startMinor: number;
   readonly reserveMinor: number | null;
-  /** Exactly one of the two: an instant, or how long after the opening. */
+  /** Exactly one of the two is set: an instant, or a duration from the opening. */
   readonly closesAtMs: number | null;
   readonly lastsMs: number | null;
   readonly withdrawn: boolean;
 }
 
-/** Changes with anything in the definition: equal hashes mean that the store has these rules. */
+/** The hash of the whole definition: the store has these rules when the hashes are equal. */
 export function rulesHashOf(definition: AuctionDefinition): string {
   return hashOf(definition);
 }
 
-/** Changes only with what is frozen once the auction is open: all but withdrawals, closes and `suspended`. */
+/** The hash of what is frozen once the auction is open: all but withdrawals, closes and `suspended`. */
 function termsHashOf(definition: AuctionDefinition): string {
   const lots = definition.lots.map(({ lotId, title, startMinor, reserveMinor }) => {
     return { lotId, title, startMinor, reserveMinor };
@@ -48,14 +48,14 @@ const hashOf = (value: object) => canonicalHash(value).slice(0, 32);
 export type Defined =
   | { readonly outcome: "defined" }
   | { readonly outcome: "refused"; readonly why: string }
-  /** What this server has must be compared first; nothing was done. */
+  /** The server is not confirmed; nothing was done. */
   | { readonly outcome: "unconfirmed" };
 
 /**
- * Writes an auction's rules and lots. Repeating it changes nothing. Once the auction is open, only
- * withdrawals, later closes and `suspended` are taken; any other change is refused whole.
- * @param epoch of a first definition; a store that has the auction keeps its own
- * @param maxPendingBytes events not archived yet that the outbox may hold before bids are refused
+ * Writes the rules and lots of an auction. A repeated call changes nothing. Once the auction is open, only
+ * withdrawals, later closes and `suspended` may change; a definition with another change is refused.
+ * @param epoch for a first definition; a store that has the auction keeps its epoch
+ * @param maxPendingBytes bytes of events that are not archived; bids are refused from this limit on
  */
 export async function defineLots(
   store: Store,
@@ -92,11 +92,11 @@ export async function defineLots(
     );
     if (word === "refused") return { outcome: word, why: why ?? "" };
     if (word === "defined" || word === "unconfirmed") return { outcome: word };
-    // "again": somebody else defined it between our look and our call. Look again.
+    // "again": another definition was written after our read. Read again.
   }
 }
 
-/** An auction as its hash keeps it. */
+/** The fields of an auction's hash. */
 export function fieldsOf(
   definition: AuctionDefinition,
   epoch: number,
@@ -125,7 +125,7 @@ export function fieldsOf(
   };
 }
 
-/** What a lot's hash keeps of its definition. */
+/** The fields of a lot's hash that its definition sets. */
 export function lotFieldsOf(lot: LotDefinition): Record<string, string> {
   return {
     lotId: lot.lotId,

@@ -1,4 +1,4 @@
-/** Reading lots and auctions as they stand. Each lot is one hash, so no read is torn. */
+/** Reads lots and auctions. Each lot is one hash, so a read of it is consistent. */
 import type { Intake, Lot, LotStatus } from "../lot/lot.ts";
 import type { Rules } from "../lot/terms.ts";
 import type { Store } from "./connect.ts";
@@ -6,7 +6,7 @@ import { type Digest, digestOf } from "./digest.ts";
 import type { Keys } from "./keys.ts";
 import type { Position } from "../lot/position.ts";
 
-/** An auction as the store keeps it. */
+/** An auction in the store. */
 export interface StoredAuction {
   readonly uid: string;
   readonly name: string;
@@ -16,30 +16,30 @@ export interface StoredAuction {
   readonly minorUnitDigits: number;
   readonly lotIds: readonly string[];
   readonly rules: Rules;
-  /** Null until it is opened, where its schedule says "as soon as it is ready". */
+  /** Null until it opens, where its schedule says "as soon as it is ready". */
   readonly opensAtMs: number | null;
   readonly intake: Intake;
   /** By Redis's clock; null while it is not suspended. */
   readonly suspendedAtMs: number | null;
-  /** The last outbox id of all; null while the auction is not fenced. */
+  /** The last id of the outbox; null while the auction is not fenced. */
   readonly fencedId: string | null;
   readonly fencedAtMs: number | null;
   readonly epoch: number;
-  /** Of what is written here: hex, as define-lots wrote it. */
+  /** The hash of the definition that define-lots wrote last. */
   readonly rulesHash: string;
-  /** Bytes of events that Postgres has not committed yet, and how many are allowed. */
+  /** Bytes of events that Postgres has not committed, and their limit. */
   readonly pendingBytes: number;
   readonly maxPendingBytes: number;
-  /** Outbox ids: what Postgres has committed, and up to where the outbox was trimmed. */
+  /** Outbox ids: the watermark of Postgres, and where the outbox was trimmed. */
   readonly archivedId: string;
   readonly trimmedId: string;
-  /** Which server may decide (which-server.ts); null where nobody guards the store. */
+  /** The run_id of the server that may decide (server-identity.ts); null before the first confirmation. */
   readonly confirmedServer: string | null;
-  /** Events that a process knew of and the store did not have, by lot. */
+  /** Positions that a process knew and the store did not have, by lot. */
   readonly ahead: ReadonlyMap<string, Position>;
 }
 
-/** Null where this store does not know the auction (yet). */
+/** Null where the store has no auction. */
 export async function readAuction(store: Store, keys: Keys): Promise<StoredAuction | null> {
   const fields = await store.hgetall(keys.auction);
   return fields["uid"] === undefined ? null : auctionOf(fields);
@@ -107,7 +107,7 @@ function aheadOf(fields: Record<string, string>): Map<string, Position> {
   );
 }
 
-/** The lots asked for, in that order; null for each that the store does not know. */
+/** The lots with the given lotIds, in that order; null for an unknown lot. */
 export async function readLots(
   store: Store,
   keys: Keys,
@@ -124,7 +124,7 @@ export async function readLots(
   });
 }
 
-/** What each lot's hash keeps of its events; null for each lot that the store does not know. */
+/** The digest of each lot; null for an unknown lot. */
 export async function readDigests(
   store: Store,
   keys: Keys,

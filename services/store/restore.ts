@@ -1,6 +1,6 @@
 /**
- * Writing an auction back into a store that lost it, or lost its tail. Lot by lot, the auction itself last:
- * nobody can bid before that, and a restore that ends half-way leaves nothing that decides.
+ * Restores an auction into a store that lost it, or lost its newest events: lot by lot, and the auction last. Nobody
+ * can bid before the last step, so an interrupted restore leaves no store that decides.
  */
 import type { LeadingBid, LotStatus } from "../lot/lot.ts";
 import type { Store } from "./connect.ts";
@@ -9,12 +9,12 @@ import { type Keys, KEYS_WINDOW_MS } from "./keys.ts";
 import type { Accepted } from "./place-bids.ts";
 import { writeAnswer } from "./place-bids.ts";
 
-/** Another restore with a higher epoch is under way, or the store decides again already. */
+/** Another restore with a higher epoch is under way, or the server was confirmed meanwhile. */
 export class RestoreSuperseded extends Error {
   override readonly name = "RestoreSuperseded";
 }
 
-/** What the events of a lot come to. */
+/** The state of a lot that its events determine. */
 export interface LotState {
   readonly status: LotStatus;
   readonly seq: number;
@@ -32,10 +32,10 @@ export interface StreamEntry {
   readonly events: string;
 }
 
-/** In place of a confirmed server: somebody asked for a restore. */
+/** The value of `confirmedServer` that requests a restore. */
 export const RESTORE_ASKED = "restore";
 
-/** The server decides nothing any more until it is restored. */
+/** The server decides nothing until it is restored. */
 export async function askForRestore(store: Store, keys: Keys): Promise<void> {
   await store.hset(keys.auction, "confirmedServer", RESTORE_ASKED);
 }
@@ -44,7 +44,7 @@ export async function isBeingRestored(store: Store, keys: Keys): Promise<boolean
   return (await store.exists(keys.restoring)) === 1;
 }
 
-/** What a process knew of, and the store did not have, is there by now. */
+/** Deletes the `ahead` marks of lots whose missing events are in the store again. */
 export async function forgetAhead(
   store: Store,
   keys: Keys,
@@ -55,10 +55,10 @@ export async function forgetAhead(
 }
 
 /**
- * @param defined what its hash keeps of its definition; null where the hash is there
- * @param state null where the store's own is the latest known; only the epoch is raised then
- * @param digest of all its events; null keeps the one that is there
- * @param entries of its stream, oldest first; they replace what is there
+ * @param defined the fields of its definition; null where its hash exists
+ * @param state null keeps the state in the store, and only raises the epoch
+ * @param digest of all its events; null keeps the digest in the store
+ * @param entries of its stream, oldest first; they replace the present ones
  * @throws RestoreSuperseded
  */
 export async function restoreLot(
@@ -116,7 +116,7 @@ export interface Answered {
   readonly accepted: Accepted;
 }
 
-/** Answers to accepted bids, kept under their keys as long as if they were given now. */
+/** Writes answers to accepted bids under their keys; they are kept as long as new answers. */
 export class AnswerWriter {
   readonly #store: Store;
   readonly #keys: Keys;
@@ -134,7 +134,7 @@ export class AnswerWriter {
     return new AnswerWriter(store, keys, bucket);
   }
 
-  /** Older answers have been forgotten. */
+  /** Older answers have expired. */
   get sinceMs(): number {
     return (this.#bucket - 1) * KEYS_WINDOW_MS;
   }
@@ -157,16 +157,16 @@ interface RestoredAuction {
   readonly epoch: number;
   /** The next outbox id is above it. */
   readonly floorId: string;
-  /** What Postgres has committed. */
+  /** The watermark of Postgres. */
   readonly archivedId: string;
-  /** Of its hash; those that are there and not named are kept. */
+  /** Fields of its hash; other present fields are kept. */
   readonly fields: Readonly<Record<string, string>>;
-  /** Entries that nothing but a claim has: they go into the outbox again. */
+  /** Entries that only a claim has: they are added to the outbox. */
   readonly claimed: readonly (readonly [lotId: string, events: string])[];
   readonly lotIds: readonly string[];
 }
 
-/** The last step: from now on there are bids. @throws RestoreSuperseded */
+/** The last step: bids are decided from now on. @throws RestoreSuperseded */
 export async function restoreAuction(
   store: Store,
   keys: Keys,
