@@ -26,24 +26,30 @@ interface Observed {
 /** No label names a lot or a bidder. */
 export function createMetrics(registry: Registry, { waitingBids, connections }: Observed) {
   const registers = [registry];
-  const bids = new Counter({
-    name: "gavel_gateway_bids_total",
-    help: "Bids that reached the batcher, by outcome.",
-    labelNames: ["outcome"] as const,
-    registers,
-  });
-  const unavailable = new Counter({
-    name: "gavel_gateway_bids_unavailable_total",
-    help: "Bids of which nothing was decided (outcome unavailable), by why.",
-    labelNames: ["why"] as const,
-    registers,
-  });
-  const unreadable = new Counter({
-    name: "gavel_gateway_unreadable_requests_total",
-    help: "Input on a connection that was no HTTP request, by the code of the answer.",
-    labelNames: ["code"] as const,
-    registers,
-  });
+  /** A counter with all its series from the start. */
+  const counterOf = <Name extends string>(
+    name: string,
+    help: string,
+    label: string,
+    values: readonly Name[],
+  ) => {
+    const all = new Counter({
+      name: `gavel_gateway_${name}`,
+      help,
+      labelNames: [label],
+      registers,
+    });
+    return seriesOf(all, label, values);
+  };
+  const latency = (name: string, help: string) =>
+    new Histogram({
+      name: `gavel_gateway_${name}`,
+      help,
+      buckets: [...LATENCY_SECONDS],
+      registers,
+    });
+  const gauge = (name: string, help: string) =>
+    new Gauge({ name: `gavel_gateway_${name}`, help, registers });
   const requests = new Histogram({
     name: "gavel_gateway_request_duration_seconds",
     help: "HTTP requests, from their headers to the end of the answer.",
@@ -75,16 +81,20 @@ export function createMetrics(registry: Registry, { waitingBids, connections }: 
     buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
     registers,
   });
-  const strategyEvents = new Counter({
-    name: "gavel_gateway_optimistic_batches_total",
-    help: "Optimistic batches that lost a race (conflict) or were decided by the script instead (script).",
-    labelNames: ["event"] as const,
-    registers,
-  });
   return {
-    bid: seriesOf(bids, "outcome", OUTCOMES),
-    unavailable: seriesOf(unavailable, "why", REFUSALS),
-    unreadable: seriesOf(unreadable, "code", UNREADABLE),
+    bid: counterOf("bids_total", "Bids that reached the batcher, by outcome.", "outcome", OUTCOMES),
+    unavailable: counterOf(
+      "bids_unavailable_total",
+      "Bids of which nothing was decided (outcome unavailable), by why.",
+      "why",
+      REFUSALS,
+    ),
+    unreadable: counterOf(
+      "unreadable_requests_total",
+      "Input on a connection that was no HTTP request, by the code of the answer.",
+      "code",
+      UNREADABLE,
+    ),
     internalErrors: createInternalErrors(registry, "gavel_gateway_"),
     requests: requestTimers(requests),
     batchBids: new Histogram({
@@ -93,30 +103,26 @@ export function createMetrics(registry: Registry, { waitingBids, connections }: 
       buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256],
       registers,
     }),
-    batchWait: new Histogram({
-      name: "gavel_gateway_batch_wait_seconds",
-      help: "How long the first bid of a batch waited for its call to the store.",
-      buckets: [...LATENCY_SECONDS],
-      registers,
-    }),
-    storeCall: new Histogram({
-      name: "gavel_gateway_store_call_duration_seconds",
-      help: "One call to the store that decides bids, answered or given up.",
-      buckets: [...LATENCY_SECONDS],
-      registers,
-    }),
-    storeUp: new Gauge({
-      name: "gavel_gateway_store_up",
-      help: "1 while there is a connection to the store.",
-      registers,
-    }),
-    clockHeld: new Gauge({
-      name: "gavel_gateway_clock_held",
-      help: "1 while this gateway holds the lease of the lot clock: it opens and closes lots.",
-      registers,
-    }),
+    batchWait: latency(
+      "batch_wait_seconds",
+      "How long the first bid of a batch waited for its call to the store.",
+    ),
+    storeCall: latency(
+      "store_call_duration_seconds",
+      "One call to the store that decides bids, answered or given up.",
+    ),
+    storeUp: gauge("store_up", "1 while there is a connection to the store."),
+    clockHeld: gauge(
+      "clock_held",
+      "1 while this gateway holds the lease of the lot clock: it opens and closes lots.",
+    ),
     clockLateness: seriesOf(clockLateness, "change", ["open", "close"]),
-    optimistic: seriesOf(strategyEvents, "event", ["conflict", "script"]),
+    optimistic: counterOf(
+      "optimistic_batches_total",
+      "Optimistic batches that lost a race (conflict) or were decided by the script instead (script).",
+      "event",
+      ["conflict", "script"],
+    ),
   };
 }
 
