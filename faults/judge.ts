@@ -71,7 +71,11 @@ export async function judge(
       }),
     );
     const options = { terms, found, complete: true, ended: true, settled: true };
-    return { ...audit(readHistory(historyFiles), log, options), deadLetters: rows.length, log };
+    return {
+      ...checkHistory(readHistory(historyFiles), log, options),
+      deadLetters: rows.length,
+      log,
+    };
   } finally {
     await client.end();
   }
