@@ -302,9 +302,9 @@ export const CASES: readonly Case[] = [
     SERVER.unknown,
   ),
   refused(
-    "a field of an earlier draft",
-    withLots({ id: "a", startMinor: 1, startPrice: 5 }),
-    "spec.lots[0].startPrice",
+    "a field of a lot that the schema does not have",
+    withLots({ id: "a", startMinor: 1, startAmount: 5 }),
+    "spec.lots[0].startAmount",
     /not a field/,
     SERVER.unknown,
   ),

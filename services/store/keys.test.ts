@@ -7,7 +7,7 @@ import { KEYS_WINDOW_MS, LOT_STREAM_ENTRIES } from "./keys.ts";
 function inScript(file: string, name: string): number {
   const text = readFileSync(new URL(file, import.meta.url), "utf8");
   const [, factors] = new RegExp(`^local ${name} = ([\\d *]+)`, "m").exec(text)!;
-  return factors!.split("*").reduce((product, factor) => product * Number(factor), 1);
+  return factors!.split("*").reduce((result, factor) => result * Number(factor), 1);
 }
 
 test("what TypeScript and Lua both must know is the same in both", () => {

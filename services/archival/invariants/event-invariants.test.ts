@@ -94,7 +94,7 @@ test("each way to be wrong is found, under its name, and once", () => {
     ],
     ["a bid too late", [...good, bid(4, 120, { atMs: 1_000 })], ["after_close"]],
     ["another winner", [...good, closed(4, { bidId: "bid-2" })], ["result"]],
-    ["another price", [...good, closed(4, { amountMinor: 111 })], ["result"]],
+    ["another amount", [...good, closed(4, { amountMinor: 111 })], ["result"]],
     [
       "no bids, although there are",
       [...good, closed(4, { outcome: "no_bids", bidId: null })],
