@@ -59,7 +59,7 @@ function readable(lotId: string, text: string): LotEvent[] {
 }
 
 /** The claimed events that follow `position` without a gap. */
-export function goingOn(claimed: readonly LotEvent[], position: Position): LotEvent[] {
+export function contiguousAfter(claimed: readonly LotEvent[], position: Position): LotEvent[] {
   const next: LotEvent[] = [];
   let at = position;
   for (const event of claimed) {

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { bid, defineAndOpen, lotDefinition, MAX_PENDING_BYTES } from "../testing/auction.ts";
 import { until } from "../testing/until.ts";
 import { scriptStrategy } from "./batcher.ts";
-import { claimEvents, goingOn, readClaims } from "./claims.ts";
+import { claimEvents, contiguousAfter, readClaims } from "./claims.ts";
 import { defineLots } from "./define-lots.ts";
 import { openAuction, advanceDueLots } from "./lifecycle.ts";
 import { readAuction, readLots } from "./lots.ts";
@@ -79,9 +79,9 @@ test("claims are read in order, each event once, and only what goes on without a
   await claimEvents(store, keys, "lot-1", last, [event(4), event(5)]);
   const claimed = (await readClaims(store, keys)).get("lot-1")!;
   expect(claimed.map(({ seq }) => seq)).toEqual([4, 5, 6, 8]);
-  expect(goingOn(claimed, { epoch: 1, seq: 4 }).map(({ seq }) => seq)).toEqual([5, 6]);
-  expect(goingOn(claimed, { epoch: 1, seq: 2 })).toEqual([]);
-  expect(goingOn(claimed, { epoch: 2, seq: 4 })).toEqual([]);
+  expect(contiguousAfter(claimed, { epoch: 1, seq: 4 }).map(({ seq }) => seq)).toEqual([5, 6]);
+  expect(contiguousAfter(claimed, { epoch: 1, seq: 2 })).toEqual([]);
+  expect(contiguousAfter(claimed, { epoch: 2, seq: 4 })).toEqual([]);
 });
 
 test("of two restores the one with the higher epoch ends, and a store that decides again is left alone", async () => {

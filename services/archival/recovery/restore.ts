@@ -15,7 +15,7 @@ import {
   type LotDefinition,
   lotFieldsOf,
 } from "../../store/define-lots.ts";
-import { goingOn, readClaims } from "../../store/claims.ts";
+import { contiguousAfter, readClaims } from "../../store/claims.ts";
 import { type Digest, digestAfter } from "../../store/digest.ts";
 import type { Keys } from "../../store/keys.ts";
 import { readAuction, readDigests, readLots, type StoredAuction } from "../../store/lots.ts";
@@ -193,7 +193,7 @@ async function restoreOneLot(
   const isLacking = stored === null || (archived !== null && isBehind(stored, archived));
   const base = isLacking ? archived : stored;
   // Events that viewers saw, and that are neither archived, relayed nor in the store.
-  const claims = goingOn(target.claims.get(lotId) ?? [], base ?? START);
+  const claims = contiguousAfter(target.claims.get(lotId) ?? [], base ?? START);
   await answers.write(claims.filter((event) => event.type === "bid_accepted").map(answeredOf));
   const claimed = claims.length === 0 ? null : entryOf(claims);
   const latest = lot === undefined ? base : withEvents(lot, definition, base, claims);
