@@ -78,7 +78,7 @@ async function cpuSeconds(target: Target): Promise<Record<Tier, number>> {
 }
 
 /** Efficiency is what a core does, of what it does with one replica. Pure. */
-export function lineOf(step: ScaleStep, first: ScaleStep): string {
+function lineOf(step: ScaleStep, first: ScaleStep): string {
   const perCore = ({ decidedPerSecond, framesPerSecond, cores }: ScaleStep) => ({
     bids: decidedPerSecond / cores.gateway,
     frames: framesPerSecond / cores.broadcast,

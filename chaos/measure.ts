@@ -93,7 +93,7 @@ export function bidsBackMs(seconds: readonly Second[], endedMs: number, aheadMs:
   return last === undefined ? 0 : Math.max(0, last.atMs - aheadMs - endedMs);
 }
 
-export function median(values: readonly number[]): number {
+function median(values: readonly number[]): number {
   const sorted = values.filter((value) => !Number.isNaN(value)).sort((a, b) => a - b);
   const middle = sorted.length / 2;
   if (sorted.length === 0) return NaN;

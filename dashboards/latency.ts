@@ -10,7 +10,7 @@ interface Step {
 }
 
 /** In the order in which they happen. */
-export const STEPS: readonly Step[] = [
+const STEPS: readonly Step[] = [
   {
     title: "1 HTTP response",
     about: "From the headers of the request to the end of the response: how long the bidder waits.",

@@ -1,7 +1,7 @@
 /** A keep-alive HTTP connection on a bare socket, one request at a time, to keep the cost of the load low. */
 import { connect, type Socket } from "node:net";
 
-export interface HttpAnswer {
+interface HttpAnswer {
   readonly status: number;
   readonly body: string;
 }
