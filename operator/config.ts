@@ -17,24 +17,24 @@ const Uid = (store: string, uid: number) =>
 export const OperatorEnv = Type.Object({
   ...ProcessEnv,
   POD_NAME: Type.String({
-    description: "This pod's name: in the Lease and in Events.",
+    description: "Name of this pod, used in the Lease and in Events.",
     minLength: 1,
     maxLength: 253,
     default: "gavel-operator",
   }),
   POD_NAMESPACE: Type.String({
-    description: "This pod's namespace: the Lease is there, and policies let its pods in.",
+    description: "Namespace of this pod: of the Lease, and allowed by the NetworkPolicies.",
     pattern: "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
     maxLength: 63,
     default: "gavel-system",
   }),
   POD_LABELS: Type.String({
-    description: "Labels by which NetworkPolicies know this pod, `key=value` separated by commas.",
+    description: "Labels of this pod for NetworkPolicies, `key=value` separated by commas.",
     pattern: "^[^=,\\s]+=[^=,\\s]*(,[^=,\\s]+=[^=,\\s]*)*$",
     default: "app.kubernetes.io/name=gavel-operator",
   }),
   WATCH_NAMESPACES: Type.String({
-    description: "Namespaces whose Auctions are run, separated by commas; empty: all.",
+    description: "Namespaces whose Auctions are reconciled, separated by commas; empty: all.",
     pattern: "^([a-z0-9]([a-z0-9-]*[a-z0-9])?(,[a-z0-9]([a-z0-9-]*[a-z0-9])?)*)?$",
     default: "",
   }),
@@ -47,16 +47,17 @@ export const OperatorEnv = Type.Object({
   POSTGRES_UID: Uid("Postgres", 999),
   IMAGE_PULL_POLICY: Type.Enum(["IfNotPresent", "Always", "Never"], {
     type: "string",
-    description: "Of the pods of an auction.",
+    description: "Image pull policy of an auction's pods.",
     default: "IfNotPresent",
   }),
   LEADER_ELECT: Type.Boolean({
-    description: "Whether to work only while holding the Lease. False: there is one replica.",
+    description:
+      "Whether to reconcile only while holding the Lease. Set false with one replica only.",
     default: true,
   }),
   KUBECONFIG: Type.Optional(
     Type.String({
-      description: "File with the way to the API server, outside of the cluster.",
+      description: "Path of a kubeconfig file, to run outside of the cluster.",
       minLength: 1,
     }),
   ),
@@ -75,7 +76,7 @@ export const OperatorEnv = Type.Object({
   }),
   OTLP_ENDPOINT: Type.Optional(
     Type.String({
-      description: "URL of an OpenTelemetry collector, told to every tier.",
+      description: "URL of an OpenTelemetry collector, passed on to every tier.",
       pattern: "^https?://",
     }),
   ),

@@ -55,7 +55,7 @@ function queueMetrics(registry: Registry) {
     ),
     terminalErrors: controller.counter(
       "controller_runtime_terminal_reconcile_errors_total",
-      "Reconciliations that failed and are not tried again before something changes.",
+      "Always 0: every failed reconciliation is retried.",
     ),
     reconcileSeconds: controller.histogram(
       "controller_runtime_reconcile_time_seconds",
@@ -65,7 +65,7 @@ function queueMetrics(registry: Registry) {
     queueDepth: queue.gauge("workqueue_depth", "Keys that wait for a worker."),
     queueAdds: queue.counter(
       "workqueue_adds_total",
-      "Keys that were queued, repeats of a waiting key aside.",
+      "Keys that were queued, without repeats of a waiting key.",
     ),
     queueRetries: queue.counter(
       "workqueue_retries_total",
@@ -73,21 +73,21 @@ function queueMetrics(registry: Registry) {
     ),
     queueSeconds: queue.histogram(
       "workqueue_queue_duration_seconds",
-      "How long a key waited for a worker.",
+      "Time that a key waited for a worker.",
       QUEUE_BUCKETS,
     ),
     workSeconds: queue.histogram(
       "workqueue_work_duration_seconds",
-      "How long a worker took for a key.",
+      "Time that a worker took for a key.",
       QUEUE_BUCKETS,
     ),
     unfinishedSeconds: queue.gauge(
       "workqueue_unfinished_work_seconds",
-      "Sum of the time that running work has taken so far: it grows while something hangs.",
+      "Sum of the running time of all unfinished work: it grows while something hangs.",
     ),
     longestSeconds: queue.gauge(
       "workqueue_longest_running_processor_seconds",
-      "How long the longest running work has taken so far.",
+      "Running time of the longest unfinished work.",
     ),
   };
 }
@@ -98,16 +98,16 @@ function watchMetrics(registry: Registry) {
   return {
     watchRestarts: restart.counter(
       "watch_restarts_total",
-      "Watches that ended and were begun anew, by why.",
+      "Watches that ended and were started again, by reason.",
     ),
     lastEventSeconds: watch.gauge(
       "watch_last_event_timestamp_seconds",
-      "When the API server last said anything on a watch, bookmarks included; Unix time.",
+      "When the API server last sent anything on a watch, bookmarks included; Unix time.",
     ),
-    synced: watch.gauge("informer_synced", "1 once the cache holds what the API server listed."),
+    synced: watch.gauge("informer_synced", "1 once the cache contains the first list."),
     missedEvents: watch.counter(
       "informer_missed_events_total",
-      "Changes that a list showed and the watch never told. Must be 0.",
+      "Changes that a list showed and the watch missed. Must be 0.",
     ),
   };
 }
@@ -116,15 +116,15 @@ function clientMetrics(registry: Registry) {
   return {
     requests: metricsLabelled(registry, ["code", "method"]).counter(
       "rest_client_requests_total",
-      "Requests to the API server by HTTP status (<error> where none came) and method.",
+      "Requests to the API server by HTTP status (<error>: no answer) and method.",
     ),
     isLeader: metricsLabelled(registry, ["name"]).gauge(
       "leader_election_master_status",
-      "1 where this process holds the Lease.",
+      "1 while this process holds the Lease.",
     ),
     ssaConflicts: metricsLabelled(registry, ["manager"]).counter(
       "ssa_conflicts_total",
-      "Server-side applies that took fields from another manager, by ours.",
+      "Server-side applies that forced fields of another manager, by our manager.",
     ),
   };
 }
