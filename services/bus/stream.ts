@@ -17,7 +17,7 @@ import type { Bus } from "./connect.ts";
 import { consumerNameOf, PARTITION, streamNameOf, subjectsOf } from "./subjects.ts";
 
 export interface StreamState {
-  /** The sequence number of the newest message ever; 0 for a new stream. */
+  /** `last_seq` of JetStream: of the newest message ever; 0 for a new stream. */
   readonly lastSeq: number;
   readonly bytes: number;
   /** Publishes beyond this limit are refused. */
