@@ -90,6 +90,19 @@ async function benchBids(auction: BenchAuction): Promise<void> {
     }
   }
 
+  printContention(lanes);
+  console.log();
+  for (const process of [client, floor, script.tier, optimistic.tier]) await process.stop();
+}
+
+interface Lane {
+  readonly name: string;
+  readonly results: readonly HttpResult[];
+  readonly cpuMicros: readonly number[];
+}
+
+/** The first lane is the floor. */
+function printContention(lanes: readonly Lane[]): void {
   console.log(`Contention: one lot, ${CONNECTIONS} connections, ${seconds} s each, closed loop`);
   console.log(
     rowOf(
@@ -103,10 +116,10 @@ async function benchBids(auction: BenchAuction): Promise<void> {
       "of floor",
     ),
   );
-  const rate = ({ results }: (typeof lanes)[number]) =>
+  const rate = ({ results }: Lane) =>
     median(results.map(({ answered, seconds: took }) => answered / took));
-  const cost = ({ cpuMicros }: (typeof lanes)[number]) => median(cpuMicros);
-  const [base] = lanes as [(typeof lanes)[number]];
+  const cost = ({ cpuMicros }: Lane) => median(cpuMicros);
+  const base = lanes[0]!;
   for (const lane of lanes) {
     const accepted = lane.results.map((result) => (result.byStatus["201"] ?? 0) / result.seconds);
     console.log(
@@ -126,8 +139,6 @@ async function benchBids(auction: BenchAuction): Promise<void> {
     );
     if (failed.length > 0) console.log(`  other answers: ${JSON.stringify(failed)}`);
   }
-  console.log();
-  for (const process of [client, floor, script.tier, optimistic.tier]) await process.stop();
 }
 
 async function benchFanOut(auction: BenchAuction): Promise<void> {

@@ -9,7 +9,10 @@ const shipped = sources.filter(({ path }) => !isTest(path));
 
 const FUNCTION_MAX_LINES = 70;
 /** Longer than that, and why. */
-const LONG_FUNCTIONS: Record<string, string> = {};
+const LONG_FUNCTIONS: Record<string, string> = {
+  "services/gateway/page/card.js: createCard": "a card's elements are found once and closed over",
+  "services/gateway/page/stream.js: openStream": "the handlers of one socket share its state",
+};
 
 const BLOCK_LINES = 8;
 

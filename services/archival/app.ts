@@ -74,8 +74,7 @@ export async function startArchival(
     await healthSummary.written;
     state.phase = "removed";
   };
-  const ready = () => (stopping.signal.aborted ? notReady("stopping") : redisAnswers(stores.store));
-  const app = createInternalServer({ ready }, registry);
+  const app = createInternalServer({ ready: readiness(stores.store, stopping.signal) }, registry);
   const operatorTokenFile = env.OPERATOR_TOKEN_FILE ?? null;
   const routed = { ...base, rules, postgres: breakers.postgres, operatorTokenFile, endWork };
   addRoutes(app, routed, createVerifier(env), log);
@@ -109,6 +108,9 @@ export async function startArchival(
     },
   };
 }
+
+const readiness = (store: Store, stopping: AbortSignal) => () =>
+  stopping.aborted ? notReady("stopping") : redisAnswers(store);
 
 function startObserver(
   dependencies: ObserverDependencies & { readonly metrics: ArchivalMetrics },

@@ -179,7 +179,7 @@ function createMessageHandler(
     onResume: (result) => metrics.resumes.inc({ result }),
     onRejected: (reason) => metrics.rejected.inc({ reason }),
     onInternalError: () => metrics.internalErrors.inc(),
-    onUnavailable: (why) => metrics.unavailable.inc({ why }),
+    onUnavailable: (why) => metrics.unavailable[why].inc(),
     onMessage: (type, outcome, seconds) => metrics.messages.observe({ type, outcome }, seconds),
   });
 }

@@ -145,7 +145,7 @@ class Channel {
 }
 
 /** The frames of a lot after a position. */
-export type Missed =
+type Missed =
   | { readonly found: "frames"; readonly frames: readonly Buffer[] }
   /** The hub has dropped some of them. */
   | { readonly found: "older" }

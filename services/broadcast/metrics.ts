@@ -2,7 +2,8 @@ import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import { createInternalErrors } from "../access/problem-edge.ts";
 import type { ProblemCode } from "../access/problems.ts";
 import { DELAY_SECONDS, LATENCY_SECONDS, seriesOf } from "../runtime/series.ts";
-import { OUTCOMES, REFUSALS } from "../store/outcomes.ts";
+import { createBiddingMetrics } from "../store/bidding-metrics.ts";
+import { OUTCOMES } from "../store/outcomes.ts";
 import { CLIENT_MESSAGE_TYPES, CLOSE_CODES, type CloseReason } from "./protocol.ts";
 import type { GapFillResult } from "./gap-fill.ts";
 import type { Traffic } from "./viewer.ts";
@@ -46,79 +47,26 @@ const GAP_FILLS: readonly GapFillResult[] = [
   "unknown_lot",
 ];
 
-export function createMetrics(
-  registry: Registry,
-  { traffic, sockets, behind, subscriptions, waitingBids }: Observed,
-) {
+export function createMetrics(registry: Registry, observed: Observed) {
   const registers = [registry];
-  const gauge = (name: string, help: string, read: () => number) =>
-    new Gauge({
+  observeAtScrape(registry, observed);
+  /** A counter with all its series from the start. */
+  const counterOf = (name: string, help: string, label: string, values: readonly string[]) => {
+    const all = new Counter({
       name: `gavel_broadcast_${name}`,
       help,
+      labelNames: [label],
       registers,
-      collect() {
-        this.set(read());
-      },
     });
-  const total = (name: string, help: string, read: () => number) =>
-    new Counter({
-      name: `gavel_broadcast_${name}`,
-      help,
-      registers,
-      collect() {
-        this.reset();
-        this.inc(read());
-      },
-    });
-  const counter = <T extends string = never>(name: string, help: string, ...labelNames: T[]) =>
-    new Counter({ name: `gavel_broadcast_${name}`, help, labelNames, registers });
-  /** With all its series from the start. */
-  const counterOf = <T extends string>(
-    name: string,
-    help: string,
-    label: T,
-    values: readonly string[],
-  ) => {
-    const all = counter(name, help, label);
     seriesOf(all, label, values);
     return all;
   };
-  const latency = <T extends string = never>(name: string, help: string, ...labelNames: T[]) =>
-    new Histogram({
-      name: `gavel_broadcast_${name}`,
-      help,
-      labelNames,
-      buckets: [...LATENCY_SECONDS],
-      registers,
-    });
-
-  gauge("sockets", "Sockets held: the viewers of this process.", sockets);
-  gauge(
-    "behind",
-    "Sockets that get no events until their viewers have read their backlog.",
-    behind,
-  );
-  gauge("subscriptions", "Subscriptions to lots, over all sockets.", subscriptions);
-  gauge("bids_waiting", "Bids that wait for their batch to be sent.", waitingBids);
-  total("frames_written_total", "Text frames written to sockets.", () => traffic.frames);
-  total("written_bytes_total", "Bytes of text frames written to sockets.", () => traffic.bytes);
-  total(
-    "conflated_total",
-    "Snapshots written in place of events that a slow reader did not get.",
-    () => traffic.conflated,
-  );
-  const messages = latency(
-    "message_duration_seconds",
-    "Viewers' messages, from their arrival to the last answer.",
-    "type",
-    "outcome",
-  );
-  for (const type of [...CLIENT_MESSAGE_TYPES, "invalid"]) {
-    for (const outcome of MESSAGE_OUTCOMES) messages.zero({ type, outcome });
-  }
+  const counter = (name: string, help: string) =>
+    new Counter({ name: `gavel_broadcast_${name}`, help, registers });
   return {
+    ...createBiddingMetrics(registry, "gavel_broadcast_"),
     internalErrors: createInternalErrors(registry, "gavel_broadcast_"),
-    messages,
+    messages: messageDurations(registry),
     closes: counterOf("closes_total", "Sockets closed by us, by reason.", "reason", CLOSES),
     dead: counter(
       "dead_total",
@@ -141,12 +89,6 @@ export function createMetrics(
       ...OUTCOMES,
       ...REFUSED_BIDS,
     ]),
-    unavailable: counterOf(
-      "bids_unavailable_total",
-      "Bids of which nothing was decided (outcome unavailable), by why.",
-      "why",
-      REFUSALS,
-    ),
     rejected: counterOf(
       "rejected_messages_total",
       "Messages rejected, by reason.",
@@ -154,34 +96,71 @@ export function createMetrics(
       REJECTIONS,
     ),
     conflicts: counter("bid_conflicts_total", "Optimistic transactions that lost a race."),
-    storeUp: new Gauge({
-      name: "gavel_broadcast_store_up",
-      help: "1 while there is a connection to the store.",
-      registers,
-    }),
-    batchBids: new Histogram({
-      name: "gavel_broadcast_batch_bids",
-      help: "Bids in one call to the store.",
-      buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256],
-      registers,
-    }),
-    batchWait: latency(
-      "batch_wait_seconds",
-      "How long the first bid of a batch waited for its call to the store.",
-    ),
-    storeCall: latency(
-      "store_call_duration_seconds",
-      "One call to the store that decides bids, answered or given up.",
-    ),
     lag: new Histogram({
       name: "gavel_broadcast_feed_lag_seconds",
       help: "From an event, by the store's clock, to its arrival here.",
       buckets: [...DELAY_SECONDS],
       registers,
     }),
-    fanOut: latency(
-      "fan_out_duration_seconds",
-      "From an event's arrival here until it is written to every socket that watches its lot.",
-    ),
+    fanOut: new Histogram({
+      name: "gavel_broadcast_fan_out_duration_seconds",
+      help: "From an event's arrival here until it is written to every socket that watches its lot.",
+      buckets: [...LATENCY_SECONDS],
+      registers,
+    }),
   };
+}
+
+/** Values that this process keeps anyway: they are read at each scrape. */
+function observeAtScrape(registry: Registry, observed: Observed): void {
+  const { traffic, sockets, behind, subscriptions, waitingBids } = observed;
+  const registers = [registry];
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name: `gavel_broadcast_${name}`,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
+  const total = (name: string, help: string, read: () => number) =>
+    new Counter({
+      name: `gavel_broadcast_${name}`,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
+  gauge("sockets", "Sockets held: the viewers of this process.", sockets);
+  gauge(
+    "behind",
+    "Sockets that get no events until their viewers have read their backlog.",
+    behind,
+  );
+  gauge("subscriptions", "Subscriptions to lots, over all sockets.", subscriptions);
+  gauge("bids_waiting", "Bids that wait for their batch to be sent.", waitingBids);
+  total("frames_written_total", "Text frames written to sockets.", () => traffic.frames);
+  total("written_bytes_total", "Bytes of text frames written to sockets.", () => traffic.bytes);
+  total(
+    "conflated_total",
+    "Snapshots written in place of events that a slow reader did not get.",
+    () => traffic.conflated,
+  );
+}
+
+function messageDurations(registry: Registry) {
+  const messages = new Histogram({
+    name: "gavel_broadcast_message_duration_seconds",
+    help: "Viewers' messages, from their arrival to the last answer.",
+    labelNames: ["type", "outcome"] as const,
+    buckets: [...LATENCY_SECONDS],
+    registers: [registry],
+  });
+  for (const type of [...CLIENT_MESSAGE_TYPES, "invalid"]) {
+    for (const outcome of MESSAGE_OUTCOMES) messages.zero({ type, outcome });
+  }
+  return messages;
 }

@@ -109,7 +109,7 @@ export const CLOSE_CODES = {
 
 export type CloseReason = keyof typeof CLOSE_CODES;
 
-export type Reading =
+type Reading =
   | { readonly ok: true; readonly message: ClientMessage }
   | {
       readonly ok: false;

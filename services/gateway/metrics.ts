@@ -2,7 +2,8 @@ import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import { createInternalErrors } from "../access/problem-edge.ts";
 import type { ProblemCode } from "../access/problems.ts";
 import { LATENCY_SECONDS, seriesOf } from "../runtime/series.ts";
-import { OUTCOMES, REFUSALS } from "../store/outcomes.ts";
+import { createBiddingMetrics } from "../store/bidding-metrics.ts";
+import { OUTCOMES } from "../store/outcomes.ts";
 
 /** Codes of `refuseConnection`: answers on a connection that carries no HTTP request. */
 const UNREADABLE = ["invalid", "timeout", "headers_too_large"] as const satisfies ProblemCode[];
@@ -24,8 +25,9 @@ interface Observed {
 }
 
 /** No label names a lot or a bidder. */
-export function createMetrics(registry: Registry, { waitingBids, connections }: Observed) {
+export function createMetrics(registry: Registry, observed: Observed) {
   const registers = [registry];
+  observeAtScrape(registry, observed);
   /** A counter with all its series from the start. */
   const counterOf = <Name extends string>(
     name: string,
@@ -41,39 +43,6 @@ export function createMetrics(registry: Registry, { waitingBids, connections }: 
     });
     return seriesOf(all, label, values);
   };
-  const latency = (name: string, help: string) =>
-    new Histogram({
-      name: `gavel_gateway_${name}`,
-      help,
-      buckets: [...LATENCY_SECONDS],
-      registers,
-    });
-  const gauge = (name: string, help: string) =>
-    new Gauge({ name: `gavel_gateway_${name}`, help, registers });
-  const requests = new Histogram({
-    name: "gavel_gateway_request_duration_seconds",
-    help: "HTTP requests, from their headers to the end of the answer.",
-    labelNames: ["method", "route", "status"] as const,
-    buckets: [...LATENCY_SECONDS],
-    registers,
-  });
-  for (const status of BID_STATUSES) requests.zero({ method: "POST", route: BID_ROUTE, status });
-  new Gauge({
-    name: "gavel_gateway_bids_waiting",
-    help: "Bids that wait for their batch to be sent.",
-    registers,
-    collect() {
-      this.set(waitingBids());
-    },
-  });
-  new Gauge({
-    name: "gavel_gateway_connections",
-    help: "Open HTTP connections.",
-    registers,
-    async collect() {
-      this.set(await connections());
-    },
-  });
   const clockLateness = new Histogram({
     name: "gavel_gateway_clock_lateness_seconds",
     help: "Delay between a lot's opening or closing time and its opening or closing, by Redis's clock.",
@@ -82,13 +51,8 @@ export function createMetrics(registry: Registry, { waitingBids, connections }: 
     registers,
   });
   return {
+    ...createBiddingMetrics(registry, "gavel_gateway_"),
     bid: counterOf("bids_total", "Bids that reached the batcher, by outcome.", "outcome", OUTCOMES),
-    unavailable: counterOf(
-      "bids_unavailable_total",
-      "Bids of which nothing was decided (outcome unavailable), by why.",
-      "why",
-      REFUSALS,
-    ),
     unreadable: counterOf(
       "unreadable_requests_total",
       "Input on a connection that was no HTTP request, by the code of the answer.",
@@ -96,26 +60,12 @@ export function createMetrics(registry: Registry, { waitingBids, connections }: 
       UNREADABLE,
     ),
     internalErrors: createInternalErrors(registry, "gavel_gateway_"),
-    requests: requestTimers(requests),
-    batchBids: new Histogram({
-      name: "gavel_gateway_batch_bids",
-      help: "Bids in one call to the store.",
-      buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256],
+    requests: requestTimers(registry),
+    clockHeld: new Gauge({
+      name: "gavel_gateway_clock_held",
+      help: "1 while this gateway holds the lease of the lot clock: it opens and closes lots.",
       registers,
     }),
-    batchWait: latency(
-      "batch_wait_seconds",
-      "How long the first bid of a batch waited for its call to the store.",
-    ),
-    storeCall: latency(
-      "store_call_duration_seconds",
-      "One call to the store that decides bids, answered or given up.",
-    ),
-    storeUp: gauge("store_up", "1 while there is a connection to the store."),
-    clockHeld: gauge(
-      "clock_held",
-      "1 while this gateway holds the lease of the lot clock: it opens and closes lots.",
-    ),
     clockLateness: seriesOf(clockLateness, "change", ["open", "close"]),
     optimistic: counterOf(
       "optimistic_batches_total",
@@ -126,6 +76,25 @@ export function createMetrics(registry: Registry, { waitingBids, connections }: 
   };
 }
 
+function observeAtScrape(registry: Registry, { waitingBids, connections }: Observed): void {
+  new Gauge({
+    name: "gavel_gateway_bids_waiting",
+    help: "Bids that wait for their batch to be sent.",
+    registers: [registry],
+    collect() {
+      this.set(waitingBids());
+    },
+  });
+  new Gauge({
+    name: "gavel_gateway_connections",
+    help: "Open HTTP connections.",
+    registers: [registry],
+    async collect() {
+      this.set(await connections());
+    },
+  });
+}
+
 /** Counts input that was no HTTP request. @param code of the problem it was answered with */
 export function countUnreadable({ unreadable }: Metrics, code: ProblemCode): void {
   const known = UNREADABLE.find((name) => name === code);
@@ -134,7 +103,15 @@ export function countUnreadable({ unreadable }: Metrics, code: ProblemCode): voi
 }
 
 /** Finds a series by three nested keys: building a label object for every request would cost more. */
-function requestTimers(histogram: Histogram<"method" | "route" | "status">) {
+function requestTimers(registry: Registry) {
+  const histogram = new Histogram({
+    name: "gavel_gateway_request_duration_seconds",
+    help: "HTTP requests, from their headers to the end of the answer.",
+    labelNames: ["method", "route", "status"] as const,
+    buckets: [...LATENCY_SECONDS],
+    registers: [registry],
+  });
+  for (const status of BID_STATUSES) histogram.zero({ method: "POST", route: BID_ROUTE, status });
   const series = new Map<string, Map<string, Map<number, Histogram.Internal<string>>>>();
   return {
     /** @param route as it was registered, never the URL of a request */

@@ -2,12 +2,12 @@
  * Wires the path of a bid to Redis, the same in every tier that takes bids:
  * batcher → guard (circuit breaker) → durability → strategy.
  */
-import type { Histogram, Gauge } from "prom-client";
 import Type from "typebox";
 import { Breaker, keepProbing, logChanges } from "../runtime/breaker.ts";
 import type { Lifecycle } from "../runtime/lifecycle.ts";
 import { type Logger, SampledLog } from "../runtime/log.ts";
 import type { Tracing } from "../runtime/tracing.ts";
+import type { BiddingMetrics } from "./bidding-metrics.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "./batcher.ts";
 import { type Store, storeClockMs, type StoreUrl } from "./connect.ts";
 import { guardStrategy } from "./guard.ts";
@@ -27,14 +27,6 @@ type BiddingEnv = Type.Static<Type.TObject<typeof BiddingEnv>>;
 
 /** Three failed calls open the circuit: bids are then refused at once instead of waiting for time-outs. */
 const STORE_BREAKER = { failures: 3, waitMs: 100, waitMaxMs: 1_000 } as const;
-
-/** The metrics of a tier that its bids are counted in. */
-interface BiddingMetrics {
-  readonly storeUp: Pick<Gauge, "set">;
-  readonly batchBids: Pick<Histogram, "observe">;
-  readonly batchWait: Pick<Histogram, "observe">;
-  readonly storeCall: Pick<Histogram, "observe">;
-}
 
 interface BiddingDependencies {
   readonly env: BiddingEnv;

@@ -24,7 +24,7 @@ export type Toxic =
   | { readonly kind: "deaf" };
 
 /** What a proxy has done, so that a test can see that a fault was one. */
-export interface ProxyCounters {
+interface ProxyCounters {
   connections: number;
   forwardedBytes: number;
   /** Connections broken or refused by us. */

@@ -39,7 +39,7 @@ export interface Fleet {
   readonly streamUrl: string;
 }
 
-export interface FleetOptions {
+interface FleetOptions {
   readonly redisUrl: string;
   readonly natsUrl: string;
   readonly postgresUrl: string;

@@ -18,7 +18,7 @@ export interface TestGateway extends Gateway {
   get(path: string): Promise<Answer>;
 }
 
-export interface BidChanges {
+interface BidChanges {
   readonly key?: string;
   readonly token?: string;
 }
@@ -84,7 +84,7 @@ export async function startTestGateway(
   };
 }
 
-export async function read(response: Response): Promise<Answer> {
+async function read(response: Response): Promise<Answer> {
   const text = await response.text();
   const { status, headers } = response;
   const isJson = headers.get("content-type")?.includes("json") ?? false;

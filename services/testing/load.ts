@@ -65,7 +65,7 @@ export class BidLoad {
   }
 }
 
-export interface Shown {
+interface Shown {
   /** The leading amount of every frame that has one, in order; null: no bid yet. */
   readonly leadingMinor: (number | null)[];
   readonly epochs: Set<number>;

@@ -13,10 +13,10 @@ import { auctionDefinition } from "./auction.ts";
 import { startNats, startPostgres, startRedis, type TestServer } from "./servers.ts";
 import { until } from "./until.ts";
 
-export type Tier = "archival" | "gateway" | "broadcast";
+type Tier = "archival" | "gateway" | "broadcast";
 
 /** A process that a test may kill with SIGKILL and start again. */
-export interface Killable {
+interface Killable {
   kill(): Promise<void>;
   restart(): Promise<void>;
 }

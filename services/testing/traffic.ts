@@ -16,7 +16,7 @@ export function lotsFor(lots: number, closing = 0): LotDefinition[] {
   ];
 }
 
-export interface Traffic {
+interface Traffic {
   /** Completed rounds. A round has bids over HTTP and over a socket, valid and invalid, and reads. */
   readonly rounds: number;
   stop(): Promise<void>;
