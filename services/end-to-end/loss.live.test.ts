@@ -1,5 +1,5 @@
 /**
- * What may be lost, exactly: each event of the README's table happens to a running auction under load, and
+ * What may be lost, exactly: each loss of docs/survival.md happens to a running auction under load, and
  * every acknowledged bid is looked for in the archive afterwards. Each test prints its row.
  */
 import { execFile } from "node:child_process";
