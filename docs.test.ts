@@ -124,6 +124,19 @@ test("every make target that a document names exists, and docs/operating.md name
   expect(targets.filter((target) => !listed.includes(target))).toEqual([]);
 });
 
+test("every variable of a make command that a document names is known", () => {
+  const known = textOf("docs/configuration.md") + textOf("Makefile");
+  const named = PAGES.flatMap((page) =>
+    [...textOf(page).matchAll(/\bmake [a-z][^`\n]*/g)].flatMap(([command]) =>
+      [...command.matchAll(/ ([A-Z][A-Z_]+)=/g)].map(([, variable]) => variable!),
+    ),
+  );
+  const unknown = [...new Set(named)].filter(
+    (variable) => !new RegExp(`\\b${variable}\\b`).test(known),
+  );
+  expect(unknown).toEqual([]);
+});
+
 test("every gavel command that a document names exists", () => {
   const named = PAGES.flatMap((page) =>
     [...textOf(page).matchAll(/`(?:npx )?gavel ([a-z]+)/g)].map(([, command]) => command!),
@@ -139,6 +152,17 @@ test("every metric that a document names is in docs/metrics.md", () => {
     [...textOf(page).matchAll(/`(gavel_[a-z_]+[a-z])(?:\{[^`]*)?`/g)].map(([, name]) => name!),
   );
   expect([...new Set(named)].filter((name) => !known.includes(`\`${name}\``))).toEqual([]);
+});
+
+test("GLOSSARY.md explains each word once, and says where it lives", () => {
+  const [explained] = textOf("GLOSSARY.md").split("## Words that are not used");
+  const rows = [...explained!.matchAll(/^\| (?!word |---)(.+) \|$/gm)].map(([, row]) =>
+    row!.split(" | "),
+  );
+  expect(rows.length).toBeGreaterThan(70);
+  expect(rows.filter(([, , place]) => !place?.startsWith("[`"))).toEqual([]);
+  const words = rows.map(([word]) => word!);
+  expect(words.filter((word, index) => words.indexOf(word) !== index)).toEqual([]);
 });
 
 test("docs/http-api.md lists every problem code with its status", () => {
