@@ -6,6 +6,7 @@ import { Agent, request } from "undici";
 import { parse, stringify } from "yaml";
 import { beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../services/testing/until.ts";
+import { AUCTION_KIND } from "../api/kind.ts";
 import { connectCluster, type Cluster } from "../kube/client.ts";
 import { installManifest, renderChart } from "./install-manifest.ts";
 import { OPERATOR_NAMESPACE } from "./chart.ts";
@@ -88,7 +89,10 @@ const missing = [
 describe.skipIf(missing.length > 0)(`the chart on an API server ${missing.join(", ")}`, () => {
   beforeAll(async () => {
     server = await startApiServer();
-    cluster = connectCluster({ kubeconfigFile: server.kubeconfigFile });
+    cluster = connectCluster({
+      kubeconfigFile: server.kubeconfigFile,
+      customKinds: [AUCTION_KIND],
+    });
     const install = await installManifest();
     const [namespace, ...others] = install!.split("---\n");
     const crd = others.find((text) => text.includes("kind: CustomResourceDefinition"))!;
