@@ -4,13 +4,24 @@ import { join, relative } from "node:path";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
+const BUNDLED_TYPEBOX = [
+  "--import",
+  new URL("services/testing/use-bundled-typebox.ts", import.meta.url).href,
+];
+
 // Generous: a test fails because something is wrong, not because the machine is busy. There are no retries.
 const shared = {
   testTimeout: 120_000,
   hookTimeout: 120_000,
   pool: "forks",
-  // The tests start hundreds of Node processes: with compiled code from a cache each needs half the time.
-  env: { NODE_COMPILE_CACHE: join(tmpdir(), "gavel-compile-cache") },
+  // The tests start hundreds of Node processes. Compiled code from a cache and a bundle of typebox make each
+  // start in a third of the time.
+  globalSetup: "services/testing/bundle-typebox.ts",
+  execArgv: BUNDLED_TYPEBOX,
+  env: {
+    NODE_COMPILE_CACHE: join(tmpdir(), "gavel-compile-cache"),
+    NODE_OPTIONS: BUNDLED_TYPEBOX.join(" "),
+  },
 } as const;
 const CLUSTER = "**/*.cluster.test.ts";
 const LEFT_OUT = ["node_modules/**"];
