@@ -75,7 +75,7 @@ onKind("chaos on a real cluster", () => {
       await expect(
         target.kubectl(["apply", "--dry-run=server", "--validate=strict", "-f", "-"], misspelt),
       ).rejects.toThrow(/actoin/);
-      await expect(needNoNamespace(target)).rejects.toThrow(/an experiment runs there/);
+      await expect(needNoNamespace(target)).rejects.toThrow(/another experiment runs there/);
       await removeAll(target, () => {});
     },
     6 * MINUTE_MS,
@@ -87,7 +87,7 @@ onKind("chaos on a real cluster", () => {
       await target.kubectl(["create", "namespace", NAMESPACE]);
       try {
         for (const refused of [needNoNamespace, (of: Target) => removeAll(of, () => {})]) {
-          await expect(refused(target)).rejects.toThrow(/is not ours/);
+          await expect(refused(target)).rejects.toThrow(/was not created by an experiment/);
         }
         expect(await target.kubectl(["get", "namespace", NAMESPACE, "-o", "name"])).toBeTruthy();
       } finally {
