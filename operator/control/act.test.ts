@@ -24,8 +24,8 @@ const publish = (thenOpen = false): Action => ({
 const applied: Action = { type: "apply", objects: [], dryRun: false };
 const WRITE: Action = { type: "write-status" };
 
-/** Dependencies that note what they are asked to do. */
-function world({ applyFails = null as unknown } = {}) {
+/** Dependencies that record their calls. */
+function fixture({ applyFails = null as unknown } = {}) {
   const archival = new StandInArchival();
   archival.define(DEFINITION);
   const statuses: AnyObject[] = [];
@@ -66,16 +66,16 @@ const apiError = (code: number, reason: string) =>
 
 test("the status is written although an apply failed, and the failure is returned", async () => {
   const failure = apiError(500, "InternalError");
-  const { done, run, archival } = world({ applyFails: failure });
+  const { done, run, archival } = fixture({ applyFails: failure });
   const outcome = await run(planOf(applied, { type: "fence" }, WRITE));
   expect(outcome.failure).toBe(failure);
   expect(done).toEqual(["apply", "status"]);
   expect(archival.calls).toEqual(["fence"]);
-  expect(outcome.state.statusWrittenAtMs).toBe(NOW_MS);
+  expect(outcome.memory.statusWrittenAtMs).toBe(NOW_MS);
 });
 
 test("an object that the API server refuses is an obstacle in the status, not a failure", async () => {
-  const { run, written } = world({ applyFails: apiError(422, "Invalid") });
+  const { run, written } = fixture({ applyFails: apiError(422, "Invalid") });
   const outcome = await run(planOf(applied, WRITE));
   expect(outcome.failure).toBeNull();
   expect(written().conditions).toContainEqual(
@@ -84,52 +84,52 @@ test("an object that the API server refuses is an obstacle in the status, not a 
 });
 
 test("in a drain a refusal is ignored, and another failure ends the plan", async () => {
-  const plan = planOf({ type: "keep-up", objects: [] }, { type: "fence" });
-  const ignored = world({ applyFails: apiError(403, "Forbidden") });
+  const plan = planOf({ type: "apply-for-drain", objects: [] }, { type: "fence" });
+  const ignored = fixture({ applyFails: apiError(403, "Forbidden") });
   expect((await ignored.run(plan)).failure).toBeNull();
   expect(ignored.archival.calls).toEqual(["fence"]);
-  const failed = world({ applyFails: apiError(500, "InternalError") });
+  const failed = fixture({ applyFails: apiError(500, "InternalError") });
   expect((await failed.run(plan)).failure).not.toBeNull();
   expect(failed.archival.calls).toEqual([]);
 });
 
-test("published rules are in the status at once, and the auction opens where it is due", async () => {
-  const { run, written, archival } = world();
+test("published rules are in the status at once, and the auction opens if it is due", async () => {
+  const { run, written, archival } = fixture();
   const outcome = await run(planOf(publish(true), WRITE));
   expect(archival.calls).toEqual(["rules", "open"]);
   expect(written().rules.publishedHash).toBe("hash-2");
-  expect(outcome.state.probe.state?.rulesHash).toBe("hash-2");
+  expect(outcome.memory.probe.state?.rulesHash).toBe("hash-2");
 });
 
-test("refused rules are remembered, and nothing opens", async () => {
-  const { run, archival } = world();
+test("a refusal of rules is remembered, and the auction does not open", async () => {
+  const { run, archival } = fixture();
   archival.refuseRules = "the auction is open";
   const outcome = await run(planOf(publish(true), WRITE));
   expect(archival.calls).toEqual(["rules"]);
-  expect(outcome.state.refusedRules).toEqual({ hash: "hash-2", why: "the auction is open" });
+  expect(outcome.memory.rulesRefusal).toEqual({ hash: "hash-2", why: "the auction is open" });
 });
 
-test("after a call without an answer no other is made, and the status is written", async () => {
-  const { run, done, archival } = world();
+test("after an unanswered call no further call is made, and the status is written", async () => {
+  const { run, done, archival } = fixture();
   archival.reachable = false;
   const outcome = await run(planOf({ type: "open" }, { type: "verify" }, WRITE));
   expect(outcome).toMatchObject({ failure: null, isArchivalUnavailable: true });
-  expect(outcome.state.verifyTriedAtMs).toBe(0);
+  expect(outcome.memory.verifyTriedAtMs).toBe(0);
   expect(done).toEqual(["status"]);
 });
 
-test("a proof that has no answer counts as a try", async () => {
-  const { run, archival } = world();
+test("an unanswered proof counts as an attempt", async () => {
+  const { run, archival } = fixture();
   archival.stuck.add("verify");
   const outcome = await run(planOf({ type: "verify" }));
-  expect(outcome.state.verifyTriedAtMs).toBe(NOW_MS);
+  expect(outcome.memory.verifyTriedAtMs).toBe(NOW_MS);
 });
 
-test("what was remembered is not changed, and the probe goes on to the next reconcile", async () => {
+test("the observed memory is not mutated, and the next reconcile gets the probe", async () => {
   const observed = observation({ probe: { state: state(), misses: 2, why: "refused" } });
-  const { run } = world();
+  const { run } = fixture();
   const outcome = await run(planOf(publish(), { type: "verify" }, WRITE), observed);
-  expect(outcome.state.probe.misses).toBe(2);
-  expect(observed.remembered.verifyTriedAtMs).toBe(0);
+  expect(outcome.memory.probe.misses).toBe(2);
+  expect(observed.memory.verifyTriedAtMs).toBe(0);
   expect(observed.probe.state?.rulesHash).toBe("hash-1");
 });

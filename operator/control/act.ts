@@ -13,8 +13,8 @@ import { type Archival, ArchivalUnavailable } from "./archival-client.ts";
 import type { SecretReader } from "./auction-secrets.ts";
 import type { Children } from "./children.ts";
 import { removeFinalizer } from "./finalizer.ts";
-import type { Obstacle, Observation, ReconcileState } from "./observation.ts";
-import { isWorthWriting, statusOf } from "./status.ts";
+import type { Memory, Observation, Obstacle } from "./observation.ts";
+import { shouldWrite, statusOf } from "./status.ts";
 import { statusEvents } from "./status-events.ts";
 import type { StatusFacts } from "./status-facts.ts";
 
@@ -33,15 +33,14 @@ export interface ActDependencies {
 /** What the actions brought so far. */
 interface Outcome {
   /** What the next reconcile is given. */
-  readonly state: ReconcileState;
+  readonly memory: Memory;
   /** As computed by `write-status`, written or not. */
   readonly status: AuctionStatus;
   /** Why the API server refused an object. */
   readonly refusal: Obstacle | null;
   readonly isArchivalUnavailable: boolean;
-  /** Whether the finalizer was removed. */
-  readonly isReleased: boolean;
-  /** What the caller throws once it has kept the state. */
+  readonly isFinalizerRemoved: boolean;
+  /** What the caller throws after it has stored the memory. */
   readonly failure: unknown;
 }
 
@@ -52,16 +51,16 @@ export async function act(
   plan: Plan,
 ): Promise<Outcome> {
   let outcome: Outcome = {
-    state: { ...observation.remembered, probe: observation.probe },
+    memory: { ...observation.memory, probe: observation.probe },
     status: observation.auction.status ?? {},
     refusal: null,
     isArchivalUnavailable: false,
-    isReleased: false,
+    isFinalizerRemoved: false,
     failure: null,
   };
   for (const action of plan.actions) {
     try {
-      outcome = await take(dependencies, observation, plan, action, outcome);
+      outcome = await perform(dependencies, observation, plan, action, outcome);
     } catch (failure) {
       return { ...outcome, failure };
     }
@@ -69,7 +68,7 @@ export async function act(
   return outcome;
 }
 
-async function take(
+async function perform(
   dependencies: ActDependencies,
   observation: Observation,
   plan: Plan,
@@ -82,7 +81,7 @@ async function take(
   switch (action.type) {
     case "apply":
       return apply(dependencies, auction, action, outcome);
-    case "keep-up":
+    case "apply-for-drain":
       await children.apply(uid, action.objects).catch((error: unknown) => {
         if (!isApiError(error, "forbidden", "not_found", "invalid")) throw error;
       });
@@ -97,7 +96,7 @@ async function take(
       children.forget(uid);
       dependencies.secrets.forget(uid);
       observeDrainTime(dependencies, plan);
-      return { ...outcome, isReleased: true };
+      return { ...outcome, isFinalizerRemoved: true };
     case "report-release":
       reportRelease(dependencies, auction, action.message);
       return outcome;
@@ -133,44 +132,40 @@ async function callDataPlane(
   if (outcome.isArchivalUnavailable) return outcome;
   const { auction, secrets, nowMs } = observation;
   const archival = archivalFor(auction, secrets.credentials.operatorToken);
-  const { state } = outcome;
+  const { memory } = outcome;
   // Remembered before the call: one without an answer counts as a try.
-  const tried = action.type === "verify" ? { ...state, verifyTriedAtMs: nowMs } : state;
+  const tried = action.type === "verify" ? { ...memory, verifyTriedAtMs: nowMs } : memory;
   try {
-    const next = { ...outcome, state: await call(archival, action, tried) };
+    const next = { ...outcome, memory: await call(archival, action, tried) };
     const isOpenDue = action.type === "publish-rules" && action.thenOpen;
-    const isRefused = isOpenDue && next.state.refusedRules?.hash === action.rulesHash;
+    const isRefused = isOpenDue && next.memory.rulesRefusal?.hash === action.rulesHash;
     if (!isOpenDue || isRefused) return next;
     return await callDataPlane(dependencies, observation, { type: "open" }, next);
   } catch (error) {
     if (!(error instanceof ArchivalUnavailable)) throw error;
     const fields = { auction: auction.metadata.name, action: action.type, reason: error.message };
     log.info(fields, "call to archival failed, retried with the next reconcile");
-    return { ...outcome, state: tried, isArchivalUnavailable: true };
+    return { ...outcome, memory: tried, isArchivalUnavailable: true };
   }
 }
 
 /** @throws ArchivalUnavailable if there is no answer */
-async function call(
-  archival: Archival,
-  action: DataPlaneAction,
-  state: ReconcileState,
-): Promise<ReconcileState> {
+async function call(archival: Archival, action: DataPlaneAction, memory: Memory): Promise<Memory> {
   switch (action.type) {
     case "publish-rules":
-      return publishRules(archival, action, state);
+      return publishRules(archival, action, memory);
     case "open":
       await archival.open();
-      return state;
+      return memory;
     case "fence":
       await archival.fence();
-      return state;
+      return memory;
     case "verify":
       await archival.verify();
-      return state;
+      return memory;
     case "clean":
       await archival.clean(action.force);
-      return state;
+      return memory;
   }
 }
 
@@ -178,16 +173,16 @@ async function call(
 async function publishRules(
   archival: Archival,
   { definition, rulesHash }: Extract<DataPlaneAction, { type: "publish-rules" }>,
-  state: ReconcileState,
-): Promise<ReconcileState> {
+  memory: Memory,
+): Promise<Memory> {
   const answer = await archival.publishRules(definition);
   if (answer.outcome === "refused") {
-    return { ...state, refusedRules: { hash: rulesHash, why: answer.why } };
+    return { ...memory, rulesRefusal: { hash: rulesHash, why: answer.why } };
   }
-  const { probe } = state;
+  const { probe } = memory;
   return {
-    ...state,
-    refusedRules: null,
+    ...memory,
+    rulesRefusal: null,
     probe: { ...probe, state: probe.state && { ...probe.state, rulesHash } },
   };
 }
@@ -198,9 +193,9 @@ async function writeStatus(
   outcome: Outcome,
 ): Promise<Outcome> {
   const { auction, previous, nowMs } = facts;
-  const { state } = outcome;
+  const { memory } = outcome;
   const status = statusOf(factsAfter(facts, outcome));
-  if (!isWorthWriting(previous, status, state.statusWrittenAtMs, nowMs)) {
+  if (!shouldWrite(previous, status, memory.statusWrittenAtMs, nowMs)) {
     return { ...outcome, status };
   }
   const { name, namespace, uid } = auction.metadata;
@@ -211,16 +206,16 @@ async function writeStatus(
   for (const event of statusEvents(previous, status)) {
     events.record(auction as unknown as AnyObject, event);
   }
-  return { ...outcome, status, state: { ...state, statusWrittenAtMs: nowMs } };
+  return { ...outcome, status, memory: { ...memory, statusWrittenAtMs: nowMs } };
 }
 
-function factsAfter(facts: StatusFacts, { state, refusal }: Outcome): StatusFacts {
-  const { probe, refusedRules } = state;
+function factsAfter(facts: StatusFacts, { memory, refusal }: Outcome): StatusFacts {
+  const { probe, rulesRefusal } = memory;
   return {
     ...facts,
     probe,
     obstacle: facts.obstacle ?? refusal,
-    rulesRefused: refusedRules?.hash === facts.rulesHash ? refusedRules.why : null,
+    rulesRefusalReason: rulesRefusal?.hash === facts.rulesHash ? rulesRefusal.why : null,
   };
 }
 

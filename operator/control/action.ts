@@ -28,7 +28,7 @@ export type Action =
    */
   | { readonly type: "apply"; readonly objects: readonly KubeObject[]; readonly dryRun: boolean }
   /** Applies what the drain needs. Refusals are ignored; any other failure ends the plan. */
-  | { readonly type: "keep-up"; readonly objects: readonly KubeObject[] }
+  | { readonly type: "apply-for-drain"; readonly objects: readonly KubeObject[] }
   | DataPlaneAction
   /** Writes the status, if it is worth a write, and records events about what changed. */
   | { readonly type: "write-status" }

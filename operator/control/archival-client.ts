@@ -3,7 +3,7 @@ import { Agent, request } from "undici";
 import type { State } from "../../services/archival/observe/state.ts";
 import type { AuctionDefinition } from "../../services/store/define-lots.ts";
 
-/** Archival did not answer, or cannot do it yet. The call is repeated with a later reconcile. */
+/** Archival did not do it: no answer, an error, or a refusal. A later reconcile repeats the call. */
 export class ArchivalUnavailable extends Error {}
 
 type RulesAnswer =

@@ -1,4 +1,4 @@
-/** Reads the Secrets of an Auction by name: those that the operator created, and those that the spec names. */
+/** Reads the Secrets of an Auction by name, and generates the credentials that do not exist yet. */
 import { createHash, randomBytes } from "node:crypto";
 import { MAX_MINOR } from "../../services/lot/money.ts";
 import type { Cluster } from "../kube/client.ts";
@@ -64,17 +64,17 @@ export class SecretReader {
   }
 
   async #readCredentials({ metadata }: StoredAuction): Promise<Credentials> {
-    const own = async (component: string, key: string): Promise<string> => {
+    const readOrGenerate = async (component: string, key: string): Promise<string> => {
       const data = await this.#data(metadata.namespace, `${metadata.name}-${component}`);
       return data?.[key] ?? randomBytes(32).toString("hex");
     };
     const [tokenSecret, operatorToken, redisPassword, natsPassword, postgresPassword] =
       await Promise.all([
-        own("access", "secret"),
-        own("operator", "token"),
-        own("redis", "password"),
-        own("nats", "password"),
-        own("postgres", "password"),
+        readOrGenerate("access", "secret"),
+        readOrGenerate("operator", "token"),
+        readOrGenerate("redis", "password"),
+        readOrGenerate("nats", "password"),
+        readOrGenerate("postgres", "password"),
       ]);
     return { tokenSecret, operatorToken, redisPassword, natsPassword, postgresPassword };
   }

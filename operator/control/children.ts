@@ -1,4 +1,4 @@
-/** Applies the objects of an Auction, restores what somebody changed, and deletes what is not desired. */
+/** Applies the desired objects of an Auction, resets the fields that it manages, and deletes objects that are not desired. */
 import { createHash } from "node:crypto";
 import type { Logger } from "../../services/runtime/log.ts";
 import type { Cluster } from "../kube/client.ts";
@@ -54,7 +54,7 @@ interface Applied {
 const hash = (value: unknown) =>
   createHash("sha256").update(JSON.stringify(value)).digest("base64url");
 
-/** A hash of everything that a client could change: not the status, nor what the server and its controllers note. */
+/** A hash of the object without its status, its finalizers, and what the API server and the controllers write. */
 function fingerprint({ metadata, status: _status, ...rest }: AnyObject): string {
   const { name, namespace, labels, ownerReferences } = metadata;
   const annotations = Object.entries(metadata.annotations ?? {}).filter(
@@ -143,8 +143,8 @@ export class Children {
   }
 
   /**
-   * A field falls back to its default when its only manager stops sending it: to one pod, here. So another
-   * manager applies the count once more, and never again.
+   * When the operator stops sending `replicas`, the API server would reset it to 1. So a second field manager
+   * applies the present count once, before the autoscaler takes over.
    */
   async #handOver(object: KubeObject, cached: AnyObject | null, dryRun: boolean): Promise<void> {
     if (object.kind !== "Deployment" || cached === null || dryRun) return;

@@ -1,6 +1,7 @@
-/** An Auction's conditions (operator.md 5.4): each computed from the facts alone, in words that kstatus understands. */
+/** An Auction's conditions : each computed from the facts alone, in words that kstatus understands. */
 import type { Condition, Phase } from "../api/auction-status.ts";
 import { durationMs } from "../api/duration.ts";
+import type { Scale } from "../desired/inputs.ts";
 import { recentState, type StatusFacts } from "./status-facts.ts";
 import type { Workload } from "./workload.ts";
 
@@ -14,7 +15,7 @@ const unknown = (message: string): Value => ({ status: "Unknown", reason: "Unkno
 type Transient =
   "Reconciling" | "Stalled" | "UpdatePending" | "Paused" | "DryRun" | "Suspended" | "Draining";
 
-/** All conditions. `dated` adds generation and transition time. */
+/** All conditions. `withTransitionTimes` adds generation and transition time. */
 export function conditionsOf(facts: StatusFacts, phase: Phase): Readonly<Record<string, Value>> {
   const permanent: Record<string, Value | null> = {
     BackingReady: backingReady(facts),
@@ -36,7 +37,7 @@ export function conditionsOf(facts: StatusFacts, phase: Phase): Readonly<Record<
       ? yes("AnnotationSet", "gavel.dev/reconcile=paused: nothing is changed until it is removed")
       : null,
     DryRun: facts.annotations.dryRun
-      ? yes("AnnotationSet", "gavel.dev/dry-run=true: changes are only judged by the server")
+      ? yes("AnnotationSet", "gavel.dev/dry-run=true: changes are sent as a server-side dry run")
       : null,
   };
   const all = { ...permanent, Degraded: degraded(facts, phase, permanent), ...transient };
@@ -53,33 +54,43 @@ const unanswered = (facts: StatusFacts) => unknown(`archival does not answer: ${
 function backingReady(facts: StatusFacts): Value {
   const state = recentState(facts);
   if (state === null) return unanswered(facts);
-  const away = (["redis", "nats", "postgres"] as const).filter((store) => !state[store]);
-  if (away.length === 0) return yes("AllReachable", "redis, nats and postgres answer");
-  const [first] = away;
+  const unreachable = (["redis", "nats", "postgres"] as const).filter((store) => !state[store]);
+  if (unreachable.length === 0) return yes("AllReachable", "redis, nats and postgres answer");
+  const [first] = unreachable;
   const reason = `${first![0]!.toUpperCase()}${first!.slice(1)}Unreachable`;
   const managed = facts.auction.spec.backing[first!].mode === "Managed";
-  const look = managed
-    ? `look at pod ${facts.auction.metadata.name}-${first}-0`
+  const hint = managed
+    ? `check pod ${facts.auction.metadata.name}-${first}-0`
     : `check that Secret ${facts.auction.spec.backing[first!].external?.secretRef.name} has the right URL`;
-  return no(reason, `archival cannot reach ${away.join(", ")}: ${look}`);
+  return no(reason, `archival cannot reach ${unreachable.join(", ")}: ${hint}`);
 }
 
 function rulesPublished(facts: StatusFacts): Value {
   const state = recentState(facts);
-  const { rulesHash, rulesRefused } = facts;
+  const { rulesHash, rulesRefusalReason } = facts;
   if (rulesHash === null) return no("Pending", "the rules wait for a Secret that they name");
   if (state === null) return unanswered(facts);
   if (state.rulesHash === rulesHash) return yes("Acknowledged", "the store has these rules");
-  const why = rulesRefused ?? state.refusedRules;
+  const why = rulesRefusalReason ?? state.refusedRules;
+  // The reason is part of the API and covers every refusal; the message names the cause.
   if (why !== null) return no("RejectedAuctionOpen", `the store keeps the rules it has: ${why}`);
   return no("Pending", "the store does not have these rules yet");
 }
 
+const WHY_SCALED_DOWN: Readonly<Record<Scale, string>> = {
+  waiting: "the auction opens later",
+  full: "its replicas are set to 0",
+  over: "the auction is settled",
+  "no-viewers": "the Auction is being deleted",
+  "no-intake": "the Auction is being deleted",
+};
+
 function tierAvailable(facts: StatusFacts, tier: "gateway" | "broadcast" | "archival"): Value {
   const workload = facts.workloads[tier];
-  if (workload === undefined) return no("Unavailable", "its Deployment is not there");
+  if (workload === undefined) return no("Unavailable", "its Deployment does not exist");
   const { desired, ready } = workload;
-  if (desired === 0) return yes("ScaledToZero", `none is needed now (${facts.scale})`);
+  if (desired === 0)
+    return yes("ScaledToZero", `no pod is needed: ${WHY_SCALED_DOWN[facts.scale]}`);
   const counts = `${ready} of ${desired} pods are ready`;
   return ready > 0 ? yes("MinimumReplicas", counts) : no("Unavailable", counts);
 }
@@ -155,7 +166,7 @@ function degraded(
   if (short && phase !== "Pending") {
     return yes("ReplicaShortfall", `${short[0]}: ${short[1].ready} of ${short[1].desired} ready`);
   }
-  return no("AsExpected", "nothing runs with less than it should");
+  return no("AsExpected", "nothing is degraded");
 }
 
 function stalled(facts: StatusFacts): Value | null {
@@ -227,7 +238,7 @@ function readyOf(
 }
 
 /** Adds the generation, and the time at which each condition's `status` last changed. */
-export function dated(
+export function withTransitionTimes(
   conditions: Readonly<Record<string, Value>>,
   previous: readonly Condition[],
   generation: number,

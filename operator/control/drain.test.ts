@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { State } from "../../services/archival/observe/state.ts";
-import { decideDrain, type DrainFacts, FORCE_RELEASE, isTimedOut, isUpTo } from "./drain.ts";
+import { decideDrain, type DrainFacts, FORCE_RELEASE, isTimedOut, hasReached } from "./drain.ts";
 import { NOW_MS, state, storedAuction, workload } from "../testing/observation.ts";
 
 const verified = { atMs: NOW_MS, ok: true, lots: 2, events: 20, differences: [] };
@@ -51,7 +51,7 @@ test.each<[string, DrainFacts, string, string]>([
     "archival cleaned up",
     facts({ workloads: withoutBroadcast }, { ...proven, cleaned: true, rulesHash: null }),
     "Cleanup",
-    "let-go",
+    "complete",
   ],
   [
     "the operator was killed after archival was deleted",
@@ -61,7 +61,7 @@ test.each<[string, DrainFacts, string, string]>([
       auction: auction({}, { drain: { step: "Cleanup" }, archive: { fencedId: "9-0" } }),
     }),
     "Cleanup",
-    "let-go",
+    "complete",
   ],
   ["archival does not answer", facts({ state: null }), "StopIntake", "wait"],
   [
@@ -84,13 +84,13 @@ test.each<[string, DrainFacts, string, string]>([
     "the stores never had the auction",
     facts({ auction: auction({}, { rules: {} }), workloads: {}, state: null }),
     "Cleanup",
-    "let-go",
+    "complete",
   ],
   [
     "the store has no rules",
     facts({ auction: auction({}, { rules: {} }) }, { rulesHash: null, lots: null }),
     "Cleanup",
-    "let-go",
+    "complete",
   ],
   [
     "Redis does not answer, so accepted bids are unknown",
@@ -158,9 +158,9 @@ test("a held drain is reported as timed out, and continues", () => {
 });
 
 test("outbox ids are compared as numbers", () => {
-  expect(isUpTo("1000-9", "1000-10")).toBe(false);
-  expect(isUpTo("1000-10", "1000-9")).toBe(true);
-  expect(isUpTo("999-0", "1000-0")).toBe(false);
-  expect(isUpTo(null, "0-0")).toBe(true);
-  expect(isUpTo(null, "1-0")).toBe(false);
+  expect(hasReached("1000-9", "1000-10")).toBe(false);
+  expect(hasReached("1000-10", "1000-9")).toBe(true);
+  expect(hasReached("999-0", "1000-0")).toBe(false);
+  expect(hasReached(null, "0-0")).toBe(true);
+  expect(hasReached(null, "1-0")).toBe(false);
 });

@@ -16,11 +16,12 @@ type DrainAction =
   | "wait"
   /** Scale gateway and broadcast to 0, in place of a fence that archival cannot set. */
   | "stop-intake"
+  /** Nothing but the scale: in the step CloseBroadcast, broadcast is scaled to 0. */
   | "close-viewers"
   /** Archival deletes the Auction's keys and stream. */
   | "clean"
   /** Delete what has no owner, then remove the finalizer. */
-  | "let-go"
+  | "complete"
   /** Remove the finalizer and keep everything that holds data: the archive is not proven complete. */
   | "release";
 
@@ -43,9 +44,9 @@ export interface DrainFacts {
 export const FORCE_RELEASE = "gavel.dev/force-release";
 
 /** How long a drain may hold up the deletion of its namespace. */
-const NAMESPACE_MS = 60_000;
+const NAMESPACE_DRAIN_MAX_MS = 60_000;
 /** How long archival may fail to answer before intake is stopped without it. */
-const UNFENCED_MS = 30_000;
+const UNANSWERED_MAX_MS = 30_000;
 
 export function decideDrain(facts: DrainFacts): DrainDecision {
   const { auction, nowMs, startedAtMs, isNamespaceTerminating } = facts;
@@ -57,15 +58,15 @@ export function decideDrain(facts: DrainFacts): DrainDecision {
   const next = isUnprovisioned(facts)
     ? {
         step: "Cleanup" as const,
-        action: "let-go" as const,
+        action: "complete" as const,
         message: "the stores never had this auction",
       }
     : deletion.policy === "Abandon"
       ? decideAbandon(facts)
       : decideProof(facts);
   const waitedMs = nowMs - startedAtMs;
-  if (next.action === "let-go") return next;
-  if (isNamespaceTerminating && waitedMs >= NAMESPACE_MS) {
+  if (next.action === "complete") return next;
+  if (isNamespaceTerminating && waitedMs >= NAMESPACE_DRAIN_MAX_MS) {
     return {
       ...next,
       action: "release",
@@ -97,7 +98,8 @@ function decideAbandon(facts: DrainFacts): DrainDecision {
   const { state, nowMs, startedAtMs } = facts;
   if (state === null) {
     const message = "archival does not answer, and policy Abandon does not wait for it";
-    if (nowMs - startedAtMs >= UNFENCED_MS) return { step: "Cleanup", action: "let-go", message };
+    if (nowMs - startedAtMs >= UNANSWERED_MAX_MS)
+      return { step: "Cleanup", action: "complete", message };
     return { step: currentStep(facts), action: "wait", message: "archival does not answer" };
   }
   if (state.fencedId === null && !state.cleaned) {
@@ -113,7 +115,7 @@ function decideProof(facts: DrainFacts): DrainDecision {
     if (isCleanedUp(facts)) return decideEnd(facts);
     const { gateway, broadcast } = workloads;
     const isFenced = facts.auction.status?.archive?.fencedId !== undefined;
-    if (isFenced || nowMs - startedAtMs < UNFENCED_MS) {
+    if (isFenced || nowMs - startedAtMs < UNANSWERED_MAX_MS) {
       return { step: currentStep(facts), action: "wait", message: "archival does not answer" };
     }
     const left = (gateway?.current ?? 0) + (broadcast?.current ?? 0);
@@ -125,8 +127,8 @@ function decideProof(facts: DrainFacts): DrainDecision {
     return { step: "StopIntake", action: "fence", message: "intake is closed" };
   }
   const { fencedId, relayedId, archivedId, verified } = state;
-  if (!isUpTo(archivedId, fencedId)) {
-    return isUpTo(relayedId, fencedId)
+  if (!hasReached(archivedId, fencedId)) {
+    return hasReached(relayedId, fencedId)
       ? { step: "DrainStream", action: "wait", message: `archived ${archivedId} of ${fencedId}` }
       : { step: "FlushOutbox", action: "wait", message: `relayed ${relayedId} of ${fencedId}` };
   }
@@ -157,13 +159,13 @@ function decideEnd(facts: DrainFacts): DrainDecision {
     return { step: "CloseBroadcast", action: "close-viewers", message };
   }
   if (state?.cleaned || isCleanedUp(facts)) {
-    return { step: "Cleanup", action: "let-go", message: "keys and stream are deleted" };
+    return { step: "Cleanup", action: "complete", message: "keys and stream are deleted" };
   }
   return { step: "Cleanup", action: "clean", message: "keys and stream are being deleted" };
 }
 
-/** Whether an outbox position is reached. The position of an empty outbox always is. */
-export function isUpTo(position: string | null, goal: string): boolean {
-  if (goal === "0-0") return true;
-  return position !== null && compareIds(position, goal) >= 0;
+/** Whether an outbox id is at or after `goalId`. The id of an empty outbox is always reached. */
+export function hasReached(outboxId: string | null, goalId: string): boolean {
+  if (goalId === "0-0") return true;
+  return outboxId !== null && compareIds(outboxId, goalId) >= 0;
 }

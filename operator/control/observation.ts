@@ -17,7 +17,7 @@ export interface Observation {
   readonly probe: Probe;
   /** Read only while the Auction is being deleted; false before. */
   readonly isNamespaceTerminating: boolean;
-  readonly remembered: ReconcileState;
+  readonly memory: Memory;
 }
 
 /** What archival last reported. */
@@ -31,17 +31,17 @@ export interface Probe {
 }
 
 /** What the operator remembers of one Auction from one reconcile to the next. All of it may be lost. */
-export interface ReconcileState {
+export interface Memory {
   readonly probe: Probe;
   /** Rules that the store refused. They are not published again. */
-  readonly refusedRules: { readonly hash: string; readonly why: string } | null;
+  readonly rulesRefusal: { readonly hash: string; readonly why: string } | null;
   readonly statusWrittenAtMs: number;
   readonly verifyTriedAtMs: number;
 }
 
-export const NOTHING_REMEMBERED: ReconcileState = {
+export const NO_MEMORY: Memory = {
   probe: { state: null, misses: 0, why: "not probed yet" },
-  refusedRules: null,
+  rulesRefusal: null,
   statusWrittenAtMs: 0,
   verifyTriedAtMs: 0,
 };

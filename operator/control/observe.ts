@@ -5,7 +5,7 @@ import { type AnyObject, KINDS } from "../kube/object.ts";
 import { type Archival, ArchivalUnavailable } from "./archival-client.ts";
 import type { SecretReader } from "./auction-secrets.ts";
 import type { Children } from "./children.ts";
-import type { Observation, Probe, ReconcileState } from "./observation.ts";
+import type { Observation, Probe, Memory } from "./observation.ts";
 import { workloadsOf } from "./workload.ts";
 
 export interface ObserveDependencies {
@@ -19,13 +19,13 @@ export interface ObserveDependencies {
 export async function observe(
   { cluster, children, secrets, archivalFor }: ObserveDependencies,
   auction: StoredAuction,
-  remembered: ReconcileState,
+  memory: Memory,
 ): Promise<Observation> {
   const { uid, namespace, deletionTimestamp } = auction.metadata;
   const auctionSecrets = await secrets.read(auction);
   const archival = archivalFor(auction, auctionSecrets.credentials.operatorToken);
   const [probed, podMonitor, httpRoute, isNamespaceTerminating] = await Promise.all([
-    probe(archival, remembered.probe),
+    probe(archival, memory.probe),
     cluster.serves(KINDS.PodMonitor.apiVersion, KINDS.PodMonitor.kind),
     cluster.serves(KINDS.HTTPRoute.apiVersion, KINDS.HTTPRoute.kind),
     deletionTimestamp === undefined ? false : isTerminating(cluster, namespace),
@@ -41,7 +41,7 @@ export async function observe(
     workloads: workloadsOf(objects),
     probe: probed,
     isNamespaceTerminating,
-    remembered,
+    memory,
   };
 }
 

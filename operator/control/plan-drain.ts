@@ -37,14 +37,17 @@ export function planDrain(observation: Observation, settings: OperatorSettings):
     drain: { step, message, startedAtMs, timedOut },
   };
   const actions: Action[] = [{ type: "write-status" }];
-  if (decision.action === "let-go" || decision.action === "release") {
+  if (decision.action === "complete" || decision.action === "release") {
     actions.push(...endingActions(observation, decision));
     return { actions, status, requeueAfterMs: null };
   }
   if (!isNamespaceTerminating) {
     const inputs = desiredInputsOf(observation, settings, rules, scale);
     const objects = desired({ ...auction, status: statusOf(status) }, inputs);
-    actions.push({ type: "keep-up", objects: neededObjects(observation, objects, decision) });
+    actions.push({
+      type: "apply-for-drain",
+      objects: neededObjects(observation, objects, decision),
+    });
   }
   actions.push(...dataPlaneActions(auction, decision));
   return { actions, status, requeueAfterMs: timedOut ? TIMED_OUT_REQUEUE_MS : REQUEUE_MS };

@@ -31,11 +31,11 @@ export function desiredInputsOf(
 
 /** The facts of a status that are the same for every plan. */
 export function observedFacts(
-  { auction, nowMs, workloads, probe, secrets, remembered }: Observation,
+  { auction, nowMs, workloads, probe, secrets, memory }: Observation,
   { version }: OperatorSettings,
   { rulesHash }: DesiredRules,
 ) {
-  const { refusedRules } = remembered;
+  const { rulesRefusal } = memory;
   return {
     auction,
     previous: auction.status ?? {},
@@ -46,6 +46,6 @@ export function observedFacts(
     secretHashes: secrets.hashes,
     endpoints: endpointsOf(auction),
     rulesHash,
-    rulesRefused: refusedRules?.hash === rulesHash ? refusedRules.why : null,
+    rulesRefusalReason: rulesRefusal?.hash === rulesHash ? rulesRefusal.why : null,
   } satisfies Partial<StatusFacts>;
 }

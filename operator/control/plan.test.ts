@@ -13,7 +13,7 @@ import {
   workload,
 } from "../testing/observation.ts";
 import type { Action, Plan } from "./action.ts";
-import { NOTHING_REMEMBERED, type Observation } from "./observation.ts";
+import { NO_MEMORY, type Observation } from "./observation.ts";
 import { planDrain } from "./plan-drain.ts";
 import { planReconcile, VERIFY_EVERY_MS } from "./plan.ts";
 import { statusOf } from "./status.ts";
@@ -50,10 +50,10 @@ const actionOf = <T extends Action["type"]>({ actions }: Plan, type: T) =>
 const over = { total: 2, scheduled: 0, open: 0, closed: 2, sold: 1, unsold: 1, withdrawn: 0 };
 const verified = { atMs: NOW_MS, ok: true, lots: 2, events: 20, differences: [] };
 const fenced = { lots: over, fencedId: "9-1", relayedId: "9-1", archivedId: "9-1" };
-const remembering = (changes: Partial<Observation["remembered"]>) => ({
-  remembered: { ...NOTHING_REMEMBERED, ...changes },
+const remembering = (changes: Partial<Observation["memory"]>) => ({
+  memory: { ...NO_MEMORY, ...changes },
 });
-const refused = (hash: string) => remembering({ refusedRules: { hash, why: "open" } });
+const refused = (hash: string) => remembering({ rulesRefusal: { hash, why: "open" } });
 const annotated = (annotations: Record<string, string>) => ({
   auction: storedAuction({ schedule: { closesAt } }, { annotations }),
 });
@@ -222,25 +222,25 @@ describe("a drain", () => {
   const cleaned = { ...proven, rulesHash: null, cleaned: true };
 
   test.each<[string, Observation, Action["type"][]]>([
-    ["nothing is fenced", draining(), ["write-status", "keep-up", "fence"]],
+    ["nothing is fenced", draining(), ["write-status", "apply-for-drain", "fence"]],
     [
       "the outbox is not archived",
       draining({ ...fenced, archivedId: "9-0" }),
-      ["write-status", "keep-up"],
+      ["write-status", "apply-for-drain"],
     ],
-    ["everything is archived", draining(fenced), ["write-status", "keep-up", "verify"]],
-    ["the archive is proven complete", draining(proven), ["write-status", "keep-up"]],
+    ["everything is archived", draining(fenced), ["write-status", "apply-for-drain", "verify"]],
+    ["the archive is proven complete", draining(proven), ["write-status", "apply-for-drain"]],
     [
       "no viewer is connected",
       draining(proven, { workloads: withoutBroadcast }),
-      ["write-status", "keep-up", "clean"],
+      ["write-status", "apply-for-drain", "clean"],
     ],
     [
       "keys and stream are deleted",
       draining(cleaned, { workloads: withoutBroadcast }),
       ["write-status", "remove", "remove-finalizer"],
     ],
-    ["archival does not answer", draining({}, unanswered), ["write-status", "keep-up"]],
+    ["archival does not answer", draining({}, unanswered), ["write-status", "apply-for-drain"]],
     [
       "the namespace is terminating",
       draining({}, { isNamespaceTerminating: true }),
@@ -276,7 +276,7 @@ describe("a drain", () => {
   });
 
   const namesOf = (plan: Plan, kind: string) =>
-    actionOf(plan, "keep-up")!
+    actionOf(plan, "apply-for-drain")!
       .objects.filter((object) => object.kind === kind)
       .map(({ metadata }) => metadata.name);
 

@@ -3,18 +3,18 @@ import { TIERS } from "../api/components.ts";
 import type { DesiredInputs } from "../desired/inputs.ts";
 import { desired } from "../desired/desired.ts";
 import type { Action, DataPlaneAction, Plan } from "./action.ts";
-import { isUpTo } from "./drain.ts";
+import { hasReached } from "./drain.ts";
 import type { Observation } from "./observation.ts";
 import type { OperatorSettings } from "./operator-settings.ts";
 import { isOver } from "./phase.ts";
 import { desiredInputsOf, type DesiredRules, desiredRules, observedFacts } from "./plan-inputs.ts";
 import { type HeldTemplates, holdTemplates } from "./rollout-hold.ts";
-import { scaleOf } from "./schedule.ts";
+import { scaleOf } from "./scale.ts";
 
 /** `paused`: nothing is changed but the status. */
-const RECONCILE = "gavel.dev/reconcile";
+const RECONCILE_ANNOTATION = "gavel.dev/reconcile";
 /** `true`: objects are applied as a dry run. */
-const DRY_RUN = "gavel.dev/dry-run";
+const DRY_RUN_ANNOTATION = "gavel.dev/dry-run";
 
 /** The least time between two completeness proofs. */
 export const VERIFY_EVERY_MS = 30_000;
@@ -22,8 +22,8 @@ export const VERIFY_EVERY_MS = 30_000;
 export function planReconcile(observation: Observation, settings: OperatorSettings): Plan {
   const { auction, nowMs, secrets } = observation;
   const { annotations = {} } = auction.metadata;
-  const paused = annotations[RECONCILE] === "paused";
-  const dryRun = annotations[DRY_RUN] === "true";
+  const paused = annotations[RECONCILE_ANNOTATION] === "paused";
+  const dryRun = annotations[DRY_RUN_ANNOTATION] === "true";
   const rules = desiredRules(observation);
   const scale = scaleOf(auction.spec, auction.status ?? {}, nowMs);
   const templates = paused
@@ -44,19 +44,19 @@ export function planReconcile(observation: Observation, settings: OperatorSettin
   return { actions, status, requeueAfterMs: null };
 }
 
-/** Null if a Secret is missing and nothing exists yet: only archival can end what it would begin. */
+/** Null if a Secret is missing and archival does not exist: without archival, no drain could delete what an apply creates. */
 function objectsToApply(observation: Observation, inputs: DesiredInputs): HeldTemplates | null {
   const { auction, secrets, workloads, children } = observation;
   if (secrets.obstacle !== null && workloads.archival === undefined) return null;
   const { phase = "Pending" } = auction.status ?? {};
-  const isLive = phase === "Open" || phase === "Closing";
-  const isHolding = isLive && auction.spec.tiers.updatePolicy === "WhenIdle";
+  const isUnderWay = phase === "Open" || phase === "Closing";
+  const isHolding = isUnderWay && auction.spec.tiers.updatePolicy === "WhenIdle";
   return holdTemplates(desired(auction, inputs), children, isHolding);
 }
 
 /** Rules when they changed, the opening if it has no time, the fence when all lots are over, then the proof. */
 function dataPlaneActions(observation: Observation, rules: DesiredRules): DataPlaneAction[] {
-  const { probe, nowMs, remembered } = observation;
+  const { probe, nowMs, memory } = observation;
   const { state, misses } = probe;
   if (state === null || misses > 0) return [];
   const actions: DataPlaneAction[] = [];
@@ -70,9 +70,9 @@ function dataPlaneActions(observation: Observation, rules: DesiredRules): DataPl
   if (state.rulesHash !== null && isOver(state) && state.fencedId === null) {
     actions.push({ type: "fence" });
   }
-  const isArchived = state.fencedId !== null && isUpTo(state.archivedId, state.fencedId);
+  const isArchived = state.fencedId !== null && hasReached(state.archivedId, state.fencedId);
   const isProven = state.verified?.ok === true || state.cleaned;
-  if (isArchived && !isProven && nowMs - remembered.verifyTriedAtMs >= VERIFY_EVERY_MS) {
+  if (isArchived && !isProven && nowMs - memory.verifyTriedAtMs >= VERIFY_EVERY_MS) {
     actions.push({ type: "verify" });
   }
   return actions;
@@ -80,12 +80,12 @@ function dataPlaneActions(observation: Observation, rules: DesiredRules): DataPl
 
 /** Whether the store has other rules than the spec, and may take these. */
 function mustPublish(
-  { probe, remembered }: Observation,
+  { probe, memory }: Observation,
   rules: DesiredRules,
 ): rules is Extract<DesiredRules, { rulesHash: string }> {
   const { state } = probe;
   if (state === null || state.rulesHash === null || rules.rulesHash === null) return false;
-  const isRefused = remembered.refusedRules?.hash === rules.rulesHash;
+  const isRefused = memory.rulesRefusal?.hash === rules.rulesHash;
   return state.rulesHash !== rules.rulesHash && !isRefused && state.fencedId === null;
 }
 

@@ -1,14 +1,14 @@
-/** A reconcile: observe the Auction, plan, act. A deleted Auction goes the same way with the drain's plan. */
+/** A reconcile: observe the Auction, plan, act. An Auction that is being deleted takes the same steps with the drain's plan. */
 import type { StoredAuction } from "../api/auction-resource.ts";
 import type { HandlerResult } from "../kube/work-queue.ts";
 import { act, type ActDependencies } from "./act.ts";
 import { addFinalizer, hasFinalizer } from "./finalizer.ts";
-import { NOTHING_REMEMBERED, type ReconcileState } from "./observation.ts";
+import { NO_MEMORY, type Memory } from "./observation.ts";
 import { observe, type ObserveDependencies } from "./observe.ts";
 import type { OperatorSettings } from "./operator-settings.ts";
 import { planDrain } from "./plan-drain.ts";
 import { planReconcile } from "./plan.ts";
-import { requeueAfterMs } from "./schedule.ts";
+import { requeueAfterMs } from "./requeue.ts";
 
 type ReconcilerDependencies = ObserveDependencies & ActDependencies;
 
@@ -16,7 +16,7 @@ export class Reconciler {
   readonly #dependencies: ReconcilerDependencies;
   readonly #settings: OperatorSettings;
   /** By uid. */
-  readonly #states = new Map<string, ReconcileState>();
+  readonly #memories = new Map<string, Memory>();
 
   constructor(dependencies: ReconcilerDependencies, settings: OperatorSettings) {
     this.#dependencies = dependencies;
@@ -25,20 +25,20 @@ export class Reconciler {
 
   async reconcile(auction: StoredAuction): Promise<HandlerResult> {
     const { uid, deletionTimestamp } = auction.metadata;
-    const isDeleted = deletionTimestamp !== undefined;
+    const isDeleting = deletionTimestamp !== undefined;
     if (!hasFinalizer(auction)) {
       // Nothing is created before the API server has the finalizer: its change starts the next reconcile.
-      if (!isDeleted) await addFinalizer(this.#dependencies.cluster, auction);
+      if (!isDeleting) await addFinalizer(this.#dependencies.cluster, auction);
       return {};
     }
-    const remembered = this.#states.get(uid) ?? NOTHING_REMEMBERED;
-    const observation = await observe(this.#dependencies, auction, remembered);
-    const plan = (isDeleted ? planDrain : planReconcile)(observation, this.#settings);
+    const memory = this.#memories.get(uid) ?? NO_MEMORY;
+    const observation = await observe(this.#dependencies, auction, memory);
+    const plan = (isDeleting ? planDrain : planReconcile)(observation, this.#settings);
     const outcome = await act(this.#dependencies, observation, plan);
-    this.#states.set(uid, outcome.state);
+    this.#memories.set(uid, outcome.memory);
     if (outcome.failure !== null) throw outcome.failure;
-    if (outcome.isReleased) {
-      this.#states.delete(uid);
+    if (outcome.isFinalizerRemoved) {
+      this.#memories.delete(uid);
       return {};
     }
     const dueMs = requeueAfterMs(auction.spec, outcome.status, Date.now());
@@ -47,6 +47,6 @@ export class Reconciler {
 
   /** Forgets all Auctions but these. */
   retain(uids: ReadonlySet<string>): void {
-    for (const uid of this.#states.keys()) if (!uids.has(uid)) this.#states.delete(uid);
+    for (const uid of this.#memories.keys()) if (!uids.has(uid)) this.#memories.delete(uid);
   }
 }

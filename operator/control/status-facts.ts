@@ -19,7 +19,7 @@ export interface StatusFacts {
   /** The hash of the rules that the spec defines; null while a Secret that they need is missing. */
   readonly rulesHash: string | null;
   /** Why the store refused these rules. */
-  readonly rulesRefused: string | null;
+  readonly rulesRefusalReason: string | null;
   readonly scale: Scale;
   readonly obstacle: Obstacle | null;
   /** Revisions that the rollout hold keeps back. */

@@ -4,7 +4,7 @@ import { type AuctionStatus, type Phase, Status } from "../api/auction-status.ts
 import { Value } from "typebox/value";
 import { phaseOf } from "./phase.ts";
 import type { StatusFacts } from "./status-facts.ts";
-import { COUNTERS_MS, isWorthWriting, statusOf } from "./status.ts";
+import { COUNTERS_MS, shouldWrite, statusOf } from "./status.ts";
 import { NOW_MS, state, statusFacts, storedAuction, workload } from "../testing/observation.ts";
 
 const probing = (parts: Partial<State>) => ({ state: state(parts), misses: 0, why: "" });
@@ -143,7 +143,7 @@ const TOLD: [
   ],
   [
     "the store refused the rules",
-    { rulesHash: "hash-2", rulesRefused: "the auction is open" },
+    { rulesHash: "hash-2", rulesRefusalReason: "the auction is open" },
     "RulesPublished",
     "False",
     "RejectedAuctionOpen",
@@ -275,10 +275,10 @@ test("counters alone are written once in 15 s, everything else at once", () => {
   const bids = statusOf(
     statusFacts({ previous: first, nowMs: NOW_MS + 5_000, probe: probing({ bidsAccepted: 8 }) }),
   );
-  expect(isWorthWriting(first, bids, NOW_MS, NOW_MS + 5_000)).toBe(false);
-  expect(isWorthWriting(first, bids, NOW_MS, NOW_MS + COUNTERS_MS)).toBe(true);
+  expect(shouldWrite(first, bids, NOW_MS, NOW_MS + 5_000)).toBe(false);
+  expect(shouldWrite(first, bids, NOW_MS, NOW_MS + COUNTERS_MS)).toBe(true);
   const away = statusOf(statusFacts({ previous: first, probe: probing({ redis: false }) }));
-  expect(isWorthWriting(first, away, NOW_MS, NOW_MS + 1)).toBe(true);
+  expect(shouldWrite(first, away, NOW_MS, NOW_MS + 1)).toBe(true);
   const quiet = statusOf(statusFacts({ previous: first, nowMs: NOW_MS + 3_600_000 }));
-  expect(isWorthWriting(first, quiet, NOW_MS, NOW_MS + 3_600_000)).toBe(false);
+  expect(shouldWrite(first, quiet, NOW_MS, NOW_MS + 3_600_000)).toBe(false);
 });

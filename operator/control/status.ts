@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { State } from "../../services/archival/observe/state.ts";
 import type { AuctionStatus } from "../api/auction-status.ts";
-import { conditionsOf, dated } from "./conditions.ts";
+import { conditionsOf, withTransitionTimes } from "./conditions.ts";
 import { type Component, type StoreName, STORES, TIERS } from "../api/components.ts";
 import { durationMs } from "../api/duration.ts";
 import { phaseOf } from "./phase.ts";
@@ -25,7 +25,7 @@ export function statusOf(facts: StatusFacts): AuctionStatus {
     phase,
     phaseSince: phase === previous.phase ? previous.phaseSince : instant(nowMs),
     operatorVersion,
-    conditions: dated(conditions, previous.conditions ?? [], generation, nowMs),
+    conditions: withTransitionTimes(conditions, previous.conditions ?? [], generation, nowMs),
     schedule: scheduleOf(state, previous),
     endpoints,
     rules: defined({
@@ -113,7 +113,7 @@ function withoutCounters(status: AuctionStatus): AuctionStatus {
 }
 
 /** @param writtenAtMs when the status of this Auction was last written */
-export function isWorthWriting(
+export function shouldWrite(
   previous: AuctionStatus,
   next: AuctionStatus,
   writtenAtMs: number,

@@ -8,7 +8,7 @@ import { UID_LABEL } from "../desired/identity.ts";
 import { type AnyObject, keyOf } from "../kube/object.ts";
 
 /** Younger objects may belong to an Auction that is not in the cache yet. */
-const AGE_MS = 10 * 60_000;
+const ORPHAN_MIN_AGE_MS = 10 * 60_000;
 
 /** @param uids of all existing Auctions */
 function orphansOf(
@@ -19,7 +19,12 @@ function orphansOf(
   return objects.filter(({ metadata }) => {
     const uid = metadata.labels?.[UID_LABEL];
     const ageMs = nowMs - Date.parse(metadata.creationTimestamp ?? new Date(nowMs).toISOString());
-    return uid !== undefined && !uids.has(uid) && !metadata.deletionTimestamp && ageMs >= AGE_MS;
+    return (
+      uid !== undefined &&
+      !uids.has(uid) &&
+      !metadata.deletionTimestamp &&
+      ageMs >= ORPHAN_MIN_AGE_MS
+    );
   });
 }
 

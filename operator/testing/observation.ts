@@ -4,7 +4,7 @@ import type { State } from "../../services/archival/observe/state.ts";
 import { auctionWith } from "../api/auction-cases.ts";
 import { AuctionResource } from "../api/auction-resource.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
-import { NOTHING_REMEMBERED, type Observation } from "../control/observation.ts";
+import { NO_MEMORY, type Observation } from "../control/observation.ts";
 import type { OperatorSettings } from "../control/operator-settings.ts";
 import type { StatusFacts } from "../control/status-facts.ts";
 import type { Workload } from "../control/workload.ts";
@@ -83,7 +83,7 @@ export function statusFacts(changes: Partial<StatusFacts> = {}): StatusFacts {
     probe: { state: state(), misses: 0, why: "" },
     scale: "full",
     rulesHash: "hash-1",
-    rulesRefused: null,
+    rulesRefusalReason: null,
     obstacle: null,
     secretHashes: {},
     held: {},
@@ -129,7 +129,7 @@ export function observation(changes: Partial<Observation> = {}): Observation {
     workloads,
     probe,
     isNamespaceTerminating: false,
-    remembered: NOTHING_REMEMBERED,
+    memory: NO_MEMORY,
     ...changes,
   };
 }
