@@ -38,6 +38,8 @@ class Search {
   readonly #answered: number;
   /** The lot after so many events of the log. */
   readonly #lots: Lot[];
+  /** By position and phase: whether the next event of the log may happen by itself there. */
+  readonly #happens: (boolean | undefined)[] = [];
   /** Places that were tried, and lead nowhere. */
   #dead = new Set<number>();
 
@@ -69,6 +71,10 @@ class Search {
   }
 
   #happensByItself(position: number, phase: number): boolean {
+    return (this.#happens[position * PHASES + phase] ??= this.#mayHappen(position, phase));
+  }
+
+  #mayHappen(position: number, phase: number): boolean {
     const event = this.#log[position];
     const lot = this.#lots[position]!;
     if (!event || event.type === "bid_accepted" || event.type === "lot_extended") return false;
@@ -155,17 +161,21 @@ class Search {
 }
 
 function isAnswer(record: BidRecord & { outcome: "accepted" }, event: BidAccepted): boolean {
-  const { bidId, bidderId, key, amountMinor, epoch, seq, placedAtMs, closesAtMs } = record;
-  const { minimumMinor } = record;
-  const answered = { bidId, bidderId, key, amountMinor, epoch, seq, closesAtMs, minimumMinor };
   return (
-    placedAtMs === event.atMs &&
-    Object.entries(answered).every(([field, value]) => event[field as keyof BidAccepted] === value)
+    record.placedAtMs === event.atMs &&
+    record.bidId === event.bidId &&
+    record.bidderId === event.bidderId &&
+    record.key === event.key &&
+    record.amountMinor === event.amountMinor &&
+    record.epoch === event.epoch &&
+    record.seq === event.seq &&
+    record.closesAtMs === event.closesAtMs &&
+    record.minimumMinor === event.minimumMinor
   );
 }
 
 function same(a: LotEvent, b: LotEvent | undefined): boolean {
-  if (b === undefined) return false;
+  if (b === undefined || a.type !== b.type || a.seq !== b.seq) return false;
   for (const field in a)
     if (a[field as keyof LotEvent] !== b[field as keyof LotEvent]) return false;
   return true;

@@ -40,6 +40,8 @@ const STEPS = {
   move: 0,
 } as const;
 
+type Step = keyof typeof STEPS;
+
 export interface Shape {
   readonly lots: number;
   readonly steps: number;
@@ -52,7 +54,7 @@ export interface Shape {
   readonly lastsMs: number;
   /** Closes all lots, and brings every viewer to the end. */
   readonly finish: boolean;
-  readonly weights?: Readonly<Partial<Record<keyof typeof STEPS, number>>>;
+  readonly weights?: Readonly<Partial<Record<Step, number>>>;
 }
 
 export interface Sample {
@@ -109,7 +111,7 @@ class Player {
   readonly #fields: Field[];
   readonly #viewers: RandomViewer[];
   readonly #sample: Sample;
-  readonly #bag: (keyof typeof STEPS)[];
+  readonly #bag: readonly Step[];
 
   constructor(random: Random, shape: Shape) {
     this.#random = random;
@@ -122,10 +124,7 @@ class Player {
     this.#viewers = Array.from({ length: shape.viewers }, (_, viewer) => {
       return new RandomViewer(viewer, random, tell);
     });
-    const weights = { ...STEPS, ...shape.weights };
-    this.#bag = (Object.keys(weights) as (keyof typeof STEPS)[]).flatMap((step) => {
-      return Array<keyof typeof STEPS>(weights[step]).fill(step);
-    });
+    this.#bag = bagOf(shape.weights ?? STEPS);
   }
 
   play(): Sample {
@@ -140,7 +139,7 @@ class Player {
     return this.#sample;
   }
 
-  #step(field: Field, step: keyof typeof STEPS): void {
+  #step(field: Field, step: Step): void {
     switch (step) {
       case "bid":
         return this.#bid(field, this.#fresh(field, Math.floor(this.#random() * 3) * 7), step);
@@ -171,7 +170,7 @@ class Player {
     }
   }
 
-  #bid(field: Field, attempt: Attempt, step: keyof typeof STEPS): void {
+  #bid(field: Field, attempt: Attempt, step: Step): void {
     const { lotId } = field.lot;
     field.attempts.push(attempt);
     if (field.attempts.length > RETRIED_MAX) field.attempts.shift();
@@ -298,6 +297,20 @@ class Player {
   #pick<T>(from: readonly T[]): T {
     return from[Math.floor(this.#random() * from.length)]!;
   }
+}
+
+const bags = new Map<NonNullable<Shape["weights"]>, Step[]>();
+
+/** Each step as often as its weight says. Cached, since tests make thousands of histories of one shape. */
+function bagOf(changed: NonNullable<Shape["weights"]>): Step[] {
+  const cached = bags.get(changed);
+  if (cached !== undefined) return cached;
+  const weights = { ...STEPS, ...changed };
+  const bag = (Object.keys(weights) as Step[]).flatMap((step) => {
+    return Array<Step>(weights[step]).fill(step);
+  });
+  bags.set(changed, bag);
+  return bag;
 }
 
 function lotAt(at: number, lastsMs: number): Lot {
