@@ -16,7 +16,7 @@ export const PROBLEMS = {
   withdrawn: { status: 409, title: "The lot was withdrawn" },
   suspended: { status: 409, title: "The auction takes no bids for a while" },
   key_reused: { status: 409, title: "The idempotency key was used for another bid" },
-  refused: { status: 409, title: "The auction does not take this as it stands" },
+  refused: { status: 409, title: "The auction is not in a state that allows this" },
   too_large: { status: 413, title: "The request is too large" },
   unsupported_media_type: { status: 415, title: "The body must be application/json" },
   headers_too_large: { status: 431, title: "The request's headers are too large" },
@@ -31,9 +31,9 @@ export type ProblemCode = keyof typeof PROBLEMS;
 interface ProblemExtra {
   /** `invalid`: the wrong field of the body, parameter or header. */
   readonly field?: string;
-  /** `too_low`: the minimum amount, */
+  /** `too_low`: the minimum amount. */
   readonly minimumMinor?: number;
-  /** as of this position of the lot. */
+  /** `too_low`: the position of the lot at which the minimum holds. */
   readonly epoch?: number;
   readonly seq?: number;
 }
@@ -99,7 +99,7 @@ export function problemOf(placement: Exclude<Placement, { outcome: "accepted" }>
     case "suspended":
       return problem(
         "suspended",
-        "Bidding is suspended; it goes on later, and lots then close later by as long.",
+        "Bidding is suspended. When it resumes, open lots close later by the length of the suspension.",
       );
     case "unknown_lot":
       return problem("unknown_lot", "No lot of this auction has that lotId.");

@@ -17,7 +17,7 @@ export const RESTART_REASONS = [
   "store", // Redis did not answer, or must be checked
   "check", // Redis could not be compared with what was relayed
   "archive", // Postgres did not answer
-  "gap", // an entry or an event is missing between two
+  "gap", // entries or events are missing
   "stalled", // entries wait, and none was archived for too long
   "superseded", // another archive moved the watermark
   "lease", // another process holds the lease

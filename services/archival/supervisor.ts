@@ -1,6 +1,6 @@
 /**
  * The supervisor: migrates the archive, defines the auction, and then keeps the pipeline running: lease → check
- * of the store → pipeline, again and again. It waits for every store that is away.
+ * of the store → pipeline, again and again. It waits for every store that is unreachable.
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
@@ -153,7 +153,7 @@ async function retryUntilDone<T>(
     try {
       return await work();
     } catch (error) {
-      log.warn({ err: error, step }, "waiting for a store");
+      log.warn({ err: error, step }, "step failed: retrying");
       await pause(backoffMs(timing, attempt), signal);
     }
   }

@@ -119,7 +119,7 @@ export class DriftCheck {
     }
   }
 
-  /** The store has lost events that this process has: it gets the entries back as a claim. */
+  /** The store has lost events that this process has: this process writes them back as claims. */
   async #claim(lotId: string, shown: Position, stored: Position): Promise<void> {
     const { store, keys, recentEntries, log } = this.#dependencies;
     const entries = recentEntries.after(lotId, stored);
@@ -128,7 +128,10 @@ export class DriftCheck {
     await claimEvents(store, keys, lotId, { epoch, seq }, entries);
   }
 
-  /** To be behind the store's position of now is normal: events are on their way. Behind that of 2 s ago is not. */
+  /**
+   * A lot may lag the store while events are on their way. It must have reached the store's position of the previous
+   * check.
+   */
   async #fillIfOverdue(lotId: string): Promise<void> {
     const { hub, gapFill, log } = this.#dependencies;
     const due = this.#due.get(lotId);

@@ -1,5 +1,5 @@
 /**
- * Every lot with its latest frames and its subscriptions. Pure: no socket, no store, no clock.
+ * Every lot with its latest frames and its subscriptions. It does no I/O: no socket, no store, no clock.
  *
  * An event becomes one frame, once. Each subscription has the index of its next frame; a sweep visits
  * subscriptions and writes to each the frames that it lacks, as one buffer. So frames of a lot reach a reader in
@@ -22,7 +22,7 @@ const SWEEP_STRIDE = 997;
 export interface Reader {
   /** Gets whole frames for the wire. Must not subscribe or unsubscribe in this call. */
   write(frames: Buffer, count: number): void;
-  /** Its backlog is too large: it gets no events until it has read all of it. */
+  /** It has too many unsent bytes: it gets no events until they are sent. */
   readonly behind: boolean;
 }
 

@@ -44,7 +44,7 @@ interface Dependencies {
   ) => void;
 }
 
-/** A viewer with a larger backlog gets a snapshot in place of the events that it missed. */
+/** A viewer with more unsent bytes gets a snapshot in place of the events that it missed. */
 const RESUME_BACKLOG_BYTES = BACKLOG_MAX_BYTES / 2;
 
 export class MessageHandler {
@@ -76,7 +76,7 @@ export class MessageHandler {
     else void outcome.then((later) => this.#observe(message.type, later, startedMs));
   }
 
-  /** MessageHandler with a problem whatever is thrown, as the HTTP edge does. Never throws, never rejects. */
+  /** Answers with a problem, whatever is thrown, as the HTTP tiers do. Never throws, never rejects. */
   #dispatchSafely(viewer: Viewer, message: ClientMessage): Handled {
     const fail = (error: unknown) => this.#fail(viewer, message, error);
     try {
@@ -231,7 +231,7 @@ export class MessageHandler {
     for (const lotId of [...viewer.watched.keys()]) this.#unsubscribe(viewer, lotId);
   }
 
-  /** For a viewer that has read its backlog: snapshots of the lots of which it missed events. @returns how many */
+  /** For a viewer whose send buffer is empty again: snapshots of the lots of which it missed events. @returns how many */
   sendConflated(viewer: Viewer): number {
     const { hub, clock } = this.#dependencies;
     const frames: Buffer[] = [];

@@ -67,7 +67,12 @@ export function createMetrics(registry: Registry, observed: Observed) {
     ...createBiddingMetrics(registry, "gavel_broadcast_"),
     internalErrors: createInternalErrors(registry, "gavel_broadcast_"),
     messages: messageDurations(registry),
-    closes: counterOf("closes_total", "Sockets closed by us, by reason.", "reason", CLOSES),
+    closes: counterOf(
+      "closes_total",
+      "Sockets closed before the viewer closed them, by reason.",
+      "reason",
+      CLOSES,
+    ),
     dead: counter(
       "dead_total",
       "Sockets removed because their viewer was silent from one ping to the next.",

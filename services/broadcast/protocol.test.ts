@@ -87,9 +87,9 @@ test("the limits of PROTOCOL.md are those of the code", () => {
   expect(Number(largest!.replaceAll(",", ""))).toBe(STREAM_MESSAGE_MAX_BYTES);
   expect(number("lots in one")).toBe(LOTS_PER_MESSAGE);
   expect(number("invalid messages")).toBe(STRIKES_MAX);
-  expect(number("backlog in bytes, above which events")).toBe(BEHIND_BYTES);
-  expect(number("backlog in bytes, above which the socket")).toBe(BACKLOG_MAX_BYTES);
-  expect(number("time behind without") * 1_000).toBe(BEHIND_MAX_MS);
+  expect(number("unsent bytes, above which events")).toBe(BEHIND_BYTES);
+  expect(number("unsent bytes, above which the socket")).toBe(BACKLOG_MAX_BYTES);
+  expect(number("time with unsent") * 1_000).toBe(BEHIND_MAX_MS);
   expect(number("events that a resume")).toBe(RESUME_MAX_EVENTS);
   expect(number("longest wait before the first")).toBe(SPREAD_MS);
   expect(number("longest wait before the second")).toBe(BACKOFF_MIN_MS);

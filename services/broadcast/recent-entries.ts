@@ -20,12 +20,12 @@ export class RecentEntries {
   add(lotId: string, text: string, events: readonly LotEvent[]): void {
     const { epoch, seq } = events.at(-1)!;
     this.#entries.push({ lotId, text, last: { epoch, seq } });
-    this.#bytes += text.length;
+    this.#bytes += Buffer.byteLength(text);
     // Dropped in slices: shifting an array for every entry would cost more than the entry.
     if (this.#entries.length <= 2 * ENTRIES_MAX && this.#bytes <= 2 * BYTES_MAX) return;
     let [from, bytes] = [this.#entries.length, 0];
     while (from > 0 && this.#entries.length - from < ENTRIES_MAX && bytes < BYTES_MAX) {
-      bytes += this.#entries[--from]!.text.length;
+      bytes += Buffer.byteLength(this.#entries[--from]!.text);
     }
     this.#entries = this.#entries.slice(from);
     this.#bytes = bytes;

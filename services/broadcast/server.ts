@@ -100,7 +100,7 @@ export class StreamServer {
     return this.#viewers.size;
   }
 
-  /** Viewers that get no events until they have read their backlog. */
+  /** Viewers that get no events until their send buffer is empty. */
   get behind(): number {
     return this.#late.size;
   }
@@ -161,7 +161,7 @@ export class StreamServer {
     ws.on("pong", () => {
       viewer.heard = true;
     });
-    // A violation of the protocol: ws has sent the close code already.
+    // A protocol violation, for which ws has already sent a close code, or a network error.
     ws.on("error", (error) => {
       viewer.closed = true;
       metrics.closes.inc({ reason: reasonOf(error) });

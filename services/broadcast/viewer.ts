@@ -7,10 +7,10 @@ import { textFrame } from "./frames.ts";
 import type { Reader, Subscription } from "./hub.ts";
 import { type CloseReason, encodeMessage, type ServerMessage } from "./protocol.ts";
 
-/** A viewer with a larger backlog gets no events until it has read all of it; then it gets snapshots. */
+/** A viewer with more unsent bytes gets no events until its send buffer is empty; then it gets snapshots. */
 export const BEHIND_BYTES = 64 * 1024;
 
-/** A viewer with a larger backlog is closed as slow. */
+/** A viewer with more unsent bytes is closed as slow. */
 export const BACKLOG_MAX_BYTES = 1024 * 1024;
 
 /** A viewer that stays behind for longer is closed as slow. */

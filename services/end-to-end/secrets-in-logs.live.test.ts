@@ -107,7 +107,7 @@ test("no secret and no token is ever in a log, whatever goes wrong", async () =>
   const gateway = `http://127.0.0.1:${port}`;
   await until("the gateway listens", () => fetch(`${gateway}/openapi.json`));
   await until("Redis refused them", () => written("store connection lost"));
-  await until("archival waits for Postgres", () => written("waiting for a store"));
+  await until("archival waits for Postgres", () => written("step failed: retrying"));
 
   const good = await tokenOf(SECRETS.signing);
   const foreign = await tokenOf("another secret of more than thirty-two bytes");

@@ -1,7 +1,7 @@
 /**
  * Opens and closes lots at their times, by Redis's clock. Every gateway runs this loop; the holder of the lease
  * does the work. The lease only avoids double work: the scripts are idempotent, and a late clock decides no bid
- * wrongly (place-bids.lua opens a lot itself and refuses late bids).
+ * wrongly (place-bids.lua opens a lot itself and rejects late bids).
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";

@@ -21,7 +21,7 @@ export interface PlaceBidOptions {
 const schema = {
   summary: "Place a bid",
   description:
-    "201 means: accepted, and on disk. After 503 `unknown` send the same bid again with the same key: it is placed at most once, and answered as it was decided first.",
+    "201 means: accepted, and on disk. After 503 `unknown` send the same bid again with the same key: it is placed at most once, and gets the first answer.",
   operationId: "placeBid",
   security: [{ bearer: [] }],
   params: LotParams,

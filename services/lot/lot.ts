@@ -18,7 +18,7 @@ export interface Lot extends Terms {
   readonly lotId: string;
   readonly title: string;
   readonly status: LotStatus;
-  /** Of its auction; no event states it. */
+  /** The auction's intake. It is not part of any event. */
   readonly intake: Intake;
   /** Null until the auction opens, where its schedule says "as soon as it is ready". */
   readonly opensAtMs: number | null;

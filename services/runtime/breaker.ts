@@ -11,9 +11,9 @@ export type BreakerState = "closed" | "half_open" | "open";
 interface BreakerOptions {
   /** Failures in a row that open it. */
   readonly failures: number;
-  /** The first probe is made within this time, at random. Each failed probe doubles the time, */
+  /** The first probe is made within this time, at random. Each failed probe doubles the time. */
   readonly waitMs: number;
-  /** up to this one. */
+  /** The longest time within which a probe is made. */
   readonly waitMaxMs: number;
   /** A monotonic clock. */
   readonly nowMs?: () => number;

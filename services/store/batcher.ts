@@ -13,7 +13,7 @@ import { type Batch, MAX_BATCH, NotDecided, type Placement, placeBids } from "./
 /** How bids are decided: by place-bids.lua, or by an optimistic transaction. */
 export interface Strategy {
   /**
-   * @param known the highest position of the lot that this process knows
+   * @param known the highest position of the lot in any reply to this process
    * @param traceparent is kept beside the events in the outbox; null where no bid is traced
    */
   decide(
@@ -45,7 +45,10 @@ interface BatcherOptions {
 
 export const BATCHER_DEFAULTS = { maxWaiting: 20_000, deadlineMs: 800 } as const;
 
-/** When a bid that was sent is answered `unknown`, after its deadline, while Redis hangs. */
+/**
+ * How long after its deadline a bid that was sent waits for Redis before it is answered `unknown`. A single command
+ * times out earlier (connect.ts); this also covers a bid that waited before its call.
+ */
 const GRACE_MS = 50;
 
 interface Waiting {

@@ -57,8 +57,8 @@ const CONNECT_TIMEOUT_MS = 1_000;
 const RECONNECT_MAX_MS = 1_000;
 
 /**
- * A connection that fails fast: no command is queued while Redis is unreachable, sent twice, or waits longer than
- * `timeoutMs`. It reconnects without limit.
+ * A connection that fails fast: commands are not queued while Redis is unreachable, are never sent twice, and time
+ * out after `timeoutMs`. It reconnects without limit.
  * @param url a function is called before each connection, so that the password may change
  * @param name shown by CLIENT LIST
  * @param timeoutMs must exceed the block time of blocking reads

@@ -125,8 +125,10 @@ export function fieldsOf(
   };
 }
 
-/** The fields of a lot's hash that its definition sets. */
-export function lotFieldsOf(lot: LotDefinition): Record<string, string> {
+/** The fields of a lot's hash that its definition sets: all but `withdrawn`, which define-lots.lua records. */
+export function lotFieldsOf(
+  lot: LotDefinition,
+): Record<keyof Omit<LotDefinition, "withdrawn">, string> {
   return {
     lotId: lot.lotId,
     title: lot.title,

@@ -3,7 +3,7 @@ import type { Breaker } from "../runtime/breaker.ts";
 import type { Strategy } from "./batcher.ts";
 import { NotDecided } from "./place-bids.ts";
 
-/** The calls of bids never are the probes that close the breaker again: `keepProbing` makes those. */
+/** Bids are never used as probes that close the breaker again; `keepProbing` sends those. */
 export function guardStrategy(strategy: Strategy, breaker: Breaker): Strategy {
   const guarded = async <T>(call: () => Promise<T>): Promise<T> => {
     if (breaker.state !== "closed") throw new NotDecided("the circuit of the store is open");

@@ -7,8 +7,8 @@ The clock is Redis's: the clocks of gateways differ, and a slow one would accept
 first bid after opensAtMs opens the lot.
 
 KEYS[1] auction  hash    the rules, keysBucket, pendingBytes, confirmedServer, suspended, fencedId (no bid is
-                         accepted once it is set); ahead:<lotId>: a position that a caller knew and this
-                         store does not have, for archival
+                         accepted once it is set); ahead:<lotId>: a position that was in a reply to a caller
+                         and that this store does not have, for archival
 KEYS[2] outbox   stream  every event, for the relay and the broadcast tier
 KEYS[3] due      zset    lots by their next opening or close
 KEYS[4] keys:0   hash    idempotency: lot:bidder:key -> answer of an accepted bid. The two hashes alternate
@@ -16,7 +16,7 @@ KEYS[5] keys:1   hash    every KEYS_WINDOW_MS, so an answer is kept for one to t
 KEYS[6] lot      hash
 KEYS[7] events   stream  the lot's own events, ids <epoch>-<seq>
 KEYS[8] closing  string  expires at the lot's close; the optimistic strategy watches it
-ARGV    lotId, knownEpoch, knownSeq: the highest position of the lot that the caller knows, deadlineMs by
+ARGV    lotId, knownEpoch, knownSeq: the highest position of the lot in any reply to the caller, deadlineMs by
         Redis's clock, run_id of the server that the caller is connected to (server-identity.ts),
         traceparent of the call or "", then for each bid:
         bidId, bidder (JSON string), key (JSON string), amountMinor
@@ -39,10 +39,12 @@ local KEYS_MAX = 5000000
 local lot_id, known_epoch, known_seq = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local clock = now_ms()
 
-local rules = redis.call("HMGET", KEYS[1], "increments", "windowMs", "extensionMs", "maxExtensions",
-  "maxAmountMinor", "reserveDisclosure", "pendingBytes", "maxPendingBytes", "keysBucket", "confirmedServer",
-  "suspended", "fencedId")
-if not rules[1] then return {"undefined"} end
+local increments_json, window, extension, max_extensions, max_amount, reserve_disclosure,
+  pending_bytes, max_pending_bytes, keys_bucket, confirmed_server, suspended, fenced_id =
+  unpack(redis.call("HMGET", KEYS[1],
+    "increments", "windowMs", "extensionMs", "maxExtensions", "maxAmountMinor", "reserveDisclosure",
+    "pendingBytes", "maxPendingBytes", "keysBucket", "confirmedServer", "suspended", "fencedId"))
+if not increments_json then return {"undefined"} end
 if clock > tonumber(ARGV[4]) then return {"expired", clock} end
 
 local lot = read_lot(KEYS[6], lot_id)
@@ -56,16 +58,15 @@ if lot.epoch < known_epoch or (lot.epoch == known_epoch and lot.seq < known_seq)
   end
   return {"regressed", clock}
 end
-if rules[10] and rules[10] ~= ARGV[5] then return {"unconfirmed", clock} end
-if tonumber(rules[7]) >= tonumber(rules[8]) then return {"full", clock} end
+if confirmed_server and confirmed_server ~= ARGV[5] then return {"unconfirmed", clock} end
+if tonumber(pending_bytes) >= tonumber(max_pending_bytes) then return {"full", clock} end
 
-local increments = cjson.decode(rules[1])
-local window, extension = tonumber(rules[2]), tonumber(rules[3])
-local max_extensions, max_amount = tonumber(rules[4]), tonumber(rules[5])
-local hidden = rules[6] == "Hidden"
-local suspended, fenced = rules[11] == "1", rules[12]
+local increments = cjson.decode(increments_json)
+window, extension = tonumber(window), tonumber(extension)
+max_extensions, max_amount = tonumber(max_extensions), tonumber(max_amount)
+local is_hidden, is_suspended = reserve_disclosure == "Hidden", suspended == "1"
 
-local bucket, kept = math.floor(clock / KEYS_WINDOW_MS), tonumber(rules[9])
+local bucket, kept = math.floor(clock / KEYS_WINDOW_MS), tonumber(keys_bucket)
 if bucket > kept then
   redis.call("UNLINK", KEYS[4 + bucket % 2])
   if bucket > kept + 1 then redis.call("UNLINK", KEYS[4 + (bucket + 1) % 2]) end
@@ -88,8 +89,8 @@ local answered, to_keep = {}, {}
 local function decide(bid_id, bidder, key, amount)
   local rejection
   if lot.status == "withdrawn" then rejection = "withdrawn"
-  elseif lot.status == "closed" or fenced then rejection = "closed"
-  elseif suspended then rejection = "suspended"
+  elseif lot.status == "closed" or fenced_id then rejection = "closed"
+  elseif is_suspended then rejection = "suspended"
   elseif not lot.opens or not lot.closes or lot.at < lot.opens then rejection = "not_open"
   elseif lot.at >= lot.closes then rejection = "closed"
   elseif amount > max_amount then rejection = "too_high"
@@ -106,7 +107,7 @@ local function decide(bid_id, bidder, key, amount)
   minimum = minimum_after(increments, amount)
   lot.sum = sum_after(lot.sum, amount)
   local reserve_met = "null"
-  if lot.reserve and not hidden then reserve_met = tostring(amount >= lot.reserve) end
+  if lot.reserve and not is_hidden then reserve_met = tostring(amount >= lot.reserve) end
   event(lot, "bid_accepted", string.format(
     ',"bidId":"%s","bidderId":%s,"amountMinor":%.0f,"minimumMinor":%.0f,"closesAtMs":%.0f,"reserveMet":%s,"key":%s',
     bid_id, bidder, amount, minimum, closes, reserve_met, key))

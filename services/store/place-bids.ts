@@ -14,7 +14,7 @@ export type Placement =
   | { readonly outcome: "key_reused" }
   /** Nothing was decided; the bid may be sent again. */
   | { readonly outcome: "unavailable"; readonly why: Refusal }
-  /** Redis did not answer: the bid may have been accepted. A retry with its key tells. */
+  /** Redis did not answer: the bid may have been accepted. A retry with the same key returns the outcome. */
   | { readonly outcome: "unknown" };
 
 export interface Accepted extends Position {
@@ -27,7 +27,7 @@ export interface Accepted extends Position {
   readonly minimumMinor: number;
 }
 
-/** With the position of the lot when the bid was judged: `START.seq` before it opened. */
+/** With the position of the lot when the bid was judged; `seq` is 0 before the lot opened. */
 interface Rejected extends Position {
   readonly outcome: Rejection;
   readonly minimumMinor: number;
@@ -38,9 +38,9 @@ export type Refusal =
 
 export interface Batch {
   readonly placements: Placement[];
-  /** The lot's position after the batch; null when nothing was decided. */
+  /** The lot's position after the batch; null if nothing was decided. */
   readonly position: Position | null;
-  /** Redis's clock; null where the reply has none. */
+  /** Redis's clock; null if the reply has none. */
   readonly nowMs: number | null;
 }
 
@@ -54,7 +54,7 @@ export const MAX_BATCH = 256;
 
 /**
  * Decides bids on one lot, in order, each key at most once.
- * @param known the highest position of the lot that this process knows
+ * @param known the highest position of the lot in any reply to this process
  * @param deadlineMs by Redis's clock; the bids are not decided after it
  * @param traceparent is kept beside the events in the outbox
  * @throws NotDecided, or what ioredis throws when Redis did not answer: the outcome is unknown then
@@ -68,7 +68,8 @@ export async function placeBids(
   deadlineMs: number,
   traceparent: string | null = null,
 ): Promise<Batch> {
-  if (!ID.test(lotId) || bids.length > MAX_BATCH) throw new Error("not a batch on one lot");
+  if (!ID.test(lotId)) throw new NotDecided(`not a lot id: ${lotId}`);
+  if (bids.length > MAX_BATCH) throw new NotDecided(`more than ${MAX_BATCH} bids in a batch`);
   const { lot, events, closing } = keys.lot(lotId);
   const runId = knownRunId(store) ?? (await readRunIdFirst(store));
   const args: (string | number)[] = [
@@ -87,7 +88,7 @@ export async function placeBids(
     traceparent ?? "",
   ];
   for (const { bidId, bidderId, key, amountMinor } of bids) {
-    if (!ID.test(bidId)) throw new Error(`not a bid id: ${bidId}`);
+    if (!ID.test(bidId)) throw new NotDecided(`not a bid id: ${bidId}`);
     args.push(bidId, JSON.stringify(bidderId), JSON.stringify(key), amountMinor);
   }
   const [word, nowMs, ...rest] = await store.placeBids(...args);

@@ -37,7 +37,7 @@ interface ArchiveDependencies {
 /**
  * Writes the messages of JetStream to Postgres, batch by batch, until the signal aborts; it finishes the
  * current batch. A message is acknowledged after COMMIT.
- * While Postgres is away it keeps the current batch and retries: the relay goes on, so that acknowledged
+ * While Postgres is unreachable it keeps the current batch and retries: the relay goes on, so that acknowledged
  * events are on two disks.
  * @throws PipelineFailure: the current batch was written whole or not at all, and is not acknowledged
  */

@@ -6,10 +6,13 @@ import { holdLease, releaseLease } from "../../store/lifecycle.ts";
 /** How often a process without the lease tries to get it. */
 const TRY_EVERY_MS = 250;
 
+/** The result of acquiring or renewing the lease. */
+type Attempt = "held" | "other holds" | "no answer";
+
 /**
  * Waits for the lease "relay", then runs `work` while the lease is held. When a process was stalled, two may
  * work at once for a moment: the work must tolerate it.
- * @param holder the same for the life of a process, so that it goes on at once after an outage of Redis
+ * @param holder the same for the life of a process, so that it continues at once after an outage of Redis
  * @param onOther is called when another process holds the lease
  * @param work must end soon after its signal aborts
  * @returns null when the signal aborted before the lease was free
@@ -21,16 +24,24 @@ export async function withLease<T>(
   work: (signal: AbortSignal) => Promise<T>,
   signal: AbortSignal,
 ): Promise<{ lost: boolean; result: T } | null> {
-  const everyMs = leaseMs / 4;
-  const hold = () => holdLease(store, keys, "relay", holder, leaseMs);
+  const renewEveryMs = leaseMs / 4;
+  const tryToHold = async (): Promise<Attempt> => {
+    try {
+      return (await holdLease(store, keys, "relay", holder, leaseMs)) ? "held" : "other holds";
+    } catch {
+      return "no answer";
+    }
+  };
 
   let heldAtMs = performance.now();
-  for (let held; (held = await hold().catch(() => null)) !== true;) {
-    if (held === false) onOther();
+  let attempt = await tryToHold();
+  while (attempt !== "held") {
+    if (attempt === "other holds") onOther();
     if (signal.aborted) return null;
-    await pause(Math.min(TRY_EVERY_MS, everyMs) * (0.5 + Math.random()), signal);
+    await pause(Math.min(TRY_EVERY_MS, renewEveryMs) * (0.5 + Math.random()), signal);
     if (signal.aborted) return null;
     heldAtMs = performance.now();
+    attempt = await tryToHold();
   }
 
   const ending = new AbortController();
@@ -38,23 +49,24 @@ export async function withLease<T>(
   signal.addEventListener("abort", stop, { once: true });
   if (signal.aborted) stop();
   let lost = false;
-  const keeping = (async () => {
+  const renewing = (async () => {
     while (!ending.signal.aborted) {
-      await pause(everyMs, ending.signal);
+      await pause(renewEveryMs, ending.signal);
       const triedAtMs = performance.now();
-      const held = await hold().catch(() => null);
-      if (held === true) heldAtMs = triedAtMs;
+      const renewal = await tryToHold();
+      if (renewal === "held") heldAtMs = triedAtMs;
       // Without an answer the lease is ours until it expires.
-      lost = held === false || performance.now() - heldAtMs > leaseMs;
+      lost = renewal === "other holds" || performance.now() - heldAtMs > leaseMs;
       if (lost) ending.abort();
     }
   })();
   try {
-    return { result: await work(ending.signal), lost };
+    const result = await work(ending.signal);
+    return { result, lost };
   } finally {
     ending.abort();
     signal.removeEventListener("abort", stop);
-    await keeping;
+    await renewing;
     await releaseLease(store, keys, "relay", holder).catch(() => {}); // It expires by itself.
   }
 }

@@ -32,7 +32,7 @@ const READ_TIMEOUT_MS = READ_BLOCK_MS + 2_000;
 /** Longer than any batch takes, so that JetStream does not redeliver what the archive still has. */
 const ACK_WAIT_MS = 3 * STATEMENT_TIMEOUT_MS;
 
-/** How soon the pipeline finds that the store lost something without a broken connection. */
+/** How often the pipeline checks for a Redis that lost data while the connection stayed open. */
 const CHECK_STORE_EVERY_MS = 500;
 
 const TRIM_EVERY_MS = 250;
@@ -84,7 +84,7 @@ export async function runPipeline(
   try {
     if (signal.aborted) return null;
     await failing("store", reader.connect());
-    const { watermark, tails, lastSeq } = await start(dependencies);
+    const { watermark, tails, lastSeq } = await prepareRun(dependencies);
     const progress = new Progress(watermark);
     const retention = new Retention(timing.retainMs, maxBytes / 4);
     const run = { ...dependencies, reader, tails, lastSeq, retention, maxAheadBytes: maxBytes / 4 };
@@ -114,8 +114,11 @@ interface Start {
   readonly lastSeq: number;
 }
 
-/** Reads the watermark and makes stream and consumer match it. */
-async function start(dependencies: PipelineDependencies): Promise<Start> {
+/**
+ * Reads the watermark, from which the relay publishes again, and places the consumer after the newest message of
+ * the stream. It also records lost entries and starts the invariant monitor.
+ */
+async function prepareRun(dependencies: PipelineDependencies): Promise<Start> {
   const { auctionUid, store, keys, archive, monitor } = dependencies;
   const auction = await failing("store", readAuction(store, keys));
   if (auction === null) throw new PipelineFailure("store", "the store has no auction");
@@ -126,7 +129,7 @@ async function start(dependencies: PipelineDependencies): Promise<Start> {
   return { watermark, tails, lastSeq: await prepareStream(dependencies) };
 }
 
-/** Entries that the outbox dropped before they were archived cannot come any more: the pipeline goes on after them. */
+/** Entries that were trimmed from the outbox before they were archived are lost: the pipeline continues after them. */
 async function recordLoss(
   { auctionUid, archive, metrics, log }: PipelineDependencies,
   watermark: string,
@@ -140,8 +143,8 @@ async function recordLoss(
 
 /** @returns the newest message of the stream; the consumer begins after it */
 async function prepareStream({ auctionUid, bus, maxBytes }: PipelineDependencies): Promise<number> {
-  // What was retained before, what is retained now and what is between relay and archive come to `maxBytes`
-  // at most. The rest is for the names and ids that JetStream counts with each message.
+  // The bodies of retained messages and of those between relay and archive have at most `maxBytes`. The limit is
+  // twice that, because JetStream counts subjects and headers, too.
   const stream = ensureStream(bus, auctionUid, 2 * maxBytes);
   const { lastSeq, bytes } = await failing("bus", stream);
   const startSeq = lastSeq + 1;
@@ -195,7 +198,7 @@ async function failOnStall(
 
 /**
  * Ends the pipeline when the store must be checked, which happens before the next run. It reads the auction
- * itself: the observer is too slow for it, and an outage that the observer bears must end the pipeline.
+ * itself: the observer is too slow for it, and tolerates an outage, which the pipeline must not.
  */
 async function failOnUncheckedStore(
   { store, keys }: PipelineDependencies,

@@ -33,7 +33,7 @@ export class Progress {
     return this.#between.length === 0 ? 0 : performance.now() - this.#movedAtMs;
   }
 
-  /** An entry is published. */
+  /** An entry is about to be published. */
   sending(id: string, bytes: number): void {
     if (this.#between.length === 0) this.#movedAtMs = performance.now();
     this.#between.push({ id, bytes });

@@ -70,8 +70,8 @@ export async function relayEntries(
       }
       if (signal.aborted) return;
       inFlight++;
-      relayedPositions.read(entry.lotId, entry.events);
-      progress.sending(entry.id, entry.events.length);
+      relayedPositions.record(entry.lotId, entry.events);
+      progress.sending(entry.id, Buffer.byteLength(entry.events));
       void publishInOrder(entry, seq++, afterId);
       afterId = entry.id;
     }

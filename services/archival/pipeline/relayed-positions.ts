@@ -4,9 +4,9 @@ import { isBehind, type Position } from "../../lot/position.ts";
 const POSITION = /"epoch":(\d{1,16}),"seq":(\d{1,16})/;
 
 /**
- * The position of each lot's latest event that this process read from the outbox to relay it. While no other
- * process relays, JetStream and Postgres have nothing after these positions: a Redis that comes back with all
- * of them is confirmed without asking JetStream and Postgres.
+ * The latest position of each lot that this process has read from the outbox to relay it; it may not be published
+ * yet. While no other process relays, JetStream and Postgres have nothing after these positions: a Redis that comes
+ * back with all of them is confirmed without asking JetStream and Postgres.
  */
 export class RelayedPositions {
   #positions: Map<string, Position> | null = null;
@@ -25,8 +25,8 @@ export class RelayedPositions {
     this.#positions = null;
   }
 
-  /** Takes an entry that was read. An entry without a position is not an event, and is ignored. */
-  read(lotId: string, events: string): void {
+  /** Records an entry that was read. An entry without a position is not an event, and is ignored. */
+  record(lotId: string, events: string): void {
     if (this.#positions === null) return;
     const match = POSITION.exec(events.slice(events.lastIndexOf("\n") + 1));
     if (match === null) return;

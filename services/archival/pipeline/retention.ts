@@ -57,8 +57,8 @@ export class Retention {
       break;
     }
     if (compareIds(minId, archivedId) > 0) minId = archivedId;
-    // A mark carries the id of its first entry and the message of its last: the message before the first
-    // mark to keep is the last to drop.
+    // A mark has the id of its first entry and the message of its last: drop up to the last message of the last
+    // dropped mark.
     const kept = this.#marks.findIndex((mark) => compareIds(mark.outboxId, minId) >= 0);
     const dropped = this.#marks.splice(0, kept === -1 ? this.#marks.length : kept);
     const last = dropped.at(-1);

@@ -14,7 +14,7 @@ export class EventGap extends PipelineFailure {
   readonly seq: number;
 
   constructor(lotId: string, { epoch, seq }: Position, tail: Tail) {
-    super("gap", `${lotId} ${epoch}.${seq} comes after ${tail.epoch}.${tail.seq}`);
+    super("gap", `${lotId} ${epoch}.${seq} follows ${tail.epoch}.${tail.seq}: events are missing`);
     this.lotId = lotId;
     this.epoch = epoch;
     this.seq = seq;
@@ -46,7 +46,7 @@ export function sortBatch(
     if (afterId !== toId) {
       throw new PipelineFailure(
         "gap",
-        `entry ${outboxId} comes after ${afterId}, not after ${toId}`,
+        `entry ${outboxId} follows ${afterId}, but the last archived entry is ${toId}: entries are missing`,
       );
     }
     toId = outboxId;
