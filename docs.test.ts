@@ -2,7 +2,7 @@
 import { dirname, join, normalize } from "node:path";
 import { expect, test } from "vitest";
 import { COMMANDS } from "./cli/commands.ts";
-import { anchorOf, contentsOf, withoutCode } from "./cli/generate/contents.ts";
+import { anchorOf, contentsOf, withoutCode } from "./cli/generate/table-of-contents.ts";
 import { PROBLEMS } from "./services/access/problems.ts";
 import { type CodeBlock, codeBlocks, textOf, trackedFiles } from "./services/testing/documents.ts";
 

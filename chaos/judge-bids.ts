@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { readLines } from "../load/read-lines.ts";
+import { readLines } from "../services/runtime/read-lines.ts";
 import { readViews } from "../load/in-cluster/views.ts";
 import { freePort } from "../servers/ports.ts";
 import { encodeRecord } from "../services/lot/checker/history.ts";

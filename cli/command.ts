@@ -8,7 +8,7 @@ export interface Invocation {
   readonly env: LocalEnv & CommandEnv;
   readonly folder: DataFolder;
   readonly terminal: Terminal;
-  /** The first word after the command. For each command that takes one, a variable does the same. */
+  /** The first word after the command. For token, sql and logs, a variable does the same. */
   readonly argument: string | undefined;
   /** All words after the command. */
   readonly args: readonly string[];
@@ -16,10 +16,12 @@ export interface Invocation {
 
 export interface Command {
   readonly usage: string;
+  /** Whether one argument may follow. A command with `optionsHelp` checks its arguments itself. */
+  readonly takesArgument?: boolean;
   readonly help: string;
   /** Another name for the same command. */
   readonly alias?: string;
-  /** Help of a command that parses options itself. Other commands take at most one argument. */
+  /** Help of a command that parses options itself. */
   readonly optionsHelp?: () => Promise<string>;
   /** Exit code when the command throws; default 1. */
   readonly failureExitCode?: number;

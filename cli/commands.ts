@@ -3,13 +3,12 @@
  * runs, so that a short command does not load the libraries of the others.
  */
 import type { Command } from "./command.ts";
-
-/** `gavel check` when a file, the archive or an auction cannot be read. */
-const UNREADABLE = 3;
+import { EXIT_CODES } from "./commands/check-exit-codes.ts";
 
 export const COMMANDS: Readonly<Record<string, Command>> = {
   up: {
     usage: "up [auction.yaml]",
+    takesArgument: true,
     help: "run an Auction on this machine; DETACH=1 runs it in the background",
     run: async (invocation) => (await import("./commands/up.ts")).up(invocation),
   },
@@ -28,16 +27,19 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   token: {
     usage: "token [bidder]",
+    takesArgument: true,
     help: "print a bidder's token (or BIDDER=…); SCOPE=admin prints the owner's",
     run: async (invocation) => (await import("./commands/token.ts")).token(invocation),
   },
   sql: {
     usage: "sql [statement]",
+    takesArgument: true,
     help: "run one read-only SQL statement on the archive (or Q=…)",
     run: async (invocation) => (await import("./commands/sql.ts")).sql(invocation),
   },
   logs: {
     usage: "logs [process]",
+    takesArgument: true,
     help: "print the last log lines of every process, or of one (TIER=…, LINES=…)",
     run: async (invocation) => (await import("./commands/logs.ts")).logs(invocation),
   },
@@ -46,7 +48,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     help: "check every bid in the archive, and in recorded histories",
     alias: "verify",
     optionsHelp: async () => (await import("./commands/check-options.ts")).CHECK_HELP,
-    failureExitCode: UNREADABLE,
+    failureExitCode: EXIT_CODES.unreadable,
     run: async (invocation) => (await import("./commands/check.ts")).check(invocation),
   },
   restore: {

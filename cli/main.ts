@@ -25,8 +25,8 @@ Examples
 
 gavel <command> --help explains a command. Variables (ports, folders …): docs/configuration.md`;
 
-async function main(words: readonly string[]): Promise<number> {
-  const [name = "", ...args] = words;
+async function main(argv: readonly string[]): Promise<number> {
+  const [name = "", ...args] = argv;
   if (["--help", "-h", "help"].includes(name)) {
     process.stdout.write(`${USAGE}\n`);
     return 0;
@@ -36,11 +36,11 @@ async function main(words: readonly string[]): Promise<number> {
     process.stderr.write(`${name === "" ? "" : `gavel: no command ${name}\n\n`}${USAGE}\n`);
     return EXIT_USAGE;
   }
-  if (args.some((word) => word === "--help" || word === "-h")) {
+  if (args.some((argument) => argument === "--help" || argument === "-h")) {
     process.stdout.write(await helpOf(command));
     return 0;
   }
-  if (!takes(command, args)) {
+  if (!accepts(command, args)) {
     process.stderr.write(await helpOf(command));
     return EXIT_USAGE;
   }
@@ -51,11 +51,13 @@ async function helpOf({ usage, help, optionsHelp }: Command): Promise<string> {
   return optionsHelp === undefined ? `usage: gavel ${usage}\n\n  ${help}\n` : optionsHelp();
 }
 
-/** Whether a command may be called with these words. One with options checks them itself. */
-function takes({ usage, optionsHelp }: Command, args: readonly string[]): boolean {
+/** Whether a command may be called with these arguments. */
+function accepts(
+  { takesArgument = false, optionsHelp }: Command,
+  args: readonly string[],
+): boolean {
   if (optionsHelp !== undefined) return true;
   const [argument = ""] = args;
-  const takesArgument = usage.includes("[");
   return args.length <= 1 && !argument.startsWith("-") && (argument === "" || takesArgument);
 }
 

@@ -1,6 +1,6 @@
 /** Runs the checker on the histories of the load and the archive. */
 import { Client } from "pg";
-import { readLines } from "../load/read-lines.ts";
+import { readLines } from "../services/runtime/read-lines.ts";
 import { type EventRow, eventOfRow } from "../services/lot/checker/archive-rows.ts";
 import { type CheckResult, checkHistory } from "../services/lot/checker/checker.ts";
 import { decodeHistory, type HistoryRecord } from "../services/lot/checker/history.ts";

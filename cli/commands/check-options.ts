@@ -17,13 +17,6 @@ export interface CheckOptions {
   readonly json: boolean;
 }
 
-/** Part of the interface: scripts rely on these values. */
-export const EXIT_CODES = {
-  holds: 0,
-  verdict: 1,
-  usage: 2,
-} as const;
-
 const verdictList = Object.entries(VERDICTS)
   .map(([name, meaning]) => `  ${name.padEnd(18)} ${meaning}`)
   .join("\n");

@@ -16,8 +16,9 @@ import { decodeEvent, type LotEvent } from "../../services/lot/events.ts";
 import type { Terms } from "../../services/lot/terms.ts";
 import { readSecretFile } from "../../services/runtime/secret-file.ts";
 import type { Invocation } from "../command.ts";
-import { readLines } from "../../load/read-lines.ts";
-import { CHECK_USAGE, type CheckOptions, EXIT_CODES, parseCheckOptions } from "./check-options.ts";
+import { readLines } from "../../services/runtime/read-lines.ts";
+import { EXIT_CODES } from "./check-exit-codes.ts";
+import { CHECK_USAGE, type CheckOptions, parseCheckOptions } from "./check-options.ts";
 import { type CheckedAuction, reportOf } from "./check-report.ts";
 
 /** Checks an archive or a file of events, and the histories of bidders and viewers against it. */

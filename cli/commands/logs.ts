@@ -1,12 +1,13 @@
 import { closeSync, existsSync, fstatSync, openSync, readSync } from "node:fs";
-import { STORES, TIERS } from "../../operator/local/data-folder.ts";
+import { STORES } from "../../operator/api/components.ts";
+import { START_ORDER } from "../../operator/local/data-folder.ts";
 import type { Invocation } from "../command.ts";
 
 type ProcessName = Parameters<Invocation["folder"]["logFile"]>[0];
 
 /** Prints the last log lines of each process. JSON lines are printed as text. */
 export async function logs({ env, folder, terminal, argument }: Invocation): Promise<number> {
-  const all: ProcessName[] = ["up", ...STORES, ...TIERS];
+  const all: ProcessName[] = ["up", ...STORES, ...START_ORDER];
   const only = argument ?? env.TIER;
   if (only !== undefined && !all.includes(only as ProcessName)) {
     throw new Error(`no process ${only}; the processes are ${all.join(", ")}`);

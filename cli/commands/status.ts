@@ -1,5 +1,6 @@
 import { readArchivalState } from "../../operator/local/archival.ts";
-import { STORES, TIERS } from "../../operator/local/data-folder.ts";
+import { STORES } from "../../operator/api/components.ts";
+import { START_ORDER } from "../../operator/local/data-folder.ts";
 import { readRun, type RunRecord } from "../../operator/local/run-record.ts";
 import { isStoreReady } from "../../operator/local/stores.ts";
 import { readinessOf } from "../../operator/local/tiers.ts";
@@ -22,7 +23,7 @@ export async function status({ folder, terminal }: Invocation): Promise<number> 
   terminal.say(`${name}, run by pid ${run.pid} from ${folder.path}\n`);
 
   const tiers = await Promise.all(
-    TIERS.map(async (tier) => {
+    START_ORDER.map(async (tier) => {
       const readiness = await readinessOf(endpoints.internal[tier]);
       return { ok: readiness.ready, row: [tier, readiness.ready ? "ready" : readiness.reason] };
     }),
@@ -43,7 +44,7 @@ export async function status({ folder, terminal }: Invocation): Promise<number> 
   terminal.say(`\n${await archiveText(run)}\n`);
   terminal.say(await lotsText(run));
   terminal.say(`\ngateway  ${endpoints.gateway}\nstream   ${endpoints.stream}`);
-  terminal.say(`health   ${TIERS.map((tier) => endpoints.internal[tier]).join("  ")}`);
+  terminal.say(`health   ${START_ORDER.map((tier) => endpoints.internal[tier]).join("  ")}`);
   return processes.every(({ ok }) => ok) ? 0 : 1;
 }
 

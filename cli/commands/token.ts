@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { signLocalToken } from "../../operator/local/archival.ts";
+import { signLocalToken } from "../../operator/local/local-token.ts";
 import type { Invocation } from "../command.ts";
 
 const LIFETIME_SECONDS = 24 * 3600;

@@ -5,7 +5,7 @@ import { rulesText, runbookText } from "../../dashboards/rule-files.ts";
 import { auctionReference } from "../../operator/api/auction-reference.ts";
 import { crdTemplate, crdYaml } from "../../operator/api/crd.ts";
 import { configurationText } from "./configuration.ts";
-import { withContents } from "./contents.ts";
+import { withContents } from "./table-of-contents.ts";
 import { metricsText } from "../../dashboards/metrics-reference.ts";
 
 interface GeneratedFile {

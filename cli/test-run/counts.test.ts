@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { closingLines, type VitestReport } from "./counts.ts";
+import { closingLines, type VitestReport } from "./closing-lines.ts";
 
 type FileReport = VitestReport["testResults"][number];
 

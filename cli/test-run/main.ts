@@ -8,13 +8,14 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { installPackages, SERVERS } from "../../operator/local/find-servers.ts";
+import { installPackages } from "../../operator/local/install-packages.ts";
+import { SERVERS } from "../../operator/local/server-programs.ts";
 import { LocalEnv } from "../../operator/local/config.ts";
 import { PROMETHEUS_PACKAGE } from "../../servers/prometheus.ts";
 import { findProgram } from "../../servers/find-program.ts";
 import { createTerminal } from "../../operator/local/terminal.ts";
 import { readEnv } from "../../services/runtime/env.ts";
-import { closingLines, type VitestReport } from "./counts.ts";
+import { closingLines, type VitestReport } from "./closing-lines.ts";
 
 /** Brings promtool, which judges metrics and alerts. */
 const PROMETHEUS = { programs: ["prometheus", "promtool"], packages: [PROMETHEUS_PACKAGE] };

@@ -1,20 +1,15 @@
 /** Calls from this machine to archival's internal API: read its state, open the auction. */
-import { readSecretFile } from "../../services/runtime/secret-file.ts";
+import type { State } from "../../services/archival/observe/state.ts";
 import { pause } from "../../services/runtime/lifecycle.ts";
-import { signToken } from "../../services/access/tokens.ts";
 import type { DataFolder } from "./data-folder.ts";
+import { signLocalToken } from "./local-token.ts";
 import type { Endpoints } from "./tiers.ts";
 
 /** The fields of `GET /internal/v1/state` that are shown here. */
-interface ArchivalState {
-  readonly phase: string;
-  /** Hash of the rules in the store. */
-  readonly rulesHash: string | null;
-  /** Bytes of events that are not archived yet. */
-  readonly pendingBytes: number | null;
-  readonly archiveLagMs: number | null;
-  readonly deadLetters: number | null;
-}
+type ArchivalState = Pick<
+  State,
+  "phase" | "rulesHash" | "pendingBytes" | "archiveLagMs" | "deadLetters"
+>;
 
 const REQUEST_TIMEOUT_MS = 3_000;
 
@@ -59,14 +54,4 @@ export async function openAuction(
     await pause(200, signal);
   } while (Date.now() < deadline);
   throw new Error(`the auction could not be opened: ${reason}; see make logs TIER=archival`);
-}
-
-/** Signs a token with the secret of this folder. */
-export function signLocalToken(
-  folder: DataFolder,
-  sub: string,
-  scope: string,
-  lifetimeSeconds: number,
-): Promise<string> {
-  return signToken(readSecretFile(folder.tokenSecretFile), { sub, scope, lifetimeSeconds });
 }

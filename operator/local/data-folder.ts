@@ -5,13 +5,10 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { type StoreName, STORES, type TierName } from "../api/components.ts";
 
-export type StoreName = "redis" | "nats" | "postgres";
-export const STORES = ["redis", "nats", "postgres"] as const satisfies StoreName[];
-
-export type TierName = "archival" | "gateway" | "broadcast";
-/** In the order in which they start. */
-export const TIERS = ["archival", "gateway", "broadcast"] as const satisfies TierName[];
+/** The order in which the tiers start. */
+export const START_ORDER = ["archival", "gateway", "broadcast"] as const satisfies TierName[];
 
 export interface RecordedAuction {
   readonly uid: string;

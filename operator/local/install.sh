@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the npm packages, with any npm and any Node >= 20. The project itself runs on the Node that
-# comes among them. Plain sh: at this point there may be no Node that runs TypeScript.
+# Installs the npm packages, with any npm and any Node >= 20. The project itself runs on the Node that the
+# package "node" provides. Plain sh: at this point there may be no Node that runs TypeScript.
 set -eu
 cd "$(dirname "$0")/../.."
 

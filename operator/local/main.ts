@@ -4,7 +4,7 @@ import { readAuctionFile } from "./auction-file.ts";
 import { LocalEnv } from "./config.ts";
 import { DataFolder } from "./data-folder.ts";
 import { detach } from "./detach.ts";
-import { installMissing } from "./find-servers.ts";
+import { installMissing } from "./choose-sources.ts";
 import { createTerminal } from "./terminal.ts";
 import { up } from "./up.ts";
 

@@ -9,9 +9,9 @@ type PreviousAuctionState =
   /** At least one lot is still to open or to close. */
   | "running"
   /** Every lot's closing time has passed, but some lots are not closed or some events are not archived. */
-  | "unsettled"
+  | "unarchived"
   /** Every lot is closed or withdrawn, and every event is archived. */
-  | "settled";
+  | "archived";
 
 const COMMAND_TIMEOUT_MS = 5_000;
 
@@ -39,26 +39,26 @@ async function stateInStore(store: Store, uid: string): Promise<PreviousAuctionS
   const isDone = lots.map((lot) => lot?.status === "closed" || lot?.status === "withdrawn");
   const isDue = lots.map((lot, i) => isDone[i] || (lot?.closesAtMs ?? Infinity) <= nowMs);
   if (!isDue.every(Boolean)) return "running";
-  return isDone.every(Boolean) && auction.pendingBytes === 0 ? "settled" : "unsettled";
+  return isDone.every(Boolean) && auction.pendingBytes === 0 ? "archived" : "unarchived";
 }
 
-const SETTLE_TIMEOUT_MS = 60_000;
+const ARCHIVE_TIMEOUT_MS = 60_000;
 
 /**
  * Closes the lots whose closing time passed while nothing ran, and waits until archival, which must be
  * running, has archived the results.
  * @returns false if that takes longer than a minute
  */
-export function settlePreviousAuction(
+export function closePreviousAuction(
   redisUrl: string,
   uid: string,
   signal: AbortSignal,
 ): Promise<boolean> {
   return withStore(redisUrl, async (store) => {
-    const deadline = Date.now() + SETTLE_TIMEOUT_MS;
+    const deadline = Date.now() + ARCHIVE_TIMEOUT_MS;
     while (Date.now() < deadline && !signal.aborted) {
       await advanceDueLots(store, keysOf(uid)); // No effect until archival has confirmed the store.
-      if ((await stateInStore(store, uid)) === "settled") return true;
+      if ((await stateInStore(store, uid)) === "archived") return true;
       await pause(100, signal);
     }
     return false;

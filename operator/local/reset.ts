@@ -1,7 +1,8 @@
 /** `make reset`: deletes the folder of `make up` with all its data. */
 import { existsSync, rmSync } from "node:fs";
-import { type DataFolder, STORES } from "./data-folder.ts";
-import { readSources } from "./find-servers.ts";
+import { STORES } from "../api/components.ts";
+import type { DataFolder } from "./data-folder.ts";
+import { readSources } from "./choose-sources.ts";
 import { readProcessRecords } from "./process-record.ts";
 import { readRun } from "./run-record.ts";
 import { containerName, removeContainer, removeVolume } from "./stores.ts";

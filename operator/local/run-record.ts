@@ -1,12 +1,8 @@
 /** Records the active run of `make up` in the folder, so that the other commands find it. */
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import {
-  type DataFolder,
-  type RecordedAuction,
-  type StoreName,
-  writeAtomically,
-} from "./data-folder.ts";
+import type { StoreName } from "../api/components.ts";
+import { type DataFolder, type RecordedAuction, writeAtomically } from "./data-folder.ts";
 import { isAlive, startInstantOf } from "./process-record.ts";
 import type { LocalEnv } from "./config.ts";
 import { storePorts } from "./stores.ts";

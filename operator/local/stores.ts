@@ -5,8 +5,9 @@ import { mkdirSync } from "node:fs";
 import { connect } from "node:net";
 import { readSecretFile } from "../../services/runtime/secret-file.ts";
 import type { LocalEnv } from "./config.ts";
-import { type DataFolder, type StoreName, writeSecret } from "./data-folder.ts";
-import type { Source } from "./find-servers.ts";
+import type { StoreName } from "../api/components.ts";
+import { type DataFolder, writeSecret } from "./data-folder.ts";
+import type { Source } from "./choose-sources.ts";
 import { type ServerProcess, startServer } from "../../servers/server-process.ts";
 import { startNats, startPostgres, startRedis } from "../../servers/store-servers.ts";
 

@@ -2,9 +2,9 @@
 import { printMajor } from "../../services/lot/money.ts";
 import type { LotView } from "../../services/lot/view.ts";
 import type { AuctionResource } from "../api/auction-resource.ts";
-import { signLocalToken } from "./archival.ts";
+import { signLocalToken } from "./local-token.ts";
 import type { LocalEnv } from "./config.ts";
-import { type DataFolder, TIERS } from "./data-folder.ts";
+import { type DataFolder, START_ORDER } from "./data-folder.ts";
 import { endpointsOf } from "./tiers.ts";
 
 /** The last words of the summary. DETACH=1 waits for them. */
@@ -21,7 +21,7 @@ export async function summaryOf(
   withPrometheus: boolean,
 ): Promise<string> {
   const { gateway, stream, internal } = endpointsOf(env);
-  const metrics = TIERS.map((tier) => `${internal[tier]}/metrics`);
+  const metrics = START_ORDER.map((tier) => `${internal[tier]}/metrics`);
   if (withPrometheus) metrics.push(`Prometheus: http://localhost:${env.PROMETHEUS_PORT}/alerts`);
   const token = await signLocalToken(folder, SAMPLE_BIDDER, "bid", TOKEN_LIFETIME_SECONDS);
   const lots = await readLots(env);

@@ -5,7 +5,8 @@ import type { ArchivalEnv } from "../../services/archival/config.ts";
 import type { BroadcastEnv } from "../../services/broadcast/config.ts";
 import type { GatewayEnv } from "../../services/gateway/config.ts";
 import type { LocalEnv } from "./config.ts";
-import { type DataFolder, type TierName, TIERS } from "./data-folder.ts";
+import type { TierName } from "../api/components.ts";
+import { type DataFolder, START_ORDER } from "./data-folder.ts";
 import { type ServerProcess, startServer } from "../../servers/server-process.ts";
 
 /** Below the 10 s after which the supervisor kills a process that does not stop. */
@@ -131,7 +132,7 @@ export function portsOf(env: LocalEnv): { variable: keyof LocalEnv; port: number
   const variables = [
     "GATEWAY_PORT",
     "BROADCAST_PORT",
-    ...TIERS.map((tier) => `${tier.toUpperCase()}_INTERNAL_PORT`),
+    ...START_ORDER.map((tier) => `${tier.toUpperCase()}_INTERNAL_PORT`),
     "REDIS_PORT",
     "NATS_PORT",
     "POSTGRES_PORT",

@@ -5,21 +5,15 @@ import { pause } from "../../services/runtime/lifecycle.ts";
 import { readSecretFile } from "../../services/runtime/secret-file.ts";
 import { rulesHashOf } from "../../services/store/define-lots.ts";
 import type { AuctionResource } from "../api/auction-resource.ts";
+import { type TierName, STORES } from "../api/components.ts";
 import { definitionOf } from "../api/definition.ts";
 import { durationMs } from "../api/duration.ts";
 import { readArchivalState, openAuction } from "./archival.ts";
 import { type FileProblem, readAuctionFile } from "./auction-file.ts";
 import type { LocalEnv } from "./config.ts";
-import {
-  type DataFolder,
-  type RecordedAuction,
-  STORES,
-  type TierName,
-  TIERS,
-  writeSecret,
-} from "./data-folder.ts";
-import { previousAuctionState, settlePreviousAuction } from "./previous-auction.ts";
-import { findServers } from "./find-servers.ts";
+import { type DataFolder, type RecordedAuction, START_ORDER, writeSecret } from "./data-folder.ts";
+import { previousAuctionState, closePreviousAuction } from "./previous-auction.ts";
+import { chooseServers } from "./choose-sources.ts";
 import { processListeningOn } from "./port-owner.ts";
 import { stopOrphans } from "./orphans.ts";
 import { beginRun, endRun, readRun, markRunReady } from "./run-record.ts";
@@ -86,7 +80,7 @@ export async function up(
     const run = { env, folder, terminal, supervisor, file, auction, reserves };
     const recorded = await start(run);
     const withPrometheus = env.OBSERVE && (await startObserving(run));
-    markRunReady(folder, env, recorded);
+    markRunReady(folder, env, recorded); // Before the summary: its commands need the record.
     say(await summaryOf(auction, folder, env, withPrometheus));
     await new Promise((resolve) => supervisor.stopping.addEventListener("abort", resolve));
     return 0;
@@ -129,7 +123,7 @@ async function busyPorts(env: LocalEnv): Promise<string[]> {
 async function start(run: Run): Promise<RecordedAuction> {
   const { folder, env, terminal, supervisor, auction, file } = run;
   terminal.say("Servers");
-  const sources = await findServers(folder, terminal);
+  const sources = await chooseServers(folder, terminal);
   for (const store of STORES) {
     await supervisor.start({
       name: store,
@@ -142,7 +136,7 @@ async function start(run: Run): Promise<RecordedAuction> {
   const recorded = await chooseAuction(run);
   terminal.say(`Tiers of ${recorded.name} (auction ${recorded.uid})`);
   writeRules(run, recorded.uid);
-  for (const tier of TIERS) await startTierAndWait(run, tier, recorded.uid);
+  for (const tier of START_ORDER) await startTierAndWait(run, tier, recorded.uid);
 
   await openAuction(endpointsOf(env), folder, supervisor.stopping);
   await warnIfRulesDiffer(run, recorded.uid);
@@ -167,7 +161,7 @@ async function startObserving({
     );
     return false;
   }
-  const targets = TIERS.map((tier) => {
+  const targets = START_ORDER.map((tier) => {
     return {
       address: `127.0.0.1:${internalPort(tier, env)}`,
       labels: { auction: auction.metadata.name },
@@ -192,7 +186,10 @@ async function startObserving({
   return true;
 }
 
-/** The auction of this name that the folder ran before; a new one if there is none or it has ended. */
+/**
+ * The auction that the folder recorded under this name, or a new one if there is none or it has ended. An
+ * ended auction is kept if the schedule in the file has passed.
+ */
 async function chooseAuction(run: Run): Promise<RecordedAuction> {
   const { folder, terminal, file, auction } = run;
   const { name } = auction.metadata;
@@ -214,7 +211,7 @@ async function chooseAuction(run: Run): Promise<RecordedAuction> {
     terminal.say(`  ${name} has ended and its schedule is in the past: its results are shown`);
     return previous;
   }
-  if (state === "unsettled") await settlePrevious(run, previous, redisUrl);
+  if (state === "unarchived") await closePrevious(run, previous, redisUrl);
   terminal.say(`  ${name} has ended; starting a new auction (the archive keeps ${previous.uid})`);
   return folder.record(name, file);
 }
@@ -226,11 +223,7 @@ function isPast({ spec }: AuctionResource): boolean {
   return Date.parse(opensAt) + durationMs(lasts) <= Date.now();
 }
 
-async function settlePrevious(
-  run: Run,
-  previous: RecordedAuction,
-  redisUrl: string,
-): Promise<void> {
+async function closePrevious(run: Run, previous: RecordedAuction, redisUrl: string): Promise<void> {
   const { terminal, supervisor, folder } = run;
   terminal.say(
     `  ${previous.name} ended while it was stopped: closing its lots, archiving its results`,
@@ -239,7 +232,7 @@ async function settlePrevious(
   const { uid } = JSON.parse(readFileSync(folder.rulesFile, "utf8")) as { uid: string };
   if (uid !== previous.uid) writeRules(run, previous.uid);
   await startTierAndWait(run, "archival", previous.uid);
-  if (!(await settlePreviousAuction(redisUrl, previous.uid, supervisor.stopping))) {
+  if (!(await closePreviousAuction(redisUrl, previous.uid, supervisor.stopping))) {
     supervisor.stopping.throwIfAborted();
     throw new Error(
       `the results of ${previous.name} were not archived in time; see make logs TIER=archival`,
@@ -277,7 +270,7 @@ async function startTierAndWait(run: Run, tier: TierName, uid: string): Promise<
   terminal.say(`  ${tier} is ready`);
 }
 
-/** The lots and rules of an open auction are frozen: a later change of the file has no effect. */
+/** Archival refuses most changes of an open auction, and the store keeps its rules: says so if the file differs. */
 async function warnIfRulesDiffer(run: Run, uid: string): Promise<void> {
   const { env, terminal, auction, reserves, file } = run;
   const state = await readArchivalState(endpointsOf(env).internal.archival);

@@ -6,48 +6,15 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type DataFolder, type StoreName, STORES, writeAtomically } from "./data-folder.ts";
-import { isPortInUse } from "../../servers/ports.ts";
 import { findProgram } from "../../servers/find-program.ts";
+import { type StoreName, STORES } from "../api/components.ts";
+import { type DataFolder, writeAtomically } from "./data-folder.ts";
+import { installPackages } from "./install-packages.ts";
+import { SERVERS } from "./server-programs.ts";
 import type { Terminal } from "./terminal.ts";
 
 export type Source = "program" | "docker";
 export type Sources = Readonly<Record<StoreName, Source>>;
-
-interface Server {
-  readonly program: string;
-  /** Programs that must all be installed. */
-  readonly needs: readonly string[];
-  readonly packages: readonly string[];
-  /** The oldest version that was tested. */
-  readonly oldest: string;
-  /** The port of the service that the package itself starts. */
-  readonly usualPort: number;
-}
-
-export const SERVERS: Readonly<Record<StoreName, Server>> = {
-  redis: {
-    program: "redis-server",
-    needs: ["redis-server"],
-    packages: ["redis-server"],
-    oldest: "7.0.15",
-    usualPort: 6379,
-  },
-  nats: {
-    program: "nats-server",
-    needs: ["nats-server"],
-    packages: ["nats-server"],
-    oldest: "2.9.10", // Debian 12's
-    usualPort: 4222,
-  },
-  postgres: {
-    program: "postgres",
-    needs: ["postgres", "initdb"],
-    packages: ["postgresql"],
-    oldest: "15",
-    usualPort: 5432,
-  },
-};
 
 /** What is available on this machine. */
 export interface Machine {
@@ -93,10 +60,10 @@ export async function installMissing(folder: DataFolder, terminal: Terminal): Pr
 }
 
 /**
- * Finds the servers, installs missing ones, and prints which were chosen.
+ * Chooses how each server runs, installs missing ones, and prints which were chosen.
  * @throws Error that says what to do, if a server is not available in any way
  */
-export async function findServers(folder: DataFolder, terminal: Terminal): Promise<Sources> {
+export async function chooseServers(folder: DataFolder, terminal: Terminal): Promise<Sources> {
   await installMissing(folder, terminal);
   const before = readSources(folder);
   const choices = chooseSources(inspectMachine(before), before);
@@ -180,51 +147,4 @@ export function isOlder(version: string, than: string): boolean {
   const [a, b] = [version.split(".").map(Number), than.split(".").map(Number)];
   const i = b.findIndex((part, at) => part !== (a[at] ?? 0));
   return i !== -1 && (a[i] ?? 0) < b[i]!;
-}
-
-/**
- * Prints which packages it installs and why, asks if there is a terminal, and installs them.
- * @throws Error if the answer is no, or the package manager fails
- */
-export async function installPackages(
-  packages: readonly string[],
-  reason: string,
-  terminal: Terminal,
-): Promise<void> {
-  const sudo = process.getuid?.() === 0 ? [] : ["sudo"];
-  terminal.say(`${reason}.`);
-  terminal.say(`Will install with ${[...sudo, "apt-get"].join(" ")}: ${packages.join(" ")}`);
-  if (!(await terminal.confirm("Install?")))
-    throw new Error(
-      `not installed: install ${packages.join(" ")} yourself, then run the command again`,
-    );
-  if (sudo.length > 0 && findProgram("sudo") === null) {
-    throw new Error(
-      `cannot install without root or sudo: install ${packages.join(" ")}, then run the command again`,
-    );
-  }
-  const portsBefore = await servicePortsInUse();
-  const apt = (...args: string[]) => {
-    const command = [...sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", ...args];
-    terminal.say(`  apt-get ${args.join(" ")}`);
-    // stdin is inherited: sudo may ask for a password.
-    const run = spawnSync(command[0]!, command.slice(1), { stdio: ["inherit", "ignore", "pipe"] });
-    return { ok: run.status === 0, error: run.stderr?.toString().trim() ?? "" };
-  };
-  apt("update", "-q"); // A source may be unreachable: the installation shows whether that matters.
-  const { ok, error } = apt("install", "-y", "-q", "--no-install-recommends", ...packages);
-  if (!ok) throw new Error(`apt-get install ${packages.join(" ")} failed:\n${error}`);
-
-  const startedPorts = (await servicePortsInUse()).filter((port) => !portsBefore.includes(port));
-  if (startedPorts.length > 0) {
-    terminal.say(
-      `  the packages started services of their own on port ${startedPorts.join(", ")}; Gavel does not use them`,
-    );
-  }
-}
-
-async function servicePortsInUse(): Promise<number[]> {
-  const ports = STORES.map((store) => SERVERS[store].usualPort);
-  const taken = await Promise.all(ports.map(isPortInUse));
-  return ports.filter((_, i) => taken[i]);
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { chooseSources, isOlder, type Machine, type Sources } from "./find-servers.ts";
+import { chooseSources, isOlder, type Machine, type Sources } from "./choose-sources.ts";
 
 const ALL = { redis: true, nats: true, postgres: true };
 const NONE = { redis: false, nats: false, postgres: false };
