@@ -10,7 +10,7 @@ import {
 const status = (reason: string, message: string, details: object = {}) =>
   JSON.stringify({ kind: "Status", status: "Failure", reason, message, details });
 
-test("each answer has the kind that says what to do", () => {
+test("each answer is classified by what the caller can do about it", () => {
   const kinds: [number, string, string][] = [
     [400, status("BadRequest", "metadata.managedFields must be nil"), "invalid"],
     [401, status("Unauthorized", "Unauthorized"), "unauthorized"],
@@ -36,19 +36,19 @@ test("each answer has the kind that says what to do", () => {
   }
 });
 
-test("a schema error that comes as 500 is invalid: it would fail for ever", () => {
+test("a schema error with status 500 is invalid: a retry would fail as well", () => {
   const message =
     "failed to create typed patch object (default/a; apps/v1, Kind=Deployment): .spec.someFutureField: field not declared in schema";
   expect(classifyAnswer(500, status("", message)).kind).toBe("invalid");
 });
 
-test("a JSON patch that does not fit is a conflict, an object that is wrong is not", () => {
+test("a JSON patch whose test fails is a conflict, an invalid object is not", () => {
   const words = "the server rejected our request due to an error in our request";
   expect(classifyAnswer(422, status("Invalid", words)).kind).toBe("conflict");
   expect(classifyAnswer(422, status("Invalid", 'Auction "a" is invalid')).kind).toBe("invalid");
 });
 
-test("the pause that a server asks for is kept, from the header or the body, up to a limit", () => {
+test("Retry-After is read from the header or the body, up to a limit", () => {
   expect(classifyAnswer(429, "", "7").retryAfterMs).toBe(7_000);
   expect(classifyAnswer(429, status("", "", { retryAfterSeconds: 3 })).retryAfterMs).toBe(3_000);
   expect(classifyAnswer(429, "", "86400").retryAfterMs).toBe(300_000);
@@ -57,14 +57,14 @@ test("the pause that a server asks for is kept, from the header or the body, up 
   expect(classifyAnswer(503, "", date).retryAfterMs).toBeGreaterThan(50_000);
 });
 
-test("an answer that is not what it should be is classified by its status alone", () => {
+test("an answer without a valid Status is classified by its HTTP status alone", () => {
   for (const body of ["", "null", "[]", "42", '{"details":7}', '{"details":{"causes":3}}', "{"]) {
     expect(classifyAnswer(503, body).kind).toBe("unavailable");
   }
   expect(classifyAnswer(502, "<html>").message).toBe("HTTP 502 <html>");
 });
 
-test("a deadline is a timeout, and anything else that breaks a connection is unavailable", () => {
+test("an expired deadline is a timeout, and any other connection failure is unavailable", () => {
   const withCode = (code: string) => Object.assign(new Error("broken"), { code });
   expect(classifyFailure(new DOMException("late", "TimeoutError")).kind).toBe("timeout");
   expect(classifyFailure(withCode("UND_ERR_HEADERS_TIMEOUT")).kind).toBe("timeout");
@@ -76,7 +76,7 @@ test("a deadline is a timeout, and anything else that breaks a connection is una
   expect(classifyFailure("odd").kind).toBe("unavailable");
 });
 
-test("an error tells its kind, its request, and the fields that others own", () => {
+test("an error names its kind, its request, and the fields that other managers own", () => {
   const conflicts = {
     causes: [
       { reason: "FieldManagerConflict", field: ".spec.replicas", message: 'conflict with "hpa"' },

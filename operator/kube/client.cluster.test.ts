@@ -54,7 +54,7 @@ describe.skipIf(!canRunApiServer())("a cluster's verbs", () => {
     afterFile(() => cluster.close());
   }, 180_000);
 
-  test("what is not there is null, and removing it is false", async () => {
+  test("a missing object is read as null, and its removal returns false", async () => {
     expect(cluster.namespace).toBe("default");
     const ref = refOf(configMap("nothing"));
     expect(await cluster.get(ref)).toBeNull();
@@ -63,7 +63,7 @@ describe.skipIf(!canRunApiServer())("a cluster's verbs", () => {
     expect(await cluster.applyStatus(deployment("nothing"), manager)).toBeNull();
   });
 
-  test("an apply creates, changes, and changes nothing where nothing differs", async () => {
+  test("an apply creates, changes, and has no effect if nothing differs", async () => {
     const first = await cluster.apply(configMap("a", { x: "1" }), { manager, force });
     const same = await cluster.apply(configMap("a", { x: "1" }), { manager, force });
     expect(same.metadata.resourceVersion).toBe(first.metadata.resourceVersion);
@@ -74,7 +74,7 @@ describe.skipIf(!canRunApiServer())("a cluster's verbs", () => {
     expect(changed["data"]).toEqual({ y: "1" });
   });
 
-  test("fields of another manager are taken, and it is said which", async () => {
+  test("fields of another manager are taken over, and reported", async () => {
     const metrics = createKubeMetrics(new Registry());
     const counting = connectCluster({ kubeconfigFile: server.kubeconfigFile, metrics });
     afterFile(() => counting.close());
@@ -94,7 +94,7 @@ describe.skipIf(!canRunApiServer())("a cluster's verbs", () => {
     expect(again.metadata.resourceVersion).toBe(ours.metadata.resourceVersion);
   });
 
-  test("a field that the server does not know is refused as invalid, though it answers 500", async () => {
+  test("an unknown field is refused as invalid, although the server answers 500", async () => {
     const unknown = deployment("c", { someFutureField: 1 });
     expect(await kindOf(cluster.apply(unknown, { manager, force }))).toBe("invalid");
     expect(await kindOf(cluster.createIfAbsent(unknown, { manager }))).toBe("invalid");
@@ -111,7 +111,7 @@ describe.skipIf(!canRunApiServer())("a cluster's verbs", () => {
     expect(await cluster.get(refOf(made))).toBeNull();
   });
 
-  test("the same status again changes nothing, and a status never changes the generation", async () => {
+  test("an equal status has no effect, and a status never changes the generation", async () => {
     await cluster.apply(deployment("e"), { manager, force });
     const status = (replicas: number): AnyObject => ({
       apiVersion: "apps/v1",
@@ -156,7 +156,7 @@ describe.skipIf(!canRunApiServer())("a cluster's verbs", () => {
     expect(await cluster.get(ref)).toBeNull();
   });
 
-  test("what is created if absent is created once, and replaced only as it was read", async () => {
+  test("createIfAbsent creates once, and a replace requires the resourceVersion that was read", async () => {
     const made = (await cluster.createIfAbsent(configMap("g", { x: "1" }), { manager }))!;
     expect(await cluster.createIfAbsent(configMap("g", { x: "2" }), { manager })).toBeNull();
     const replaced = await cluster.replace({ ...made, data: { x: "3" } }, { manager });
@@ -164,7 +164,7 @@ describe.skipIf(!canRunApiServer())("a cluster's verbs", () => {
     expect(await kindOf(cluster.replace(made, { manager }))).toBe("conflict");
   });
 
-  test("a list has all pages, and its items say what they are", async () => {
+  test("a list has all pages, and its items have apiVersion and kind", async () => {
     const label = (i: number) => ({
       ...configMap(`page-${i}`),
       metadata: { namespace: "default", name: `page-${i}`, labels: { of: "pages" } },
@@ -182,13 +182,13 @@ describe.skipIf(!canRunApiServer())("a cluster's verbs", () => {
     expect(typeof all[0]!.metadata.creationTimestamp).toBe("string");
   });
 
-  test("what the server serves is discovered", async () => {
+  test("the kinds that the server serves are discovered", async () => {
     expect(await cluster.serves("apps/v1", "Deployment")).toBe(true);
     expect(await cluster.serves("apps/v1", "Nonsense")).toBe(false);
     expect(await cluster.serves("monitoring.coreos.com/v1", "PodMonitor")).toBe(false);
   });
 
-  test("a wrong token is unauthorized, and a server that is not there is unavailable", async () => {
+  test("a wrong token is unauthorized, and an unreachable server is unavailable", async () => {
     const dir = dirname(server.kubeconfigFile);
     const connectAs = (name: string, as: Parameters<typeof kubeconfig>[0]) => {
       writeFileSync(join(dir, name), kubeconfig(as));
@@ -209,9 +209,9 @@ describe.skipIf(!canRunApiServer())("a cluster's verbs", () => {
     afterFile(() => fresh.close());
     const ref = refOf(configMap("a"));
     let most = 0;
-    const asked = Array.from({ length: 50 }, () => fresh.get(ref));
+    const reads = Array.from({ length: 50 }, () => fresh.get(ref));
     await Promise.all(
-      asked.map((one) => one.then(() => (most = Math.max(most, openConnectionsTo(url))))),
+      reads.map((one) => one.then(() => (most = Math.max(most, openConnectionsTo(url))))),
     );
     for (let i = 0; i < 50; i++) await fresh.get(ref);
     most = Math.max(most, openConnectionsTo(url));
@@ -219,7 +219,7 @@ describe.skipIf(!canRunApiServer())("a cluster's verbs", () => {
     expect(most - before).toBeGreaterThan(0);
   });
 
-  test("a CA file that was replaced is used from the next request on", async () => {
+  test("a replaced CA file is used from the next request on", async () => {
     const dir = dirname(server.kubeconfigFile);
     const caFile = join(dir, "rotating-ca.pem");
     writeFileSync(caFile, otherCa(dir));

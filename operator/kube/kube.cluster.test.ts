@@ -60,7 +60,7 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
   const leaseOf = async (name: string) =>
     (await cluster.get<LeaseObject>({ ...KINDS.Lease, namespace: "default", name }))!;
 
-  test("one of two leads, and the other takes over at once when it stops", async () => {
+  test("one of two candidates leads, and the other takes over at once when the leader stops", async () => {
     const first = elect("handover", "first");
     await until("the first leads", () => first.seen.leads);
     const second = elect("handover", "second");
@@ -90,7 +90,7 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
     });
   });
 
-  test("a holder that died is followed after the duration that its own record says", async () => {
+  test("a dead holder is succeeded after the lease duration in its record", async () => {
     const now = microTime();
     const spec = {
       holderIdentity: "dead",
@@ -105,7 +105,7 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
     await cluster.createIfAbsent({ apiVersion, kind, metadata, spec } as AnyObject, { manager });
     const beganMs = performance.now();
     const next = elect("dead", "next");
-    await until("the next leads", () => next.seen.leads);
+    await until("the successor leads", () => next.seen.leads);
     expect(next.seen.sinceMs - beganMs).toBeGreaterThan(3_000);
     expect(next.seen.sinceMs - beganMs).toBeLessThan(withMargin(5_000));
     expect((await leaseOf("dead")).spec).toMatchObject({
@@ -114,10 +114,10 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
     });
   });
 
-  test("a holder whose Lease another took stops, and does not take it back", async () => {
+  test("a holder that lost its Lease stops, and does not take it back", async () => {
     const holder = elect("stolen", "holder");
-    await until("it leads", () => holder.seen.leads);
-    await until("the Lease is taken", async () => {
+    await until("the candidate leads", () => holder.seen.leads);
+    await until("the other candidate holds the Lease", async () => {
       const lease = await leaseOf("stolen");
       const stolen = { ...lease, spec: { ...lease.spec, holderIdentity: "thief" } };
       return cluster.replace(stolen, { manager }).catch(() => null);
@@ -126,9 +126,9 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
     expect((await leaseOf("stolen")).spec.holderIdentity).toBe("thief");
   });
 
-  test("a stalled process gives up first of all, though the Lease still names it", async () => {
+  test("a stalled process stops leading first, although the Lease still names it", async () => {
     const stalled = elect("stalled", "stalled");
-    await until("it leads", () => stalled.seen.leads);
+    await until("the candidate leads", () => stalled.seen.leads);
     const untilMs = performance.now() + TIMING.renewWithinMs + 300;
     while (performance.now() < untilMs); // The event loop stands still.
     expect(await stalled.result).toBe("lost");
@@ -138,7 +138,7 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
     );
   });
 
-  test("the same news is one event that counts, other news is another", async () => {
+  test("equal notes are one event with a count, another note is another event", async () => {
     const droppedEvents = new Counter({ name: "dropped", help: "Dropped.", registers: [] });
     const about = await cluster.apply<AnyObject>(
       { apiVersion: "v1", kind: "ConfigMap", metadata: { namespace: "default", name: "news" } },
@@ -199,7 +199,7 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
     });
     const apply = (name: string) => cluster.apply(configMap(name), { manager, force: true });
     await apply("before");
-    await until("it is told", () => emitted.has("default/before"));
+    await until("the change is emitted", () => emitted.has("default/before"));
     expect(reflector.get("default/before")!.metadata.managedFields).toBeUndefined();
 
     const patient = elect("patient", "patient", {
@@ -207,11 +207,11 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
       renewWithinMs: 50_000,
       retryMs: 200,
     });
-    await until("it leads", () => patient.seen.leads);
+    await until("the candidate leads", () => patient.seen.leads);
     await server.kill();
     await server.restart();
-    await until("the server takes it", () => apply("after").catch(() => null));
-    await until("it is told", () => emitted.has("default/after"));
+    await until("the server accepts the change", () => apply("after").catch(() => null));
+    await until("the change is emitted", () => emitted.has("default/after"));
     const { renewTime } = (await leaseOf("patient")).spec;
     await until(
       "the Lease is renewed",
@@ -222,9 +222,9 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
     patient.stop();
   });
 
-  test("who leads gives up when the server is away for too long", async () => {
+  test("a leader stops leading when the server is unreachable for too long", async () => {
     const cut = elect("cut", "cut");
-    await until("it leads", () => cut.seen.leads);
+    await until("the candidate leads", () => cut.seen.leads);
     await server.kill();
     const killedMs = performance.now();
     expect(await cut.result).toBe("lost");

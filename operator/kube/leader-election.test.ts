@@ -8,7 +8,7 @@ import { startFakeApiServer, status } from "../testing/fake-api-server.ts";
 /** When another may take it; the hanging renewal itself is given up later. */
 const LEASE_MS = 4_500;
 
-test("who leads stops in time while a renewal hangs", async () => {
+test("a leader stops in time while a renewal hangs", async () => {
   const server = await startFakeApiServer();
   const cluster = connectCluster({ kubeconfigFile: server.kubeconfigFile });
   afterFile(() => cluster.close());

@@ -49,8 +49,8 @@ async function reflect(
   const restarts = async (reason: string) =>
     (await metrics.watchRestarts.get()).values.find(({ labels }) => labels.reason === reason)!
       .value;
-  const watches = () => server.asked.filter(({ query }) => query.has("watch"));
-  const lists = () => server.asked.filter(({ query }) => !query.has("watch"));
+  const watches = () => server.requests.filter(({ query }) => query.has("watch"));
+  const lists = () => server.requests.filter(({ query }) => !query.has("watch"));
   const text = (name: string) =>
     (reflector.get(`default/${name}`)?.["data"] as { text?: string } | undefined)?.text;
   const missed = async () => (await metrics.missedEvents.get()).values[0]!.value;
@@ -65,7 +65,7 @@ const stream = (then: "end" | "reset" | "hang", ...chunks: string[]): Reply => (
 const modified = (name: string, resourceVersion: string, text = "") =>
   line("MODIFIED", configMap(name, resourceVersion, text));
 
-test("it lists all pages, emits each key, then follows the watch from where the list was", async () => {
+test("it lists all pages, emits each key, then watches from the list's resourceVersion", async () => {
   const { server, reflector, emitted, watches, lists, text } = await reflect((fake) => {
     fake.onCall(listOf("10", [configMap("a", "5")], "more"), listOf("10", [configMap("b", "6")]));
     fake.onWatch(stream("hang"));
@@ -76,7 +76,7 @@ test("it lists all pages, emits each key, then follows the watch from where the 
   expect(lists().map(({ query }) => query.get("continue"))).toEqual([null, "more"]);
   expect(reflector.get("default/a")).toMatchObject({ apiVersion: "v1", kind: "ConfigMap" });
 
-  await until("it watches", () => watches().length === 1);
+  await until("a watch is open", () => watches().length === 1);
   const { query } = watches()[0]!;
   expect(query.get("resourceVersion")).toBe("10");
   expect(query.get("allowWatchBookmarks")).toBe("true");
@@ -85,9 +85,9 @@ test("it lists all pages, emits each key, then follows the watch from where the 
   server.tell(modified("a", "11", "changed"));
   await until("the change is in the cache", () => text("a") === "changed");
   server.tell(line("DELETED", configMap("b", "12")));
-  await until("b is gone", () => reflector.get("default/b") === undefined);
+  await until("b is deleted from the cache", () => reflector.get("default/b") === undefined);
   server.tell(line("ADDED", configMap("c", "13")));
-  await until("c is there", () => reflector.get("default/c"));
+  await until("c is in the cache", () => reflector.get("default/c"));
   expect(reflector.all().length).toBe(2);
   expect(reflector.byLabel("auction", "of-a").map(({ metadata }) => metadata.name)).toEqual(["a"]);
   expect(reflector.byLabel("auction", "of-b")).toEqual([]);
@@ -95,7 +95,7 @@ test("it lists all pages, emits each key, then follows the watch from where the 
   expect(new Set(emitted)).toEqual(new Set(["default/a", "default/b", "default/c"]));
 });
 
-test("an object means the keys of its old state and of its new one", async () => {
+test("a change emits the keys of the old and of the new object", async () => {
   const { server, emitted } = await reflect(
     (fake) => {
       fake.onCall(listOf("10", [configMap("a", "5")]));
@@ -103,16 +103,16 @@ test("an object means the keys of its old state and of its new one", async () =>
     },
     { keysOf: ({ metadata }) => [metadata.labels!["auction"]!] },
   );
-  await until("it is listed", () => emitted.length === 1);
+  await until("the list is emitted", () => emitted.length === 1);
   const moved = configMap("a", "11");
   moved.metadata.labels.auction = "another";
-  await until("it watches", () => server.asked.some(({ query }) => query.has("watch")));
+  await until("a watch is open", () => server.requests.some(({ query }) => query.has("watch")));
   server.tell(line("MODIFIED", moved));
-  await until("both are told", () => emitted.length === 3);
+  await until("both keys are emitted", () => emitted.length === 3);
   expect(emitted).toEqual(["of-a", "of-a", "another"]);
 });
 
-test("a reset in the middle of a line loses nothing: the watch goes on from the last whole one", async () => {
+test("a connection reset within a line loses nothing: the watch resumes after the last complete line", async () => {
   const whole = modified("a", "11", "first");
   const half = modified("a", "12", "second").slice(0, 40);
   const { restarts, watches, lists, text } = await reflect((fake) => {
@@ -122,13 +122,13 @@ test("a reset in the middle of a line loses nothing: the watch goes on from the 
       stream("hang", modified("a", "12", "second")),
     );
   });
-  await until("the second came", () => text("a") === "second");
+  await until("the second change is in the cache", () => text("a") === "second");
   expect(watches().map(({ query }) => query.get("resourceVersion"))).toEqual(["10", "11"]);
   expect(lists().length).toBe(1);
   expect(await restarts("reset")).toBe(1);
 });
 
-test("a bookmark moves the place to go on from, and an end that is in order goes on at once", async () => {
+test("a bookmark advances the resourceVersion, and a watch that ends normally resumes at once", async () => {
   const { restarts, watches, lists, emitted } = await reflect((fake) => {
     fake.onCall(listOf("10", []));
     fake.onWatch(
@@ -136,14 +136,14 @@ test("a bookmark moves the place to go on from, and an end that is in order goes
       stream("hang"),
     );
   });
-  await until("it watches again", () => watches().length === 2);
+  await until("the next watch is open", () => watches().length === 2);
   expect(watches()[1]!.query.get("resourceVersion")).toBe("99");
   expect(lists().length).toBe(1);
   expect(emitted).toEqual([]);
   expect(await restarts("ended")).toBe(1);
 });
 
-test("a resourceVersion that is too old is listed anew, told as HTTP status or as an event", async () => {
+test("an expired resourceVersion starts a new list, whether reported as HTTP status or as an event", async () => {
   const expired = { kind: "Status", code: 410, reason: "Expired", message: "too old" };
   const { restarts, reflector, emitted, watches, lists } = await reflect((fake) => {
     fake.onCall(
@@ -157,7 +157,7 @@ test("a resourceVersion that is too old is listed anew, told as HTTP status or a
       stream("hang"),
     );
   });
-  await until("it has listed three times", () => lists().length === 3 && watches().length === 3);
+  await until("there were three lists", () => lists().length === 3 && watches().length === 3);
   expect(
     reflector
       .all()
@@ -170,7 +170,7 @@ test("a resourceVersion that is too old is listed anew, told as HTTP status or a
   expect(await restarts("expired")).toBe(2);
 });
 
-test("a token of a list that is too old begins the list anew", async () => {
+test("an expired continue token restarts the list", async () => {
   const { reflector, lists } = await reflect((fake) => {
     fake.onCall(
       listOf("10", [configMap("a", "5")], "more"),
@@ -184,7 +184,7 @@ test("a token of a list that is too old begins the list anew", async () => {
   expect(reflector.all().map(({ metadata }) => metadata.name)).toEqual(["b"]);
 });
 
-test("silence is given up", async () => {
+test("a silent watch is replaced", async () => {
   const { restarts, watches, text } = await reflect(
     (fake) => {
       fake.onCall(listOf("10", [configMap("a", "5")]));
@@ -192,62 +192,62 @@ test("silence is given up", async () => {
     },
     { timing: { idleMs: 60 } },
   );
-  await until("the next watch told it", () => text("a") === "after");
+  await until("the next watch brought the change", () => text("a") === "after");
   expect(await restarts("idle")).toBeGreaterThanOrEqual(1);
   expect(watches().length).toBeGreaterThanOrEqual(2);
 });
 
-test("a server that asks for a pause gets it", async () => {
+test("a Retry-After is respected", async () => {
   const { restarts, watches } = await reflect((fake) => {
     fake.onCall(listOf("10", []));
     fake.onWatch(status(429, "TooManyRequests", "slower", { "retry-after": "1" }), stream("hang"));
   });
-  await until("it watches again", () => watches().length === 2);
+  await until("the next watch is open", () => watches().length === 2);
   const [first, again] = watches();
   expect(again!.atMs - first!.atMs).toBeGreaterThan(900);
   expect(await restarts("throttled")).toBe(1);
 });
 
-test("a refused token is read anew", async () => {
+test("a rejected token is read again from its file", async () => {
   const { server, restarts, watches } = await reflect((fake) => {
     fake.onCall(listOf("10", []));
     fake.onWatch(status(401, "Unauthorized", "Unauthorized"), stream("hang"));
     writeFileSync(fake.tokenFile, "old");
   });
-  await until("it was refused", () => watches().length === 1);
+  await until("the watch was rejected", () => watches().length === 1);
   writeFileSync(server.tokenFile, "new");
-  await until("it watches again", () => watches().length >= 2);
+  await until("the next watch is open", () => watches().length >= 2);
   expect(watches().map(({ authorization }) => authorization)).toEqual(["Bearer old", "Bearer new"]);
   expect(await restarts("unauthorized")).toBe(1);
 });
 
-test("a server that breaks everything at once is asked again and again, with pauses", async () => {
+test("requests to a server that breaks every connection are repeated with a backoff", async () => {
   const { server, reflector } = await reflect((fake) => {
     fake.onCall({ kind: "reset" });
     fake.onWatch(stream("hang"));
   });
-  await until("it has tried thrice", () => server.asked.length >= 3);
+  await until("there were three attempts", () => server.requests.length >= 3);
   expect(reflector.synced).toBe(false);
   await expect(reflector.whenSynced(10)).rejects.toThrow("no list of configmaps within 10 ms");
-  expect(server.asked.length).toBeLessThan(30);
+  expect(server.requests.length).toBeLessThan(30);
   server.onCall(listOf("10", []));
   await reflector.whenSynced(60_000);
 });
 
-test("a watch that always ends at once, as it should or not, does not spin", async () => {
+test("a watch that always ends at once, normally or not, does not loop without a pause", async () => {
   for (const reply of [stream("end"), status(410, "Expired", "old"), stream("end", "garbage\n")]) {
     const { watches } = await reflect((fake) => {
       fake.onCall(listOf("10", []));
       fake.onWatch(reply);
     });
-    await until("it has tried a few times", () => watches().length >= 6);
+    await until("there were six watches", () => watches().length >= 6);
     // The second may come at once; before each later one it waits 20 ms at least, and timers round.
     const [, second, ...later] = watches();
     expect(later.at(-1)!.atMs - second!.atMs).toBeGreaterThan(later.length * 19);
   }
 });
 
-test("what the watch never told is found by a list, counted and put right", async () => {
+test("a change that the watch missed is found by a list, counted and corrected", async () => {
   const { reflector, emitted, missed, restarts, text, watches } = await reflect(
     (fake) => {
       fake.onCall(
@@ -263,17 +263,17 @@ test("what the watch never told is found by a list, counted and put right", asyn
     { timing: { relistMs: 300, graceMs: 200 } },
   );
   await reflector.whenSynced(60_000);
-  await until("it is put right", () => text("a") === "missed");
+  await until("the cache is corrected", () => text("a") === "missed");
   expect(reflector.get("default/gone")).toBeUndefined();
   expect(reflector.get("default/new")).toBeDefined();
   expect(await missed()).toBe(4);
   expect(emitted.filter((key) => key === "default/gone").length).toBe(2);
-  await until("another watch begins", () => watches().length === 2);
+  await until("another watch is open", () => watches().length === 2);
   expect(watches()[1]!.query.get("resourceVersion")).toBe("20");
   expect(await restarts("missed")).toBe(1);
 });
 
-test("what the watch tells in time is not missed, nor what it tells beyond the list", async () => {
+test("changes that the watch delivers during or after the list do not count as missed", async () => {
   const { server, reflector, missed, lists, text } = await reflect(
     (fake) => {
       fake.onCall(
@@ -285,17 +285,17 @@ test("what the watch tells in time is not missed, nor what it tells beyond the l
     { timing: { relistMs: 300, graceMs: 3_000 } },
   );
   await reflector.whenSynced(60_000);
-  await until("it compares", () => lists().length === 2);
+  await until("the cache is compared", () => lists().length === 2);
   server.tell(modified("a", "21", "newer than the list"));
   server.tell(line("DELETED", configMap("b", "22")));
   server.tell(line("ADDED", configMap("c", "16")) + line("DELETED", configMap("c", "23")));
-  await until("it compares again", () => lists().length === 3);
+  await until("the cache is compared again", () => lists().length === 3);
   expect(await missed()).toBe(0);
   expect(text("a")).toBe("newer than the list");
   expect(reflector.get("default/c")).toBeUndefined();
 });
 
-test("a handler that throws ends nothing", async () => {
+test("a handler that throws does not end the watch", async () => {
   const { server, reflector, text } = await reflect(
     (fake) => {
       fake.onCall(listOf("10", [configMap("a", "5")]));
@@ -308,19 +308,19 @@ test("a handler that throws ends nothing", async () => {
     },
   );
   await reflector.whenSynced(60_000);
-  await until("it watches", () => server.asked.length === 2);
+  await until("a watch is open", () => server.requests.length === 2);
   server.tell(modified("a", "11", "seen"));
-  await until("it goes on", () => text("a") === "seen");
+  await until("the next change is in the cache", () => text("a") === "seen");
 });
 
-test("a stop ends the watch's connection, and nothing is asked afterwards", async () => {
+test("a stop closes the watch's connection, and no request follows", async () => {
   const { server, reflector } = await reflect((fake) => {
     fake.onCall(listOf("10", []));
     fake.onWatch(stream("hang"));
   });
-  await until("it watches", () => server.asked.length === 2);
+  await until("a watch is open", () => server.requests.length === 2);
   await reflector.stop();
-  await until("only the kept connection is left", () => server.openConnections <= 1);
-  expect(server.asked.length).toBe(2);
+  await until("only the keep-alive connection is open", () => server.openConnections <= 1);
+  expect(server.requests.length).toBe(2);
   expect(reflector.silentMs).toBeLessThan(60_000);
 });

@@ -39,7 +39,7 @@ function gate() {
   return { open, handle };
 }
 
-test("a key waits once, however often it is added", async () => {
+test("a key is queued once, however often it is added", async () => {
   const { open, handle } = gate();
   const queue = start(handle, { workers: 1 });
   for (const key of ["a", "b", "b", "b"]) queue.add(key);
@@ -48,7 +48,7 @@ test("a key waits once, however often it is added", async () => {
   open[0]!.end();
   await until("b is handled", () => open.length === 2);
   open[1]!.end();
-  await until("nothing waits", () => queue.depth === 0);
+  await until("the queue is empty", () => queue.depth === 0);
   expect(open.map(({ key }) => key)).toEqual(["a", "b"]);
 });
 
@@ -56,13 +56,13 @@ test("one worker at a time handles a key, and a key added meanwhile is handled a
   const { open, handle } = gate();
   const queue = start(handle);
   queue.add("a");
-  await until("it is handled", () => open.length === 1);
+  await until("the key is handled", () => open.length === 1);
   queue.add("a");
   queue.add("a");
   await new Promise(setImmediate);
   expect(open.length).toBe(1);
   open[0]!.end();
-  await until("it is handled again", () => open.length === 2);
+  await until("the key is handled again", () => open.length === 2);
   open[1]!.end();
   await new Promise(setImmediate);
   expect([open.length, queue.depth]).toEqual([2, 0]);
@@ -81,7 +81,7 @@ test("as many keys are handled at the same time as there are workers", async () 
   }
 });
 
-test("a key that fails is retried with growing delays until it succeeds; then the delay starts anew", async () => {
+test("a key that fails is retried with growing delays until it succeeds; then the delay starts again from the first value", async () => {
   const atMs: number[] = [];
   const lines: { failures: number; retryMs: number }[] = [];
   const queue = start(
@@ -92,11 +92,11 @@ test("a key that fails is retried with growing delays until it succeeds; then th
     { log: pino({ level: "warn" }, { write: (line) => void lines.push(JSON.parse(line)) }) },
   );
   queue.add("a");
-  await until("it succeeded", () => atMs.length === 5);
+  await until("the key succeeded", () => atMs.length === 5);
   const gaps = atMs.slice(1).map((ms, i) => ms - atMs[i]!);
   [5, 10, 20, 40].forEach((least, i) => expect(gaps[i]).toBeGreaterThanOrEqual(least - 1));
   queue.add("a");
-  await until("it failed and succeeded again", () => atMs.length === 7);
+  await until("the key failed and succeeded again", () => atMs.length === 7);
   expect(lines.map(({ failures, retryMs }) => [failures, retryMs])).toEqual([
     [1, 5],
     [2, 10],
@@ -118,7 +118,7 @@ test("a server's Retry-After is a lower limit for the delay, and results are cou
     { metrics },
   );
   queue.add("a");
-  await until("it came back", () => atMs.length === 2);
+  await until("the key was retried", () => atMs.length === 2);
   expect(atMs[1]! - atMs[0]!).toBeGreaterThanOrEqual(118);
   const text = await registry.metrics();
   expect(text).toContain('controller_runtime_reconcile_errors_total{controller="test"} 1');
@@ -137,14 +137,14 @@ test("a delayed key is handled when it is due, and the earliest of several delay
   queue.addAfter("a", 5_000);
   queue.addAfter("a", 60);
   queue.addAfter("a", 5_000);
-  await until("it was handled", () => atMs.length === 1);
+  await until("the key was handled", () => atMs.length === 1);
   expect(atMs[0]! - beganMs).toBeGreaterThanOrEqual(59);
 });
 
 test("a handler may ask for a requeue after a delay", async () => {
   let times = 0;
   start(async () => (++times < 3 ? { requeueAfterMs: 5 } : undefined)).add("a");
-  await until("it was handled three times", () => times === 3);
+  await until("the key was handled three times", () => times === 3);
 });
 
 test("a delay of 30 days does not loop", () => {
@@ -210,7 +210,7 @@ test("a stop aborts the running handlers, waits for them, and reports whether th
   const { open, handle } = gate();
   const hanging = start(handle);
   hanging.add("a");
-  await until("it is handled", () => open.length === 1);
+  await until("the key is handled", () => open.length === 1);
   expect(await hanging.stop(20)).toBe(false);
   hanging.add("b");
   hanging.addAfter("c", 1);

@@ -30,7 +30,7 @@ export type Reply =
   /** Nothing ever comes. */
   | { readonly kind: "silence" };
 
-interface Asked {
+interface RecordedRequest {
   readonly method: string;
   readonly path: string;
   readonly query: URLSearchParams;
@@ -44,7 +44,7 @@ export interface FakeApiServer {
   readonly kubeconfigFile: string;
   /** Bearer token that the kubeconfig's user reads. */
   readonly tokenFile: string;
-  readonly asked: readonly Asked[];
+  readonly requests: readonly RecordedRequest[];
   /** Connections that were ever made. */
   readonly connections: number;
   readonly openConnections: number;
@@ -57,7 +57,7 @@ export interface FakeApiServer {
 
 export async function startFakeApiServer(): Promise<FakeApiServer> {
   const dir = mkdtempSync(join(tmpdir(), "gavel-fake-api-"));
-  const asked: Asked[] = [];
+  const requests: RecordedRequest[] = [];
   const sockets = new Set<Socket>();
   const hanging = new Set<ServerResponse>();
   let connections = 0;
@@ -72,7 +72,7 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
     const query = url.searchParams;
     const { authorization } = request.headers;
     const atMs = performance.now();
-    asked.push({ method: request.method!, path: url.pathname, query, authorization, atMs });
+    requests.push({ method: request.method!, path: url.pathname, query, authorization, atMs });
     request.resume();
     play(query.has("watch") ? next(watches) : next(calls), response, hanging);
   });
@@ -99,7 +99,7 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
     url,
     kubeconfigFile,
     tokenFile,
-    asked,
+    requests,
     get connections() {
       return connections;
     },
