@@ -105,11 +105,11 @@ const counted = (
   verdicts: verdicts.map((verdict) => ({ verdict, lotId: "lot-01", detail: "so it is" })),
 });
 
-test("a run in which all was well holds", () => {
+test("a run without failures holds", () => {
   expect(outcome({}, {})).toBe("held");
 });
 
-describe("a cluster that cannot bear the load", () => {
+describe("a cluster that cannot sustain the load", () => {
   const overloaded = { ...ROUND, calm: [{ ...WINDOW, refused: 3 }] };
   const failed = {
     ...overloaded,
@@ -117,37 +117,37 @@ describe("a cluster that cannot bear the load", () => {
     podsBackMs: 90_000,
   };
 
-  test("is not judged by what fails, whatever that is", () => {
+  test("is not judged by failures of any kind", () => {
     expect(outcome({}, { ...summed([failed, ROUND, ROUND]) })).toBe("not judged");
     const quiet = { ...ROUND, calm: [{ ...WINDOW, viewersBroken: 1 }] };
     expect(outcome({}, { ...summed([quiet, ROUND, ROUND]) })).toBe("not judged");
   });
 
-  test("is judged by what was lost, and by what fails only after the first fault", () => {
+  test("is judged by lost bids, and by failures that begin after the first fault", () => {
     const checked = counted({ lost: 1 }, ["lost"]);
     expect(outcome({}, { ...summed([failed, ROUND, ROUND]), checked })).toBe("broken");
     expect(outcome({}, { ...summed([ROUND, failed, ROUND]) })).toBe("broken");
   });
 });
 
-describe("each point breaks by itself", () => {
-  test("one failed attempt where none may fail", () => {
+describe("each point is broken by", () => {
+  test("one failed attempt if none may fail", () => {
     expect(outcome({}, failing(1, 0))).toBe("broken");
     expect(outcome({}, failing(0, 1))).toBe("broken");
   });
 
-  test("more of unknown fate than can have been in flight", () => {
+  test("more unknown bids than can have been in flight", () => {
     expect(outcome({ failedBids: "in-flight" }, failing(9, 40, 49))).toBe("held");
     expect(outcome({ failedBids: "in-flight" }, failing(0, 61))).toBe("broken");
   });
 
-  test("a bid over HTTP where only sockets may notice", () => {
+  test("a failed bid over HTTP if only sockets may fail", () => {
     const sockets = { failedBids: "in-flight-sockets" } as const;
     expect(outcome(sockets, failing(9, 40))).toBe("held");
     expect(outcome(sockets, failing(9, 40, 1))).toBe("broken");
   });
 
-  test("what fails between the rounds, when all should be well", () => {
+  test("failures between the rounds", () => {
     const one = { refused: 1, unknown: 0, overHttp: 0 };
     expect(outcome({}, { failed: one, failedBetween: one })).toBe("broken");
     const until = { failedBids: "until-recovered" } as const;
@@ -156,7 +156,7 @@ describe("each point breaks by itself", () => {
     expect(outcome({}, { viewersBroken: 1 })).toBe("broken");
   });
 
-  test("a pod that was left alone and restarts, a check of Chaos Mesh, a drain that proves nothing", () => {
+  test("a restart of a pod without a fault, a failed check of Chaos Mesh, a drain without a proof", () => {
     expect(outcome({}, rounds({ restarted: ["chaos-auction-redis-0"] }))).toBe("broken");
     const check = { name: "settled", why: "FailureThresholdExceed" };
     expect(outcome({}, rounds({ checks: [{ ...check, passed: true }] }))).toBe("held");
@@ -167,7 +167,7 @@ describe("each point breaks by itself", () => {
     expect(outcome({}, { drain: null })).toBe("held");
   });
 
-  test("bids, pods or the archive that come back too late", () => {
+  test("bids, pods or the archive that recover too late", () => {
     const until = { failedBids: "until-recovered", bidsWithinSeconds: 15 } as const;
     expect(outcome(until, rounds({ bidsBackMs: 14_000 }))).toBe("held");
     expect(outcome(until, rounds({ bidsBackMs: 16_000 }))).toBe("broken");
@@ -176,7 +176,7 @@ describe("each point breaks by itself", () => {
     expect(outcome({}, rounds({ archiveMs: 61_000 }))).toBe("broken");
   });
 
-  test("a bid nobody knows the fate of, one never placed, and an answer nobody documented", () => {
+  test("a bid that stays unknown, one that was never placed, and an undocumented answer", () => {
     const checked = counted({ unknown: { resolved: 1, unresolved: 1 } });
     expect(outcome({}, { checked })).toBe("broken");
     expect(outcome({}, { dropped: 1 })).toBe("broken");
@@ -184,7 +184,7 @@ describe("each point breaks by itself", () => {
     expect(outcome({}, { odd: ["a bid was answered internal"] })).toBe("broken");
   });
 
-  test("p99 that rose, and noise that hides whether it did", () => {
+  test("a higher p99, and noise that hides it", () => {
     const slow = { ...ROUND, faulty: [{ ...WINDOW, p99Ms: 60 }] };
     expect(outcome({}, { ...summed([slow, slow, slow]) })).toBe("broken");
     const noisy = [112, 150, 170].map((p99Ms) => ({ ...ROUND, calm: [{ ...WINDOW, p99Ms }] }));
@@ -192,7 +192,7 @@ describe("each point breaks by itself", () => {
     expect(outcome({ steadyP99: false }, { rounds: noisy })).toBe("held");
   });
 
-  test("viewers who are disturbed, missing at the end, late, or told that they missed something", () => {
+  test("viewers that are disconnected, incomplete, late, or got a snapshot for missed events", () => {
     expect(outcome({}, rounds({ viewersBroken: 1, viewersBackMs: [10] }))).toBe("broken");
     expect(outcome({}, { watchingAtEnd: 499 })).toBe("broken");
     const back = { steadyP99: false, viewers: "back" } as const;
@@ -219,7 +219,7 @@ describe("each point breaks by itself", () => {
     expect(outcome({}, { checked: counted({ acknowledged: 0 }) })).toBe("broken");
   });
 
-  test("a wiped store may lose what the metric showed, and no more", () => {
+  test("a wiped store may lose at most the events that the metric showed", () => {
     const wiped = { failedBids: "until-recovered", steadyP99: false, lost: "window" } as const;
     const rose = rounds({ epochs: [1, 2] });
     const of = (verdicts: AuctionCheck["counts"]["verdicts"]) => ({

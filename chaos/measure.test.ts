@@ -30,17 +30,17 @@ function second(atMs: number, more: Partial<Second> = {}, latencyMs = 10): Secon
 }
 
 describe("p99 against calm", () => {
-  test("the same is held, and so is 10 ms more on a fast system", () => {
+  test("an equal p99 holds, and so does 10 ms more on a fast system", () => {
     expect(judgeP99([5, 6, 5], [5, 6, 7]).judged).toBe("held");
     expect(judgeP99([5, 6, 5], [14, 15, 14]).judged).toBe("held");
   });
 
-  test("a fifth more on a slow system is held, a quarter is broken", () => {
+  test("20 % more on a slow system holds, 25 % is broken", () => {
     expect(judgeP99([100, 101, 99], [119, 120, 118]).judged).toBe("held");
     expect(judgeP99([100, 101, 99], [126, 125, 124]).judged).toBe("broken");
   });
 
-  test("one bad window of three is no verdict; two may be chance, and are not called held", () => {
+  test("one bad window of three is ignored; with two the result is neither held nor broken", () => {
     expect(judgeP99([5, 5, 5], [5, 400, 5]).judged).toBe("held");
     expect(judgeP99([5, 5, 5], [5, 400, 400]).judged).toBe("not judged");
     expect(judgeP99([5, 5, 5], [400, 400, 400]).judged).toBe("broken");
@@ -48,12 +48,12 @@ describe("p99 against calm", () => {
     expect(judgeP99([30, 40, 70, 35], [90, 150, 60, 80]).judged).toBe("broken");
   });
 
-  test("calm windows beyond what the cluster bears judge nothing, however good the rest is", () => {
+  test("calm windows above the cluster's capacity give no result", () => {
     expect(judgeP99([105, 120, 130], [5, 5, 5]).judged).toBe("not judged");
     expect(judgeP99([105, 120, 130], [900, 900, 900]).judged).toBe("not judged");
   });
 
-  test("fewer than three windows, or windows without bids, judge nothing", () => {
+  test("fewer than three windows, or windows without bids, give no result", () => {
     expect(judgeP99([5, 5], [5, 5]).judged).toBe("not judged");
     expect(judgeP99([5, 5, 5], [NaN, NaN, 5]).judged).toBe("not judged");
   });
@@ -69,7 +69,7 @@ test("a window merges its seconds: rates a second, latencies by all bids", () =>
   expect(windowOf([]).p99Ms).toBeNaN();
 });
 
-test("bids are back after the last second with a failed attempt, by this machine's clock", () => {
+test("bids have recovered after the last second with a failed attempt, by this machine's clock", () => {
   const seconds = [
     second(10_000),
     second(11_000, { unknown: 2 }),
@@ -90,7 +90,7 @@ test("percentiles are by nearest rank", () => {
   expect(percentile([], 0.5)).toBeNaN();
 });
 
-test("the knee is the last rate that was held, and the fixed rate 40 % of it", () => {
+test("the knee is the highest sustained rate, and the fixed rate is 40 % of it", () => {
   const step = (rate: number, decidedPerSecond: number, p99Ms: number): Step => ({
     rate,
     seconds: 10,

@@ -77,7 +77,7 @@ const REPORT: Report = {
   marks: [{ fromSeconds: 1, toSeconds: 2 }],
 };
 
-test("a report says what was supposed, what was measured, and what proves the fault", () => {
+test("a report shows hypothesis, measurements and the proof of each fault", () => {
   const text = markdownOf(REPORT);
   expect(text).toContain("# nats-killed: **BROKEN**");
   expect(text).toContain("> Hypothesis: it holds.\n> And so on.");
@@ -88,7 +88,7 @@ test("a report says what was supposed, what was measured, and what proves the fa
   expect(text).not.toMatch(/undefined|NaN/);
 });
 
-test("a plot marks the fault, and has a gap where nothing was decided", () => {
+test("a plot marks the fault, and has a gap in seconds without decided bids", () => {
   const svg = plotOf(REPORT);
   expect(svg.match(/<polyline/g)).toHaveLength(7);
   expect(svg.match(/opacity="0.12"/g)).toHaveLength(3);

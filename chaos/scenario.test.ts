@@ -16,7 +16,7 @@ import {
 
 const text = (name: string) => readFileSync(`chaos/${name}.yaml`, "utf8");
 
-test("every scenario is read, and says what it supposes", () => {
+test("every scenario is valid, and has a hypothesis", () => {
   const names = scenarioNames();
   expect(names.length).toBeGreaterThanOrEqual(17);
   for (const name of names) {
@@ -30,7 +30,7 @@ test("every scenario is read, and says what it supposes", () => {
   }
 });
 
-test("selectors are the operator's labels", () => {
+test("selectors use the operator's labels", () => {
   const auction = { metadata: { name: AUCTION } } as StoredAuction;
   for (const name of scenarioNames()) {
     for (const { objects } of [readScenario(name)]) {
@@ -45,19 +45,19 @@ test("selectors are the operator's labels", () => {
   }
 });
 
-test("each part of an auction is killed by some scenario, and its pod removed", () => {
+test("each component of an auction is killed by a scenario, and its pod deleted", () => {
   const killed = scenarioNames().flatMap((name) =>
     readScenario(name).spec.steps.flatMap((step) => ("kill" in step ? step.kill : [])),
   );
   expect(new Set(killed)).toEqual(new Set(COMPONENTS));
 });
 
-test("the auction is one that make up takes, too", () => {
+test("make up accepts the auction, too", () => {
   const file = readAuctionFile("chaos/auction.yaml");
   expect(file.ok && file.auction.metadata.name).toBe(AUCTION);
 });
 
-describe("what is refused", () => {
+describe("a scenario is refused if it has", () => {
   const good = text("postgres-killed");
   const refused = (change: (yaml: string) => string, why: RegExp) => {
     const bad = change(good);
@@ -69,23 +69,23 @@ describe("what is refused", () => {
     refused((yaml) => yaml.replace("# Hypothesis:", "#"), /must open with # Hypothesis/);
   });
 
-  test("a selector without namespaces: it would reach all of them", () => {
+  test("a selector without namespaces: it would select all of them", () => {
     refused((yaml) => yaml.replace(/ +namespaces: \[gavel-chaos\]\n/, ""), /every namespace/);
     refused((yaml) => yaml.replace("namespaces: [gavel-chaos]", "namespaces: []"), /every names/);
   });
 
-  test("a selector that names pods: Chaos Mesh would look at nothing else", () => {
+  test("a selector that names pods: Chaos Mesh would ignore the rest", () => {
     const pods = "    pods: { kube-system: [etcd-0] }\n";
     refused((yaml) => yaml.replace("  selector:\n", `  selector:\n${pods}`), /may not have pods/);
   });
 
-  test("bids that may fail for ever, and those that may not fail until then", () => {
+  test("failed bids without bidsWithinSeconds, or bidsWithinSeconds without failed bids", () => {
     refused((yaml) => yaml.replace("failedBids: none", "failedBids: in-flight"), /bidsWithin/);
     const within = "failedBids: none\n    bidsWithinSeconds: 9";
     refused((yaml) => yaml.replace("failedBids: none", within), /bidsWithin/);
   });
 
-  test("a selector for another namespace, another auction, or all parts", () => {
+  test("a selector for another namespace, another auction, or all components", () => {
     refused((y) => y.replace("namespaces: [gavel-chaos]", "namespaces: [default]"), /no part of/);
     refused((y) => y.replace("[gavel-chaos]", "[gavel-chaos, kube-system]"), /no part of/);
     refused((yaml) => yaml.replace("gavel.dev/name: chaos-auction, ", ""), /no part of/);
@@ -98,7 +98,7 @@ describe("what is refused", () => {
     refused((yaml) => yaml.replace("chaos-mesh.org/v1alpha1", "apps/v1"), /not ours/);
   });
 
-  test("a step that means nothing, and a field that nobody reads", () => {
+  test("a step without effect, or an unknown field", () => {
     refused((yaml) => yaml.replace("- apply: postgres-killed", "- apply: it"), /no document it/);
     refused((yaml) => yaml.replace("- kill: [postgres]", "- kill: [etcd]"), /steps/);
     refused((yaml) => yaml.replace("rounds: 4", "rounds: 3\n  round: 3"), /postgres-killed.yaml/);

@@ -14,11 +14,11 @@ const REPORT = {
   marks: [{ fromSeconds: 10, toSeconds: 12.5 }],
 };
 
-test("each fault is a region in Grafana, and a refusal is told", async () => {
-  const asked: { url?: string | undefined; headers: IncomingHttpHeaders; body: unknown }[] = [];
+test("each fault is a region annotation in Grafana, and a refusal is reported", async () => {
+  const requests: { url?: string | undefined; headers: IncomingHttpHeaders; body: unknown }[] = [];
   let status = 200;
   const grafana = createServer(async (request, response) => {
-    asked.push({ url: request.url, headers: request.headers, body: await json(request) });
+    requests.push({ url: request.url, headers: request.headers, body: await json(request) });
     response.writeHead(status).end(`{"message":"no"}`);
   });
   grafana.listen(0, "127.0.0.1");
@@ -28,7 +28,7 @@ test("each fault is a region in Grafana, and a refusal is told", async () => {
 
   await annotate(REPORT, url, "secret");
   const zeroMs = Date.parse(REPORT.seriesFrom);
-  expect(asked).toMatchObject([
+  expect(requests).toMatchObject([
     {
       url: "/grafana/api/annotations",
       headers: { authorization: "Bearer secret" },

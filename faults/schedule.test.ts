@@ -6,7 +6,7 @@ test("a seed and a duration make one schedule, another seed another", () => {
   expect(scheduleOf(7, 60_000)).not.toEqual(scheduleOf(8, 60_000));
 });
 
-test("within a lane one fault follows another, and a quarter of the time is calm", () => {
+test("the faults of a lane do not overlap, and a quarter of the time is calm", () => {
   const schedule = scheduleOf(1, 300_000);
   for (const lane of ["bids", "archive"]) {
     const own = schedule.filter((injection) => injection.lane === lane);
@@ -20,7 +20,7 @@ test("within a lane one fault follows another, and a quarter of the time is calm
   }
 });
 
-test("90 seconds have twelve kinds and more; ten minutes have each kind on each of its targets", () => {
+test("90 seconds have at least twelve kinds; ten minutes have each kind on each of its targets", () => {
   expect(new Set(scheduleOf(3, 90_000).map(({ kind }) => kind)).size).toBeGreaterThanOrEqual(12);
   const long = scheduleOf(3, 700_000);
   expect(long.length).toBeGreaterThan(200);

@@ -7,20 +7,20 @@ const of = (...all: number[]): Latencies => {
   return latencies;
 };
 
-test("quantiles are at most 5 % above what was measured, and never below", () => {
+test("quantiles are at most 5 % above the exact value, and never below", () => {
   const all = Array.from({ length: 1_000 }, (_, n) => n + 1);
   for (const [q, exact] of [
     [0.5, 500],
     [0.99, 990],
     [1, 1_000],
   ] as const) {
-    const told = quantileOf(of(...all), q);
-    expect(told).toBeGreaterThanOrEqual(exact);
-    expect(told).toBeLessThan(exact * 1.0501);
+    const quantile = quantileOf(of(...all), q);
+    expect(quantile).toBeGreaterThanOrEqual(exact);
+    expect(quantile).toBeLessThan(exact * 1.0501);
   }
 });
 
-test("merged counts tell what all of them would", () => {
+test("merged counts have the quantiles of all values", () => {
   const merged = mergeLatencies([of(1, 2, 3), of(100), of()]);
   expect(countOf(merged)).toBe(4);
   expect(quantileOf(merged, 0.99)).toBe(quantileOf(of(1, 2, 3, 100), 0.99));

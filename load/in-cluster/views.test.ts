@@ -9,7 +9,7 @@ import { readViews, ViewsWriter } from "./views.ts";
 const folder = mkdtempSync(join(tmpdir(), "gavel-views-"));
 afterFile(() => rmSync(folder, { recursive: true, force: true }));
 
-test("what many viewers saw is read as it was, in its order, each text written once", () => {
+test("the frames of many viewers are read in their order, and each text is stored once", () => {
   const file = join(folder, "views.txt");
   const recorder = new Recorder(file);
   const views = new ViewsWriter(recorder);
@@ -40,7 +40,7 @@ test("what many viewers saw is read as it was, in its order, each text written o
   ]);
 });
 
-test("a line that refers to nothing, or is none of ours, is told", () => {
+test("an invalid line, or one with an unknown reference, throws", () => {
   expect(() => [...readViews(["F 0 1 5 9"])]).toThrow(/no text 9/);
   expect(() => [...readViews(["what"])]).toThrow(/not a line of views/);
 });

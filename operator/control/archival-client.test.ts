@@ -31,7 +31,7 @@ test("a call carries the token, and closes its connection", async () => {
   }
 });
 
-test("refused rules are an answer; any other refusal means that the call is repeated", async () => {
+test("a refusal of rules is an answer; any other refusal throws ArchivalUnavailable", async () => {
   const body = JSON.stringify({ detail: "the auction is open" });
   const { archival } = await archivalThat({ status: 409, body });
   expect(await archival.publishRules({} as never)).toEqual({
@@ -54,7 +54,7 @@ test.each([
   await expect(asked).rejects.toThrow(message);
 });
 
-test("no connection means that archival is unavailable", async () => {
+test("a failed connection throws ArchivalUnavailable", async () => {
   const { archival, server } = await archivalThat({});
   await new Promise((resolve) => server.close(resolve));
   await expect(archival.state()).rejects.toThrow(ArchivalUnavailable);

@@ -141,7 +141,7 @@ describe("calls to the data plane", () => {
     expect(callsOf(reconciled(observed))).toEqual(calls);
   });
 
-  test("rules that are published may be followed by the opening, in the same reconcile", () => {
+  test("the opening may follow the publication of rules in the same reconcile", () => {
     const published = (reported: Partial<State>, changes: Partial<Observation> = {}) =>
       actionOf(reconciled(given({ ...changedRules, ...reported }, changes)), "publish-rules");
     expect(published({ opensAtMs: null })).toMatchObject({ rulesHash: HASH, thenOpen: true });
@@ -163,11 +163,11 @@ describe("objects", () => {
   const obstacle = { reason: "SecretNotFound", message: "there is no Secret x" } as const;
   const secrets = { ...observation().secrets, obstacle };
 
-  test("they are applied before the calls, and the status is written last", () => {
+  test("objects are applied before the calls to archival, and the status is written last", () => {
     expect(typesOf(reconciled(given({ lots: over })))).toEqual(["apply", "fence", "write-status"]);
   });
 
-  test("paused, nothing is done but the status", () => {
+  test("while reconcile is paused, only the status is written", () => {
     const plan = reconciled(given({}, annotated({ "gavel.dev/reconcile": "paused" })));
     expect(typesOf(plan)).toEqual(["write-status"]);
     expect(plan.status.annotations.paused).toBe(true);
@@ -179,7 +179,7 @@ describe("objects", () => {
     expect(actionOf(reconciled(given()), "apply")?.dryRun).toBe(false);
   });
 
-  test("while a Secret is missing nothing is begun, and what exists is maintained", () => {
+  test("while a Secret is missing nothing is created, and existing objects are maintained", () => {
     const began = reconciled(given({}, { secrets, workloads: {} }));
     expect(typesOf(began)).toEqual(["write-status"]);
     const maintained = reconciled(given({}, { secrets }));
@@ -260,7 +260,7 @@ describe("a drain", () => {
     expect(typesOf(drained(observed))).toEqual(types);
   });
 
-  test("archival deletes without a proof only where the policy is Abandon", () => {
+  test("archival deletes without a proof only if the policy is Abandon", () => {
     const clean = (policy: string) =>
       actionOf(
         drained(
@@ -323,7 +323,7 @@ describe("a drain", () => {
     expect(kinds).not.toContain(KINDS.Secret.kind);
   });
 
-  test("it is looked at every second, and every 15 s once it is held past its time", () => {
+  test("it is reconciled every second, and every 15 s once it is held past drainTimeout", () => {
     expect(drained(draining()).requeueAfterMs).toBe(1_000);
     const held = drained(draining({}, { nowMs: NOW_MS + 600_000 }));
     expect(held.requeueAfterMs).toBe(15_000);

@@ -11,7 +11,7 @@ const probing = (parts: Partial<State>) => ({ state: state(parts), misses: 0, wh
 const ended = { total: 2, scheduled: 0, open: 0, closed: 2, sold: 1, unsold: 1, withdrawn: 0 };
 const verified = { atMs: NOW_MS, ok: true, lots: 2, events: 20, differences: [] };
 
-const PHASES_SEEN: [Partial<State> | null, Phase][] = [
+const REPORTED_PHASES: [Partial<State> | null, Phase][] = [
   [null, "Pending"],
   [{ rulesHash: null, lots: null }, "Pending"],
   [{ opensAtMs: null }, "Scheduled"],
@@ -26,13 +26,13 @@ const PHASES_SEEN: [Partial<State> | null, Phase][] = [
   [{ lots: null, rulesHash: null, fencedId: "9-0", verified, cleaned: true }, "Settled"],
 ];
 
-test.each(PHASES_SEEN)("a report of %j makes the phase %s", (parts, phase) => {
-  expect(phaseOf(undefined, parts === null ? null : state(parts), false)).toBe(phase);
+test.each(REPORTED_PHASES)("a report of %j makes the phase %s", (changes, phase) => {
+  expect(phaseOf(undefined, changes === null ? null : state(changes), false)).toBe(phase);
 });
 
-test("a phase never goes back, and is held while nothing is known", () => {
-  for (const [parts] of PHASES_SEEN) {
-    expect(phaseOf("Settled", parts === null ? null : state(parts), false)).toBe("Settled");
+test("a phase never goes back, and stays while archival does not report", () => {
+  for (const [changes] of REPORTED_PHASES) {
+    expect(phaseOf("Settled", changes === null ? null : state(changes), false)).toBe("Settled");
   }
   expect(phaseOf("Open", null, false)).toBe("Open");
   expect(phaseOf("Open", state(), true)).toBe("Terminating");
@@ -41,7 +41,7 @@ test("a phase never goes back, and is held while nothing is known", () => {
 const condition = (status: AuctionStatus, type: string) =>
   status.conditions?.find((one) => one.type === type);
 
-const TOLD: [
+const CONDITION_CASES: [
   string,
   Partial<StatusFacts>,
   type: string,
@@ -49,11 +49,11 @@ const TOLD: [
   reason: string,
   message: RegExp,
 ][] = [
-  ["all is well", {}, "Ready", "True", "Live", /bids are taken/],
-  ["all is well", {}, "AcceptingBids", "True", "DoorsOpen", /2 lots/],
-  ["all is well", {}, "Degraded", "False", "AsExpected", /./],
+  ["everything works", {}, "Ready", "True", "Live", /bids are taken/],
+  ["everything works", {}, "AcceptingBids", "True", "DoorsOpen", /2 lots/],
+  ["everything works", {}, "Degraded", "False", "AsExpected", /./],
   [
-    "Postgres is away in an open auction",
+    "Postgres is unreachable in an open auction",
     { probe: probing({ postgres: false }) },
     "Ready",
     "True",
@@ -61,7 +61,7 @@ const TOLD: [
     /./,
   ],
   [
-    "Postgres is away in an open auction",
+    "Postgres is unreachable in an open auction",
     { probe: probing({ postgres: false }) },
     "Degraded",
     "True",
@@ -69,7 +69,7 @@ const TOLD: [
     /bids go on/,
   ],
   [
-    "Postgres is away",
+    "Postgres is unreachable",
     { probe: probing({ postgres: false }) },
     "BackingReady",
     "False",
@@ -77,14 +77,14 @@ const TOLD: [
     /n1-postgres-0/,
   ],
   [
-    "Redis is away",
+    "Redis is unreachable",
     { probe: probing({ redis: false }) },
     "Ready",
     "False",
     "BackingUnreachable",
     /redis/,
   ],
-  ["NATS is away", { probe: probing({ nats: false }) }, "Degraded", "True", "NatsDown", /./],
+  ["NATS is unreachable", { probe: probing({ nats: false }) }, "Degraded", "True", "NatsDown", /./],
   [
     "the outbox is full",
     { probe: probing({ pendingBytes: 1_000_000 }) },
@@ -220,8 +220,8 @@ const TOLD: [
   ],
 ];
 
-test.each(TOLD)("when %s", (_when, parts, type, status, reason, message) => {
-  expect(condition(statusOf(statusFacts(parts)), type)).toMatchObject({
+test.each(CONDITION_CASES)("when %s", (_when, changes, type, status, reason, message) => {
+  expect(condition(statusOf(statusFacts(changes)), type)).toMatchObject({
     status,
     reason,
     message: expect.stringMatching(message) as string,
@@ -233,7 +233,7 @@ const external = (durability: string) =>
     backing: { redis: { mode: "External", external: { secretRef: { name: "r" } }, durability } },
   });
 
-test("an External Redis that may lose what it acknowledged is named with its setting", () => {
+test("DurabilityWeak names the settings with which an External Redis may lose acknowledged bids", () => {
   const weak = (settings: string[], durability = "Disk") => {
     const keeps = settings.length === 0 ? "yes" : "no";
     const probe = probing({ durability: { keeps, settings } });
@@ -254,15 +254,15 @@ test("an External Redis that may lose what it acknowledged is named with its set
   expect(condition(status, "DurabilityWeak")).toMatchObject({ status: "Unknown" });
 });
 
-test("a status is what its schema allows, and the same things seen give the same status", () => {
-  for (const [, parts] of TOLD) {
-    const status = statusOf(statusFacts(parts));
+test("a status matches its schema, and equal facts give an equal status", () => {
+  for (const [, changes] of CONDITION_CASES) {
+    const status = statusOf(statusFacts(changes));
     expect([...Value.Errors(Status, status)]).toEqual([]);
-    expect(statusOf(statusFacts({ ...parts, previous: status }))).toEqual(status);
+    expect(statusOf(statusFacts({ ...changes, previous: status }))).toEqual(status);
   }
 });
 
-test("the time of a condition moves only when its status does", () => {
+test("lastTransitionTime changes only with the condition's status", () => {
   const first = statusOf(statusFacts());
   const later = statusFacts({ previous: first, nowMs: NOW_MS + 60_000 });
   expect(condition(statusOf(later), "Ready")).toEqual(condition(first, "Ready"));

@@ -85,7 +85,7 @@ describe.skipIf(!canRunApiServer())("a real API server", () => {
     return () => cluster.close();
   }, START_TIMEOUT_MS);
 
-  test.each(Object.keys(SAMPLES))("has nothing against the objects of %s", async (name) => {
+  test.each(Object.keys(SAMPLES))("accepts the objects of %s", async (name) => {
     expect(await refusals(objectsOf(SAMPLES[name]!))).toEqual([]);
   });
 
@@ -96,7 +96,7 @@ describe.skipIf(!canRunApiServer())("a real API server", () => {
     },
   );
 
-  test("has nothing against the objects and pods of any Auction", async () => {
+  test("accepts the objects and pods of any Auction", async () => {
     await fc.assert(
       fc.asyncProperty(anySample, async (sample) => {
         expect(await refusals([...objectsOf(sample), ...podsOf(sample)])).toEqual([]);
@@ -105,7 +105,7 @@ describe.skipIf(!canRunApiServer())("a real API server", () => {
     );
   });
 
-  test("would refuse a pod with a capability more, and a field that it does not know", async () => {
+  test("refuses a pod with an additional capability, and an unknown field", async () => {
     const [pod] = podsOf(SAMPLES["development"]!);
     const spec = pod!["spec"] as { containers: { securityContext: object }[] };
     const [container] = spec.containers;
@@ -119,7 +119,7 @@ describe.skipIf(!canRunApiServer())("a real API server", () => {
     expect(await refusals([odd])).toEqual([expect.stringContaining("colour")]);
   });
 
-  test("keeps each object as it was sent, so that a second look finds nothing to put back", async () => {
+  test("stores each object as it was sent, so that a second apply changes nothing", async () => {
     for (const object of objectsOf(SAMPLES["production"]!)) {
       expect(await dryRun(object)).toMatchObject(JSON.parse(JSON.stringify(object)) as object);
     }

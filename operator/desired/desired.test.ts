@@ -82,12 +82,12 @@ function printed(objects: readonly KubeObject[]): Promise<string> {
   return format(head + documents.join("---\n"), { parser: "yaml", printWidth: 100 });
 }
 
-test.each(Object.keys(SAMPLES))("%s is as in its golden file", async (name) => {
+test.each(Object.keys(SAMPLES))("%s matches its golden file", async (name) => {
   const text = await printed(objectsOf(SAMPLES[name]!));
   await expect(text).toMatchFileSnapshot(`golden/${name}.yaml`);
 });
 
-test("the same Auction and inputs give the same objects, and neither is changed", () => {
+test("equal inputs give equal objects, and the inputs are not mutated", () => {
   fc.assert(
     fc.property(anySample, (sample) => {
       const before = structuredClone(sample);
@@ -100,7 +100,7 @@ test("the same Auction and inputs give the same objects, and neither is changed"
   );
 });
 
-test("every object is named, labelled and selected as it should be", () => {
+test("names, labels and selectors of all objects are correct", () => {
   fc.assert(
     fc.property(anySample, (sample) => {
       const { metadata } = sample.auction;
@@ -165,7 +165,7 @@ test("every pod is restricted, limits its memory, and is probed", () => {
   );
 });
 
-test("what is secret is in Secrets and nowhere else, not even hashed into a connection's pods", () => {
+test("confidential values are only in Secrets, not even as a hash in pods", () => {
   fc.assert(
     fc.property(anySample, (sample) => {
       const { credentials } = sample.inputs;
@@ -185,7 +185,7 @@ test("what is secret is in Secrets and nowhere else, not even hashed into a conn
   );
 });
 
-test("each pod's environment is what its tier reads, and reads well", () => {
+test("each pod's environment has the variables that its tier reads, with valid values", () => {
   fc.assert(
     fc.property(anySample, ({ auction, inputs }) => {
       for (const tier of TIERS) {
@@ -205,7 +205,7 @@ test("each pod's environment is what its tier reads, and reads well", () => {
   );
 });
 
-test("each file that a tier reads is mounted, from a Secret that is there or is the user's own", () => {
+test("each file that a tier reads is mounted, from a generated Secret or one that the spec names", () => {
   fc.assert(
     fc.property(anySample, (sample) => {
       const { auction, inputs } = sample;
@@ -243,7 +243,7 @@ test("each file that a tier reads is mounted, from a Secret that is there or is 
 const { auction, inputs } = SAMPLES["development"]!;
 const with_ = (more: Partial<DesiredInputs>) => desiredInputsOf(auction, more);
 
-test("rules, lots, passwords and counts restart no pod; an image and an environment do", () => {
+test("rules, lots, passwords and replica counts restart no pod; an image and an environment do", () => {
   const revisions = (changedAuction: typeof auction, given: DesiredInputs) =>
     workloads(desired(changedAuction, given)).map(({ template }) => revisionOf(template));
   const before = revisions(auction, inputs);
@@ -285,7 +285,7 @@ test("a revision does not depend on the order of fields, and is written on the p
   expect(revisionOf(template)).toMatch(/^[0-9a-f]{12}$/);
 });
 
-test("a Deployment can be held at the pods of an earlier revision", () => {
+test("a Deployment can keep the pod template of an earlier revision", () => {
   const earlier = podTemplateOf("gateway", auction, with_({ images: { ...inputs.images } }));
   const images = { ...inputs.images, gavel: "gavel:2.0.0" };
   const wanted = named(desired(auction, with_({ images })), "Deployment", "spring-sale-gateway");
@@ -307,7 +307,7 @@ test("a tier runs as many pods as its scale says", () => {
   expect(counts("full", auction)).toEqual([1, 1, 1]);
 });
 
-test("an autoscaled tier has no count of its own while it runs, and no autoscaler while it does not", () => {
+test("an autoscaled tier has no replicas field while it runs, and no autoscaler while it is scaled to 0", () => {
   const { auction: scaled } = SAMPLES["production"]!;
   const at = (scale: DesiredInputs["scale"]) => {
     const objects = desired(scaled, desiredInputsOf(scaled, { scale }));
@@ -327,7 +327,7 @@ test("an autoscaled tier has no count of its own while it runs, and no autoscale
   expect(at("no-viewers")).toEqual({ autoscalers: [gateway], counts: [undefined, 0, 2] });
 });
 
-test("the collector removes gateway and broadcast; archival, stores and secrets are the drain's", () => {
+test("the garbage collector removes gateway and broadcast; the drain removes archival, stores and Secrets", () => {
   fc.assert(
     fc.property(anySample, (sample) => {
       for (const object of objectsOf(sample)) {
@@ -354,14 +354,14 @@ test("the collector removes gateway and broadcast; archival, stores and secrets 
   );
 });
 
-test("without a definition there are no rules, and the rest is as ever", () => {
+test("without a definition the rules Secret is missing, and all other objects are equal", () => {
   const rest = desired(auction, with_({ definition: null }));
   const all = desired(auction, inputs);
   expect(all.filter(({ metadata }) => metadata.name !== "spring-sale-rules")).toEqual(rest);
   expect(all).toHaveLength(rest.length + 1);
 });
 
-test("passwords reach Redis, NATS and their readers as they are, whatever is in them", () => {
+test("passwords with special characters reach Redis, NATS and their clients unchanged", () => {
   const objects = desired(auction, inputs);
   const { redisPassword, natsPassword, postgresPassword } = inputs.credentials;
   const uriOf = (store: string) =>
@@ -374,14 +374,14 @@ test("passwords reach Redis, NATS and their readers as they are, whatever is in 
   );
 });
 
-test("a pod's grace is a notice, a drain and a margin", () => {
+test("terminationGracePeriodSeconds is notice, drain and margin", () => {
   expect(drainOf(30)).toEqual({ DRAIN_NOTICE_MS: 5_000, DRAIN_MS: 23_000 });
   expect(drainOf(60)).toEqual({ DRAIN_NOTICE_MS: 5_000, DRAIN_MS: 53_000 });
   expect(drainOf(5)).toEqual({ DRAIN_NOTICE_MS: 1_000, DRAIN_MS: 3_500 });
   expect(drainOf(3600)).toEqual({ DRAIN_NOTICE_MS: 5_000, DRAIN_MS: 600_000 });
 });
 
-test("bidders and viewers are told where to go", () => {
+test("the endpoints of bidders and viewers follow from the spec", () => {
   expect(endpointsOf(auction)).toEqual({
     bids: "http://spring-sale-gateway.sales:8080",
     stream: "ws://spring-sale-broadcast.sales:8081/v1/stream",

@@ -11,10 +11,10 @@ import { storeAddressOf } from "./policies.ts";
 import { mayConnect, type Place, type Pod, resolve, templatesOf } from "../testing/network.ts";
 import { anySample, desiredInputsOf, type Sample, SAMPLES, stored } from "../testing/samples.ts";
 
-/** Variables that say where a tier connects to; the last is only told to browsers. */
+/** Variables with addresses that a tier connects to. PASSED_ON is only sent to browsers. */
 const CONNECTS = ["REDIS_URL_FILE", "NATS_URL_FILE", "POSTGRES_URL_FILE"];
 const CONNECTS_TO = ["ARCHIVAL_URL", "TOKEN_JWKS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-const TOLD = ["STREAM_URL"];
+const PASSED_ON = ["STREAM_URL"];
 
 /** What an External store's Secret would say. */
 const ELSEWHERE: Readonly<Record<StoreName, string>> = {
@@ -90,7 +90,7 @@ function placeOf(host: string): Place {
   return svc === "svc" ? { namespace, labels: { app: "theirs" } } : "outside";
 }
 
-test("each tier may open what its environment tells it to, and resolve names for it", () => {
+test("each tier may connect to the addresses in its environment, and to DNS", () => {
   fc.assert(
     fc.property(anySample, (sample) => {
       const objects = objectsOf(sample);
@@ -110,7 +110,7 @@ test("each tier may open what its environment tells it to, and resolve names for
   );
 });
 
-test("what a tier is not told of it cannot reach, be it a store or another tier", () => {
+test("a tier cannot reach a store or a tier that is not in its environment", () => {
   const sample = SAMPLES["development"]!;
   const objects = objectsOf(sample);
   const allowed = TIERS.flatMap((tier) =>
@@ -140,7 +140,7 @@ test("what a tier is not told of it cannot reach, be it a store or another tier"
   expect(open).toHaveLength(6);
 });
 
-test("anybody may bid and watch; internal ports are for the operator, Prometheus and Chaos Mesh", () => {
+test("bid and stream ports are public; internal ports are for the operator, Prometheus and Chaos Mesh", () => {
   const objects = objectsOf(SAMPLES["development"]!);
   const operator = { "app.kubernetes.io/name": "gavel-operator" };
   const prometheus = { "app.kubernetes.io/name": "prometheus" };
@@ -164,7 +164,7 @@ test("anybody may bid and watch; internal ports are for the operator, Prometheus
   }
 });
 
-test("a store itself lets in its readers only, whatever others may send", () => {
+test("a store's ingress admits its clients only, even if others' egress allows more", () => {
   const objects = objectsOf(SAMPLES["development"]!);
   const readers = (store: StoreName, port: number) => {
     const own = objects.filter(
@@ -180,7 +180,7 @@ test("a store itself lets in its readers only, whatever others may send", () => 
   expect(readers("postgres", 5432)).toEqual(["archival"]);
 });
 
-test("a pod of the auction that no arrow names neither reaches nor is reached", () => {
+test("an unknown pod of the auction has no ingress and no egress", () => {
   const objects = objectsOf(SAMPLES["development"]!);
   const labels = { "gavel.dev/name": "spring-sale", "gavel.dev/component": "stranger" };
   const stranger: Pod = { namespace: "sales", labels };
@@ -188,7 +188,7 @@ test("a pod of the auction that no arrow names neither reaches nor is reached", 
   expect(mayConnect(objects, "outside", stranger, 8080)).toBe(false);
 });
 
-test("auctions side by side do not reach each other's stores", () => {
+test("an auction cannot reach the stores of another auction", () => {
   const one = objectsOf(SAMPLES["development"]!);
   const auction = stored({}, "autumn-sale");
   const other = objectsOf({ auction, inputs: desiredInputsOf(auction) });
@@ -203,7 +203,7 @@ test("auctions side by side do not reach each other's stores", () => {
   }
 });
 
-test("nothing goes out of the cluster but what was asked for", () => {
+test("no tier reaches the outside, except for the configured OTLP collector", () => {
   const { auction } = SAMPLES["development"]!;
   const at = (otlpEndpoint: string | null) =>
     desired(auction, desiredInputsOf(auction, { otlpEndpoint }));
@@ -221,7 +221,7 @@ test("nothing goes out of the cluster but what was asked for", () => {
   }
 });
 
-test("a key set behind a Service is reached at whatever port its pods have", () => {
+test("a key set behind a Service is reachable at any port of its pods", () => {
   const auction = stored({ access: { jwksUrl: "http://keycloak.auth.svc/keys" } });
   const objects = desired(auction, desiredInputsOf(auction));
   const keycloak = (namespace: string): Pod => ({ namespace, labels: { app: "keycloak" } });
@@ -232,7 +232,7 @@ test("a key set behind a Service is reached at whatever port its pods have", () 
   expect(mayConnect(objects, podOf(objects, "redis"), keycloak("auth"), 8443)).toBe(false);
 });
 
-test("an External store whose address is not known yet is reached at its usual port", () => {
+test("an External store of unknown address is reachable at its default port", () => {
   const { auction, inputs } = SAMPLES["production"]!;
   const { external: _, ...unknown } = inputs;
   const objects = desired(auction, unknown);
@@ -241,15 +241,15 @@ test("an External store whose address is not known yet is reached at its usual p
   expect(mayConnect(objects, podOf(objects, "archival"), "outside", 5432)).toBe(true);
 });
 
-test("a store's address is read without its password", () => {
+test("a store's address does not contain its password", () => {
   expect(storeAddressOf("postgres", ELSEWHERE.postgres)).toEqual({ host: "pg-rw", port: 5432 });
   expect(storeAddressOf("redis", "rediss://h.example")).toEqual({ host: "h.example", port: 6379 });
   expect(storeAddressOf("nats", "not a url")).toBeNull();
 });
 
-test("a new variable with a URL is thought of here", () => {
+test("every variable with a URL is in one of the lists above", () => {
   const names = [GatewayEnv, BroadcastEnv, ArchivalEnv].flatMap(({ properties }) =>
     Object.keys(properties).filter((name) => /URL|ENDPOINT|HOSTS?_/.test(name)),
   );
-  expect([...new Set(names)].sort()).toEqual([...CONNECTS, ...CONNECTS_TO, ...TOLD].sort());
+  expect([...new Set(names)].sort()).toEqual([...CONNECTS, ...CONNECTS_TO, ...PASSED_ON].sort());
 });

@@ -112,16 +112,16 @@ describe.skipIf(missing.length > 0)(`the chart on an API server ${missing.join("
   }
 
   describe.skipIf(!hasProgram("kubeconform"))("kubeconform -strict (needs kubeconform)", () => {
-    test.each(VARIANTS)("has nothing against %s", async (_what, words) => {
+    test.each(VARIANTS)("accepts %s", async (_what, words) => {
       expect(await judge(yamlOf(await renderChart(words)))).toContain("Invalid: 0, Errors: 0");
     });
 
-    test.each(["install.yaml", "samples/spring-sale.yaml"])("nor against %s", async (name) => {
+    test.each(["install.yaml", "samples/spring-sale.yaml"])("accepts %s, too", async (name) => {
       const text = readFileSync(new URL(`../../manifests/${name}`, import.meta.url), "utf8");
       expect(await judge(text)).toContain("Invalid: 0, Errors: 0, Skipped: 0");
     });
 
-    test("refuses a field that there is not, deep inside a pod", async () => {
+    test("refuses an unknown field deep inside a pod", async () => {
       const objects = (await renderChart()) as AnyObject[];
       const deployment = objects.find(({ kind }) => kind === "Deployment")!;
       deployment["spec"].template.spec.containers[0].imagePolicy = "Always";
@@ -129,7 +129,7 @@ describe.skipIf(missing.length > 0)(`the chart on an API server ${missing.join("
     });
   });
 
-  test.each(VARIANTS)("the API server takes %s", async (_what, words) => {
+  test.each(VARIANTS)("the API server accepts %s", async (_what, words) => {
     const refused: string[] = [];
     for (const object of (await renderChart(words)) as AnyObject[]) {
       const answer = await dryRun(object);
@@ -138,7 +138,7 @@ describe.skipIf(missing.length > 0)(`the chart on an API server ${missing.join("
     expect(refused).toEqual([]);
   });
 
-  test("the guard of an uninstall finds the Auctions of the namespaces that are watched", async () => {
+  test("the uninstall guard finds the Auctions of the watched namespaces", async () => {
     expect(await auctionsIn(cluster, [])).toEqual([]);
     const sample = readFileSync(
       new URL("../../manifests/samples/spring-sale.yaml", import.meta.url),
@@ -153,7 +153,7 @@ describe.skipIf(missing.length > 0)(`the chart on an API server ${missing.join("
     expect(await names(OPERATOR_NAMESPACE)).toEqual([]);
   });
 
-  test("Pod Security has nothing against the operator's pods", async () => {
+  test("Pod Security accepts the operator's pods", async () => {
     const pods = ((await renderChart()) as AnyObject[]).flatMap((object) => {
       if (object.kind === "Pod") return [object];
       if (object.kind !== "Deployment" && object.kind !== "Job") return [];

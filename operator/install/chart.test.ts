@@ -52,7 +52,7 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
     await runProgram("helm", ["lint", "--strict", "--kube-version", KUBERNETES, CHART]);
   });
 
-  test("manifests/install.yaml is what it renders (make generate writes it)", async () => {
+  test("manifests/install.yaml equals the rendered chart (make generate writes it)", async () => {
     const written = new URL("../../manifests/install.yaml", import.meta.url);
     expect(readFileSync(written, "utf8")).toBe(await installManifest());
   });
@@ -72,13 +72,13 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
     await expect(render(...set(value))).rejects.toThrow(/values don't meet the specifications/);
   });
 
-  test("one replica needs no election, and no disruption budget", async () => {
+  test("one replica has no leader election and no disruption budget", async () => {
     const one = await render(...set("replicas=1,leaderElection=false"));
     expect(ofKind(one, "PodDisruptionBudget")).toEqual([]);
     expect(ofKind(objects, "PodDisruptionBudget")).toHaveLength(1);
   });
 
-  test("all values are commented, and known to the schema", () => {
+  test("all values have a comment and are in the schema", () => {
     const text = readFileSync(join(CHART, "values.yaml"), "utf8");
     const schema = JSON.parse(readFileSync(join(CHART, "values.schema.json"), "utf8"));
     const top = Object.keys(parse(text) as object);
@@ -98,7 +98,7 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
     }
   });
 
-  test("no rule has a wildcard, and the operator makes no roles", () => {
+  test("no rule has a wildcard, and the operator cannot create roles", () => {
     const rules = [...objects, ...namespaced].flatMap(
       (object) => (object["rules"] ?? []) as Rule[],
     );
@@ -107,7 +107,7 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
     expect(rules.flatMap(({ apiGroups }) => apiGroups)).not.toContain("rbac.authorization.k8s.io");
   });
 
-  test("the operator may do with every kind that an Auction is made of what it does with it", () => {
+  test("the operator has each verb that it uses, for every kind of an Auction's objects", () => {
     const made = new Map<string, { apiVersion: string; kind: string }>();
     for (const file of readdirSync(GOLDEN)) {
       const text = readFileSync(join(GOLDEN, file), "utf8");
@@ -150,7 +150,7 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
     expect(env.find(({ name }) => name === "WATCH_NAMESPACES")?.value).toBe("sales,fairs");
   });
 
-  test("every role is bound to an account that the chart makes", () => {
+  test("every role is bound to a ServiceAccount of the chart", () => {
     for (const all of [objects, namespaced]) {
       const accounts = ofKind(all, "ServiceAccount").map(({ metadata }) => metadata);
       const known = accounts.map(({ name, namespace }) => `${namespace}/${name}`);
@@ -176,7 +176,7 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
     }
   });
 
-  test("view and edit learn of Auctions, and of nothing else", () => {
+  test("the aggregated roles view and edit cover Auctions, and nothing else", () => {
     const aggregated = objects.filter(({ metadata }) =>
       Object.keys(metadata.labels ?? {}).some((label) => label.includes("/aggregate-to-")),
     );
@@ -187,7 +187,7 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
     expect([...new Set(resources)].sort()).toEqual(["auctions", "auctions/status"]);
   });
 
-  test("its environment is one that the operator starts with", () => {
+  test("the operator accepts the environment of its pod", () => {
     const [operator] = ofKind(objects, "Deployment");
     const [container] = containersOf(operator!);
     const env = container!["env"] as { name: string; value?: string }[];
@@ -204,7 +204,7 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
     }
   });
 
-  test("probes ask the port that the operator listens on", () => {
+  test("probes use the port that the operator listens on", () => {
     const [operator] = ofKind(objects, "Deployment");
     const [container] = containersOf(operator!);
     const port = readEnv(OperatorEnv, {}).INTERNAL_PORT;
@@ -233,7 +233,7 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
     }
   });
 
-  test("the programs that its pods run are there", () => {
+  test("the files that its pods run exist", () => {
     const pods = objects.filter(({ kind }) => ["Deployment", "Job", "Pod"].includes(kind));
     const programs = pods.flatMap(containersOf).map((container) => container["args"][1] as string);
     const root = new URL("../../", import.meta.url);
@@ -241,7 +241,7 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
     expect(programs).toHaveLength(3);
   });
 
-  test("the guard of an uninstall is a hook that a value turns off", async () => {
+  test("the uninstall guard is a hook that a value turns off", async () => {
     const guards = (all: AnyObject[]) => all.filter((one) => hookOf(one) === "pre-delete");
     expect(
       guards(objects)
@@ -251,7 +251,7 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
     expect(guards(await render(...set("uninstallGuard=false")))).toEqual([]);
   });
 
-  test("dashboards and rules are made when asked for, and are those of dashboards/", async () => {
+  test("dashboards and rules are rendered if enabled, and equal the files of dashboards/", async () => {
     const kinds = ["ConfigMap", "PrometheusRule", "PodMonitor"];
     expect(kinds.flatMap((kind) => ofKind(objects, kind))).toEqual([]);
     const all = await render(
@@ -278,7 +278,7 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
     }
   });
 
-  test("the CRD can be left out, and is kept unless told otherwise", async () => {
+  test("the CRD can be left out, and has the keep annotation by default", async () => {
     const crds = (all: AnyObject[]) => ofKind(all, "CustomResourceDefinition");
     const policy = "helm.sh/resource-policy";
     expect(crds(objects)[0]?.metadata.annotations?.[policy]).toBe("keep");
@@ -288,7 +288,7 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
   });
 });
 
-test("install.yaml takes other images wherever one is named", () => {
+test("other images replace every image of install.yaml", () => {
   const manifest = readFileSync(new URL("../../manifests/install.yaml", import.meta.url), "utf8");
   const images = {
     REDIS_IMAGE: "my/redis:1",

@@ -51,7 +51,7 @@ test.each([
   expect(problems[0]).not.toContain("a lot of money");
 });
 
-test("broken YAML is told with its place", () => {
+test("invalid YAML is reported with its position", () => {
   expect(problemsOf("kind: Auction\nspec: [1, 2\nmetadata: {}\n")[0]).toMatch(/^\d+ column \d+: /);
   expect(problemsOf("kind: Auction\nkind: Auction\n")[0]).toMatch(/unique/);
 });
@@ -71,7 +71,7 @@ test.each([
   expect(problemsOf(text).length).toBeGreaterThan(0);
 });
 
-test("a file that is not there is a problem, not a crash", () => {
+test("a missing file is reported as a problem", () => {
   expect(readAuctionFile("/nowhere/auction.yaml")).toMatchObject({
     ok: false,
     problems: [{ message: expect.stringContaining("cannot be read") }],

@@ -1,4 +1,4 @@
-/** Serves an operator's /metrics without a cluster: a real queue and a real watch are at work. */
+/** Serves an operator's /metrics without a cluster, with a real queue and a real watch. */
 import { pino } from "pino";
 import { createInternalServer, createRegistry } from "../../services/runtime/internal.ts";
 import { afterFile } from "../../services/testing/after-file.ts";

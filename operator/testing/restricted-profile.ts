@@ -37,7 +37,7 @@ export function notRestricted(pod: JudgedPod): string[] {
   const wrong: string[] = [];
   const must = (holds: boolean | undefined, what: string) => void (holds || wrong.push(what));
   must(pod.automountServiceAccountToken === false, "has a token of the API server");
-  must(pod.enableServiceLinks === false, "is told of all Services");
+  must(pod.enableServiceLinks === false, "gets environment variables of all Services");
   must(!pod.hostNetwork && !pod.hostPID && !pod.hostIPC, "shares the host's namespaces");
   must(pod.initContainers === undefined, "has init containers, which are not judged");
   for (const volume of pod.volumes ?? []) {
