@@ -8,6 +8,9 @@ import { afterEach } from "vitest";
 import { afterFile } from "../../services/testing/after-file.ts";
 import { plainEnv } from "../../services/testing/plain-env.ts";
 import { until } from "../../services/testing/until.ts";
+import { readOnlyQuery } from "../../services/archival/postgres/query.ts";
+import { readSecretFile } from "../../services/runtime/secret-file.ts";
+import { signLocalToken } from "../local/archival.ts";
 import { DataFolder } from "../local/data-folder.ts";
 import { SUMMARY_END } from "../local/summary.ts";
 import { freePort } from "../../servers/ports.ts";
@@ -21,6 +24,8 @@ const DOWN_TIMEOUT_MS = 60_000;
 /** A failed test prints this many of the latest commands, and this many characters of each. */
 const TRANSCRIPTS_MAX = 30;
 const OUTPUT_MAX_CHARACTERS = 4_000;
+
+const TOKEN_LIFETIME_SECONDS = 3_600;
 
 export interface RunningUp {
   readonly pid: number;
@@ -135,6 +140,26 @@ export class UpSandbox {
     const text = transcriptText(["gavel", ...words], env, status, stdout + stderr);
     this.#record({ text: () => text, isActive: () => false });
     return { status, stdout, stderr };
+  }
+
+  /** Places a bid over HTTP. Signs the token itself, which is cheaper than `gavel token`. */
+  async bid(lotId: string, amountMinor: number, bidder: string): Promise<Response> {
+    const token = await signLocalToken(this.folder, bidder, "bid", TOKEN_LIFETIME_SECONDS);
+    return fetch(`${this.gatewayUrl}/v1/lots/${lotId}/bids`, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${token}`,
+        "content-type": "application/json",
+        "idempotency-key": crypto.randomUUID(),
+      },
+      body: JSON.stringify({ amountMinor }),
+    });
+  }
+
+  /** Rows of the archive. A test that waits for a row asks often; `gavel sql` would be a process each time. */
+  async query(statement: string): Promise<readonly (readonly unknown[])[]> {
+    const url = readSecretFile(this.folder.urlFile("postgres"));
+    return (await readOnlyQuery(url, statement)).rows;
   }
 
   #record(transcript: Transcript): void {
