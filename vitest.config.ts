@@ -40,8 +40,6 @@ const LONGEST_FIRST = [
   "docs.live.test.ts",
   "services/end-to-end/hung.live.test.ts",
   "services/end-to-end/backpressure.live.test.ts",
-  "cli/main.test.ts",
-  "services/lot/checker/agreement.test.ts",
 ];
 
 class LongestFirst extends BaseSequencer {
