@@ -15,6 +15,7 @@ import { afterFile } from "../../services/testing/after-file.ts";
 import { auctionDefinition, lotDefinition } from "../../services/testing/auction.ts";
 import { plainEnv } from "../../services/testing/plain-env.ts";
 import { startPostgres } from "../../services/testing/servers.ts";
+import { runHere } from "../testing/run-here.ts";
 import { until } from "../../services/testing/until.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "gavel-check-"));
@@ -37,11 +38,16 @@ const urlFile = fileOf("postgres-url", [postgres.url]);
 const gavel = join(dir, "gavel");
 symlinkSync(new URL("../gavel", import.meta.url).pathname, gavel);
 
-function check(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+const env = { GAVEL_DIR: join(dir, ".gavel") };
+
+const check = (...args: string[]) => runHere(["check", ...args], env);
+
+/** As a process of its own. */
+function program(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(gavel, ["check", ...args], {
     encoding: "utf8",
     cwd: dir,
-    env: plainEnv({ GAVEL_DIR: join(dir, ".gavel") }),
+    env: plainEnv(env),
   });
   return { status, stdout, stderr };
 }
@@ -97,15 +103,31 @@ describe("gavel check", () => {
   test("says that a right archive holds, and what it counted", async () => {
     const { uid, log } = await archived();
     const bids = log.filter(({ type }) => type === "bid_accepted").length;
-    const { status, stdout } = check("--archive", urlFile, "--auction", uid, "--ended");
+    const { status, stdout } = await check("--archive", urlFile, "--auction", uid, "--ended");
     expect([status, stdout]).toEqual([0, expect.stringContaining("\nholds\n")]);
     expect(stdout).toContain(`2 lots, ${log.length} events, ${bids} bids`);
+  });
+
+  test("the program prints what the command prints, and exits with its code", async () => {
+    const { uid, log } = await archived();
+    const wrong = fileOf("gap.jsonl", log.toSpliced(4, 1).map(encodeEvent));
+    const cases: [words: string[], code: number][] = [
+      [["--archive", urlFile, "--auction", uid, "--ended"], 0],
+      [["--events", wrong], 1],
+      [["--nonsense"], 2],
+      [["--archive", "/nowhere"], 3],
+    ];
+    for (const [words, code] of cases) {
+      const ended = program(...words);
+      expect([words, ended.status]).toEqual([words, code]);
+      expect(ended).toEqual(await check(...words));
+    }
   });
 
   test("says that a right history holds with it, of all lots and of one, as JSON", async () => {
     const { uid, history } = await archived();
     const words = ["--archive", urlFile, "--auction", uid, "--settled", "--json"];
-    const all = check(...words, "--history", files(history));
+    const all = await check(...words, "--history", files(history));
     expect([all.status, all.stderr]).toEqual([0, ""]);
     const { holds, auctions } = JSON.parse(all.stdout);
     expect(holds).toBe(true);
@@ -114,7 +136,7 @@ describe("gavel check", () => {
       verdicts: [],
       counts: { lots: 2, records: history.length, lost: 0, viewers: 2, viewersComplete: 2 },
     });
-    const one = check(...words, "--lot", "lot-1", "--history", files(history));
+    const one = await check(...words, "--lot", "lot-1", "--history", files(history));
     expect([one.status, JSON.parse(one.stdout).auctions[0].counts.lots]).toEqual([0, 1]);
   });
 
@@ -123,12 +145,12 @@ describe("gavel check", () => {
     const half = history.length >> 1;
     const [first, second] = [files(history.slice(0, half)), files(history.slice(half))];
     const words = ["--archive", urlFile, "--auction", uid];
-    expect(check(...words, "--history", first, "--history", second).status).toBe(0);
-    expect(check(...words, "--history", first, second).status).toBe(0);
+    expect((await check(...words, "--history", first, "--history", second)).status).toBe(0);
+    expect((await check(...words, "--history", first, second)).status).toBe(0);
     // Half of what was sent leaves phantoms, unless one says that it is a part.
-    const { status, stdout } = check(...words, "--history", first);
+    const { status, stdout } = await check(...words, "--history", first);
     expect([status, stdout]).toEqual([1, expect.stringMatching(/^phantom: /m)]);
-    expect(check(...words, "--history", first, "--partial").status).toBe(0);
+    expect((await check(...words, "--history", first, "--partial")).status).toBe(0);
   });
 
   const newest = (table: string) =>
@@ -160,7 +182,7 @@ describe("gavel check", () => {
     const { rowCount } = await archive.query(sql, [uid]);
     expect(rowCount).toBeGreaterThan(0);
     const words = ["--archive", urlFile, "--auction", uid, "--history", files(history), "--json"];
-    const { status, stdout } = check(...words);
+    const { status, stdout } = await check(...words);
     const { holds, auctions } = JSON.parse(stdout);
     expect([status, holds]).toEqual([1, false]);
     const found = auctions[0].verdicts.map((one: { verdict: string }) => one.verdict);
@@ -170,9 +192,9 @@ describe("gavel check", () => {
   test("judges a file of events without any archive", async () => {
     const { log, history } = await archived();
     const right = fileOf("events.jsonl", log.map(encodeEvent));
-    expect(check("--events", right, "--history", files(history)).status).toBe(0);
+    expect((await check("--events", right, "--history", files(history))).status).toBe(0);
     const wrong = fileOf("wrong.jsonl", log.toSpliced(4, 1).map(encodeEvent));
-    expect(check("--events", wrong)).toMatchObject({
+    expect(await check("--events", wrong)).toMatchObject({
       status: 1,
       stdout: expect.stringMatching(/^seq_gap: /m),
     });
@@ -180,10 +202,10 @@ describe("gavel check", () => {
 
   test("of an archive with many auctions judges all, or with a history the latest", async () => {
     const { history } = await archived();
-    const { status, stdout } = check("--archive", urlFile, "--json");
+    const { status, stdout } = await check("--archive", urlFile, "--json");
     expect(status).toBe(1); // of the corruptions above
     expect(JSON.parse(stdout).auctions).toHaveLength(auctions);
-    expect(check("--archive", urlFile, "--history", files(history)).status).toBe(0);
+    expect((await check("--archive", urlFile, "--history", files(history))).status).toBe(0);
   });
 
   test.each([
@@ -193,8 +215,8 @@ describe("gavel check", () => {
     [["--events", "a", "--auction", "b"], /--auction is for an archive/],
     [["--partial"], /--history/],
     [["--settled"], /--history/],
-  ])("exits with 2 and its usage for %j", (words, why) => {
-    const { status, stdout, stderr } = check(...words);
+  ])("exits with 2 and its usage for %j", async (words, why) => {
+    const { status, stdout, stderr } = await check(...words);
     expect([status, stdout]).toEqual([2, ""]);
     expect(stderr).toMatch(why);
     expect(stderr).toContain("usage: gavel check");
@@ -215,13 +237,13 @@ describe("gavel check", () => {
       [["--events", bad], /bad\.jsonl: line 2: unknown event type/],
     ];
     for (const [words, why] of cases) {
-      const { status, stderr } = check(...words);
+      const { status, stderr } = await check(...words);
       expect([words, status, stderr]).toEqual([words, 3, expect.stringMatching(why)]);
     }
   });
 
-  test("--help names every verdict and exit code", () => {
-    const { status, stdout } = check("--help");
+  test("--help names every verdict and exit code", async () => {
+    const { status, stdout } = await check("--help");
     expect(status).toBe(0);
     for (const [name, meaning] of Object.entries(VERDICTS)) {
       expect(stdout).toMatch(new RegExp(`^ +${name} +${meaning}$`, "m"));
