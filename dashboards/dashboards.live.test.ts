@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { setTimeout } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import { findProgram } from "../servers/find-program.ts";
 import { startObservedOperator } from "../operator/testing/observed-operator.ts";
@@ -17,6 +18,10 @@ import { GROUPS } from "./rule-files.ts";
 const LOTS = lotsFor(20, 120); // one closes every second, so that the clock has something to do
 const NAME = "spring-fair";
 const WAIT_MS = 90_000;
+/** Prometheus scrapes every second: the same queries have no new value earlier. */
+const QUERY_INTERVAL_MS = 1_000;
+/** A few rounds within each scrape give every panel a value. */
+const TRAFFIC_PAUSE_MS = 200;
 
 /** Chaos Mesh is on clusters only: its metric as its controller shows it. */
 async function startChaosMesh(): Promise<string> {
@@ -44,7 +49,7 @@ describe.skipIf(findProgram("prometheus") === null)("dashboards (needs prometheu
     labelled = await withLabels({ namespace: "fairs", auction: NAME });
     const names = Array.from({ length: 20 }, (_, n) => `bidder-${n}`);
     const lotIds = LOTS.slice(0, 20).map(({ lotId }) => lotId);
-    const traffic = startTraffic(auction, lotIds, names);
+    const traffic = startTraffic(auction, lotIds, names, TRAFFIC_PAUSE_MS);
     afterFile(() => traffic.stop());
   });
 
@@ -56,8 +61,11 @@ describe.skipIf(findProgram("prometheus") === null)("dashboards (needs prometheu
     async (_what, prometheus, chosen) => {
       let left = dashboardQueries(chosen);
       expect(left.length).toBeGreaterThan(120);
-      const isFull = async () =>
-        (left = await queriesWithoutValue(prometheus().query, left)).length === 0;
+      const isFull = async () => {
+        left = await queriesWithoutValue(prometheus().query, left);
+        if (left.length > 0) await setTimeout(QUERY_INTERVAL_MS);
+        return left.length === 0;
+      };
       await until("every query has had a value", isFull, WAIT_MS).catch(() => {});
       expect(left).toEqual([]);
     },
@@ -96,8 +104,11 @@ describe.skipIf(findProgram("prometheus") === null)("dashboards (needs prometheu
     // The longest windows have a value as soon as there are two samples in them.
     const all = records.map((expression) => ({ where: expression, expression }));
     let left: DashboardQuery[] = all;
-    const isFull = async () =>
-      (left = await queriesWithoutValue(labelled.query, left)).length === 0;
+    const isFull = async () => {
+      left = await queriesWithoutValue(labelled.query, left);
+      if (left.length > 0) await setTimeout(QUERY_INTERVAL_MS);
+      return left.length === 0;
+    };
     await until("every recording has a value", isFull, WAIT_MS).catch(() => {});
     expect(left).toEqual([]);
     const answer = await fetch(`${labelled.url}/api/v1/rules`);

@@ -22,11 +22,16 @@ interface Traffic {
   stop(): Promise<void>;
 }
 
-/** Runs until it is stopped. @param names of the bidders */
+/**
+ * Runs until it is stopped.
+ * @param names of the bidders
+ * @param pauseMs between two rounds
+ */
 export function startTraffic(
   auction: Pick<RunningAuction, "gatewayUrl" | "streamUrl" | "token">,
   lotIds: readonly string[],
   names: readonly string[],
+  pauseMs = 20,
 ): Traffic {
   const ending = new AbortController();
   const { signal } = ending;
@@ -76,7 +81,7 @@ export function startTraffic(
       viewer.send({ type: "subscribe", lots: [`unknown-${rounds}`] });
       viewer.send({ type: "ping" });
       rounds++;
-      await pause(20, signal);
+      await pause(pauseMs, signal);
     }
     for (const viewer of viewers) viewer.close();
   };
