@@ -10,7 +10,7 @@ import { plainEnv } from "../../services/testing/plain-env.ts";
 import { until } from "../../services/testing/until.ts";
 import { readOnlyQuery } from "../../services/archival/postgres/query.ts";
 import { readSecretFile } from "../../services/runtime/secret-file.ts";
-import { signLocalToken } from "../local/archival.ts";
+import { signLocalToken } from "../local/local-token.ts";
 import { DataFolder } from "../local/data-folder.ts";
 import { SUMMARY_END } from "../local/summary.ts";
 import { freePort } from "../../servers/ports.ts";
