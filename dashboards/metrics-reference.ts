@@ -6,7 +6,7 @@ import { createMetrics as createArchivalMetrics } from "../services/archival/met
 import { createStoreGauges } from "../services/archival/observe/store-gauges.ts";
 import { createMetrics as createBroadcastMetrics } from "../services/broadcast/metrics.ts";
 import { createMetrics as createGatewayMetrics } from "../services/gateway/metrics.ts";
-import { showBreakers } from "../services/runtime/breaker.ts";
+import { registerBreakerGauge } from "../services/runtime/breaker.ts";
 import { createRegistry } from "../services/runtime/internal.ts";
 
 const NO_SOCKETS = {
@@ -22,17 +22,17 @@ const NO_SOCKETS = {
 export const PROCESSES: Readonly<Record<string, (registry: Registry) => void>> = {
   gateway(registry) {
     createGatewayMetrics(registry, NO_SOCKETS);
-    showBreakers(registry, "gavel_gateway_", {});
+    registerBreakerGauge(registry, "gavel_gateway_", {});
   },
   broadcast(registry) {
     createBroadcastMetrics(registry, NO_SOCKETS);
-    showBreakers(registry, "gavel_broadcast_", {});
+    registerBreakerGauge(registry, "gavel_broadcast_", {});
   },
   archival(registry) {
     createArchivalMetrics(registry);
     createStoreGauges(registry);
     createInvariantMetrics(registry);
-    showBreakers(registry, "gavel_archival_", {});
+    registerBreakerGauge(registry, "gavel_archival_", {});
   },
   operator: (registry) => void createOperatorMetrics(registry),
 };

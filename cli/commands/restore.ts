@@ -13,7 +13,7 @@ import { connectStore, type Store } from "../../services/store/connect.ts";
 import { type Keys, keysOf } from "../../services/store/keys.ts";
 import { holdLease, releaseLease } from "../../services/store/lifecycle.ts";
 import { readAuction } from "../../services/store/lots.ts";
-import { askForRestore, RESTORE_ASKED } from "../../services/store/restore.ts";
+import { requestRestore, RESTORE_REQUESTED } from "../../services/store/restore.ts";
 import type { Invocation } from "../command.ts";
 
 export const RESTORE_HELP = `usage: gavel restore [--force]
@@ -70,7 +70,7 @@ export async function restore({ folder, terminal, args }: Invocation): Promise<n
       terminal.say("Nothing was restored. (YES=1 answers yes.)");
       return 1;
     }
-    if (before !== null) await askForRestore(store, keys);
+    if (before !== null) await requestRestore(store, keys);
     return await restoreUnderLease(
       store,
       keys,
@@ -98,7 +98,11 @@ async function restoreUnderLease(
   const deadline = Date.now() + WAIT_MS;
   while (Date.now() < deadline) {
     const auction = await readAuction(store, keys);
-    if (auction !== null && auction.epoch > epoch && auction.confirmedServer !== RESTORE_ASKED) {
+    if (
+      auction !== null &&
+      auction.epoch > epoch &&
+      auction.confirmedServer !== RESTORE_REQUESTED
+    ) {
       say(`Restored by archival: ${auction.lotIds.length} lots, epoch ${auction.epoch}.`);
       return 0;
     }

@@ -1,10 +1,10 @@
-/** Reports each bid to operators, the same at both edges: its span and its log line. */
+/** Reports each bid to operators, the same in gateway and broadcast: its span and its log line. */
 import type { Attributes, Span, Tracing } from "../runtime/tracing.ts";
 import { type Logger, SampledLog, traceIds } from "../runtime/log.ts";
 import type { Placement } from "../store/place-bids.ts";
 
-/** What the span of a bid is begun with. */
-export interface BidSpan {
+/** What is known of a bid when its span begins. */
+export interface BidSpanStart {
   readonly name: string;
   /** W3C header, as the caller sent it. */
   readonly traceparent: string | undefined;
@@ -38,20 +38,28 @@ export class BidReporter {
     return this.#tracing !== null;
   }
 
-  begin({ name, traceparent, attributes }: BidSpan): Span | null {
+  begin({ name, traceparent, attributes }: BidSpanStart): Span | null {
     return this.#tracing?.begin(name, traceparent, attributes) ?? null;
   }
 
   /** Whether `end` would record anything: most bids are neither sampled nor slow nor failed. */
-  reports(span: Span | null, { tookMs, failed }: Pick<AnsweredBid, "tookMs" | "failed">): boolean {
+  shouldReport(
+    span: Span | null,
+    { tookMs, failed }: Pick<AnsweredBid, "tookMs" | "failed">,
+  ): boolean {
     return this.#tracing !== null && (span !== null || failed || tookMs > this.#tracing.slowMs);
   }
 
-  /** @param more attributes that are known only now */
-  end(span: Span | null, begun: BidSpan, bid: AnsweredBid, more: Attributes = {}): void {
+  /** @param extraAttributes those that are known only now */
+  end(
+    span: Span | null,
+    begun: BidSpanStart,
+    bid: AnsweredBid,
+    extraAttributes: Attributes = {},
+  ): void {
     const { bidId, lotId, outcome, tookMs, failed } = bid;
     const attributes = {
-      ...more,
+      ...extraAttributes,
       "gavel.lot.id": lotId,
       "gavel.bid.outcome": outcome,
       ...(bidId === "" ? null : { "gavel.bid.id": bidId }),

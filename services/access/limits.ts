@@ -1,4 +1,4 @@
-/** Limits of what both edges accept. Patterns are those of JSON Schema: anchored, without flags. */
+/** Limits of what gateway and broadcast accept. Patterns are those of JSON Schema: anchored, without flags. */
 
 /** The largest request body; broadcast/protocol.ts limits messages of a socket. */
 export const MESSAGE_MAX_BYTES = 4096;

@@ -6,9 +6,9 @@ import { type Problem, problem, type ProblemCode, retryAfterSeconds } from "./pr
 import { KeysUnavailable } from "./tokens.ts";
 import { isUnavailable } from "./unavailable.ts";
 
-/** Thrown where a request cannot go on; the edge answers it with its problem. */
-export class Refused extends Error {
-  override readonly name = "Refused";
+/** Thrown if a request cannot be served; it is answered with its problem. */
+export class ProblemError extends Error {
+  override readonly name = "ProblemError";
   readonly problem: Problem;
 
   constructor(refusal: Problem, cause?: unknown) {
@@ -17,8 +17,8 @@ export class Refused extends Error {
   }
 }
 
-export function invalid(field: string, why: string): Refused {
-  return new Refused(problem("invalid", `${field} ${why}.`, { field }));
+export function invalid(field: string, why: string): ProblemError {
+  return new ProblemError(problem("invalid", `${field} ${why}.`, { field }));
 }
 
 export const PROBLEM_TYPE = "application/problem+json";
@@ -83,7 +83,7 @@ export function createInternalErrors(registry: Registry, prefix: string): Counte
  * `unavailable`, everything else is a defect: `internal`.
  */
 export function problemOfError(error: unknown, bodyLimit?: number): Problem {
-  if (error instanceof Refused) return error.problem;
+  if (error instanceof ProblemError) return error.problem;
   const refusal = problemOfRequest(error as FastifyError, bodyLimit);
   if (refusal !== null) return refusal;
   if (error instanceof KeysUnavailable) {

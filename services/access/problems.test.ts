@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
-import type { Placement, Refusal } from "../store/place-bids.ts";
+import type { Placement, UnavailableReason } from "../store/place-bids.ts";
 import { problem, PROBLEMS, problemOf, retryAfterSeconds } from "./problems.ts";
 
-type Refused = Exclude<Placement, { outcome: "accepted" }>;
+type ProblemError = Exclude<Placement, { outcome: "accepted" }>;
 const judged = { minimumMinor: 1_050, epoch: 2, seq: 7 };
 
 test("every fate of a bid but acceptance has its code and status", () => {
-  const cases: [Refused, code: string, status: number][] = [
+  const cases: [ProblemError, code: string, status: number][] = [
     [{ outcome: "too_low", ...judged }, "too_low", 409],
     [{ outcome: "too_high", ...judged }, "invalid", 400],
     [{ outcome: "not_open", ...judged }, "not_open", 409],
@@ -31,7 +31,7 @@ test("a bid that is too low learns the minimum and as of which event", () => {
 });
 
 test("a refusal says why nothing was decided, and never that a bid was rejected", () => {
-  const whys: Refusal[] = ["store", "busy", "undefined", "expired", "regressed", "full"];
+  const whys: UnavailableReason[] = ["store", "busy", "undefined", "expired", "regressed", "full"];
   const details = whys.map((why) => problemOf({ outcome: "unavailable", why }).detail);
   expect(new Set(details).size).toBe(whys.length);
   for (const detail of details) {

@@ -1,5 +1,5 @@
 /** All problems (RFC 9457) that are answered over HTTP and over the socket. */
-import type { Placement, Refusal } from "../store/place-bids.ts";
+import type { Placement, UnavailableReason } from "../store/place-bids.ts";
 
 /** The code is the contract; the title explains it; the status is that of HTTP. */
 export const PROBLEMS = {
@@ -65,7 +65,7 @@ export function retryAfterSeconds(code: ProblemCode): number | null {
   return null;
 }
 
-const REFUSALS: Record<Refusal, string> = {
+const UNAVAILABLE_DETAILS: Record<UnavailableReason, string> = {
   store: "The store cannot be reached.",
   busy: "Too many bids are waiting.",
   undefined: "The auction is not set up yet.",
@@ -108,7 +108,7 @@ export function problemOf(placement: Exclude<Placement, { outcome: "accepted" }>
     case "unavailable":
       return problem(
         "unavailable",
-        `${REFUSALS[placement.why]} Nothing was decided; the bid may be sent again.`,
+        `${UNAVAILABLE_DETAILS[placement.why]} Nothing was decided; the bid may be sent again.`,
       );
     case "unknown":
       return problem(

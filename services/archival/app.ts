@@ -1,7 +1,7 @@
 import type { Registry } from "prom-client";
 import { createVerifier } from "../access/tokens.ts";
 import { type Bus, connectBus } from "../bus/connect.ts";
-import { showBreakers } from "../runtime/breaker.ts";
+import { registerBreakerGauge } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry } from "../runtime/internal.ts";
 import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
@@ -19,8 +19,8 @@ import { type ArchivalMetrics, createMetrics } from "./metrics.ts";
 import { HealthSummary } from "./observe/health-summary.ts";
 import type { Observation, ObserverDependencies } from "./observe/observation.ts";
 import { runObserver } from "./observe/observer.ts";
-import { showOutboxGauges } from "./observe/outbox-gauges.ts";
-import { createStoreGauges, showStoreGauges } from "./observe/store-gauges.ts";
+import { setOutboxGauges } from "./observe/outbox-gauges.ts";
+import { createStoreGauges, setStoreGauges } from "./observe/store-gauges.ts";
 import { probeStores } from "./observe/store-probes.ts";
 import type { ArchivalState } from "./pipeline/archival-state.ts";
 import { TIMING, type Timing } from "./pipeline/timing.ts";
@@ -62,7 +62,7 @@ export async function startArchival(
   const breakers = probeStores(stores, log, stopping.signal, (name, seconds) =>
     metrics.answerSeconds[name].observe(seconds),
   );
-  showBreakers(registry, "gavel_archival_", breakers);
+  registerBreakerGauge(registry, "gavel_archival_", breakers);
 
   const working = new AbortController();
   const workSignal = AbortSignal.any([stopping.signal, working.signal]);
@@ -121,8 +121,8 @@ function startObserver(
   const { archive, metrics, state } = dependencies;
   const storeGauges = createStoreGauges(registry);
   const onObservation = async (observation: Observation): Promise<void> => {
-    if (observation.store) showOutboxGauges(metrics, observation.store, state.progress);
-    showStoreGauges(storeGauges, observation, archive, state.progress !== null);
+    if (observation.store) setOutboxGauges(metrics, observation.store, state.progress);
+    setStoreGauges(storeGauges, observation, archive, state.progress !== null);
     await healthSummary.write(observation);
   };
   return runObserver(dependencies, onObservation, signal);

@@ -425,7 +425,7 @@ test("archival says whether the auction is well, and what is wrong", async () =>
     auction.uid,
   ]);
   await until("all is well", async () => (await ask()).length === 0);
-  await auction.store.set(auction.keys.invariants, "{}");
+  await auction.store.set(auction.keys.healthSummary, "{}");
   expect(await ask("?archive=current")).toEqual(["archive_lag"]);
   await archival.stop();
 });

@@ -27,8 +27,8 @@ interface SupervisorDependencies extends SharedDependencies {
   readonly state: ArchivalState;
 }
 
-/** What lasts from one turn of the lease to the next. */
-interface Turn extends SupervisorDependencies {
+/** What outlives one turn of the lease. */
+interface AcrossTurns extends SupervisorDependencies {
   /** Names this process as the holder of the lease: one name for its life. */
   readonly holder: string;
   readonly relayedPositions: RelayedPositions;
@@ -56,7 +56,7 @@ export async function supervise(
   if (marks?.cleaning) state.phase = "removed";
   else await define(dependencies, retry);
   const holder = `${hostname()}-${process.pid}-${randomUUID()}`;
-  const turn: Turn = { ...dependencies, holder, relayedPositions: new RelayedPositions() };
+  const turn: AcrossTurns = { ...dependencies, holder, relayedPositions: new RelayedPositions() };
   for (let attempt = 0; !signal.aborted && state.phase !== "removed";) {
     const startedMs = performance.now();
     const failed = await runOnce(turn, signal);
@@ -84,7 +84,7 @@ function setServing({ state, metrics }: SupervisorDependencies): void {
 }
 
 /** One turn of the lease. @returns whether something failed */
-async function runOnce(turn: Turn, signal: AbortSignal): Promise<boolean> {
+async function runOnce(turn: AcrossTurns, signal: AbortSignal): Promise<boolean> {
   const { store, keys, timing, metrics, log, relayedPositions, state, holder } = turn;
   const onOther = () => {
     relayedPositions.forget();
@@ -117,7 +117,10 @@ async function runOnce(turn: Turn, signal: AbortSignal): Promise<boolean> {
 }
 
 /** @returns the failure; null when there is none, or nothing to run */
-async function checkAndRun(turn: Turn, leased: AbortSignal): Promise<PipelineFailure | null> {
+async function checkAndRun(
+  turn: AcrossTurns,
+  leased: AbortSignal,
+): Promise<PipelineFailure | null> {
   const { relayedPositions, state, waitForBus, log } = turn;
   try {
     const checked = await failing("check", checkStore(turn, relayedPositions));

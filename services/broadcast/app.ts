@@ -4,7 +4,7 @@ import { BidReporter } from "../access/bid-reporter.ts";
 import { readOrigins } from "../access/origins.ts";
 import { createVerifier } from "../access/tokens.ts";
 import { problemOf } from "../access/problems.ts";
-import { showBreakers } from "../runtime/breaker.ts";
+import { registerBreakerGauge } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry, type Health } from "../runtime/internal.ts";
 import { Lifecycle, pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
@@ -81,7 +81,7 @@ async function start(env: BroadcastEnv, log: Logger, lifecycle: Lifecycle): Prom
     log,
     lifecycle,
   });
-  showBreakers(registry, "gavel_broadcast_", { redis: bidding.breaker });
+  registerBreakerGauge(registry, "gavel_broadcast_", { redis: bidding.breaker });
   const shared = { env, connections, keys, hub, metrics, tracing, log };
   const follower = followStore(shared);
   const server: StreamServer = new StreamServer({

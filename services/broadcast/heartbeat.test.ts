@@ -4,26 +4,29 @@ import { Heartbeat, PING_EVERY_MS } from "./heartbeat.ts";
 test("a viewer is pinged once a round, and given up when it was silent for one", () => {
   const pings: string[] = [];
   const gone: string[] = [];
-  const heartbeat = new Heartbeat<{ name: string; heard: boolean }>(
+  const heartbeat = new Heartbeat<{ name: string; hasSentSincePing: boolean }>(
     ({ name }) => pings.push(name),
     (member) => {
       gone.push(member.name);
       leave.get(member.name)!();
     },
   );
-  const members = Array.from({ length: 60 }, (_, i) => ({ name: `viewer-${i}`, heard: true }));
+  const members = Array.from({ length: 60 }, (_, i) => ({
+    name: `viewer-${i}`,
+    hasSentSincePing: true,
+  }));
   const leave = new Map(members.map((member) => [member.name, heartbeat.add(member)]));
   const round = () => {
     for (let i = 0; i < 25; i++) heartbeat.beat();
   };
   round();
   expect(pings.toSorted()).toEqual(members.map(({ name }) => name).toSorted());
-  for (const member of members.slice(1)) member.heard = true;
+  for (const member of members.slice(1)) member.hasSentSincePing = true;
   round();
   expect(gone).toEqual(["viewer-0"]);
   leave.get("viewer-1")!();
   pings.length = 0;
-  for (const member of members) member.heard = true;
+  for (const member of members) member.hasSentSincePing = true;
   round();
   expect(pings).toHaveLength(58);
   // Dead right after a pong: silent from that ping on, found at the second one after it.
@@ -32,11 +35,11 @@ test("a viewer is pinged once a round, and given up when it was silent for one",
 
 test("no beat pings many more viewers than another", () => {
   let pings = 0;
-  const heartbeat = new Heartbeat<{ heard: boolean }>(
+  const heartbeat = new Heartbeat<{ hasSentSincePing: boolean }>(
     () => pings++,
     () => {},
   );
-  for (let i = 0; i < 1_000; i++) heartbeat.add({ heard: true });
+  for (let i = 0; i < 1_000; i++) heartbeat.add({ hasSentSincePing: true });
   for (let i = 0; i < 25; i++) {
     pings = 0;
     heartbeat.beat();

@@ -8,7 +8,7 @@ const SLICES = 25;
 /** A member of the heartbeat. */
 interface Pinged {
   /** Whether anything arrived since the last ping. */
-  heard: boolean;
+  hasSentSincePing: boolean;
 }
 
 export class Heartbeat<T extends Pinged> {
@@ -33,9 +33,9 @@ export class Heartbeat<T extends Pinged> {
   /** Pings the next slice. */
   beat(): void {
     for (const member of this.#slices[this.#turn++ % SLICES]!) {
-      if (!member.heard) this.#giveUp(member);
+      if (!member.hasSentSincePing) this.#giveUp(member);
       else {
-        member.heard = false;
+        member.hasSentSincePing = false;
         this.#ping(member);
       }
     }

@@ -110,7 +110,7 @@ test("a lot that is ahead in the store is shown as it stands, and what is behind
     { type: "snapshot", epoch: 2, seq: 10, recovered: false, serverTimeMs: 5 },
     { type: "bid_accepted", epoch: 2, seq: 11 },
   ]);
-  expect(hub.since("lot-1", { epoch: 1, seq: 3 }).found).toBe("foreign");
+  expect(hub.since("lot-1", { epoch: 1, seq: 3 }).found).toBe("other_epoch");
   expect(hub.since("lot-1", { epoch: 2, seq: 9 }).found).toBe("older");
   expect(hub.since("lot-1", { epoch: 2, seq: 10 })).toMatchObject({ found: "frames" });
 });
@@ -128,9 +128,9 @@ test("what came after a place is found as far as it is kept", () => {
   expect(found(1_000 - KEPT_FRAMES)).toEqual(range(1_001 - KEPT_FRAMES, 1_000));
   expect(found(1)).toBe("older");
   expect(found(1_001)).toBe("ahead");
-  expect(found(-1)).toBe("foreign");
+  expect(found(-1)).toBe("other_epoch");
   expect(found(2 ** 60)).toBe("ahead");
-  expect(found(-(2 ** 60))).toBe("foreign");
+  expect(found(-(2 ** 60))).toBe("other_epoch");
 });
 
 test("a reader that is behind gets no events, and then the lot as it stands", () => {

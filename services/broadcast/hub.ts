@@ -8,7 +8,7 @@
 import type { LotEvent } from "../lot/events.ts";
 import { apply } from "../lot/lifecycle.ts";
 import type { Lot } from "../lot/lot.ts";
-import { frameOf, viewOf } from "../lot/view.ts";
+import { publicEventOf, viewOf } from "../lot/view.ts";
 import { compare, follows, type Position } from "../lot/position.ts";
 import { textFrame } from "./frames.ts";
 
@@ -39,7 +39,7 @@ export interface Subscription {
   readonly channel: Channel;
   index: number;
   /** Index of the next frame. */
-  at: number;
+  nextFrame: number;
   /** Frames were left out. */
   missed: boolean;
 }
@@ -49,13 +49,14 @@ class Channel {
   lot: Lot;
   frames: Buffer[] = [];
   /** Index of `frames[0]`: indices count all frames of this channel from 0. */
-  base = 0;
+  firstFrame = 0;
   /** From this index on, every frame is one event, and their `seq` has no gap. */
-  floor = 0;
+  resumableFrom = 0;
   subscriptions: Subscription[] = [];
-  /** Of the running sweep: the next subscription, and how many are left. */
-  next = 0;
-  left = 0;
+  /** Index of the subscription that the running sweep visits next. */
+  sweepIndex = 0;
+  /** How many subscriptions the running sweep has yet to visit. */
+  sweepLeft = 0;
   #viewText: string | null = null;
   #joined: { at: number; head: number; buffer: Buffer } | null = null;
 
@@ -64,19 +65,20 @@ class Channel {
   }
 
   get head(): number {
-    return this.base + this.frames.length;
+    return this.firstFrame + this.frames.length;
   }
 
-  become(lot: Lot): void {
+  setLot(lot: Lot): void {
     this.lot = lot;
     this.#viewText = null;
   }
 
   push(frame: Buffer): void {
     this.frames.push(frame);
-    if (this.left === 0) this.next = (this.next + SWEEP_STRIDE) % (this.subscriptions.length || 1);
-    this.left = this.subscriptions.length;
-    if (this.left === 0) this.trim();
+    if (this.sweepLeft === 0)
+      this.sweepIndex = (this.sweepIndex + SWEEP_STRIDE) % (this.subscriptions.length || 1);
+    this.sweepLeft = this.subscriptions.length;
+    if (this.sweepLeft === 0) this.trim();
   }
 
   /** Only between sweeps: no subscription needs the dropped frames. */
@@ -84,8 +86,8 @@ class Channel {
     const surplus = this.frames.length - KEPT_FRAMES;
     if (surplus < KEPT_FRAMES / 2) return;
     this.frames.splice(0, surplus);
-    this.base += surplus;
-    this.floor = Math.max(this.floor, this.base);
+    this.firstFrame += surplus;
+    this.resumableFrom = Math.max(this.resumableFrom, this.firstFrame);
   }
 
   snapshot(nowMs: number, flags: SnapshotFlags): Buffer {
@@ -98,28 +100,28 @@ class Channel {
   framesFrom(at: number): Buffer {
     if (at === this.head - 1) return this.frames.at(-1)!;
     if (this.#joined?.at === at && this.#joined.head === this.head) return this.#joined.buffer;
-    const buffer = Buffer.concat(this.frames.slice(at - this.base));
+    const buffer = Buffer.concat(this.frames.slice(at - this.firstFrame));
     this.#joined = { at, head: this.head, buffer };
     return buffer;
   }
 
   deliver(subscription: Subscription): void {
-    const { reader, at } = subscription;
-    if (at === this.head) return;
-    subscription.at = this.head;
+    const { reader, nextFrame } = subscription;
+    if (nextFrame === this.head) return;
+    subscription.nextFrame = this.head;
     if (reader.behind) subscription.missed = true;
-    else reader.write(this.framesFrom(at), this.head - at);
+    else reader.write(this.framesFrom(nextFrame), this.head - nextFrame);
   }
 
   /** Visits up to `most` subscriptions. @returns how many */
   sweep(most: number): number {
-    const visits = Math.min(this.left, most);
+    const visits = Math.min(this.sweepLeft, most);
     for (let i = 0; i < visits; i++) {
-      if (this.next >= this.subscriptions.length) this.next = 0;
-      this.deliver(this.subscriptions[this.next++]!);
+      if (this.sweepIndex >= this.subscriptions.length) this.sweepIndex = 0;
+      this.deliver(this.subscriptions[this.sweepIndex++]!);
     }
-    this.left -= visits;
-    if (this.left === 0) {
+    this.sweepLeft -= visits;
+    if (this.sweepLeft === 0) {
       this.#joined = null;
       this.trim();
     }
@@ -128,15 +130,15 @@ class Channel {
 
   add(reader: Reader): Subscription {
     const index = this.subscriptions.length;
-    const subscription = { reader, channel: this, index, at: this.head, missed: false };
+    const subscription = { reader, channel: this, index, nextFrame: this.head, missed: false };
     this.subscriptions.push(subscription);
-    if (this.left > 0) this.left++; // the running sweep has to visit it, too
+    if (this.sweepLeft > 0) this.sweepLeft++; // the running sweep has to visit it, too
     return subscription;
   }
 
   remove({ index }: Subscription): void {
     const moved = this.subscriptions.pop()!;
-    this.left = Math.min(this.left, this.subscriptions.length);
+    this.sweepLeft = Math.min(this.sweepLeft, this.subscriptions.length);
     if (moved.index === index) return;
     this.subscriptions[index] = moved;
     moved.index = index;
@@ -145,14 +147,14 @@ class Channel {
 }
 
 /** The frames of a lot after a position. */
-type Missed =
+type FramesSince =
   | { readonly found: "frames"; readonly frames: readonly Buffer[] }
   /** The hub has dropped some of them. */
   | { readonly found: "older" }
   /** The position is of an event that this process does not have yet, or that never existed. */
   | { readonly found: "ahead" }
   /** The position is of an earlier epoch. */
-  | { readonly found: "foreign" };
+  | { readonly found: "other_epoch" };
 
 export class Hub {
   #channels = new Map<string, Channel>();
@@ -199,9 +201,9 @@ export class Hub {
       channel.lot = lot;
       return "kept";
     }
-    channel.become(lot);
+    channel.setLot(lot);
     this.#push(channel, channel.snapshot(nowMs, order > 0 ? { recovered: false } : {}));
-    channel.floor = channel.head;
+    channel.resumableFrom = channel.head;
     return order > 0 ? "reset" : "refreshed";
   }
 
@@ -225,15 +227,15 @@ export class Hub {
     for (const event of events) {
       if (compare(event, channel.lot) <= 0) continue;
       if (!follows(event, channel.lot)) return "gap";
-      channel.become(apply(channel.lot, event));
-      this.#push(channel, textFrame(JSON.stringify(frameOf(event))));
+      channel.setLot(apply(channel.lot, event));
+      this.#push(channel, textFrame(JSON.stringify(publicEventOf(event))));
     }
     return "published";
   }
 
   #push(channel: Channel, frame: Buffer): void {
     channel.push(frame);
-    if (channel.left > 0) this.#unswept.add(channel);
+    if (channel.sweepLeft > 0) this.#unswept.add(channel);
   }
 
   /**
@@ -246,7 +248,7 @@ export class Hub {
       if (left <= 0) break;
       this.#unswept.delete(channel);
       left -= channel.sweep(left);
-      if (channel.left > 0) this.#unswept.add(channel);
+      if (channel.sweepLeft > 0) this.#unswept.add(channel);
     }
     return this.#unswept.size > 0;
   }
@@ -271,21 +273,21 @@ export class Hub {
     return this.#channels.get(lotId)!.snapshot(nowMs, flags);
   }
 
-  /** A snapshot for a reader that is no longer behind; null where it missed nothing. */
+  /** A snapshot for a reader that is no longer behind; null if it missed nothing. */
   conflated(subscription: Subscription, nowMs: number): Buffer | null {
     if (!subscription.missed) return null;
     subscription.missed = false;
-    subscription.at = subscription.channel.head;
+    subscription.nextFrame = subscription.channel.head;
     return subscription.channel.snapshot(nowMs, { conflated: true });
   }
 
   /** The frames after `since` of a lot that the hub has. */
-  since(lotId: string, since: Position): Missed {
-    const { lot, frames, head, floor } = this.#channels.get(lotId)!;
+  since(lotId: string, since: Position): FramesSince {
+    const { lot, frames, head, resumableFrom } = this.#channels.get(lotId)!;
     if (compare(since, lot) > 0) return { found: "ahead" };
-    if (since.epoch !== lot.epoch) return { found: "foreign" };
+    if (since.epoch !== lot.epoch) return { found: "other_epoch" };
     const count = lot.seq - since.seq;
-    if (count > head - floor) return { found: since.seq < 0 ? "foreign" : "older" };
+    if (count > head - resumableFrom) return { found: since.seq < 0 ? "other_epoch" : "older" };
     return { found: "frames", frames: count === 0 ? [] : frames.slice(-count) };
   }
 }

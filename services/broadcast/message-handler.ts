@@ -3,19 +3,19 @@ import { randomUUID } from "node:crypto";
 import { performance } from "node:perf_hooks";
 import { logFailure, problemOfError } from "../access/problem-edge.ts";
 import { type Problem, problem, type ProblemCode, problemOf } from "../access/problems.ts";
-import { type BidSpan, BidReporter } from "../access/bid-reporter.ts";
+import { type BidSpanStart, BidReporter } from "../access/bid-reporter.ts";
 import type { Verify } from "../access/tokens.ts";
 import { type Logger, SampledLog } from "../runtime/log.ts";
 import type { Span } from "../runtime/tracing.ts";
 import type { Batcher } from "../store/batcher.ts";
 import type { Position } from "../lot/position.ts";
-import type { Placement, Refusal } from "../store/place-bids.ts";
+import type { Placement, UnavailableReason } from "../store/place-bids.ts";
 import type { Hub, SnapshotFlags, Subscription } from "./hub.ts";
-import type { MessageOutcome } from "./metrics.ts";
+import type { MessageResult } from "./metrics.ts";
 import { type ClientMessage, readMessage } from "./protocol.ts";
-import type { Missed, Resume } from "./resume.ts";
+import type { MissedFrames, Resume } from "./resume.ts";
 import type { StoreClock } from "./store-clock.ts";
-import { BACKLOG_MAX_BYTES, Resuming, type Viewer } from "./viewer.ts";
+import { UNSENT_MAX_BYTES, PendingSubscription, type Viewer } from "./viewer.ts";
 
 type Message<T extends ClientMessage["type"]> = Extract<ClientMessage, { type: T }>;
 
@@ -33,19 +33,19 @@ interface Dependencies {
   readonly onBid: (outcome: Placement["outcome"] | ProblemCode) => void;
   readonly onResume: (result: "recovered" | "snapshot" | "behind") => void;
   readonly onRejected: (reason: "invalid" | "unauthenticated" | "too_many_lots") => void;
-  readonly onUnavailable: (why: Refusal) => void;
+  readonly onUnavailable: (why: UnavailableReason) => void;
   /** A defect of ours, answered `internal`. */
   readonly onInternalError: () => void;
   /** Called for each message when its last answer is written. */
   readonly onMessage: (
     type: ClientMessage["type"] | "invalid",
-    outcome: MessageOutcome,
+    outcome: MessageResult,
     seconds: number,
   ) => void;
 }
 
 /** A viewer with more unsent bytes gets a snapshot in place of the events that it missed. */
-const RESUME_BACKLOG_BYTES = BACKLOG_MAX_BYTES / 2;
+const RESUME_UNSENT_MAX_BYTES = UNSENT_MAX_BYTES / 2;
 
 export class MessageHandler {
   readonly #dependencies: Dependencies;
@@ -66,7 +66,7 @@ export class MessageHandler {
       if (bid) this.#refuse(viewer, bid, invalid);
       else viewer.send({ type: "error", problem: invalid });
       this.#dependencies.onRejected("invalid");
-      viewer.strike();
+      viewer.countError();
       this.#observe("invalid", "refused", startedMs);
       return;
     }
@@ -87,7 +87,7 @@ export class MessageHandler {
     }
   }
 
-  #fail(viewer: Viewer, message: ClientMessage, error: unknown): MessageOutcome {
+  #fail(viewer: Viewer, message: ClientMessage, error: unknown): MessageResult {
     const why = this.#problemOf(error, message.type);
     if (message.type === "place_bid") return this.#refuse(viewer, message, why);
     viewer.send({ type: "error", problem: why });
@@ -104,7 +104,7 @@ export class MessageHandler {
 
   #observe(
     type: ClientMessage["type"] | "invalid",
-    outcome: MessageOutcome,
+    outcome: MessageResult,
     startedMs: number,
   ): void {
     this.#dependencies.onMessage(type, outcome, (performance.now() - startedMs) / 1000);
@@ -134,7 +134,7 @@ export class MessageHandler {
   }
 
   /** The token sent last counts, valid or not. Never rejects. */
-  async #authenticate(viewer: Viewer, { token }: Message<"authenticate">): Promise<MessageOutcome> {
+  async #authenticate(viewer: Viewer, { token }: Message<"authenticate">): Promise<MessageResult> {
     const { verify, onRejected } = this.#dependencies;
     await viewer.authenticating;
     viewer.identity = null;
@@ -151,13 +151,13 @@ export class MessageHandler {
     }
     onRejected("unauthenticated");
     viewer.send({ type: "error", problem: problem("unauthenticated", "The token is not valid.") });
-    viewer.strike();
+    viewer.countError();
     return "refused";
   }
 
   #subscribe(viewer: Viewer, lotId: string, since: Position | undefined): Handled {
     const { hub, resume, maxLotsPerSocket, defined, onRejected } = this.#dependencies;
-    const error = (why: Problem): MessageOutcome => {
+    const error = (why: Problem): MessageResult => {
       viewer.send({ type: "error", lotId, problem: why });
       return outcomeOf(why);
     };
@@ -173,11 +173,11 @@ export class MessageHandler {
     this.#unsubscribe(viewer, lotId);
     if (since === undefined) return this.#start(viewer, lotId, {});
 
-    const resuming = new Resuming();
+    const resuming = new PendingSubscription();
     viewer.watched.set(lotId, resuming);
     const wanted = () => viewer.watched.get(lotId) === resuming;
     // A subscription that the viewer ended or replaced meanwhile needs no answer.
-    let outcome: MessageOutcome = "ok";
+    let outcome: MessageResult = "ok";
     const resumed = resume.findMissed(lotId, since, wanted, (missed) => {
       if (wanted()) outcome = this.#finishResume(viewer, lotId, missed);
     });
@@ -193,20 +193,20 @@ export class MessageHandler {
   }
 
   /** In one turn of the event loop: the missed events, a snapshot, and the subscription. */
-  #finishResume(viewer: Viewer, lotId: string, missed: Missed): MessageOutcome {
+  #finishResume(viewer: Viewer, lotId: string, missed: MissedFrames): MessageResult {
     if (missed === "behind") {
       this.#dependencies.onResume("behind");
       viewer.watched.delete(lotId);
       viewer.send({ type: "error", lotId, problem: BEHIND });
       return "failed";
     }
-    const recovered = missed !== null && viewer.backlogBytes < RESUME_BACKLOG_BYTES;
+    const recovered = missed !== null && viewer.unsentBytes < RESUME_UNSENT_MAX_BYTES;
     this.#dependencies.onResume(recovered ? "recovered" : "snapshot");
     if (recovered) viewer.writeAll(missed);
     return this.#start(viewer, lotId, { recovered });
   }
 
-  #start(viewer: Viewer, lotId: string, flags: SnapshotFlags): MessageOutcome {
+  #start(viewer: Viewer, lotId: string, flags: SnapshotFlags): MessageResult {
     const { hub, clock } = this.#dependencies;
     const subscription = hub.subscribe(lotId, viewer);
     if (subscription === null) {
@@ -223,7 +223,8 @@ export class MessageHandler {
   #unsubscribe(viewer: Viewer, lotId: string): void {
     const watched = viewer.watched.get(lotId);
     viewer.watched.delete(lotId);
-    if (watched && !(watched instanceof Resuming)) this.#dependencies.hub.unsubscribe(watched);
+    if (watched && !(watched instanceof PendingSubscription))
+      this.#dependencies.hub.unsubscribe(watched);
   }
 
   /** For a viewer whose socket has closed. */
@@ -236,7 +237,7 @@ export class MessageHandler {
     const { hub, clock } = this.#dependencies;
     const frames: Buffer[] = [];
     for (const watched of viewer.watched.values()) {
-      if (watched instanceof Resuming) continue;
+      if (watched instanceof PendingSubscription) continue;
       const snapshot = hub.conflated(watched satisfies Subscription, clock.nowMs());
       if (snapshot) frames.push(snapshot);
     }
@@ -244,16 +245,16 @@ export class MessageHandler {
     return frames.length;
   }
 
-  async #placeBid(viewer: Viewer, bid: Message<"place_bid">): Promise<MessageOutcome> {
+  async #placeBid(viewer: Viewer, bid: Message<"place_bid">): Promise<MessageResult> {
     const { reporter } = this.#dependencies;
     if (!reporter.isTracing) return (await this.#decide(viewer, bid, null)).outcome;
     const startedMs = performance.now();
-    const begun: BidSpan = { ...STREAM_SPAN, traceparent: bid.traceparent };
+    const begun: BidSpanStart = { ...STREAM_SPAN, traceparent: bid.traceparent };
     const span = reporter.begin(begun);
     const { outcome, word, bidId } = await this.#decide(viewer, bid, span);
     const tookMs = performance.now() - startedMs;
     const failed = outcome === "failed";
-    if (reporter.reports(span, { tookMs, failed })) {
+    if (reporter.shouldReport(span, { tookMs, failed })) {
       reporter.end(span, begun, { bidId, lotId: bid.lotId, outcome: word, tookMs, failed });
     }
     return outcome;
@@ -263,15 +264,15 @@ export class MessageHandler {
     viewer: Viewer,
     bid: Message<"place_bid">,
     span: Span | null,
-  ): Promise<{ outcome: MessageOutcome; word: string; bidId: string }> {
+  ): Promise<{ outcome: MessageResult; word: string; bidId: string }> {
     const { batcher, onBid, onUnavailable, reporter } = this.#dependencies;
     const { lotId, amountMinor, key } = bid;
     // The close frame that follows says that a bid without an answer was not taken (PROTOCOL.md, 1012).
-    if (viewer.leaving) return { outcome: "failed", word: "leaving", bidId: "" };
+    if (viewer.isClosing) return { outcome: "failed", word: "leaving", bidId: "" };
     viewer.bidsInFlight++;
     try {
       await viewer.authenticating;
-      const refusal = mayBid(viewer);
+      const refusal = bidRefusal(viewer);
       if (refusal) {
         return { outcome: this.#refuse(viewer, bid, refusal), word: refusal.code, bidId: "" };
       }
@@ -300,7 +301,7 @@ export class MessageHandler {
     { key, lotId }: { key: string; lotId: string | null },
     why: Problem,
     outcome: Parameters<Dependencies["onBid"]>[0] = why.code,
-  ): MessageOutcome {
+  ): MessageResult {
     this.#dependencies.onBid(outcome);
     viewer.send({ type: "bid_result", key, lotId, accepted: false, problem: why });
     return outcomeOf(why);
@@ -313,14 +314,14 @@ const STREAM_SPAN = {
 } as const;
 
 /** The outcome of a message: at once, or later. Never rejects. */
-type Handled = MessageOutcome | Promise<MessageOutcome>;
+type Handled = MessageResult | Promise<MessageResult>;
 
 /** A status of 500 and above is our failure, as over HTTP. */
-const outcomeOf = ({ status }: Problem): MessageOutcome => (status >= 500 ? "failed" : "refused");
+const outcomeOf = ({ status }: Problem): MessageResult => (status >= 500 ? "failed" : "refused");
 
 function worstOf(all: readonly Handled[]): Handled {
   const said = all.filter((one) => typeof one === "string");
-  const worst = (outcomes: readonly MessageOutcome[]): MessageOutcome =>
+  const worst = (outcomes: readonly MessageResult[]): MessageResult =>
     (["failed", "refused"] as const).find((one) => outcomes.includes(one)) ?? "ok";
   return said.length === all.length ? worst(said) : Promise.all(all).then(worst);
 }
@@ -333,7 +334,7 @@ const NO_TOKEN = problem("unauthenticated", "Send authenticate first; viewing ne
 const EXPIRED = problem("unauthenticated", "The token has expired; send authenticate again.");
 const NO_SCOPE = problem("forbidden", "The token's scope does not hold bid.");
 
-function mayBid({ identity }: Viewer): Problem | null {
+function bidRefusal({ identity }: Viewer): Problem | null {
   if (identity === null) return NO_TOKEN;
   if (identity.expiresAtMs <= Date.now()) return EXPIRED;
   return identity.scopes.has("bid") ? null : NO_SCOPE;

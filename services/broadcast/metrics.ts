@@ -22,8 +22,8 @@ interface Observed {
 }
 
 /** Outcomes of a viewer's message; `failed`: our failure. */
-const MESSAGE_OUTCOMES = ["ok", "refused", "failed"] as const;
-export type MessageOutcome = (typeof MESSAGE_OUTCOMES)[number];
+const MESSAGE_RESULTS = ["ok", "refused", "failed"] as const;
+export type MessageResult = (typeof MESSAGE_RESULTS)[number];
 
 /** Outcomes of bids that do not reach the batcher. */
 const REFUSED_BIDS = [
@@ -165,7 +165,7 @@ function messageDurations(registry: Registry) {
     registers: [registry],
   });
   for (const type of [...CLIENT_MESSAGE_TYPES, "invalid"]) {
-    for (const outcome of MESSAGE_OUTCOMES) messages.zero({ type, outcome });
+    for (const outcome of MESSAGE_RESULTS) messages.zero({ type, outcome });
   }
   return messages;
 }

@@ -24,7 +24,7 @@ import {
   STREAM_MESSAGE_MAX_BYTES,
 } from "./protocol.ts";
 import { RESUME_MAX_EVENTS } from "./resume.ts";
-import { BACKLOG_MAX_BYTES, BEHIND_BYTES, BEHIND_MAX_MS, STRIKES_MAX } from "./viewer.ts";
+import { UNSENT_MAX_BYTES, BEHIND_BYTES, BEHIND_MAX_MS, ERRORS_MAX } from "./viewer.ts";
 
 const text = readFileSync(new URL("./PROTOCOL.md", import.meta.url), "utf8");
 const section = (from: string, to: string) => text.slice(text.indexOf(from), text.indexOf(to));
@@ -86,9 +86,9 @@ test("the limits of PROTOCOL.md are those of the code", () => {
   const [, largest] = /^\| 1009 .* above ([\d,]+) bytes/m.exec(text)!;
   expect(Number(largest!.replaceAll(",", ""))).toBe(STREAM_MESSAGE_MAX_BYTES);
   expect(number("lots in one")).toBe(LOTS_PER_MESSAGE);
-  expect(number("invalid messages")).toBe(STRIKES_MAX);
+  expect(number("invalid messages")).toBe(ERRORS_MAX);
   expect(number("unsent bytes, above which events")).toBe(BEHIND_BYTES);
-  expect(number("unsent bytes, above which the socket")).toBe(BACKLOG_MAX_BYTES);
+  expect(number("unsent bytes, above which the socket")).toBe(UNSENT_MAX_BYTES);
   expect(number("time with unsent") * 1_000).toBe(BEHIND_MAX_MS);
   expect(number("events that a resume")).toBe(RESUME_MAX_EVENTS);
   expect(number("longest wait before the first")).toBe(SPREAD_MS);

@@ -72,7 +72,7 @@ export type ServerMessage =
   | {
       readonly type: "bid_result";
       readonly key: string;
-      /** Null where the bid has no valid lotId. */
+      /** Null if the bid has no valid lotId. */
       readonly lotId: string | null;
       readonly accepted: false;
       readonly problem: Problem;
@@ -113,7 +113,7 @@ type Reading =
   | { readonly ok: true; readonly message: ClientMessage }
   | {
       readonly ok: false;
-      /** The invalid field; absent where the text is no message at all. */
+      /** The invalid field; absent if the text is no message at all. */
       readonly field?: string;
       readonly detail: string;
       /** Present where the message is a bid with a valid key: it is then answered as a bid. */

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { expect, test } from "vitest";
 import type { Keys } from "../store/keys.ts";
-import { type Batch, placeBids } from "../store/place-bids.ts";
+import { type DecidedBatch, placeBids } from "../store/place-bids.ts";
 import { bid, defineAndOpen, lotDefinition } from "../testing/auction.ts";
 import { afterFile } from "../testing/after-file.ts";
 import { FaultProxy } from "../testing/fault-proxy.ts";
@@ -20,7 +20,7 @@ interface Place {
 
 /** Bids one after the other on a lot, each accepted: `count` of them, `atOnce` in one call. */
 async function bidUp(keys: Keys, lotId: string, from: number, count: number, atOnce = 1) {
-  const calls: Promise<Batch>[] = [];
+  const calls: Promise<DecidedBatch>[] = [];
   for (let done = 0; done < count; done += atOnce) {
     const n = Math.min(atOnce, count - done);
     const bids = Array.from({ length: n }, (_, i) => bid(1_000 + 200 * (from + done + i)));

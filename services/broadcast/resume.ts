@@ -16,7 +16,7 @@ import { performance } from "node:perf_hooks";
 import { setTimeout } from "node:timers/promises";
 import { isUnavailable } from "../access/unavailable.ts";
 import type { LotEvent } from "../lot/events.ts";
-import { frameOf } from "../lot/view.ts";
+import { publicEventOf } from "../lot/view.ts";
 import type { Store } from "../store/connect.ts";
 import { eventsSince } from "../store/history.ts";
 import type { Keys } from "../store/keys.ts";
@@ -41,10 +41,10 @@ const CLAIMED_WITHIN_MS = 3_000;
 const READS_MAX = 8;
 
 /**
- * The missed frames, oldest first; null where not all of them are available: then a snapshot replaces them.
+ * The missed frames, oldest first; null if not all of them are available: then a snapshot replaces them.
  * "behind": the viewer's position is ahead of this process, and may be right.
  */
-export type Missed = readonly Buffer[] | null | "behind";
+export type MissedFrames = readonly Buffer[] | null | "behind";
 
 export class Resume {
   #reads = new Map<string, { wanted: (() => boolean)[]; read: Promise<Read | null> }>();
@@ -72,7 +72,7 @@ export class Resume {
     lotId: string,
     since: Position,
     wanted: () => boolean,
-    done: (missed: Missed) => void,
+    done: (missed: MissedFrames) => void,
   ): Promise<void> {
     const before: Buffer[] = [];
     let from = since;
@@ -82,7 +82,7 @@ export class Resume {
       if (position === null) return done(null);
       const missed = this.#hub.since(lotId, from);
       if (missed.found === "frames") return done([...before, ...missed.frames]);
-      if (missed.found === "foreign") return done(null);
+      if (missed.found === "other_epoch") return done(null);
       try {
         if (missed.found === "ahead") {
           await this.#gapFill.fill(lotId);
@@ -165,12 +165,12 @@ interface Read {
   readonly upTo: Position;
 }
 
-/** Null where the epoch changes in between: the lost events are not known. */
+/** Null if the epoch changes in between: the lost events are not known. */
 function readOf(events: readonly LotEvent[], from: Position): Read | null {
   const last = events.at(-1);
   if (last && last.epoch !== from.epoch) return null;
   return {
-    frames: events.map((event) => textFrame(JSON.stringify(frameOf(event)))),
+    frames: events.map((event) => textFrame(JSON.stringify(publicEventOf(event)))),
     upTo: last ? { epoch: last.epoch, seq: last.seq } : from,
   };
 }

@@ -24,7 +24,7 @@ const CLOSE_TIMEOUT_MS = 2_000;
 
 const FRAGMENTS_MAX = 64;
 /** A constant, since @types/ws does not know closeTimeout. */
-const READING = {
+const SOCKET_OPTIONS = {
   noServer: true,
   clientTracking: false,
   perMessageDeflate: false,
@@ -40,7 +40,7 @@ const HEADERS_TIMEOUT_MS = 5_000;
 /** Connections beyond the sockets: for requests that are refused. */
 const SPARE_CONNECTIONS = 200;
 
-const LATE_CHECK_MS = 1_000;
+const BEHIND_CHECK_MS = 1_000;
 
 /** A drain closes the sockets in so many slices. */
 const DRAIN_SLICES = 20;
@@ -58,12 +58,12 @@ interface Dependencies {
 export class StreamServer {
   #draining = false;
   #viewers = new Map<Viewer, WebSocket>();
-  #late = new Set<Viewer>();
+  #behind = new Set<Viewer>();
   #heartbeat: Heartbeat<Viewer>;
   #stopTimers: (() => void)[] = [];
   readonly #http: Server;
   readonly #dependencies: Dependencies;
-  readonly #sockets = new WebSocketServer(READING);
+  readonly #sockets = new WebSocketServer(SOCKET_OPTIONS);
 
   constructor(dependencies: Dependencies) {
     this.#dependencies = dependencies;
@@ -102,15 +102,15 @@ export class StreamServer {
 
   /** Viewers that get no events until their send buffer is empty. */
   get behind(): number {
-    return this.#late.size;
+    return this.#behind.size;
   }
 
   /** @returns the port */
   async listen(host: string, port: number): Promise<number> {
     this.#http.listen({ host, port, backlog: 4096 });
     await once(this.#http, "listening");
-    const late = setInterval(() => this.#closeLate(), LATE_CHECK_MS);
-    this.#stopTimers = [() => clearInterval(late), this.#heartbeat.start()];
+    const checking = setInterval(() => this.#closeSlow(), BEHIND_CHECK_MS);
+    this.#stopTimers = [() => clearInterval(checking), this.#heartbeat.start()];
     return (this.#http.address() as AddressInfo).port;
   }
 
@@ -139,7 +139,7 @@ export class StreamServer {
   #admit(ws: WebSocket, socket: Socket): void {
     const { messageHandler, metrics, traffic, messagesPerSecond } = this.#dependencies;
     const viewer = new Viewer(socket, traffic, messagesPerSecond, {
-      fellBehind: () => this.#late.add(viewer),
+      fellBehind: () => this.#behind.add(viewer),
       close: (reason, hint) => {
         metrics.closes.inc({ reason });
         ws.close(CLOSE_CODES[reason].code, hint ?? reason);
@@ -149,17 +149,17 @@ export class StreamServer {
     const leaveHeartbeat = this.#heartbeat.add(viewer);
 
     ws.on("message", (data, isBinary) => {
-      viewer.heard = true;
-      if (viewer.closed || !viewer.takeAllowance()) return;
+      viewer.hasSentSincePing = true;
+      if (viewer.closed || !viewer.spendMessage()) return;
       if (isBinary) viewer.close("binary");
       else messageHandler.handle(viewer, (data as Buffer).toString("utf8"));
     });
     ws.on("ping", () => {
-      viewer.heard = true;
-      viewer.takeAllowance();
+      viewer.hasSentSincePing = true;
+      viewer.spendMessage();
     });
     ws.on("pong", () => {
-      viewer.heard = true;
+      viewer.hasSentSincePing = true;
     });
     // A protocol violation, for which ws has already sent a close code, or a network error.
     ws.on("error", (error) => {
@@ -169,21 +169,21 @@ export class StreamServer {
     socket.on("drain", () => {
       if (viewer.behindSinceMs === null || viewer.closed) return;
       viewer.behindSinceMs = null;
-      this.#late.delete(viewer);
+      this.#behind.delete(viewer);
       traffic.conflated += messageHandler.sendConflated(viewer);
     });
     ws.on("close", () => {
       viewer.closed = true;
-      this.#late.delete(viewer);
+      this.#behind.delete(viewer);
       this.#viewers.delete(viewer);
       leaveHeartbeat();
       messageHandler.unsubscribeAll(viewer);
     });
   }
 
-  #closeLate(): void {
+  #closeSlow(): void {
     const nowMs = performance.now();
-    for (const viewer of this.#late) {
+    for (const viewer of this.#behind) {
       if (nowMs - (viewer.behindSinceMs ?? nowMs) > BEHIND_MAX_MS) viewer.close("slow");
     }
   }
@@ -199,10 +199,12 @@ export class StreamServer {
     const endMs = performance.now() + withinMs;
     const slicesMs = withinMs / 2;
     for (let slice = DRAIN_SLICES; slice > 0 && this.count > 0; slice--) {
-      const open = [...this.#viewers.keys()].filter(({ closed, leaving }) => !closed && !leaving);
+      const open = [...this.#viewers.keys()].filter(
+        ({ closed, isClosing }) => !closed && !isClosing,
+      );
       for (const viewer of open.slice(0, Math.ceil(open.length / slice))) {
         const retryAfterMs = Math.round(Math.random() * (slicesMs / DRAIN_SLICES));
-        viewer.leave(JSON.stringify({ retryAfterMs }));
+        viewer.closeAfterBids(JSON.stringify({ retryAfterMs }));
       }
       if (open.length > 0) await pause(slicesMs / DRAIN_SLICES);
     }

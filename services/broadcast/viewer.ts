@@ -11,13 +11,13 @@ import { type CloseReason, encodeMessage, type ServerMessage } from "./protocol.
 export const BEHIND_BYTES = 64 * 1024;
 
 /** A viewer with more unsent bytes is closed as slow. */
-export const BACKLOG_MAX_BYTES = 1024 * 1024;
+export const UNSENT_MAX_BYTES = 1024 * 1024;
 
 /** A viewer that stays behind for longer is closed as slow. */
 export const BEHIND_MAX_MS = 10_000;
 
 /** Invalid messages and bad tokens of one socket, before it is closed. */
-export const STRIKES_MAX = 10;
+export const ERRORS_MAX = 10;
 
 /** Totals of what this process sent. Plain numbers: they change a hundred thousand times a second. */
 export interface Traffic {
@@ -33,18 +33,18 @@ interface ViewerEvents {
 
 export class Viewer implements Reader {
   /** By lotId. */
-  readonly watched = new Map<string, Subscription | Resuming>();
+  readonly watched = new Map<string, Subscription | PendingSubscription>();
   identity: Identity | null = null;
   /** Resolves when the token sent last is verified; bids wait for it. */
   authenticating: Promise<unknown> = Promise.resolve();
   bidsInFlight = 0;
   behindSinceMs: number | null = null;
-  /** Whether anything arrived since the last ping. */
-  heard = true;
+  /** Whether the viewer has sent anything since the last ping. */
+  hasSentSincePing = true;
   closed = false;
-  /** The reason of its close frame once it is asked to leave; null before. */
-  #leavingHint: string | null = null;
-  #strikes = 0;
+  /** The reason text of its close frame once `closeAfterBids` was called; null before. */
+  #closeHint: string | null = null;
+  #errors = 0;
   readonly #messages: TokenBucket;
   readonly #socket: Socket;
   readonly #traffic: Traffic;
@@ -61,7 +61,7 @@ export class Viewer implements Reader {
     return this.closed || this.behindSinceMs !== null;
   }
 
-  get backlogBytes(): number {
+  get unsentBytes(): number {
     return this.#socket.writableLength;
   }
 
@@ -70,13 +70,13 @@ export class Viewer implements Reader {
     this.#socket.write(frames);
     this.#traffic.frames += count;
     this.#traffic.bytes += frames.length;
-    const backlog = this.#socket.writableLength;
-    if (backlog <= BEHIND_BYTES) return;
+    const unsentBytes = this.#socket.writableLength;
+    if (unsentBytes <= BEHIND_BYTES) return;
     if (this.behindSinceMs === null) {
       this.behindSinceMs = performance.now();
       this.#events.fellBehind();
     }
-    if (backlog > BACKLOG_MAX_BYTES) this.close("slow");
+    if (unsentBytes > UNSENT_MAX_BYTES) this.close("slow");
   }
 
   /** Writes several frames with one system call. */
@@ -95,19 +95,19 @@ export class Viewer implements Reader {
     if (!this.closed) this.#socket.write(frame);
   }
 
-  get leaving(): boolean {
-    return this.#leavingHint !== null;
+  get isClosing(): boolean {
+    return this.#closeHint !== null;
   }
 
   /** Closes the socket as soon as its pending bids are answered; later bids are not taken. */
-  leave(hint: string): void {
-    this.#leavingHint = hint;
+  closeAfterBids(hint: string): void {
+    this.#closeHint = hint;
     if (this.bidsInFlight === 0) this.close("restarting", hint);
   }
 
   bidAnswered(): void {
     this.bidsInFlight--;
-    if (this.#leavingHint !== null) this.leave(this.#leavingHint);
+    if (this.#closeHint !== null) this.closeAfterBids(this.#closeHint);
   }
 
   /** Nothing is written after the close frame. The socket closes soon, whether or not the viewer reads. */
@@ -118,17 +118,17 @@ export class Viewer implements Reader {
   }
 
   /** Counts one message or ping against the rate; closes the socket that exceeds it. */
-  takeAllowance(): boolean {
+  spendMessage(): boolean {
     if (this.#messages.take()) return true;
     this.close("too_many_messages");
     return false;
   }
 
   /** Counts an invalid message or a bad token; closes the socket after too many. */
-  strike(): void {
-    if (++this.#strikes > STRIKES_MAX) this.close("too_many_errors");
+  countError(): void {
+    if (++this.#errors > ERRORS_MAX) this.close("too_many_errors");
   }
 }
 
 /** Stands for a subscription while its missed events are read; once replaced or removed, it is void. */
-export class Resuming {}
+export class PendingSubscription {}

@@ -16,7 +16,7 @@ interface RelayedEntry {
   readonly afterId: string;
   readonly lotId: string;
   readonly events: string;
-  /** Null where the call that recorded the events was not traced. */
+  /** Null if the call that recorded the events was not traced. */
   readonly traceparent: string | null;
 }
 

@@ -57,7 +57,7 @@ export async function ensureStream(
   return stateOf(info);
 }
 
-/** Null where there is no such stream. */
+/** Null if there is no such stream. */
 export async function streamState(bus: Bus, auctionUid: string): Promise<StreamState | null> {
   try {
     return stateOf(await bus.manager.streams.info(streamNameOf(auctionUid)));

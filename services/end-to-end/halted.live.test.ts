@@ -4,7 +4,7 @@ import { beforeAll, expect, test } from "vitest";
 import type { Store } from "../store/connect.ts";
 import { storeClockMs } from "../store/connect.ts";
 import { type AuctionDefinition, defineLots } from "../store/define-lots.ts";
-import { writeSummary } from "../store/invariants.ts";
+import { writeSummary } from "../store/health-summary.ts";
 import { keysOf } from "../store/keys.ts";
 import { fenceAuction } from "../store/lifecycle.ts";
 import { readAuction } from "../store/lots.ts";

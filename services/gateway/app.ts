@@ -2,11 +2,11 @@
 import type { AddressInfo, Server as NetServer } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { BidReporter } from "../access/bid-reporter.ts";
-import { addInvariants } from "../access/invariants.ts";
+import { addInvariants } from "../access/invariants-route.ts";
 import { readOrigins } from "../access/origins.ts";
 import { answerErrors } from "../access/problem-edge.ts";
 import { createVerifier } from "../access/tokens.ts";
-import { Breaker, logChanges, showBreakers } from "../runtime/breaker.ts";
+import { Breaker, logChanges, registerBreakerGauge } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry, type Health } from "../runtime/internal.ts";
 import { Lifecycle, pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
@@ -77,7 +77,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
   });
   const store = openStore(redisUrl, "gavel-gateway", log, lifecycle);
   const archival = new Breaker({ ...ARCHIVAL_BREAKER, onChange: logChanges(log, "archival") });
-  showBreakers(registry, "gavel_gateway_", { redis: bidding.breaker, archival });
+  registerBreakerGauge(registry, "gavel_gateway_", { redis: bidding.breaker, archival });
 
   const internal = createInternalServer(healthOf(bidding, lifecycle), registry);
   answerErrors(internal, { log, internalErrors: metrics.internalErrors });

@@ -1,6 +1,6 @@
 /** A lot's bids, newest first: recent ones come from the store, older ones from the archive. */
 import { Value } from "typebox/value";
-import { Refused } from "../access/problem-edge.ts";
+import { ProblemError } from "../access/problem-edge.ts";
 import { problem } from "../access/problems.ts";
 import { isUnavailable } from "../access/unavailable.ts";
 import type { BidAccepted } from "../lot/events.ts";
@@ -35,7 +35,7 @@ interface HistoryOptions {
  * One page, wholly from the store or wholly from the archive: an outage of the archive affects only the pages that
  * the store does not have.
  * @param before exclusive; null begins with the newest bid
- * @throws Refused `unavailable` when the archive has the page and cannot be reached
+ * @throws ProblemError `unavailable` when the archive has the page and cannot be reached
  */
 export async function readHistory(
   options: HistoryOptions,
@@ -47,7 +47,7 @@ export async function readHistory(
   return recent ?? (await readArchived(options, lotId, before, limit));
 }
 
-/** Null where the store has none of the page's bids and the archive may have some. */
+/** Null if the store has none of the page's bids and the archive may have some. */
 async function readRecent(
   { store, keys }: HistoryOptions,
   lotId: string,
@@ -87,7 +87,7 @@ async function readArchived(
   return Value.Parse(HistoryAnswer, JSON.parse(text));
 }
 
-/** @throws Refused `unavailable` where archival does not answer, or answers with an error */
+/** @throws ProblemError `unavailable` where archival does not answer, or answers with an error */
 async function askArchival(archival: Breaker, url: URL): Promise<string> {
   let why: unknown;
   try {
@@ -103,7 +103,7 @@ async function askArchival(archival: Breaker, url: URL): Promise<string> {
     why = error;
   }
   const detail = "Older bids are in the archive, which cannot be reached at the moment.";
-  throw new Refused(problem("unavailable", detail), why);
+  throw new ProblemError(problem("unavailable", detail), why);
 }
 
 /** A page's cursor: "<epoch>.<seq>". */

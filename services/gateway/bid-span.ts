@@ -1,11 +1,11 @@
 /** The trace span of a bid over HTTP, from its headers to the end of the answer. */
 import type { FastifyReply, FastifyRequest } from "fastify";
-import type { BidSpan, BidReporter } from "../access/bid-reporter.ts";
+import type { BidSpanStart, BidReporter } from "../access/bid-reporter.ts";
 import type { Span } from "../runtime/tracing.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** Null where the request is not traced. */
+    /** Null if the request is not traced. */
     span: Span | null;
     /** Empty before the bid reaches the batcher. */
     bidId: string;
@@ -20,23 +20,23 @@ type Done = () => void;
 export function traceBid(reporter: BidReporter, method: string, route: string) {
   const name = `${method} ${route}`;
   const attributes = { "http.request.method": method, "http.route": route, "url.scheme": "http" };
-  const begunOf = (request: FastifyRequest): BidSpan => {
+  const spanStartOf = (request: FastifyRequest): BidSpanStart => {
     const { traceparent } = request.headers;
     return { name, attributes, traceparent: traceparent as string | undefined };
   };
   return {
     begin(request: FastifyRequest, _reply: FastifyReply, done: Done): void {
-      request.span = reporter.begin(begunOf(request));
+      request.span = reporter.begin(spanStartOf(request));
       done();
     },
     end(request: FastifyRequest, reply: FastifyReply, done: Done): void {
       const { statusCode, elapsedTime: tookMs } = reply;
       const failed = statusCode >= 500;
-      if (reporter.reports(request.span, { tookMs, failed })) {
+      if (reporter.shouldReport(request.span, { tookMs, failed })) {
         const { lotId = "" } = request.params as { lotId?: string };
         const outcome = request.outcome || String(statusCode);
         const bid = { bidId: request.bidId, lotId, outcome, tookMs, failed };
-        reporter.end(request.span, begunOf(request), bid, {
+        reporter.end(request.span, spanStartOf(request), bid, {
           "url.path": request.url.split("?", 1)[0],
           "http.response.status_code": statusCode,
         });

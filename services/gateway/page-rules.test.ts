@@ -7,7 +7,7 @@ import { decide } from "../lot/decide.ts";
 import { apply, due } from "../lot/lifecycle.ts";
 import type { LotEvent } from "../lot/events.ts";
 import { MAX_MINOR, parseMajor, printMajor } from "../lot/money.ts";
-import { frameOf, viewOf } from "../lot/view.ts";
+import { publicEventOf, viewOf } from "../lot/view.ts";
 import { bid, lot as newLot, RULES } from "../testing/auction.ts";
 
 const load = (name: string) => import(new URL(`./page/${name}`, import.meta.url).href);
@@ -78,10 +78,10 @@ test("a lot on the page goes through the same events to the same view", () => {
     for (const event of events) {
       lot = apply(lot, event);
       const before = view;
-      view = applyEvent(view, frameOf(event));
+      view = applyEvent(view, publicEventOf(event));
       expect(view).toEqual(viewOf(lot));
-      expect(applyEvent(view, frameOf(event))).toBe(view); // once more changes nothing
-      expect(applyEvent({ ...before, seq: before.seq - 1 }, frameOf(event))).toBeNull(); // a gap
+      expect(applyEvent(view, publicEventOf(event))).toBe(view); // once more changes nothing
+      expect(applyEvent({ ...before, seq: before.seq - 1 }, publicEventOf(event))).toBeNull(); // a gap
     }
   };
   for (const [amountMinor, atMs] of [

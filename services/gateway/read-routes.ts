@@ -1,5 +1,5 @@
 /** The public reads: the auction, its lots, their bids. */
-import { invalid, Refused } from "../access/problem-edge.ts";
+import { invalid, ProblemError } from "../access/problem-edge.ts";
 import { problem } from "../access/problems.ts";
 import type { Lot } from "../lot/lot.ts";
 import { viewOf } from "../lot/view.ts";
@@ -120,13 +120,15 @@ function historyRoute(app: Server, options: ReadOptions): void {
 
 async function auctionOf(store: Store, keys: Keys): Promise<StoredAuction> {
   const auction = await readAuction(store, keys);
-  if (auction === null) throw new Refused(problem("unavailable", "The auction is not set up yet."));
+  if (auction === null)
+    throw new ProblemError(problem("unavailable", "The auction is not set up yet."));
   return auction;
 }
 
 async function lotOf(store: Store, keys: Keys, lotId: string): Promise<Lot> {
   const auction = await auctionOf(store, keys);
   const [lot] = await readLots(store, keys, auction, [lotId]);
-  if (!lot) throw new Refused(problem("unknown_lot", "No lot of this auction has that lotId."));
+  if (!lot)
+    throw new ProblemError(problem("unknown_lot", "No lot of this auction has that lotId."));
   return lot;
 }

@@ -4,7 +4,7 @@ import underPressure from "@fastify/under-pressure";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { fastify, type FastifyInstance, type FastifyRequest } from "fastify";
 import { MESSAGE_MAX_BYTES } from "../access/limits.ts";
-import { answerErrors, problemOfError, Refused, sendProblem } from "../access/problem-edge.ts";
+import { answerErrors, problemOfError, ProblemError, sendProblem } from "../access/problem-edge.ts";
 import { problem } from "../access/problems.ts";
 import { type Logger, traceIds } from "../runtime/log.ts";
 import { allowOrigins } from "./cors.ts";
@@ -59,7 +59,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     maxEventLoopDelay: EVENT_LOOP_DELAY_MAX_MS,
     maxHeapUsedBytes: getHeapStatistics().heap_size_limit * HEAP_MAX_SHARE,
     pressureHandler: async () => {
-      throw new Refused(
+      throw new ProblemError(
         problem("unavailable", "The gateway is overloaded. Nothing was decided; send it again."),
       );
     },

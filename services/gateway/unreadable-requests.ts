@@ -6,7 +6,7 @@ import { type Problem, problem, type ProblemCode } from "../access/problems.ts";
 
 /**
  * Answers on the bare socket and closes it.
- * @returns the code of the problem; null where the peer is gone
+ * @returns the code of the problem; null if the peer is gone
  */
 export function refuseConnection(
   error: Error & { code?: string },

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { bid, lot, RULES } from "../testing/auction.ts";
 import { decide, type Rejection } from "./decide.ts";
 import type { BidAccepted } from "./events.ts";
-import { minimumMinor, stepMinorAt } from "./increments.ts";
+import { minimumBidMinor, stepMinorAt } from "./increments.ts";
 import { apply } from "./lifecycle.ts";
 import type { Lot } from "./lot.ts";
 
@@ -103,7 +103,7 @@ test("time never runs backwards for a lot, whatever the clock says", () => {
 test("the step is that of the band in which the leading amount lies, and a first bid is never 0", () => {
   const steps = [0, 1_999, 2_000, 1e12].map((amount) => stepMinorAt(RULES.increments, amount));
   expect(steps).toEqual([50, 50, 200, 200]);
-  expect(minimumMinor(lot({ startMinor: 0 }), null)).toBe(1);
+  expect(minimumBidMinor(lot({ startMinor: 0 }), null)).toBe(1);
 });
 
 test("whatever is bid, amounts rise by a step, seq has no gap, and the lot is its events applied", () => {
@@ -120,7 +120,7 @@ test("whatever is bid, amounts rise by a step, seq has no gap, and the lot is it
       let nowMs = 900;
       for (const { over, waitMs } of all) {
         nowMs += waitMs;
-        const least = minimumMinor(state, state.leadingBid);
+        const least = minimumBidMinor(state, state.leadingBid);
         const decision = decide(state, bid(Math.max(1, least + over)), nowMs);
         if (!decision.accepted) continue;
         expect(decision.events.map(({ seq }) => seq)).toEqual(

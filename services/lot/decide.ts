@@ -3,7 +3,7 @@
  * optimistic strategy and the checker use this function.
  */
 import type { LotEvent } from "./events.ts";
-import { minimumMinor } from "./increments.ts";
+import { minimumBidMinor } from "./increments.ts";
 import type { Bid, Lot } from "./lot.ts";
 import { apply } from "./lifecycle.ts";
 
@@ -25,7 +25,7 @@ type Decision =
  */
 export function decide(lot: Lot, bid: Bid, clockMs: number): Decision {
   const nowMs = Math.max(clockMs, lot.atMs);
-  const leastMinor = minimumMinor(lot, lot.leadingBid);
+  const leastMinor = minimumBidMinor(lot, lot.leadingBid);
   const reject = (rejection: Rejection): Decision => ({
     accepted: false,
     rejection,
@@ -66,7 +66,7 @@ export function decide(lot: Lot, bid: Bid, clockMs: number): Decision {
     bidId: bid.bidId,
     bidderId: bid.bidderId,
     amountMinor: bid.amountMinor,
-    minimumMinor: minimumMinor(lot, bid),
+    minimumMinor: minimumBidMinor(lot, bid),
     closesAtMs,
     reserveMet: reserveMet(lot, bid.amountMinor),
     key: bid.key,
@@ -84,7 +84,7 @@ function closeAfter({ rules, extensions }: Lot, closesAtMs: number, nowMs: numbe
   return late ? Math.max(closesAtMs, nowMs + extensionMs) : closesAtMs;
 }
 
-/** Whether the reserve is met; null where there is no reserve or it is hidden. */
+/** Whether the reserve is met; null if there is no reserve or it is hidden. */
 export function reserveMet(lot: Lot, amountMinor: number): boolean | null {
   if (lot.reserveMinor === null || lot.rules.reserveDisclosure === "Hidden") return null;
   return amountMinor >= lot.reserveMinor;

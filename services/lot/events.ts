@@ -1,6 +1,6 @@
 /**
  * The events of a lot. An event is encoded once, by `encodeEvent`; the outbox, JetStream and the archive hold the
- * same bytes. store/append-event.lua writes the same text, with the fields in the order below; a test compares
+ * same bytes. store/lot-functions.lua writes the same text, with the fields in the order below; a test compares
  * the two.
  */
 import { isMinor } from "./money.ts";
@@ -29,7 +29,7 @@ export interface BidAccepted extends Common {
   readonly minimumMinor: number;
   /** The closing time after this bid: later than before when it came within the anti-sniping window. */
   readonly closesAtMs: number;
-  /** Null where there is no reserve, or it is hidden. */
+  /** Null if there is no reserve, or it is hidden. */
   readonly reserveMet: boolean | null;
   /** The bidder's idempotency key. Never shown to viewers. */
   readonly key: string;

@@ -9,7 +9,7 @@ export function stepMinorAt(increments: readonly IncrementBand[], amountMinor: n
 }
 
 /** The minimum amount of the next bid: the start, then one step above the leading bid. Never 0. */
-export function minimumMinor(terms: Terms, leadingBid: LeadingBid | null): number {
+export function minimumBidMinor(terms: Terms, leadingBid: LeadingBid | null): number {
   return leadingBid === null
     ? Math.max(1, terms.startMinor)
     : leadingBid.amountMinor + stepMinorAt(terms.rules.increments, leadingBid.amountMinor);

@@ -1,6 +1,6 @@
 /** How a lot opens, closes and is withdrawn, and how each event changes it. */
 import type { LotClosed, LotEvent } from "./events.ts";
-import { minimumMinor } from "./increments.ts";
+import { minimumBidMinor } from "./increments.ts";
 import type { Lot } from "./lot.ts";
 
 /** The events that are due at `clockMs`: an opening, a close, or both. */
@@ -12,7 +12,7 @@ export function due(lot: Lot, clockMs: number): LotEvent[] {
   const common = () => ({ lotId, epoch, seq: lot.seq + events.length + 1, atMs: nowMs });
 
   if (lot.status === "scheduled" && nowMs >= opensAtMs) {
-    const leastMinor = minimumMinor(lot, null);
+    const leastMinor = minimumBidMinor(lot, null);
     events.push({
       type: "lot_opened",
       ...common(),
@@ -44,7 +44,7 @@ export function resumed(lot: Lot, suspendedAtMs: number, clockMs: number): LotEv
   const events: LotEvent[] = [];
   const common = () => ({ lotId, epoch, seq: lot.seq + events.length + 1, atMs: nowMs });
   if (status === "scheduled") {
-    const leastMinor = minimumMinor(lot, null);
+    const leastMinor = minimumBidMinor(lot, null);
     const times = { opensAtMs, closesAtMs, minimumMinor: leastMinor };
     events.push({ type: "lot_opened", ...common(), ...times });
   }

@@ -1,7 +1,7 @@
 /** The public view of a lot: over HTTP, and in a viewer's snapshot. */
 import { reserveMet } from "./decide.ts";
 import type { LotEvent, Outcome } from "./events.ts";
-import { minimumMinor } from "./increments.ts";
+import { minimumBidMinor } from "./increments.ts";
 import { result } from "./lifecycle.ts";
 import type { LeadingBid, Lot, LotStatus } from "./lot.ts";
 
@@ -18,7 +18,7 @@ export interface LotView {
   readonly opensAtMs: number | null;
   readonly closesAtMs: number | null;
   readonly extensions: number;
-  /** Null where there is no reserve, it is hidden, or there is no bid yet. */
+  /** Null if there is no reserve, it is hidden, or there is no bid yet. */
   readonly reserveMet: boolean | null;
   /** Only where it is public. */
   readonly reserveMinor: number | null;
@@ -35,7 +35,7 @@ export function viewOf(lot: Lot): LotView {
     title,
     status,
     suspended: lot.intake === "suspended",
-    minimumMinor: minimumMinor(lot, leadingBid),
+    minimumMinor: minimumBidMinor(lot, leadingBid),
     leadingBid,
     bidCount,
     opensAtMs,
@@ -50,7 +50,7 @@ export function viewOf(lot: Lot): LotView {
 }
 
 /** An event as viewers get it: without the bidder's idempotency key, which is secret. */
-export function frameOf(event: LotEvent): Omit<LotEvent, "key"> {
+export function publicEventOf(event: LotEvent): Omit<LotEvent, "key"> {
   if (event.type !== "bid_accepted") return event;
   const { key: _, ...shown } = event;
   return shown;

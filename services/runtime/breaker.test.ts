@@ -1,5 +1,11 @@
 import { expect, test } from "vitest";
-import { Breaker, BreakerOpen, type BreakerState, fullJitterMs, showBreakers } from "./breaker.ts";
+import {
+  Breaker,
+  BreakerOpen,
+  type BreakerState,
+  fullJitterMs,
+  registerBreakerGauge,
+} from "./breaker.ts";
 import { createRegistry } from "./internal.ts";
 
 function breakerAt(random = 0.5) {
@@ -98,7 +104,7 @@ test("a thousand that failed together come back spread over the whole wait", () 
 test("the state of each is a metric", async () => {
   const registry = createRegistry("test");
   const { breaker } = breakerAt();
-  showBreakers(registry, "gavel_test_", { redis: breaker });
+  registerBreakerGauge(registry, "gavel_test_", { redis: breaker });
   expect(await registry.metrics()).toContain(
     'gavel_test_breaker_state{dependency="redis",tier="test"} 0',
   );

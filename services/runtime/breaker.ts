@@ -147,7 +147,7 @@ export function logChanges(
 const STATES: Record<BreakerState, number> = { closed: 0, half_open: 1, open: 2 };
 
 /** Registers the gauge `<prefix>breaker_state{dependency}`. */
-export function showBreakers(
+export function registerBreakerGauge(
   registry: Registry,
   prefix: string,
   breakers: Readonly<Record<string, Pick<Breaker, "state">>>,

@@ -97,7 +97,7 @@ export class Tracing {
     this.finish(this.#start(name, "server", caller, attributes, { startTime }), {}, failure);
   }
 
-  /** Begins a span that continues the trace of a message's sender. Null where the sender was not sampled. */
+  /** Begins a span that continues the trace of a message's sender. Null if the sender was not sampled. */
   follow(
     traceparent: string | null,
     name: string,

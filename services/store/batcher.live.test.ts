@@ -56,7 +56,7 @@ test("bids on lots that do not exist leave nothing behind", async () => {
     Array.from({ length: 500 }, (_, i) => batcher.place(`no-lot-${i}`, next())),
   );
   expect(new Set(placements.map(({ outcome }) => outcome))).toEqual(new Set(["unknown_lot"]));
-  expect(batcher.lanes).toBe(0);
+  expect(batcher.queuedLots).toBe(0);
 });
 
 test("while Redis hangs every bid is answered within a second, and its key tells later what it became", async () => {

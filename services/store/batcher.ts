@@ -8,13 +8,19 @@ import { isBehind, type Position, START } from "../lot/position.ts";
 import type { SharedCall, Span, Tracing } from "../runtime/tracing.ts";
 import { type Store, storeClockMs } from "./connect.ts";
 import type { Keys } from "./keys.ts";
-import { type Batch, MAX_BATCH, NotDecided, type Placement, placeBids } from "./place-bids.ts";
+import {
+  type DecidedBatch,
+  MAX_BATCH,
+  NotDecided,
+  type Placement,
+  placeBids,
+} from "./place-bids.ts";
 
 /** How bids are decided: by place-bids.lua, or by an optimistic transaction. */
 export interface Strategy {
   /**
    * @param known the highest position of the lot in any reply to this process
-   * @param traceparent is kept beside the events in the outbox; null where no bid is traced
+   * @param traceparent is kept beside the events in the outbox; null if no bid is traced
    */
   decide(
     lotId: string,
@@ -22,7 +28,7 @@ export interface Strategy {
     known: Position,
     deadlineMs: number,
     traceparent?: string | null,
-  ): Promise<Batch>;
+  ): Promise<DecidedBatch>;
   /** Redis's clock. */
   nowMs(): Promise<number>;
   /** The Redis command that decides. */
@@ -58,7 +64,8 @@ interface Waiting {
   readonly resolve: (placement: Placement) => void;
 }
 
-interface Lane {
+/** The waiting bids of one lot, and how many of its calls are in flight. */
+interface LotQueue {
   waiting: Waiting[];
   inFlight: number;
   known: Position;
@@ -68,7 +75,7 @@ interface Lane {
 }
 
 export class Batcher {
-  #lanes = new Map<string, Lane>();
+  #queues = new Map<string, LotQueue>();
   #waiting = 0;
   /** Redis's clock minus ours, as of its last reply; null before the first one. */
   #clockOffsetMs: number | null = null;
@@ -84,14 +91,14 @@ export class Batcher {
     return this.#waiting;
   }
 
-  /** Lots that this process has placed bids on. */
-  get lanes(): number {
-    return this.#lanes.size;
+  /** How many lots have a queue. */
+  get queuedLots(): number {
+    return this.#queues.size;
   }
 
   /**
    * Never rejects: every outcome is a Placement. Resolves soon after `deadlineMs` at the latest.
-   * @param span of the bid; null where it is not traced
+   * @param span of the bid; null if it is not traced
    */
   place(lotId: string, bid: Bid, span: Span | null = null): Promise<Placement> {
     if (this.#waiting >= this.#options.maxWaiting) {
@@ -99,51 +106,51 @@ export class Batcher {
     }
     return new Promise((resolve) => {
       this.#waiting++;
-      const lane = this.#lane(lotId);
-      lane.waiting.push({ bid, span, arrivedMs: performance.now(), resolve });
-      this.#schedule(lotId, lane);
+      const queue = this.#queueOf(lotId);
+      queue.waiting.push({ bid, span, arrivedMs: performance.now(), resolve });
+      this.#schedule(lotId, queue);
     });
   }
 
-  #lane(lotId: string): Lane {
-    let lane = this.#lanes.get(lotId);
-    if (lane) return lane;
-    lane = { waiting: [], inFlight: 0, known: START, scheduled: false, expiry: null };
-    this.#lanes.set(lotId, lane);
-    return lane;
+  #queueOf(lotId: string): LotQueue {
+    let queue = this.#queues.get(lotId);
+    if (queue) return queue;
+    queue = { waiting: [], inFlight: 0, known: START, scheduled: false, expiry: null };
+    this.#queues.set(lotId, queue);
+    return queue;
   }
 
-  #schedule(lotId: string, lane: Lane): void {
-    if (lane.scheduled) return;
-    if (lane.inFlight >= this.#strategy.maxInFlight) return this.#expireLater(lane);
-    lane.scheduled = true;
+  #schedule(lotId: string, queue: LotQueue): void {
+    if (queue.scheduled) return;
+    if (queue.inFlight >= this.#strategy.maxInFlight) return this.#expireLater(queue);
+    queue.scheduled = true;
     setImmediate(() => {
-      lane.scheduled = false;
-      while (lane.waiting.length > 0 && lane.inFlight < this.#strategy.maxInFlight) {
-        void this.#flush(lotId, lane, lane.waiting.splice(0, MAX_BATCH));
+      queue.scheduled = false;
+      while (queue.waiting.length > 0 && queue.inFlight < this.#strategy.maxInFlight) {
+        void this.#flush(lotId, queue, queue.waiting.splice(0, MAX_BATCH));
       }
     });
   }
 
-  /** Refuses waiting bids at their deadline: one timer a lane, while bids wait. */
-  #expireLater(lane: Lane): void {
-    const [oldest] = lane.waiting;
-    if (lane.expiry || !oldest) return;
+  /** Refuses waiting bids at their deadline: one timer for each queue, while bids wait. */
+  #expireLater(queue: LotQueue): void {
+    const [oldest] = queue.waiting;
+    if (queue.expiry || !oldest) return;
     const leftMs = oldest.arrivedMs + this.#options.deadlineMs - performance.now();
-    lane.expiry = setTimeout(
+    queue.expiry = setTimeout(
       () => {
-        lane.expiry = null;
-        const before = lane.waiting.length;
-        lane.waiting = this.#inTime(lane.waiting);
-        this.#waiting -= before - lane.waiting.length;
-        this.#expireLater(lane);
+        queue.expiry = null;
+        const before = queue.waiting.length;
+        queue.waiting = this.#refuseExpired(queue.waiting);
+        this.#waiting -= before - queue.waiting.length;
+        this.#expireLater(queue);
       },
       Math.max(1, leftMs + 1),
     );
   }
 
   /** The bids whose deadline has not passed; the others are answered `expired`. */
-  #inTime(bids: Waiting[]): Waiting[] {
+  #refuseExpired(bids: Waiting[]): Waiting[] {
     const nowMs = performance.now();
     return bids.filter(({ arrivedMs, resolve }) => {
       const late = nowMs - arrivedMs > this.#options.deadlineMs;
@@ -152,9 +159,9 @@ export class Batcher {
     });
   }
 
-  async #flush(lotId: string, lane: Lane, taken: Waiting[]): Promise<void> {
+  async #flush(lotId: string, queue: LotQueue, taken: Waiting[]): Promise<void> {
     this.#waiting -= taken.length;
-    const inTime = this.#inTime(taken);
+    const inTime = this.#refuseExpired(taken);
     if (inTime.length === 0) return;
     const sentMs = performance.now();
     const { deadlineMs, onBatch } = this.#options;
@@ -164,18 +171,23 @@ export class Batcher {
       inTime[0]!.arrivedMs + deadlineMs + GRACE_MS - sentMs,
     );
 
-    lane.inFlight++;
-    const placements = await this.#decide(lotId, lane, inTime, sentMs);
-    lane.inFlight--;
+    queue.inFlight++;
+    const placements = await this.#send(lotId, queue, inTime, sentMs);
+    queue.inFlight--;
     clearTimeout(giveUp);
     onBatch?.(inTime.length, performance.now() - sentMs, sentMs - inTime[0]!.arrivedMs);
     for (const [i, { resolve }] of inTime.entries()) resolve(placements[i]!);
-    if (lane.waiting.length > 0) this.#schedule(lotId, lane);
-    // An unknown lot leaves no lane behind.
-    else if (lane.inFlight === 0 && lane.known === START) this.#lanes.delete(lotId);
+    if (queue.waiting.length > 0) this.#schedule(lotId, queue);
+    // An unknown lot keeps no queue.
+    else if (queue.inFlight === 0 && queue.known === START) this.#queues.delete(lotId);
   }
 
-  async #decide(lotId: string, lane: Lane, sent: Waiting[], sentMs: number): Promise<Placement[]> {
+  async #send(
+    lotId: string,
+    queue: LotQueue,
+    sent: Waiting[],
+    sentMs: number,
+  ): Promise<Placement[]> {
     const bids = sent.map(({ bid }) => bid);
     const call = this.#trace(lotId, sent);
     let failure: Error | null = null;
@@ -183,9 +195,15 @@ export class Batcher {
       this.#clockOffsetMs ??= (await this.#strategy.nowMs()) - sentMs;
       const deadlineMs = Math.ceil(sentMs + this.#clockOffsetMs + this.#options.deadlineMs);
       const traceparent = call?.traceparent ?? null;
-      const decided = await this.#strategy.decide(lotId, bids, lane.known, deadlineMs, traceparent);
+      const decided = await this.#strategy.decide(
+        lotId,
+        bids,
+        queue.known,
+        deadlineMs,
+        traceparent,
+      );
       const { placements, position, nowMs } = decided;
-      if (position && isBehind(lane.known, position)) lane.known = position;
+      if (position && isBehind(queue.known, position)) queue.known = position;
       if (nowMs !== null) this.#clockOffsetMs = nowMs - sentMs;
       return placements;
     } catch (error) {
@@ -230,7 +248,7 @@ function wasNotDecided(error: Error): boolean {
 /** Bids are decided by place-bids.lua. */
 export function scriptStrategy(store: Store, keys: Keys): Strategy {
   return {
-    decide: (...batch) => placeBids(store, keys, ...batch),
+    decide: (...args) => placeBids(store, keys, ...args),
     nowMs: () => storeClockMs(store),
     operation: "EVALSHA",
     maxInFlight: 2,

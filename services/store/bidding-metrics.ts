@@ -1,7 +1,7 @@
 /** What every tier that takes bids measures of its calls to the store. */
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import { LATENCY_SECONDS, seriesOf } from "../runtime/series.ts";
-import { REFUSALS } from "./outcomes.ts";
+import { UNAVAILABLE_REASONS } from "./outcomes.ts";
 
 export type BiddingMetrics = ReturnType<typeof createBiddingMetrics>;
 
@@ -17,7 +17,7 @@ export function createBiddingMetrics(registry: Registry, prefix: string) {
     registers,
   });
   return {
-    unavailable: seriesOf(unavailable, "why", REFUSALS),
+    unavailable: seriesOf(unavailable, "why", UNAVAILABLE_REASONS),
     storeUp: new Gauge({
       name: `${prefix}store_up`,
       help: "1 while there is a connection to the store.",

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { Redis, type Result } from "ioredis";
 
 const read = (name: string) => readFileSync(new URL(`./${name}.lua`, import.meta.url), "utf8");
-const shared = read("append-event");
+const shared = read("lot-functions");
 const script = (name: string) => ({ lua: shared + read(name) });
 
 const scripts = {

@@ -83,15 +83,15 @@ export async function defineLots(
       keys.due,
       ...keysOfLots(keys, [...lotIds, ...dropped]),
     ];
-    const [word, why] = await store.defineLots(
+    const [status, why] = await store.defineLots(
       allKeys.length,
       ...allKeys,
       JSON.stringify(fields),
       JSON.stringify(definitions),
       known ?? "",
     );
-    if (word === "refused") return { outcome: word, why: why ?? "" };
-    if (word === "defined" || word === "unconfirmed") return { outcome: word };
+    if (status === "refused") return { outcome: status, why: why ?? "" };
+    if (status === "defined" || status === "unconfirmed") return { outcome: status };
     // "again": another definition was written after our read. Read again.
   }
 }

@@ -25,7 +25,7 @@ export async function deleteAuction(
     ...keys.answers,
     keys.restoring,
     keys.claims,
-    keys.invariants,
+    keys.healthSummary,
     keys.lease("clock"),
     keys.lease("relay"),
     ...keysOfLots(keys, lotIds),

@@ -1,6 +1,6 @@
 /**
  * The digest of all events of a lot, for the completeness proof of the archive: the number of bids, the sum of their
- * amounts, and a hash chain over the texts of the events. append-event.lua keeps it in the lot's hash.
+ * amounts, and a hash chain over the texts of the events. lot-functions.lua keeps it in the lot's hash.
  */
 import { createHash } from "node:crypto";
 import type { LotEvent } from "../lot/events.ts";

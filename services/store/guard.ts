@@ -20,7 +20,7 @@ export function guardStrategy(strategy: Strategy, breaker: Breaker): Strategy {
   return {
     operation: strategy.operation,
     maxInFlight: strategy.maxInFlight,
-    decide: (...batch) => guarded(() => strategy.decide(...batch)),
+    decide: (...args) => guarded(() => strategy.decide(...args)),
     nowMs: () => guarded(() => strategy.nowMs()),
   };
 }

@@ -12,7 +12,7 @@ function inScript(file: string, name: string): number {
 
 test("what TypeScript and Lua both must know is the same in both", () => {
   expect(inScript("place-bids.lua", "KEYS_WINDOW_MS")).toBe(KEYS_WINDOW_MS);
-  expect(inScript("append-event.lua", "LOT_STREAM_ENTRIES")).toBe(LOT_STREAM_ENTRIES);
+  expect(inScript("lot-functions.lua", "LOT_STREAM_ENTRIES")).toBe(LOT_STREAM_ENTRIES);
 });
 
 test("the checker lets a key be forgotten no sooner than the store does", () => {

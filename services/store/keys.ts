@@ -14,7 +14,7 @@ export interface Keys {
   /** Exists for a while after the auction was deleted. */
   readonly cleaned: string;
   /** The health summary that archival wrote last. */
-  readonly invariants: string;
+  readonly healthSummary: string;
   /** A channel without subscribers: a message to it reaches every replica. */
   readonly round: string;
   lot(lotId: string): LotKeys;
@@ -30,7 +30,7 @@ interface LotKeys {
 
 /** The two hashes of answers alternate after this time: a key is kept for one to two windows. As in place-bids.lua. */
 export const KEYS_WINDOW_MS = 10 * 60 * 1000;
-/** Approximate length of a lot's stream; older events are in the archive. As in append-event.lua. */
+/** Approximate length of a lot's stream; older events are in the archive. As in lot-functions.lua. */
 export const LOT_STREAM_ENTRIES = 1000;
 
 export function keysOf(auctionUid: string): Keys {
@@ -43,7 +43,7 @@ export function keysOf(auctionUid: string): Keys {
     restoring: `${tag}:restoring`,
     claims: `${tag}:claims`,
     cleaned: `${tag}:cleaned`,
-    invariants: `${tag}:invariants`,
+    healthSummary: `${tag}:invariants`,
     round: `${tag}:round`,
     lot: (lotId) => ({
       lot: `${tag}:lot:${lotId}`,

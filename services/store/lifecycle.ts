@@ -4,15 +4,15 @@ import { type Keys, keysOfLots } from "./keys.ts";
 /** Lots that one call opens or closes: bounds the time that Redis is busy. */
 const MAX_LOTS = 50;
 
-/** Records the opening time, once; later calls return it. Null where the auction cannot be opened. */
+/** Records the opening time, once; later calls return it. Null if the auction cannot be opened. */
 export async function openAuction(
   store: Store,
   keys: Keys,
   lotIds: readonly string[],
 ): Promise<number | null> {
   const all = [keys.auction, keys.due, ...lotIds.map((lotId) => keys.lot(lotId).lot)];
-  const [word, opensAtMs] = await store.openAuction(all.length, ...all, ...lotIds);
-  return word === "opens" ? opensAtMs! : null;
+  const [status, opensAtMs] = await store.openAuction(all.length, ...all, ...lotIds);
+  return status === "opens" ? opensAtMs! : null;
 }
 
 /** The end of bidding in an auction. */
@@ -24,7 +24,7 @@ export interface Fence {
 
 /**
  * Ends bidding for good, in one step, and closes the lots whose closing time has passed. A repeated call
- * returns the first result. Null where there is no auction, it was redefined meanwhile, or its server is not
+ * returns the first result. Null if there is no auction, it was redefined meanwhile, or its server is not
  * confirmed: nothing was done, and the call may be repeated.
  */
 export async function fenceAuction(
@@ -33,8 +33,8 @@ export async function fenceAuction(
   lotIds: readonly string[],
 ): Promise<Fence | null> {
   const all = [keys.auction, keys.outbox, keys.due, ...keysOfLots(keys, lotIds)];
-  const [word, fencedId, fencedAtMs] = await store.fence(all.length, ...all, ...lotIds);
-  return word === "fenced" ? { fencedId: fencedId!, fencedAtMs: fencedAtMs! } : null;
+  const [status, fencedId, fencedAtMs] = await store.fence(all.length, ...all, ...lotIds);
+  return status === "fenced" ? { fencedId: fencedId!, fencedAtMs: fencedAtMs! } : null;
 }
 
 interface DueLots {

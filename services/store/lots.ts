@@ -39,7 +39,7 @@ export interface StoredAuction {
   readonly ahead: ReadonlyMap<string, Position>;
 }
 
-/** Null where the store has no auction. */
+/** Null if the store has no auction. */
 export async function readAuction(store: Store, keys: Keys): Promise<StoredAuction | null> {
   const fields = await store.hgetall(keys.auction);
   return fields["uid"] === undefined ? null : auctionOf(fields);

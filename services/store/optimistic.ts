@@ -24,7 +24,7 @@ import { type Keys, KEYS_WINDOW_MS, LOT_STREAM_ENTRIES } from "./keys.ts";
 import { auctionOf, lotOf } from "./lots.ts";
 import {
   type Accepted,
-  type Batch,
+  type DecidedBatch,
   NotDecided,
   type Placement,
   placeBids,
@@ -73,17 +73,17 @@ export function optimisticStrategy(
     maxInFlight: 1,
     /** Reads all connections: a caller that waits for the store must not get one that is still connecting. */
     nowMs: async () => Math.max(...(await Promise.all(connections.map(storeClockMs)))),
-    async decide(...batch) {
+    async decide(...args) {
       const store = await take();
       try {
         for (let tries = 0; tries < MAX_TRIES; tries++) {
-          const attempt = await attemptBatch(store, keys, ...batch);
+          const attempt = await attemptBatch(store, keys, ...args);
           if (attempt === "script") break;
           if (attempt !== "conflict") return attempt;
           onConflict?.();
         }
         onScript?.();
-        return await placeBids(store, keys, ...batch);
+        return await placeBids(store, keys, ...args);
       } catch (error) {
         // A WATCH or a late reply may be left: reconnect. A connection that is still connecting is fresh, and
         // restarting it with each bid would keep it from ever connecting.
@@ -106,7 +106,7 @@ async function attemptBatch(
   known: Position,
   deadlineMs: number,
   traceparent: string | null = null,
-): Promise<Batch | "conflict" | "script"> {
+): Promise<DecidedBatch | "conflict" | "script"> {
   const names = bids.map(
     ({ bidderId, key }) => `${lotId}:${JSON.stringify(bidderId)}:${JSON.stringify(key)}`,
   );

@@ -8,7 +8,7 @@ export interface OutboxEntry {
   readonly lotId: string;
   /** `decodeEvents` of lot/events.ts reads it. It is relayed unchanged. */
   readonly events: string;
-  /** Of the call that recorded the events; null where it was not traced. */
+  /** Of the call that recorded the events; null if it was not traced. */
   readonly traceparent: string | null;
 }
 
@@ -48,7 +48,7 @@ export async function outboxTail(store: Store, keys: Keys): Promise<string> {
   return newest?.[0] ?? "0-0";
 }
 
-/** The id of the last entry ever added, even if it was trimmed. Null where there is no outbox. */
+/** The id of the last entry ever added, even if it was trimmed. Null if there is no outbox. */
 export async function lastOutboxId(store: Store, keys: Keys): Promise<string | null> {
   try {
     const info = (await store.xinfo("STREAM", keys.outbox)) as unknown[];

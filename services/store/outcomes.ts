@@ -1,5 +1,5 @@
 /** The outcomes of a bid, as lists: each is a metric series from the start. */
-import type { Placement, Refusal } from "./place-bids.ts";
+import type { Placement, UnavailableReason } from "./place-bids.ts";
 
 /** Complete, or it does not compile. */
 export const OUTCOMES = Object.keys({
@@ -17,7 +17,7 @@ export const OUTCOMES = Object.keys({
 } satisfies Record<Placement["outcome"], true>) as readonly Placement["outcome"][];
 
 /** The reasons of `unavailable`. */
-export const REFUSALS = Object.keys({
+export const UNAVAILABLE_REASONS = Object.keys({
   store: true,
   busy: true,
   undefined: true,
@@ -25,4 +25,4 @@ export const REFUSALS = Object.keys({
   regressed: true,
   unconfirmed: true,
   full: true,
-} satisfies Record<Refusal, true>) as readonly Refusal[];
+} satisfies Record<UnavailableReason, true>) as readonly UnavailableReason[];

@@ -5,7 +5,7 @@ import { afterFile } from "../testing/after-file.ts";
 import { decide } from "../lot/decide.ts";
 import { encodeEvents, type LotEvent } from "../lot/events.ts";
 import { apply } from "../lot/lifecycle.ts";
-import { minimumMinor } from "../lot/increments.ts";
+import { minimumBidMinor } from "../lot/increments.ts";
 import type { Bid, Lot } from "../lot/lot.ts";
 import { bid, defineAndOpen, lotDefinition, RULES } from "../testing/auction.ts";
 import { until } from "../testing/until.ts";
@@ -74,7 +74,7 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     const expected: LotEvent[] = [];
     for (let round = 0; round < 60; round++) {
       const bids = Array.from({ length: randomInt(1, 12) }, () =>
-        bid(Math.max(1, minimumMinor(model, model.leadingBid) + randomInt(-200, 900))),
+        bid(Math.max(1, minimumBidMinor(model, model.leadingBid) + randomInt(-200, 900))),
       );
       if (round === 50) bids.push(bid(60_001));
       const { placements, nowMs, position } = await strategy.decide(

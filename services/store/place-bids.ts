@@ -5,7 +5,7 @@ import type { Store } from "./connect.ts";
 import type { Keys } from "./keys.ts";
 import { knownRunId, readRunId } from "./server-identity.ts";
 
-/** The outcome of a bid. A closed union: a new outcome does not compile until every edge answers it. */
+/** The outcome of a bid. A closed union: a new outcome does not compile until gateway and broadcast answer it. */
 export type Placement =
   | Accepted
   | Rejected
@@ -13,7 +13,7 @@ export type Placement =
   /** The key was used before, with another amount. */
   | { readonly outcome: "key_reused" }
   /** Nothing was decided; the bid may be sent again. */
-  | { readonly outcome: "unavailable"; readonly why: Refusal }
+  | { readonly outcome: "unavailable"; readonly why: UnavailableReason }
   /** Redis did not answer: the bid may have been accepted. A retry with the same key returns the outcome. */
   | { readonly outcome: "unknown" };
 
@@ -33,10 +33,10 @@ interface Rejected extends Position {
   readonly minimumMinor: number;
 }
 
-export type Refusal =
+export type UnavailableReason =
   "store" | "busy" | "undefined" | "expired" | "regressed" | "unconfirmed" | "full";
 
-export interface Batch {
+export interface DecidedBatch {
   readonly placements: Placement[];
   /** The lot's position after the batch; null if nothing was decided. */
   readonly position: Position | null;
@@ -67,7 +67,7 @@ export async function placeBids(
   known: Position,
   deadlineMs: number,
   traceparent: string | null = null,
-): Promise<Batch> {
+): Promise<DecidedBatch> {
   if (!ID.test(lotId)) throw new NotDecided(`not a lot id: ${lotId}`);
   if (bids.length > MAX_BATCH) throw new NotDecided(`more than ${MAX_BATCH} bids in a batch`);
   const { lot, events, closing } = keys.lot(lotId);
@@ -91,8 +91,8 @@ export async function placeBids(
     if (!ID.test(bidId)) throw new NotDecided(`not a bid id: ${bidId}`);
     args.push(bidId, JSON.stringify(bidderId), JSON.stringify(key), amountMinor);
   }
-  const [word, nowMs, ...rest] = await store.placeBids(...args);
-  return readReply(lotId, bids.length, word, Number(nowMs), rest);
+  const [status, nowMs, ...rest] = await store.placeBids(...args);
+  return readReply(lotId, bids.length, status, Number(nowMs), rest);
 }
 
 /** No bid was sent yet: a failure decides nothing. */
@@ -105,22 +105,22 @@ function readRunIdFirst(store: Store): Promise<string> {
 function readReply(
   lotId: string,
   count: number,
-  word: string,
+  status: string,
   nowMs: number,
   rest: (string | number)[],
-): Batch {
-  const all = (placement: Placement): Batch => ({
+): DecidedBatch {
+  const all = (placement: Placement): DecidedBatch => ({
     placements: Array<Placement>(count).fill(placement),
     position: null,
-    nowMs: word === "undefined" ? null : nowMs,
+    nowMs: status === "undefined" ? null : nowMs,
   });
-  switch (word) {
+  switch (status) {
     case "undefined":
     case "expired":
     case "regressed":
     case "unconfirmed":
     case "full":
-      return all({ outcome: "unavailable", why: word });
+      return all({ outcome: "unavailable", why: status });
     case "unknown_lot":
       return all({ outcome: "unknown_lot" });
     case "decided": {
@@ -129,18 +129,18 @@ function readReply(
       return { placements, position: { epoch, seq }, nowMs };
     }
     default:
-      throw new Error(`place-bids.lua replied ${word}`);
+      throw new Error(`place-bids.lua replied ${status}`);
   }
 }
 
 /** Reads the script's answer to one bid, which is also what the store keeps under its key. */
 export function readAnswer(lotId: string, lotEpoch: number, answer: string): Placement {
-  const [word, ...values] = answer.split(" ");
-  switch (word) {
+  const [status, ...values] = answer.split(" ");
+  switch (status) {
     case "accepted": {
       const [amountMinor, bidId, epoch, seq, placedAtMs, closesAtMs, minimumMinor] = values;
       return {
-        outcome: word,
+        outcome: status,
         bidId: bidId!,
         lotId,
         amountMinor: Number(amountMinor),
@@ -159,10 +159,10 @@ export function readAnswer(lotId: string, lotEpoch: number, answer: string): Pla
     case "too_low": {
       const [minimumMinor, seq] = values;
       const judged = { minimumMinor: Number(minimumMinor), epoch: lotEpoch, seq: Number(seq) };
-      return { outcome: word, ...judged };
+      return { outcome: status, ...judged };
     }
     case "key_reused":
-      return { outcome: word };
+      return { outcome: status };
     default:
       throw new Error(`place-bids.lua answered ${answer}`);
   }

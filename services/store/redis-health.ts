@@ -15,7 +15,7 @@ export interface RedisHealth {
 
 const SECTIONS = ["memory", "clients", "persistence", "commandstats"];
 
-/** Null where INFO is refused. @throws when Redis does not answer */
+/** Null if INFO is refused. @throws when Redis does not answer */
 export async function readRedisHealth(store: Store): Promise<RedisHealth | null> {
   let text: string;
   try {

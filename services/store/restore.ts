@@ -33,11 +33,11 @@ export interface StreamEntry {
 }
 
 /** The value of `confirmedServer` that requests a restore. */
-export const RESTORE_ASKED = "restore";
+export const RESTORE_REQUESTED = "restore";
 
 /** The server decides nothing until it is restored. */
-export async function askForRestore(store: Store, keys: Keys): Promise<void> {
-  await store.hset(keys.auction, "confirmedServer", RESTORE_ASKED);
+export async function requestRestore(store: Store, keys: Keys): Promise<void> {
+  await store.hset(keys.auction, "confirmedServer", RESTORE_REQUESTED);
 }
 
 export async function isBeingRestored(store: Store, keys: Keys): Promise<boolean> {
@@ -55,7 +55,7 @@ export async function forgetAhead(
 }
 
 /**
- * @param defined the fields of its definition; null where its hash exists
+ * @param defined the fields of its definition; null if its hash exists
  * @param state null keeps the state in the store, and only raises the epoch
  * @param digest of all its events; null keeps the digest in the store
  * @param entries of its stream, oldest first; they replace the present ones

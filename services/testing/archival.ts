@@ -31,7 +31,7 @@ export const IMPATIENT: Timing = {
   leaseMs: 1_200,
   stallMs: 1_500,
   retainMs: 15 * 60_000,
-  backoffMs: 500,
+  backoffMaxMs: 500,
   rulesEveryMs: 200,
 };
 

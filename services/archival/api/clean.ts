@@ -10,7 +10,7 @@ import { StoreUnavailable } from "../../store/unreachable.ts";
 import { markCleaned, markCleaning, readAuctionMarks } from "../postgres/auction-marks.ts";
 import { readSavedDefinition } from "../postgres/auctions.ts";
 import type { Archive } from "../postgres/connection.ts";
-import { readWatermark } from "../postgres/watermark.ts";
+import { readOrCreateWatermark } from "../postgres/watermark.ts";
 
 export interface CleanDependencies {
   readonly auctionUid: string;
@@ -68,7 +68,7 @@ async function findObstacle({
   const auction = await readAuction(store, keys);
   const fencedId = auction?.fencedId ?? null;
   if (fencedId === null) return "The auction is not fenced.";
-  if (compareIds(await readWatermark(archive, auctionUid), fencedId) < 0) {
+  if (compareIds(await readOrCreateWatermark(archive, auctionUid), fencedId) < 0) {
     return "The archive has not come up to the fence yet.";
   }
   if (marks.verified === null) return "The archive was not verified.";

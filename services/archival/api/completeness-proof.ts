@@ -4,13 +4,9 @@ import type { Keys } from "../../store/keys.ts";
 import { readAuction, readDigests, type StoredAuction } from "../../store/lots.ts";
 import { compareIds } from "../../store/outbox.ts";
 import { countBidRows, readArchivedDigest, readOtherLotIds } from "../postgres/archived-digest.ts";
-import {
-  type CompletenessProof,
-  markVerified,
-  readAuctionMarks,
-} from "../postgres/auction-marks.ts";
+import { type CompletenessProof, saveProof, readAuctionMarks } from "../postgres/auction-marks.ts";
 import type { Archive } from "../postgres/connection.ts";
-import { readWatermark } from "../postgres/watermark.ts";
+import { readOrCreateWatermark } from "../postgres/watermark.ts";
 
 /** Differences listed in a proof; the rest is counted. */
 const DIFFERENCES_MAX = 20;
@@ -66,7 +62,7 @@ export async function proveCompleteness(
     events,
     differences: shorten(differences),
   };
-  await markVerified(archive, auctionUid, proof);
+  await saveProof(archive, auctionUid, proof);
   return proof;
 }
 
@@ -76,7 +72,7 @@ async function findObstacles(
   { fencedId }: StoredAuction,
 ): Promise<string[]> {
   const obstacles: string[] = [];
-  const archivedId = await readWatermark(archive, auctionUid);
+  const archivedId = await readOrCreateWatermark(archive, auctionUid);
   if (fencedId === null) obstacles.push("the auction is not fenced");
   else if (compareIds(archivedId, fencedId) < 0) {
     obstacles.push(`archived up to ${archivedId}, fenced at ${fencedId}`);

@@ -1,7 +1,7 @@
 /** The routes of the internal port, besides health and metrics. */
 import type { FastifyInstance } from "fastify";
 import Type from "typebox";
-import { addInvariants } from "../../access/invariants.ts";
+import { addInvariants } from "../../access/invariants-route.ts";
 import { LOT_ID_PATTERN, PAGE_MAX } from "../../access/limits.ts";
 import { answerErrors, refuse } from "../../access/problem-edge.ts";
 import type { Verify } from "../../access/tokens.ts";

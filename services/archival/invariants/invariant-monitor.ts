@@ -72,24 +72,24 @@ export class InvariantMonitor {
     for (const [lotId, lot] of await readMonitoredLots(archive, auctionUid)) {
       lots.set(lotId, { ...lot, knownGap: tails.lots.get(lotId)?.knownGap ?? false });
     }
-    this.#invariants = new EventInvariants(lots, tails.unknown.knownGap);
+    this.#invariants = new EventInvariants(lots, tails.initial.knownGap);
     this.#showChecked(watermark);
   }
 
   /** Checks an archived batch. */
-  check(batch: Batch, { fresh, letters }: Recorded): void {
+  check(batch: Batch, { insertedEvents, letters }: Recorded): void {
     for (const { reason, lotId, detail } of letters) {
       if (lotId === null) continue;
       if (reason === "conflict") this.#report("conflict", `${lotId}: ${detail}`, { lotId, detail });
       else this.#invariants.expectGap(lotId);
     }
-    for (const { event, outboxId } of fresh) {
+    for (const { event, outboxId } of insertedEvents) {
       for (const { kind, ...violation } of this.#invariants.check(event)) {
         const { lotId, epoch, seq } = violation;
         this.#report(kind, `${lotId} ${epoch}.${seq}`, { ...violation, outboxId });
       }
     }
-    this.#metrics.checkedEvents.inc(fresh.length);
+    this.#metrics.checkedEvents.inc(insertedEvents.length);
     this.#showChecked(batch.toId);
   }
 

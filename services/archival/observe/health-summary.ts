@@ -4,7 +4,7 @@
  */
 import type { Logger } from "../../runtime/log.ts";
 import type { Store } from "../../store/connect.ts";
-import { type Summary, writeSummary } from "../../store/invariants.ts";
+import { type Summary, writeSummary } from "../../store/health-summary.ts";
 import type { Keys } from "../../store/keys.ts";
 import { fenceAuction } from "../../store/lifecycle.ts";
 import type { StoredAuction } from "../../store/lots.ts";

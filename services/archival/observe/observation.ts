@@ -3,7 +3,7 @@ import type { Bus } from "../../bus/connect.ts";
 import type { StreamState } from "../../bus/stream.ts";
 import type { Lot } from "../../lot/lot.ts";
 import { type Store, storeClockMs } from "../../store/connect.ts";
-import { readDurability, type StoreDurability } from "../../store/durability.ts";
+import { readDurability, type StoreDurability } from "../../store/store-settings.ts";
 import type { Keys } from "../../store/keys.ts";
 import { readAuction, readLots, type StoredAuction } from "../../store/lots.ts";
 import { lastOutboxId } from "../../store/outbox.ts";

@@ -3,7 +3,7 @@ import type { Progress } from "../pipeline/progress.ts";
 import { msOf, type StoreObservation } from "./observation.ts";
 
 /** Shows how far relay and archive are behind the outbox. */
-export function showOutboxGauges(
+export function setOutboxGauges(
   metrics: ArchivalMetrics,
   store: StoreObservation,
   progress: Progress | null,

@@ -2,7 +2,7 @@
 import { answers as busAnswers } from "../../bus/connect.ts";
 import { result } from "../../lot/lifecycle.ts";
 import type { Lot } from "../../lot/lot.ts";
-import type { StoreDurability } from "../../store/durability.ts";
+import type { StoreDurability } from "../../store/store-settings.ts";
 import type { StoredAuction } from "../../store/lots.ts";
 import type { Phase } from "../pipeline/archival-state.ts";
 import { type CompletenessProof, readAuctionMarks } from "../postgres/auction-marks.ts";

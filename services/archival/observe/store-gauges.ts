@@ -1,7 +1,7 @@
 /** Store gauges: the auction as a whole, and the health of its stores. */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { Lot, LotStatus } from "../../lot/lot.ts";
-import type { StoreDurability } from "../../store/durability.ts";
+import type { StoreDurability } from "../../store/store-settings.ts";
 import type { Archive } from "../postgres/connection.ts";
 import type { ArchiveObservation, Observation, StoreObservation } from "./observation.ts";
 
@@ -60,7 +60,7 @@ export function createStoreGauges(registry: Registry) {
 }
 
 /** Shows an observation. A store that did not answer keeps its last figures. */
-export function showStoreGauges(
+export function setStoreGauges(
   gauges: StoreGauges,
   { store, archive, stream }: Observation,
   pool: Archive,

@@ -15,7 +15,7 @@ import { WatermarkMoved } from "../postgres/watermark.ts";
 import { failing, PipelineFailure } from "./pipeline-failure.ts";
 import type { Progress } from "./progress.ts";
 import type { Retention } from "./retention.ts";
-import { EventGap, sortBatch } from "./sort-batch.ts";
+import { EventGap, buildBatch } from "./build-batch.ts";
 import { backoffMs, type Timing } from "./timing.ts";
 import { traceBatch } from "./trace-archive.ts";
 
@@ -65,7 +65,12 @@ async function archiveBatch(
   signal: AbortSignal,
 ): Promise<void> {
   const { auctionUid, tails, retention, monitor, tracing } = dependencies;
-  const { batch, newTails } = sortMonitored(deliveries, progress.archivedId, tails, monitor);
+  const { batch, newTails } = buildBatchReportingGaps(
+    deliveries,
+    progress.archivedId,
+    tails,
+    monitor,
+  );
   if (batch.entries.length + batch.letters.length > 0) {
     const startedMs = performance.now();
     const endTrace = traceBatch(tracing, auctionUid, deliveries, batch);
@@ -88,14 +93,14 @@ async function archiveBatch(
   if (batch.toId !== batch.fromId) progress.archived(batch.toId);
 }
 
-function sortMonitored(
+function buildBatchReportingGaps(
   deliveries: readonly Delivery[],
   fromId: string,
   tails: Tails,
   monitor: InvariantMonitor,
-): ReturnType<typeof sortBatch> {
+): ReturnType<typeof buildBatch> {
   try {
-    return sortBatch(deliveries, fromId, tails);
+    return buildBatch(deliveries, fromId, tails);
   } catch (error) {
     if (error instanceof EventGap) monitor.foundGap(error);
     throw error;

@@ -17,7 +17,7 @@ import type { ArchivalMetrics } from "../metrics.ts";
 import { type Archive, STATEMENT_TIMEOUT_MS } from "../postgres/connection.ts";
 import { insertLoss } from "../postgres/dead-letters.ts";
 import { readTails, type Tails } from "../postgres/lot-tails.ts";
-import { readWatermark } from "../postgres/watermark.ts";
+import { readOrCreateWatermark } from "../postgres/watermark.ts";
 import { archiveEntries } from "./archive.ts";
 import { failing, PipelineFailure } from "./pipeline-failure.ts";
 import { Progress } from "./progress.ts";
@@ -122,7 +122,7 @@ async function prepareRun(dependencies: PipelineDependencies): Promise<Start> {
   const { auctionUid, store, keys, archive, monitor } = dependencies;
   const auction = await failing("store", readAuction(store, keys));
   if (auction === null) throw new PipelineFailure("store", "the store has no auction");
-  const watermark = await failing("archive", readWatermark(archive, auctionUid));
+  const watermark = await failing("archive", readOrCreateWatermark(archive, auctionUid));
   await recordLoss(dependencies, watermark, auction.trimmedId);
   const tails = await failing("archive", readTails(archive, auctionUid));
   await failing("archive", monitor.begin(archive, auctionUid, tails, watermark));

@@ -45,7 +45,7 @@ export class Retention {
   /**
    * @param nowMs Redis's clock, by which ids are made
    * @param archivedId what Postgres has committed: nothing above it is ever dropped
-   * @returns the oldest outbox entry to keep, and the oldest message, null where none may go
+   * @returns the oldest outbox entry to keep, and the oldest message, null if none may go
    */
   keepFrom(nowMs: number, archivedId: string): { minId: string; streamSeq: number | null } {
     let minId = `${Math.max(0, nowMs - this.#retainMs)}-0`;

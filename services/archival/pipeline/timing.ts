@@ -9,7 +9,7 @@ export interface Timing {
   /** How long archived entries stay in the outbox and on the stream. */
   readonly retainMs: number;
   /** The longest wait between two attempts; the first is a 25th of it. */
-  readonly backoffMs: number;
+  readonly backoffMaxMs: number;
   /** How often the rules file is read. */
   readonly rulesEveryMs: number;
 }
@@ -18,11 +18,11 @@ export const TIMING: Timing = {
   leaseMs: 5_000,
   stallMs: 10_000,
   retainMs: 15 * 60_000,
-  backoffMs: 2_000,
+  backoffMaxMs: 2_000,
   rulesEveryMs: 5_000,
 };
 
 /** How long to wait before the nth attempt in a row: exponential, with jitter. */
-export function backoffMs({ backoffMs: maxMs }: Timing, attempt: number): number {
+export function backoffMs({ backoffMaxMs: maxMs }: Timing, attempt: number): number {
   return fullJitterMs(maxMs / 25, maxMs, attempt);
 }

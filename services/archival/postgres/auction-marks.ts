@@ -95,7 +95,7 @@ export async function markFenced(
   );
 }
 
-export async function markVerified(
+export async function saveProof(
   archive: Archive,
   auctionUid: string,
   proof: CompletenessProof,

@@ -4,7 +4,7 @@ import type { Archive, Session } from "./connection.ts";
 
 interface InsertedEvents {
   /** Inserted now, in their order. */
-  readonly fresh: readonly ArchivedEvent[];
+  readonly insertedEvents: readonly ArchivedEvent[];
   /** How many were archived before, with the same text. */
   readonly repeated: number;
   /** Events whose position is taken by an event with another text. */
@@ -31,7 +31,7 @@ export async function insertEvents(
     else conflicting.push(archived);
   }
   const unique = [...byKey.values()];
-  if (unique.length === 0) return { fresh: [], repeated, conflicting };
+  if (unique.length === 0) return { insertedEvents: [], repeated, conflicting };
 
   const { rows } = await session.query<{ lot_id: string; epoch: string; seq: string }>({
     name: "insert-events",
@@ -59,7 +59,7 @@ export async function insertEvents(
   const present = unique.filter((archived) => !isFresh(archived));
   const different = await findDifferent(session, auctionUid, present);
   return {
-    fresh: unique.filter(isFresh),
+    insertedEvents: unique.filter(isFresh),
     repeated: repeated + present.length - different.length,
     conflicting: [...conflicting, ...different],
   };

@@ -13,7 +13,7 @@ export interface Tail extends Position {
 export interface Tails {
   readonly lots: Map<string, Tail>;
   /** For a lot without archived events. */
-  readonly unknown: Tail;
+  readonly initial: Tail;
 }
 
 export async function readTails(archive: Archive, auctionUid: string): Promise<Tails> {
@@ -49,7 +49,7 @@ export async function readTails(archive: Archive, auctionUid: string): Promise<T
     const knownGap = hasKnownGap(lot_id, outbox_id);
     tails.set(lot_id, { epoch: Number(epoch), seq: Number(seq), knownGap });
   }
-  return { lots: tails, unknown: { ...START, knownGap: lostAfterId !== undefined } };
+  return { lots: tails, initial: { ...START, knownGap: lostAfterId !== undefined } };
 }
 
 /** Whether events of the lot are missing between its tail and this event. */

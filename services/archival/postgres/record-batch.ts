@@ -11,7 +11,7 @@ import { moveWatermark } from "./watermark.ts";
 export interface Recorded {
   readonly inserted: number;
   /** The inserted events, in their order. */
-  readonly fresh: readonly ArchivedEvent[];
+  readonly insertedEvents: readonly ArchivedEvent[];
   /** How many were archived before, with the same text. */
   readonly repeated: number;
   readonly letters: readonly DeadLetter[];
@@ -54,14 +54,14 @@ export async function insertTogether(
   entries: readonly Entry[],
 ): Promise<Recorded> {
   const events = entries.flatMap((entry) => entry.events);
-  const { fresh, repeated, conflicting } = await insertEvents(session, auctionUid, events);
-  await project(session, auctionUid, fresh);
+  const { insertedEvents, repeated, conflicting } = await insertEvents(session, auctionUid, events);
+  await project(session, auctionUid, insertedEvents);
   const letters = conflicting.map(({ event, body, outboxId }): DeadLetter => {
     const { lotId, epoch, seq } = event;
     const detail = `another event is archived as ${lotId} ${epoch}.${seq}`;
     return { reason: "conflict", lotId, outboxId, detail, body: Buffer.from(body) };
   });
-  return { inserted: fresh.length, fresh, repeated, letters };
+  return { inserted: insertedEvents.length, insertedEvents, repeated, letters };
 }
 
 /** @throws the refusal when Postgres refused every one of several entries: then the data is not the cause */
@@ -71,13 +71,13 @@ async function insertOneByOne(
   entries: readonly Entry[],
 ): Promise<Recorded> {
   let [repeated, refused] = [0, 0];
-  const fresh: ArchivedEvent[] = [];
+  const insertedEvents: ArchivedEvent[] = [];
   const letters: DeadLetter[] = [];
   for (const entry of entries) {
     await session.query("savepoint entry");
     try {
       const recorded = await insertTogether(session, auctionUid, [entry]);
-      fresh.push(...recorded.fresh);
+      insertedEvents.push(...recorded.insertedEvents);
       repeated += recorded.repeated;
       letters.push(...recorded.letters);
     } catch (error) {
@@ -91,5 +91,5 @@ async function insertOneByOne(
     }
     await session.query("release savepoint entry");
   }
-  return { inserted: fresh.length, fresh, repeated, letters };
+  return { inserted: insertedEvents.length, insertedEvents, repeated, letters };
 }

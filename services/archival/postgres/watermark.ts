@@ -8,7 +8,7 @@ export class WatermarkMoved extends Error {
 }
 
 /** The highest outbox id up to which everything is committed. "0-0" for a new auction. */
-export async function readWatermark(archive: Archive, auctionUid: string): Promise<string> {
+export async function readOrCreateWatermark(archive: Archive, auctionUid: string): Promise<string> {
   const { rows } = await archive.query<{ outbox_id: string }>(
     `insert into watermarks (auction_uid, partition, outbox_id) values ($1, $2, '0-0')
      on conflict (auction_uid, partition) do update set partition = excluded.partition

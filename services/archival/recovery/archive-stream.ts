@@ -4,12 +4,12 @@ import type { Delivery } from "../../bus/entry.ts";
 import { readStream } from "../../bus/read-stream.ts";
 import type { Logger } from "../../runtime/log.ts";
 import { compareIds } from "../../store/outbox.ts";
-import { sortBatch } from "../pipeline/sort-batch.ts";
+import { buildBatch } from "../pipeline/build-batch.ts";
 import { type Archive, inTransaction } from "../postgres/connection.ts";
 import { insertLoss } from "../postgres/dead-letters.ts";
 import { readTails } from "../postgres/lot-tails.ts";
 import { recordBatch } from "../postgres/record-batch.ts";
-import { moveWatermark, readWatermark } from "../postgres/watermark.ts";
+import { moveWatermark, readOrCreateWatermark } from "../postgres/watermark.ts";
 
 /**
  * @returns how many events Postgres did not have, and the new watermark
@@ -21,7 +21,7 @@ export async function archiveStream(
   auctionUid: string,
   log: Logger,
 ): Promise<{ inserted: number; watermark: string }> {
-  let watermark = await readWatermark(archive, auctionUid);
+  let watermark = await readOrCreateWatermark(archive, auctionUid);
   let tails = await readTails(archive, auctionUid);
   let inserted = 0;
   for await (const deliveries of readStream(bus, auctionUid)) {
@@ -34,7 +34,7 @@ export async function archiveStream(
       watermark = firstAfterId;
       tails = await readTails(archive, auctionUid);
     }
-    const { batch, newTails } = sortBatch(fresh, watermark, tails);
+    const { batch, newTails } = buildBatch(fresh, watermark, tails);
     const recorded = await recordBatch(archive, auctionUid, batch);
     inserted += recorded.inserted;
     watermark = batch.toId;

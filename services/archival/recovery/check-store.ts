@@ -10,7 +10,7 @@ import type { Store } from "../../store/connect.ts";
 import type { Keys } from "../../store/keys.ts";
 import { readAuction, readLots, type StoredAuction } from "../../store/lots.ts";
 import { isBehind, type Position } from "../../lot/position.ts";
-import { forgetAhead, isBeingRestored, RESTORE_ASKED } from "../../store/restore.ts";
+import { forgetAhead, isBeingRestored, RESTORE_REQUESTED } from "../../store/restore.ts";
 import { StoreUnavailable } from "../../store/unreachable.ts";
 import { confirmServer, readRunId, wasPromoted } from "../../store/server-identity.ts";
 import type { ArchivalMetrics } from "../metrics.ts";
@@ -97,7 +97,7 @@ export async function checkStore(
   const known = relayedPositions?.positions ?? (await readKnownPositions(dependencies));
   const lacking = lackingOf(positions, known).concat(ahead);
   const isRestoreRequested =
-    auction.confirmedServer === RESTORE_ASKED || (await isBeingRestored(store, keys));
+    auction.confirmedServer === RESTORE_REQUESTED || (await isBeingRestored(store, keys));
   if (lacking.length > 0 || isRestoreRequested) return restoreStore(dependencies, lacking);
   if (!(await confirmServer(store, keys, server))) {
     throw new StoreUnavailable("Redis changed during the check");

@@ -22,7 +22,7 @@ import { readAuction, readDigests, readLots, type StoredAuction } from "../../st
 import { isBehind, type Position, START } from "../../lot/position.ts";
 import {
   AnswerWriter,
-  askForRestore,
+  requestRestore,
   restoreAuction,
   restoreLot,
   type StreamEntry,
@@ -145,7 +145,7 @@ async function readSources(
   const marks = await readAuctionMarks(archive, auctionUid);
   if (marks.cleaning) throw new Error(`auction ${auctionUid} was removed for good`);
 
-  if ((await readAuction(store, keys)) !== null) await askForRestore(store, keys);
+  if ((await readAuction(store, keys)) !== null) await requestRestore(store, keys);
   const auction = await readAuction(store, keys);
   const stored = auction === null ? [] : await readLots(store, keys, auction, auction.lotIds);
   const storedLots = new Map(stored.map((lot, index) => [auction!.lotIds[index]!, lot]));

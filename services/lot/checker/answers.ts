@@ -2,7 +2,7 @@
 import type { BidAccepted, LotEvent } from "../events.ts";
 import type { AcceptedBid, BidRecord, ReadRecord, RejectedBid, UnknownBid } from "./history.ts";
 import { Order } from "./order.ts";
-import { type Clock, judgeRejection, type Judged } from "./rejections.ts";
+import { type Clock, judgeRejection, type Evidence } from "./rejections.ts";
 import type { Timeline } from "./timeline.ts";
 import type { VerdictName, Verdicts } from "./verdicts.ts";
 
@@ -20,7 +20,7 @@ interface AnswerOptions {
 // What is known of a bid of the log, as bits.
 const SENT = 1;
 const ACKNOWLEDGED = 2;
-const OTHERWISE = 4;
+const SENT_DIFFERENTLY = 4;
 const REFUSED = 8;
 const REJECTED = 16;
 
@@ -34,19 +34,19 @@ export class Answers {
   #byId = new Map<string, number>();
   #byKey = new Map<string, number>();
   /** Keys with more than one bid: all positions. */
-  #again = new Map<string, number[]>();
+  #repeatedKeys = new Map<string, number[]>();
   /** By position. */
   readonly #known: Uint8Array;
   readonly #sentMs: Float64Array;
   readonly #sent: (BidRecord | undefined)[];
   /** By position: a record of its key that did not place it. */
-  #strangers = new Map<number, BidRecord>();
+  #otherRecords = new Map<number, BidRecord>();
   #lost = new Set<string>();
   /** Keys of unknown fate, and whether they were answered later. */
   #unknown = new Map<string, boolean>();
-  /** Judged anew though their key has a bid. */
-  #anew: { position: number; record: RejectedBid; from: number }[] = [];
-  readonly #judged: Judged;
+  /** Evidence anew though their key has a bid. */
+  #rejudged: { position: number; record: RejectedBid; from: number }[] = [];
+  readonly #evidence: Evidence;
   readonly #options: AnswerOptions;
   readonly #verdicts: Verdicts;
 
@@ -54,7 +54,7 @@ export class Answers {
     const size = timeline.end + 1;
     this.timeline = timeline;
     this.order = new Order(timeline);
-    this.#judged = { timeline, order: this.order, ...options };
+    this.#evidence = { timeline, order: this.order, ...options };
     this.#known = new Uint8Array(size);
     this.#sentMs = new Float64Array(size).fill(Infinity);
     this.#sent = new Array<BidRecord | undefined>(size);
@@ -89,9 +89,9 @@ export class Answers {
       this.#byKey.set(key, position);
       return;
     }
-    const all = this.#again.get(key) ?? [first];
+    const all = this.#repeatedKeys.get(key) ?? [first];
     const latest = this.#event(all.at(-1)!);
-    this.#again.set(key, [...all, position]);
+    this.#repeatedKeys.set(key, [...all, position]);
     if (other === undefined && event.atMs - latest.atMs < this.#options.keyWindowMs) {
       this.#add("key_twice", `key ${event.key} of ${event.bidderId}`, [event, latest]);
     }
@@ -107,7 +107,7 @@ export class Answers {
         return this.#rejected(record);
       case "refused":
         for (const position of this.#placedUnder(keyOf(record))) {
-          this.#note(position, REFUSED, record);
+          this.#mark(position, REFUSED, record);
         }
     }
   }
@@ -119,7 +119,7 @@ export class Answers {
       const [under] = this.#placedUnder(key);
       if (under !== undefined) {
         const event = this.#event(under);
-        this.#note(under, OTHERWISE, record);
+        this.#mark(under, SENT_DIFFERENTLY, record);
         this.#add("answers_differ", `the log has ${event.bidId} under this key`, [record, event]);
       } else if (!this.#lost.has(key)) {
         this.#lost.add(key);
@@ -162,9 +162,9 @@ export class Answers {
     const key = keyOf(record);
     if (!this.#unknown.has(key)) this.#unknown.set(key, false);
     for (const position of this.#placedUnder(key)) {
-      const isIt = this.#event(position).amountMinor === record.amountMinor;
-      if (isIt) this.#send(position, SENT, record);
-      else this.#note(position, OTHERWISE, record);
+      const isSameBid = this.#event(position).amountMinor === record.amountMinor;
+      if (isSameBid) this.#send(position, SENT, record);
+      else this.#mark(position, SENT_DIFFERENTLY, record);
     }
   }
 
@@ -175,9 +175,9 @@ export class Answers {
     this.#sent[position] = record;
   }
 
-  #note(position: number, what: number, record: BidRecord): void {
+  #mark(position: number, what: number, record: BidRecord): void {
     this.#known[position]! |= what;
-    this.#strangers.set(position, record);
+    this.#otherRecords.set(position, record);
   }
 
   #rejected(record: RejectedBid): void {
@@ -185,12 +185,12 @@ export class Answers {
     if (this.#unknown.has(key)) this.#unknown.set(key, true);
     const placed = this.#placedUnder(key);
     if (record.code === "key_reused") return this.#keyReused(record, placed);
-    for (const position of placed) this.#note(position, REJECTED, record);
+    for (const position of placed) this.#mark(position, REJECTED, record);
     const position = this.#positionOf(record);
     if (position === undefined) return;
-    const from = judgeRejection(this.#judged, record, position);
+    const from = judgeRejection(this.#evidence, record, position);
     if (typeof from === "string") this.#add("wrong_rejection", `${record.code}: ${from}`, [record]);
-    else for (const position of placed) this.#anew.push({ position, record, from });
+    else for (const position of placed) this.#rejudged.push({ position, record, from });
   }
 
   #keyReused(record: RejectedBid, placed: readonly number[]): void {
@@ -207,7 +207,7 @@ export class Answers {
     this.#add("wrong_rejection", `${record.code}: judged before a bid had this key`, [record]);
   }
 
-  /** Null where the answer does not say; undefined where the log has no such event. */
+  /** Null if the answer does not say; undefined where the log has no such event. */
   #positionOf(record: RejectedBid): number | null | undefined {
     const { epoch, seq } = record;
     if (epoch === undefined || seq === undefined) return null;
@@ -250,13 +250,13 @@ export class Answers {
       else if (this.#options.complete) this.#unsent(position, event);
     }
     this.#expectKeysRemembered();
-    const placed = this.order.check(this.#verdicts);
+    const placed = this.order.placeEvents(this.#verdicts);
     if (this.#options.clock) this.#checkTimes(this.#options.clock, placed);
   }
 
   /** While its key is remembered, a bid is judged anew only before it was accepted. */
   #expectKeysRemembered(): void {
-    for (const { position, record, from } of this.#anew) {
+    for (const { position, record, from } of this.#rejudged) {
       if (!(record.retMs - this.#sentMs[position]! < this.#options.keyWindowMs)) continue;
       this.order.notBefore(position, record.invMs, "key", record);
       if (from < position) continue;
@@ -268,19 +268,20 @@ export class Answers {
 
   #unsent(position: number, event: BidAccepted): void {
     const known = this.#known[position]!;
-    const stranger = this.#strangers.get(position);
+    const otherRecord = this.#otherRecords.get(position);
     const name: VerdictName =
-      known & OTHERWISE
+      known & SENT_DIFFERENTLY
         ? "altered"
         : known & REFUSED
           ? "refused_recorded"
           : known & REJECTED
             ? "rejected_recorded"
             : "phantom";
-    // An acknowledgement that differs was told as such.
-    if (name === "altered" && stranger?.op === "bid" && stranger.outcome === "accepted") return;
+    // An acknowledgement that differs was reported already.
+    if (name === "altered" && otherRecord?.op === "bid" && otherRecord.outcome === "accepted")
+      return;
     const detail = `${event.epoch}.${event.seq}: bid ${event.bidId}`;
-    this.#add(name, detail, stranger ? [event, stranger] : [event]);
+    this.#add(name, detail, otherRecord ? [event, otherRecord] : [event]);
   }
 
   #checkTimes({ offsetMs, errorMs }: Clock, placed: Float64Array): void {
@@ -302,7 +303,7 @@ export class Answers {
 
   #placedUnder(key: string): readonly number[] {
     const first = this.#byKey.get(key);
-    return first === undefined ? [] : (this.#again.get(key) ?? [first]);
+    return first === undefined ? [] : (this.#repeatedKeys.get(key) ?? [first]);
   }
 
   #add(name: VerdictName, detail: string, records: readonly (BidRecord | ReadRecord | LotEvent)[]) {

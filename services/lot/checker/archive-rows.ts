@@ -1,4 +1,4 @@
-/** The archive against itself: its tables are what its events make them, and its events are events. */
+/** Compares the archive's tables with its events, and checks that each event is well formed. */
 import { decodeEvent, encodeEvent, type LotEvent } from "../events.ts";
 import type { Timeline } from "./timeline.ts";
 import type { VerdictName, Verdicts } from "./verdicts.ts";
@@ -74,7 +74,7 @@ export function eventOfRow(row: EventRow, verdicts: Verdicts): LotEvent | null {
     differ(`${place}: ${(error as Error).message}`);
     return null;
   }
-  if (encodeEvent(event) !== row.body) differ(`${place}: not as events are written`);
+  if (encodeEvent(event) !== row.body) differ(`${place}: not in the canonical encoding`);
   for (const field of ["lotId", "epoch", "seq", "type", "atMs"] as const) {
     if (row[field] === event[field]) continue;
     differ(`${place}: ${field} is ${row[field]}, and ${event[field]} in the body`);
@@ -83,7 +83,7 @@ export function eventOfRow(row: EventRow, verdicts: Verdicts): LotEvent | null {
   return event;
 }
 
-/** Compares the tables with what the logs make them. */
+/** Compares the tables with the rows that the logs lead to. */
 export function checkRows(
   rows: ArchiveRows,
   timelines: ReadonlyMap<string, Timeline>,

@@ -8,7 +8,7 @@ import { Answers } from "./answers.ts";
 import { type ArchiveRows, checkRows } from "./archive-rows.ts";
 import type { HistoryRecord } from "./history.ts";
 import type { Clock } from "./rejections.ts";
-import { readLog } from "./timeline.ts";
+import { replayLog } from "./timeline.ts";
 import { type Verdict, type VerdictName, Verdicts } from "./verdicts.ts";
 import { Viewers } from "./viewers.ts";
 
@@ -79,7 +79,7 @@ export function checkHistory(
   const logs = log instanceof Map ? log : byLot(log as readonly LotEvent[]);
   const lots = new Map<string, Answers>();
   const add = (lotId: string, events: readonly LotEvent[]): Answers => {
-    const timeline = readLog(lotId, events, options.terms?.get(lotId) ?? null, verdicts);
+    const timeline = replayLog(lotId, events, options.terms?.get(lotId) ?? null, verdicts);
     const answers = new Answers(timeline, answerOptions(options), verdicts);
     lots.set(lotId, answers);
     return answers;

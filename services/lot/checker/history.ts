@@ -1,5 +1,5 @@
 /**
- * What clients saw, as the checker reads it: one JSON object a line. All `…Ms` of a record itself are of
+ * What clients saw, as the checker reads it. `invMs` is when a request was sent, `retMs` when it was answered: one JSON object a line. All `…Ms` of a record itself are of
  * one monotonic clock, that of the machine which recorded; fractions are allowed. What the auction said
  * (`placedAtMs`, `closesAtMs`, a frame's times) is by Redis's clock, which is another one.
  */
@@ -9,9 +9,9 @@ import type { Position } from "../position.ts";
 export type RejectionCode =
   "too_low" | "closed" | "not_open" | "withdrawn" | "suspended" | "too_high" | "key_reused";
 
-interface Placed {
+interface SentBid {
   readonly op: "bid";
-  /** Whose turn it was: a process does one thing after the other. */
+  /** The client process that sent it. A process sends one request at a time. */
   readonly process: number;
   readonly lotId: string;
   readonly bidderId: string;
@@ -23,7 +23,7 @@ interface Placed {
 }
 
 /** 201. */
-export interface AcceptedBid extends Placed, Position {
+export interface AcceptedBid extends SentBid, Position {
   readonly outcome: "accepted";
   readonly retMs: number;
   readonly bidId: string;
@@ -33,7 +33,7 @@ export interface AcceptedBid extends Placed, Position {
 }
 
 /** A refusal that is final: 4xx of the rules. */
-export interface RejectedBid extends Placed {
+export interface RejectedBid extends SentBid {
   readonly outcome: "rejected";
   readonly retMs: number;
   readonly code: RejectionCode;
@@ -44,13 +44,13 @@ export interface RejectedBid extends Placed {
 }
 
 /** 503 `unavailable`, or never sent: nothing was decided. */
-interface RefusedBid extends Placed {
+interface RefusedBid extends SentBid {
   readonly outcome: "refused";
   readonly retMs: number;
 }
 
 /** 503 `unknown`, a time-out, a broken connection. Null: it was never answered. */
-export interface UnknownBid extends Placed {
+export interface UnknownBid extends SentBid {
   readonly outcome: "unknown";
   readonly retMs: number | null;
 }
@@ -79,7 +79,7 @@ export interface FrameRecord {
   readonly frame: Readonly<Record<string, unknown>> & { readonly type: string };
 }
 
-/** A viewer's socket was opened, and subscribed with `since`; null where it did not resume. */
+/** A viewer's socket was opened, and subscribed with `since`; null if it did not resume. */
 export interface ConnectedRecord {
   readonly op: "connected";
   readonly viewer: number;
@@ -110,7 +110,7 @@ const optional =
     value === undefined || check(value);
 
 const POSITION = { epoch: isMinor, seq: isMinor };
-const PLACED = {
+const SENT_BID = {
   process: isMinor,
   lotId: text,
   bidderId: text,
@@ -122,7 +122,7 @@ const PLACED = {
 /** By `op`, and a bid by its outcome. */
 const FIELDS: Record<string, Record<string, Check>> = {
   accepted: {
-    ...PLACED,
+    ...SENT_BID,
     retMs: ms,
     bidId: text,
     epoch: count,
@@ -132,7 +132,7 @@ const FIELDS: Record<string, Record<string, Check>> = {
     minimumMinor: count,
   },
   rejected: {
-    ...PLACED,
+    ...SENT_BID,
     retMs: ms,
     code: oneOf(
       "too_low",
@@ -147,8 +147,8 @@ const FIELDS: Record<string, Record<string, Check>> = {
     epoch: optional(isMinor),
     seq: optional(isMinor),
   },
-  refused: { ...PLACED, retMs: ms },
-  unknown: { ...PLACED, retMs: orNull(ms) },
+  refused: { ...SENT_BID, retMs: ms },
+  unknown: { ...SENT_BID, retMs: orNull(ms) },
   read: {
     lotId: text,
     invMs: ms,

@@ -8,8 +8,8 @@
  * A bid bounds its event by when it was sent and acknowledged. An answer judged at position k came after
  * event k and before event k + 1: k is not after its `retMs`, k + 1 not before its `invMs`.
  *
- * Two things that no event records bound answers too: the instant at which Redis's clock passed the
- * opening, and the one at which it passed the close.
+ * Answers are also bounded by two moments that no event records: when Redis's clock passed the opening, and
+ * when it passed the close.
  */
 import type { Offender, Verdicts } from "./verdicts.ts";
 import type { Timeline } from "./timeline.ts";
@@ -69,14 +69,14 @@ export class Order {
   }
 
   /** Places every event. @returns the earliest time of each position */
-  check(verdicts: Verdicts): Float64Array {
+  placeEvents(verdicts: Verdicts): Float64Array {
     const { leading, end } = this.#timeline;
     const placed = new Float64Array(end + 2).fill(-Infinity);
     const lastBid = leading[end]!;
     const beforeAll: Reached = { ms: -Infinity, by: undefined };
     const opened = this.#place(this.opening, beforeAll, verdicts);
     if (lastBid === 0) this.#place(this.over, opened, verdicts);
-    // What puts off the opening or the close puts off the events after them, too: nothing to carry on.
+    // A later bound on the opening or the close also applies to the events after it: nothing to carry forward.
     let at = beforeAll;
     for (let position = 1; position <= end; position++) {
       at = this.#place(position, at, verdicts);
@@ -92,12 +92,12 @@ export class Order {
     const at = since > before.ms ? { ms: since, by: this.#sinceBy[position] } : before;
     if (at.ms <= until) return at;
     const by = this.#untilBy[position]!;
-    this.#tell(position, at, until, by, verdicts);
-    // It goes on as if all had been well, so that one wrong is told once.
+    this.#report(position, at, until, by, verdicts);
+    // It continues as if there were no fault, so that one fault is reported once.
     return { ms: until, by };
   }
 
-  #tell(position: number, at: Reached, until: number, by: Bound, verdicts: Verdicts): void {
+  #report(position: number, at: Reached, until: number, by: Bound, verdicts: Verdicts): void {
     const { lotId, events } = this.#timeline;
     const event = events[position - 1];
     const why = at.by!.why;

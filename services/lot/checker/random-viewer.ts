@@ -2,7 +2,7 @@
 import type { LotEvent } from "../events.ts";
 import type { Lot } from "../lot.ts";
 import type { Position } from "../position.ts";
-import { frameOf, viewOf } from "../view.ts";
+import { publicEventOf, viewOf } from "../view.ts";
 import type { HistoryRecord } from "./history.ts";
 
 const LOSES_SOCKET = 0.03;
@@ -78,7 +78,7 @@ export class RandomViewer {
   }
 
   #event(event: LotEvent, watched: Watched, atMs: number): void {
-    this.#frame({ ...frameOf(event) }, atMs);
+    this.#frame({ ...publicEventOf(event) }, atMs);
     watched.seen = { epoch: event.epoch, seq: event.seq };
   }
 

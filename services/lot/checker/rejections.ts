@@ -1,4 +1,4 @@
-/** Whether a bid that was rejected had to be. */
+/** Checks that each rejection was justified. */
 import type { LotStatus } from "../lot.ts";
 import type { RejectedBid, RejectionCode } from "./history.ts";
 import type { Order } from "./order.ts";
@@ -11,7 +11,7 @@ export interface Clock {
 }
 
 /** A lot, when its events can have happened, and the clock if it was measured. */
-export interface Judged {
+export interface Evidence {
   readonly timeline: Timeline;
   readonly order: Order;
   readonly clock: Clock | null;
@@ -34,46 +34,46 @@ const MAY_BE: Record<RejectionCode, readonly LotStatus[]> = {
 
 /**
  * Judges all codes but `key_reused`, and bounds when the lot's events happened by them.
- * @param position where the answer says it was judged; null where it does not say
+ * @param position where the answer says it was judged; null if it does not say
  * @returns why it is wrong; or the first position at which it may have been judged
  */
 export function judgeRejection(
-  judged: Judged,
+  evidence: Evidence,
   bid: RejectedBid,
   position: number | null,
 ): string | number {
-  const { timeline, order } = judged;
+  const { timeline, order } = evidence;
   if (position !== null) {
     const status = timeline.status[position]!;
     if (!MAY_BE[bid.code].includes(status)) return `the lot was ${status} at that event`;
     order.seenAt(position, bid.invMs, bid.retMs, bid);
   }
-  const from = judgeCode(judged, bid, position);
+  const from = judgeCode(evidence, bid, position);
   return typeof from === "number" && position !== null ? Math.max(from, position) : from;
 }
 
 /** Each of these: why it is wrong; or the first position that the code allows. */
-function judgeCode(judged: Judged, bid: RejectedBid, position: number | null): string | number {
+function judgeCode(evidence: Evidence, bid: RejectedBid, position: number | null): string | number {
   switch (bid.code) {
     case "too_low":
-      return tooLow(judged, bid, position);
+      return tooLow(evidence, bid, position);
     case "too_high":
-      return tooHigh(judged, bid, position);
+      return tooHigh(evidence, bid, position);
     case "not_open":
-      return notOpen(judged, bid);
+      return notOpen(evidence, bid);
     case "closed":
-      return closed(judged, bid, position);
+      return closed(evidence, bid, position);
     case "withdrawn":
-      return withdrawn(judged, bid);
+      return withdrawn(evidence, bid);
     case "suspended":
-      return suspended(judged, bid);
+      return suspended(evidence, bid);
     case "key_reused":
       return 0;
   }
 }
 
-function tooLow(judged: Judged, bid: RejectedBid, position: number | null): string | number {
-  const { timeline, order } = judged;
+function tooLow(evidence: Evidence, bid: RejectedBid, position: number | null): string | number {
+  const { timeline, order } = evidence;
   const { minimum, terms } = timeline;
   const { amountMinor, minimumMinor: stated } = bid;
   if (terms && amountMinor > terms.rules.maxAmountMinor) return "it was too high";
@@ -84,7 +84,7 @@ function tooLow(judged: Judged, bid: RejectedBid, position: number | null): stri
     if (stated !== undefined && stated !== least && !Number.isNaN(least)) {
       return `the minimum at that event was ${least}, not ${stated}`;
     }
-    return whileOpen(judged, bid, position) ?? position;
+    return whileOpen(evidence, bid, position) ?? position;
   }
   if (Number.isNaN(minimum[0])) return 0;
   const least = stated ?? amountMinor + 1;
@@ -94,7 +94,7 @@ function tooLow(judged: Judged, bid: RejectedBid, position: number | null): stri
   if (from > 0) order.notAfter(from, bid.retMs, "seen", bid);
   const next = stated === undefined ? null : firstAtLeast(timeline, stated + 1);
   if (next !== null) order.notBefore(next, bid.invMs, "seen", bid);
-  return whileOpen(judged, bid, null) ?? from;
+  return whileOpen(evidence, bid, null) ?? from;
 }
 
 /** The first position at which the minimum is so high, while the lot takes bids: it only ever rises. */
@@ -109,16 +109,16 @@ function firstAtLeast({ minimum, endedAt, end }: Timeline, amountMinor: number):
   return low === after ? null : low;
 }
 
-function tooHigh(judged: Judged, bid: RejectedBid, position: number | null): string | number {
-  const { terms } = judged.timeline;
+function tooHigh(evidence: Evidence, bid: RejectedBid, position: number | null): string | number {
+  const { terms } = evidence.timeline;
   const most = terms?.rules.maxAmountMinor;
   if (most !== undefined && bid.amountMinor <= most) return `it is not above ${most}`;
-  return whileOpen(judged, bid, position) ?? 0;
+  return whileOpen(evidence, bid, position) ?? 0;
 }
 
 /** What holds of every answer that is given only between the opening and the close. */
 function whileOpen(
-  { timeline, order, clock, steadyClock }: Judged,
+  { timeline, order, clock, steadyClock }: Evidence,
   bid: RejectedBid,
   position: number | null,
 ): string | null {
@@ -135,7 +135,7 @@ function whileOpen(
 }
 
 function notOpen(
-  { timeline, order, clock, steadyClock }: Judged,
+  { timeline, order, clock, steadyClock }: Evidence,
   bid: RejectedBid,
 ): string | number {
   const first = timeline.events[0];
@@ -148,7 +148,7 @@ function notOpen(
 }
 
 function closed(
-  { timeline, order, clock, steadyClock, fencedAtMs }: Judged,
+  { timeline, order, clock, steadyClock, fencedAtMs }: Evidence,
   bid: RejectedBid,
   position: number | null,
 ): string | number {
@@ -173,15 +173,15 @@ function closed(
       : 0;
 }
 
-function withdrawn({ timeline, order }: Judged, bid: RejectedBid): string | number {
+function withdrawn({ timeline, order }: Evidence, bid: RejectedBid): string | number {
   const { status, end, endedAt } = timeline;
   if (status[end] !== "withdrawn") return "the lot was never withdrawn";
   order.notAfter(endedAt, bid.retMs, "seen", bid);
   return endedAt;
 }
 
-/** When an auction is suspended stands in no log: only that the lot was not over by then. */
-function suspended({ timeline, order }: Judged, bid: RejectedBid): number {
+/** The log does not record suspensions: it shows only that the lot was not over by then. */
+function suspended({ timeline, order }: Evidence, bid: RejectedBid): number {
   const { endedAt } = timeline;
   if (endedAt > 0) order.notBefore(endedAt, bid.invMs, "seen", bid);
   return 0;

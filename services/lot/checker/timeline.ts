@@ -4,7 +4,7 @@
  */
 import { decide } from "../decide.ts";
 import type { BidAccepted, LotClosed, LotEvent, LotExtended, LotOpened } from "../events.ts";
-import { minimumMinor } from "../increments.ts";
+import { minimumBidMinor } from "../increments.ts";
 import { apply, result } from "../lifecycle.ts";
 import type { Lot, LotStatus } from "../lot.ts";
 import { compare } from "../position.ts";
@@ -65,7 +65,7 @@ export class Timeline {
 
   /**
    * The position after event (epoch, seq). An epoch may have begun without an event yet: it stands
-   * where the one before it ended. Null where the log has no such event.
+   * where the one before it ended. Null if the log has no such event.
    */
   positionOf(epoch: number, seq: number): number | null {
     const { events } = this;
@@ -86,7 +86,7 @@ export class Timeline {
 }
 
 /** Judges a lot's log. Without terms, by what the log itself states. */
-export function readLog(
+export function replayLog(
   lotId: string,
   log: readonly LotEvent[],
   terms: Terms | null,
@@ -171,7 +171,7 @@ class Replay {
       leadingBid: null,
       bidCount: 0,
     };
-    if (terms) timeline.minimum[0] = minimumMinor(terms, null);
+    if (terms) timeline.minimum[0] = minimumBidMinor(terms, null);
     else if (first?.type === "lot_opened") timeline.minimum[0] = first.minimumMinor;
     this.#stated = timeline.minimum[0]!;
     if (first?.type === "lot_opened") timeline.closes[0] = first.closesAtMs;
@@ -240,7 +240,7 @@ class Replay {
       const detail = `${event.atMs - lot.closesAtMs!} ms after the close in force, ${lot.closesAtMs}`;
       return this.#add("late_bid", detail, event);
     }
-    const least = terms ? minimumMinor(terms, lot.leadingBid) : this.#stated;
+    const least = terms ? minimumBidMinor(terms, lot.leadingBid) : this.#stated;
     if (event.amountMinor < least || event.amountMinor <= (lot.leadingBid?.amountMinor ?? 0)) {
       return this.#add("below_minimum", `${event.amountMinor} is below ${least}`, event);
     }
@@ -321,7 +321,7 @@ class Replay {
     const lot = this.#lot;
     const isBid = event.type === "bid_accepted";
     if (isBid || event.type === "lot_opened") this.#stated = event.minimumMinor;
-    minimum[position] = terms ? minimumMinor(terms, lot.leadingBid) : this.#stated;
+    minimum[position] = terms ? minimumBidMinor(terms, lot.leadingBid) : this.#stated;
     leading[position] = isBid ? position : leading[position - 1]!;
     closes[position] = lot.closesAtMs ?? NaN;
     bidCount[position] = lot.bidCount;

@@ -11,7 +11,7 @@ import type { VerdictName, Verdicts } from "./verdicts.ts";
 type Frame = FrameRecord["frame"];
 
 interface Connection {
-  /** How far each lot was shown; null where that is not known any more. */
+  /** How far each lot was shown; null if that is not known any more. */
   readonly shown: Map<string, number | null>;
 }
 

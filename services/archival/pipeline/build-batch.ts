@@ -22,11 +22,11 @@ export class EventGap extends PipelineFailure {
 }
 
 /**
- * Makes a batch of messages. It begins at `fromId` in the outbox.
+ * Builds a batch from messages. It begins at `fromId` in the outbox.
  * @returns the batch, and the new tails of its lots
  * @throws PipelineFailure "gap" when an entry or an event is missing before one of them
  */
-export function sortBatch(
+export function buildBatch(
   deliveries: readonly Delivery[],
   fromId: string,
   tails: Tails,
@@ -50,7 +50,7 @@ export function sortBatch(
       );
     }
     toId = outboxId;
-    const tail = newTails.get(lotId) ?? tails.lots.get(lotId) ?? tails.unknown;
+    const tail = newTails.get(lotId) ?? tails.lots.get(lotId) ?? tails.initial;
     const read = readEntry(lotId, outboxId, body);
     if (read.readable) {
       entries.push(read.entry);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Delivery } from "../../bus/entry.ts";
 import { encodeEvents, type LotEvent } from "../../lot/events.ts";
-import { sortBatch } from "./sort-batch.ts";
+import { buildBatch } from "./build-batch.ts";
 import { changesOf } from "../postgres/projections.ts";
 import { Retention } from "./retention.ts";
 import type { Tail, Tails } from "../postgres/lot-tails.ts";
@@ -32,14 +32,14 @@ function delivery(n: number, events: LotEvent[], after = n - 1): Delivery {
 }
 
 function tails(lots: Record<string, Tail> = {}, lost = false): Tails {
-  return { lots: new Map(Object.entries(lots)), unknown: { epoch: 0, seq: 0, knownGap: lost } };
+  return { lots: new Map(Object.entries(lots)), initial: { epoch: 0, seq: 0, knownGap: lost } };
 }
 
 const at = (epoch: number, seq: number, knownGap = false): Tail => ({ epoch, seq, knownGap });
 
 test("entries that follow each other make one batch", () => {
   const deliveries = [delivery(4, [bid(1), bid(2)]), delivery(5, [bid(3)])];
-  const { batch, newTails } = sortBatch(deliveries, "3-0", tails());
+  const { batch, newTails } = buildBatch(deliveries, "3-0", tails());
   expect(batch).toMatchObject({ fromId: "3-0", toId: "5-0", letters: [] });
   expect(batch.entries.map(({ events }) => events.length)).toEqual([2, 1]);
   expect(newTails.get("lot-1")).toEqual(at(1, 3));
@@ -47,43 +47,47 @@ test("entries that follow each other make one batch", () => {
 
 test("an entry delivered again is passed over", () => {
   const deliveries = [delivery(3, [bid(1)]), delivery(4, [bid(2)]), delivery(4, [bid(2)])];
-  const { batch } = sortBatch(deliveries, "3-0", tails({ "lot-1": at(1, 1) }));
+  const { batch } = buildBatch(deliveries, "3-0", tails({ "lot-1": at(1, 1) }));
   expect(batch.entries.map(({ outboxId }) => outboxId)).toEqual(["4-0"]);
 });
 
 test("a missing entry is a gap, also when every lot's events follow", () => {
-  expect(() => sortBatch([delivery(5, [bid(1)])], "3-0", tails())).toThrow(
+  expect(() => buildBatch([delivery(5, [bid(1)])], "3-0", tails())).toThrow(
     /follows 4-0, but the last archived entry is 3-0: entries are missing/,
   );
 });
 
 test("a missing event is a gap: within an entry, after the archived ones, and before the first", () => {
   const lot = tails({ "lot-1": at(1, 4) });
-  expect(() => sortBatch([delivery(4, [bid(6)])], "3-0", lot)).toThrow("lot-1 1.6 follows 1.4");
-  expect(() => sortBatch([delivery(4, [bid(5), bid(7)])], "3-0", lot)).toThrow(/1.7 follows 1.5/);
-  expect(() => sortBatch([delivery(4, [bid(2)])], "3-0", tails())).toThrow(/1.2 follows 0.0/);
+  expect(() => buildBatch([delivery(4, [bid(6)])], "3-0", lot)).toThrow("lot-1 1.6 follows 1.4");
+  expect(() => buildBatch([delivery(4, [bid(5), bid(7)])], "3-0", lot)).toThrow(/1.7 follows 1.5/);
+  expect(() => buildBatch([delivery(4, [bid(2)])], "3-0", tails())).toThrow(/1.2 follows 0.0/);
 });
 
 test("events archived before, and those of a new epoch, are no gap", () => {
   const lot = tails({ "lot-1": at(1, 4) });
-  expect(sortBatch([delivery(4, [bid(2), bid(3)])], "3-0", lot).newTails.get("lot-1")).toEqual(
+  expect(buildBatch([delivery(4, [bid(2), bid(3)])], "3-0", lot).newTails.get("lot-1")).toEqual(
     at(1, 4),
   );
-  expect(sortBatch([delivery(4, [bid(9, 2)])], "3-0", lot).newTails.get("lot-1")).toEqual(at(2, 9));
+  expect(buildBatch([delivery(4, [bid(9, 2)])], "3-0", lot).newTails.get("lot-1")).toEqual(
+    at(2, 9),
+  );
 });
 
 test("after a known hole the next event may be any, the one after it not", () => {
   const lot = tails({ "lot-1": at(1, 4, true) });
-  expect(sortBatch([delivery(4, [bid(8)])], "3-0", lot).newTails.get("lot-1")).toEqual(at(1, 8));
-  expect(() => sortBatch([delivery(4, [bid(8), bid(10)])], "3-0", lot)).toThrow(/1.10 follows 1.8/);
-  expect(sortBatch([delivery(4, [bid(8)])], "3-0", tails({}, true)).batch.entries.length).toBe(1);
+  expect(buildBatch([delivery(4, [bid(8)])], "3-0", lot).newTails.get("lot-1")).toEqual(at(1, 8));
+  expect(() => buildBatch([delivery(4, [bid(8), bid(10)])], "3-0", lot)).toThrow(
+    /1.10 follows 1.8/,
+  );
+  expect(buildBatch([delivery(4, [bid(8)])], "3-0", tails({}, true)).batch.entries.length).toBe(1);
 });
 
 test("an entry that cannot be read leaves a hole in its lot and moves the watermark", () => {
   const bad = { ...delivery(4, [bid(5)]), body: new TextEncoder().encode("{") };
   const foreign = { ...delivery(5, [bid(1, 1, "lot-2")]), lotId: "lot-1" };
   const deliveries = [bad, foreign, delivery(6, [bid(7)])];
-  const { batch, newTails } = sortBatch(deliveries, "3-0", tails({ "lot-1": at(1, 4) }));
+  const { batch, newTails } = buildBatch(deliveries, "3-0", tails({ "lot-1": at(1, 4) }));
   expect(batch.letters.map(({ reason, outboxId }) => [reason, outboxId])).toEqual([
     ["undecodable", "4-0"],
     ["undecodable", "5-0"],

@@ -2,7 +2,7 @@
 import type { Store } from "./connect.ts";
 
 export interface StoreDurability {
-  /** "unknown" where CONFIG is refused. */
+  /** "unknown" if CONFIG is refused. */
   readonly keeps: "yes" | "no" | "unknown";
   /**
    * The settings that weaken durability, as "appendonly=no". Where bids wait for replicas (BID_DURABILITY=replica),

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import type Type from "typebox";
 import type { Store } from "../store/connect.ts";
-import { InvariantsQuery, readViolations } from "../store/invariants.ts";
+import { InvariantsQuery, readViolations } from "../store/health-summary.ts";
 import type { Keys } from "../store/keys.ts";
 
 /**

@@ -44,7 +44,7 @@ const KEPT_SECONDS = 3_600;
 const LAG_MAX_MS = 10_000;
 
 export async function writeSummary(store: Store, keys: Keys, summary: Summary): Promise<void> {
-  await store.set(keys.invariants, JSON.stringify(summary), "EX", KEPT_SECONDS);
+  await store.set(keys.healthSummary, JSON.stringify(summary), "EX", KEPT_SECONDS);
 }
 
 /** Never rejects. @param archiveCurrent whether an archive that lags is a violation */
@@ -56,7 +56,7 @@ export async function readViolations(
   try {
     const [uid, text, nowMs] = await Promise.all([
       store.hget(keys.auction, "uid"),
-      store.get(keys.invariants),
+      store.get(keys.healthSummary),
       storeClockMs(store),
     ]);
     const summary = text === null ? null : readSummary(text);
