@@ -1,4 +1,4 @@
-/** Runs the commands of docs/kubernetes.md, exactly as they stand there, on a real API server. */
+/** Runs the commands of docs/kubernetes.md, exactly as written, on a real API server. */
 import { spawnSync } from "node:child_process";
 import { beforeAll, describe, expect, test } from "vitest";
 import { hasProgram } from "./servers/run-program.ts";
@@ -36,7 +36,7 @@ describe.skipIf(missing.length > 0)(`${PAGE} on an API server ${missing.join(", 
 
   const [helm, manifest, auction] = blocks("Installing");
 
-  // Before the manifest: Helm refuses objects that somebody else created.
+  // Before the manifest: Helm refuses objects that it did not create.
   test.skipIf(!hasProgram("helm"))("helm takes the chart (needs helm)", () => {
     expect(run(`${helm!} --dry-run`)).toEqual([0, expect.stringContaining("gavel-operator")]);
   });
@@ -46,7 +46,7 @@ describe.skipIf(missing.length > 0)(`${PAGE} on an API server ${missing.join(", 
     expect([status, output]).toEqual([0, expect.stringContaining("gavel-operator")]);
     const [apply, list] = auction!.split("\n");
     await until("the API server knows Auctions", () => run(apply!)[0] === 0, 30_000);
-    // Without the watch, which would never end.
+    // Without -w: a watch does not end.
     expect(run(list!.replace(/ -w$/, ""))).toEqual([0, expect.stringContaining("spring-sale")]);
   });
 

@@ -19,7 +19,7 @@ import { createNamespace, needNoNamespace, removeAll } from "./surroundings.ts";
 import { Target } from "./target.ts";
 
 const MINUTE_MS = 60_000;
-/** What two cores bear beside everything else that a test machine does. */
+/** A rate that two cores sustain beside the other load of a test machine. */
 const RATE = 40;
 const VIEWERS = 500;
 

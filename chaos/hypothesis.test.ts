@@ -85,7 +85,7 @@ const outcome = (expected: Partial<Expect>, observed: Partial<Observed>) =>
   outcomeOf(judge({ ...CALM, ...expected }, { ...GOOD, ...observed }));
 const rounds = (change: Partial<Round>): Partial<Observed> =>
   summed([ROUND, { ...ROUND, ...change }, ROUND]);
-/** Where nothing failed between the rounds. */
+/** Without failures between the rounds. */
 const summed = (all: readonly Round[]): Partial<Observed> => ({
   rounds: all,
   failed: {
@@ -206,7 +206,7 @@ describe("each point is broken by", () => {
     expect(outcome(back, broke(times(4_000, 20)))).toBe("broken");
     expect(outcome(back, broke(times(6_000, 5)))).toBe("broken");
     expect(outcome(back, broke(times(900, 5).slice(1)))).toBe("broken");
-    // In a round in which nobody's socket ended, nothing was tried.
+    // A round in which no socket ended proves nothing.
     expect(outcome(back, summed([hit(times(900, 0)), ROUND]))).toBe("broken");
     expect(outcome({ ...back, viewers: "at-end" }, broke(times(9_000, 20)))).toBe("held");
     expect(outcome({ ...back, viewers: "at-end" }, { watchingAtEnd: 499 })).toBe("broken");

@@ -5,7 +5,7 @@ import { afterFile } from "../../services/testing/after-file.ts";
 import { state } from "../testing/observation.ts";
 import { archivalAt, ArchivalUnavailable } from "./archival-client.ts";
 
-/** An archival tier that gives one answer to everything. */
+/** An archival tier that gives the same answer to every request. */
 async function archivalThat(answers: { status?: number; body?: string }) {
   const requests: IncomingMessage[] = [];
   const server = createServer((request, response) => {

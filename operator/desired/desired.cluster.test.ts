@@ -1,4 +1,4 @@
-/** What is desired, against a real API server: strict fields, its own validation, and Pod Security. */
+/** The desired objects on a real API server: strict field validation, schema validation and Pod Security. */
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { connectCluster, type Cluster } from "../kube/client.ts";
@@ -12,12 +12,12 @@ import { anySample, type Sample, SAMPLES } from "../testing/samples.ts";
 
 const NAMESPACE = "sales";
 const START_TIMEOUT_MS = 180_000;
-/** Kinds that come with somebody else's CRD. */
+/** Kinds of CRDs that are not part of Kubernetes. */
 const ADDED = ["HTTPRoute", "PodMonitor"];
 
 let cluster: Cluster;
 
-/** Sends it for real but for the writing. @throws ApiError where the server would not have it */
+/** A server-side dry run. @throws ApiError if the server refuses the object */
 function dryRun(object: KubeObject): Promise<AnyObject> {
   const sent = JSON.parse(JSON.stringify(object)) as AnyObject;
   return cluster.apply(sent, { manager: "test", force: true, dryRun: true });
@@ -43,7 +43,7 @@ interface PodSpec {
   readonly [field: string]: unknown;
 }
 
-/** The pods that its controllers would make. A controller's own pods are refused out of sight. */
+/** The pods that the workload controllers would create. A refusal of those would not be reported to the client. */
 function podsOf(sample: Sample): KubeObject[] {
   return desired(sample.auction, sample.inputs)
     .filter(({ kind }) => kind === "Deployment" || kind === "StatefulSet")

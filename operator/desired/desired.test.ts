@@ -40,7 +40,7 @@ interface Container {
   readonly volumeMounts: readonly { readonly mountPath: string; readonly subPath?: string }[];
 }
 
-/** As it is sent: what is undefined is not. */
+/** The object as JSON, without undefined fields. */
 const sent = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
 
 const objectsOf = ({ auction, inputs }: Sample) => desired(auction, inputs);
@@ -64,7 +64,7 @@ const decoded = (secret: KubeObject): string[] =>
     Buffer.from(text, "base64").toString(),
   );
 
-/** One YAML document an object; what Secrets hold as text. */
+/** One YAML document for each object; Secret data as text. */
 function printed(objects: readonly KubeObject[]): Promise<string> {
   const readable = objects.map((object) => {
     if (object.kind !== "Secret") return object;

@@ -16,7 +16,7 @@ const CONNECTS = ["REDIS_URL_FILE", "NATS_URL_FILE", "POSTGRES_URL_FILE"];
 const CONNECTS_TO = ["ARCHIVAL_URL", "TOKEN_JWKS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const PASSED_ON = ["STREAM_URL"];
 
-/** What an External store's Secret would say. */
+/** URLs as in the Secrets of External stores. */
 const ELSEWHERE: Readonly<Record<StoreName, string>> = {
   redis: "redis://:p@redis.example.com:6380",
   nats: "nats://u:p@nats.messaging.svc:4222",
@@ -37,13 +37,13 @@ function podOf(objects: readonly KubeObject[], component: Component): Pod {
   return found;
 }
 
-/** With where External stores are, as the operator reads it. */
+/** With the addresses of External stores, as the operator reads them. */
 function objectsOf({ auction, inputs }: Sample): KubeObject[] {
   const addresses = STORES.map((store) => [store, storeAddressOf(store, ELSEWHERE[store])]);
   return desired(auction, { ...inputs, external: Object.fromEntries(addresses) as object });
 }
 
-/** What a tier opens, by its pod's environment and the Secrets that this names. */
+/** The addresses that a tier connects to, from its pod's environment and the Secrets that it references. */
 function connectionsOf(
   tier: TierName,
   { auction, inputs }: Sample,
@@ -83,7 +83,7 @@ function connectionsOf(
     });
 }
 
-/** Services of others are pods of others. */
+/** The pod behind a Service that is not part of the auction. */
 function placeOf(host: string): Place {
   const [, namespace, svc] = host.split(".");
   if (namespace === undefined) return { namespace: "sales", labels: { app: "pg" } };

@@ -1,4 +1,4 @@
-/** What the chart renders, judged by a real API server: by the schemas that it publishes, and by itself. */
+/** The rendered chart, validated by the schemas that a real API server publishes, and by the server itself. */
 import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -22,7 +22,7 @@ const GROUPS = ["apps/v1", "policy/v1", "batch/v1", "networking.k8s.io/v1"].conc
   "rbac.authorization.k8s.io/v1",
   "apiextensions.k8s.io/v1",
 ]);
-/** Every optional object at once. The CRDs of PodMonitor and PrometheusRule are somebody else's. */
+/** Every optional object at once. The CRDs of PodMonitor and PrometheusRule belong to the Prometheus operator. */
 const EVERYTHING = [
   "--set",
   "networkPolicy.enabled=true,tiers.otlpEndpoint=http://otlp:4318",
@@ -48,7 +48,7 @@ async function get(path: string): Promise<unknown> {
   return body;
 }
 
-/** Applies it for real but for the writing: kinds that the operator has nothing to do with, too. Null: taken. */
+/** Applies an object of any kind as a server-side dry run. @returns null if it is accepted */
 async function dryRun(object: AnyObject): Promise<string | null> {
   const { apiVersion, kind, metadata } = object;
   const known = Object.values(KINDS).find((one) => one.kind === kind);
@@ -64,7 +64,7 @@ async function dryRun(object: AnyObject): Promise<string | null> {
   return ok ? null : (body?.message ?? text);
 }
 
-/** @throws Error with what does not fit */
+/** @throws Error with kubeconform's findings */
 const judge = (yaml: string) =>
   runProgram(
     "kubeconform",

@@ -1,4 +1,4 @@
-/** The chart, as helm renders it. */
+/** The chart as rendered by helm. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
@@ -34,7 +34,7 @@ function containersOf(object: AnyObject): AnyObject[] {
   return spec.containers;
 }
 
-/** All rules that bind the operator, wherever. */
+/** The RBAC rules of the operator, of all its roles. */
 const operatorRules = (objects: readonly AnyObject[]): Rule[] =>
   withoutHooks(objects)
     .filter(({ kind, metadata }) => /Role$/.test(kind) && !/-auction-/.test(metadata.name))
@@ -196,7 +196,7 @@ describe.skipIf(!hasHelm)("the chart (needs helm)", () => {
     const given = Object.fromEntries(env.map(({ name, value }) => [name, value ?? "from-the-pod"]));
     const read = readEnv(OperatorEnv, given);
     expect(read.IMAGE).toBe(container!["image"]);
-    // NetworkPolicies of the tiers let in pods with these labels.
+    // The tiers' NetworkPolicies admit pods with these labels.
     const labels = operator!["spec"].template.metadata.labels as Record<string, string>;
     for (const pair of read.POD_LABELS.split(",")) {
       const [key, value] = pair.split("=");

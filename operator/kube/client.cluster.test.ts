@@ -1,4 +1,4 @@
-/** The verbs, against a real API server. */
+/** The client's verbs on a real API server. */
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -234,7 +234,7 @@ describe.skipIf(!canRunApiServer())("a cluster's verbs", () => {
   });
 });
 
-/** A certificate that signs nothing here. */
+/** The certificate of a CA that did not sign the server's certificate. */
 function otherCa(dir: string): string {
   const [key, cert] = [join(dir, "other.key"), join(dir, "other.pem")];
   const subject = ["-subj", "/CN=other", "-days", "1", "-keyout", key, "-out", cert];

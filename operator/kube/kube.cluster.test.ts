@@ -37,7 +37,7 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
     afterFile(() => cluster.close());
   }, 180_000);
 
-  /** An operator that only leads. */
+  /** An operator that runs the leader election only. */
   function elect(name: string, identity: string, timing = TIMING) {
     const stopping = new AbortController();
     const seen = { leads: false, sinceMs: 0, untilMs: 0 };
@@ -96,7 +96,7 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
       holderIdentity: "dead",
       leaseDurationSeconds: 3,
       leaseTransitions: 4,
-      // Its clock was a day ahead, which must not matter.
+      // The holder's clock was a day ahead: it must have no effect.
       renewTime: microTime(Date.now() + 86_400_000),
       acquireTime: now,
     };
@@ -132,7 +132,7 @@ describe.skipIf(!canRunApiServer())("with a real API server", () => {
     const untilMs = performance.now() + TIMING.renewWithinMs + 300;
     while (performance.now() < untilMs); // The event loop stands still.
     expect(await stalled.result).toBe("lost");
-    // Within what is left of the Lease: nobody else may lead yet.
+    // The Lease has not expired: no other process may lead yet.
     expect(stalled.seen.untilMs - untilMs).toBeLessThan(
       TIMING.leaseMs - TIMING.renewWithinMs - 300,
     );

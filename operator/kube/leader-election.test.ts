@@ -5,7 +5,7 @@ import { connectCluster } from "./client.ts";
 import { runAsLeader } from "./leader-election.ts";
 import { startFakeApiServer, status } from "../testing/fake-api-server.ts";
 
-/** When another may take it; the hanging renewal itself is given up later. */
+/** When another process may take the Lease; the hanging renewal times out later. */
 const LEASE_MS = 4_500;
 
 test("a leader stops in time while a renewal hangs", async () => {

@@ -1,4 +1,4 @@
-/** The reflector against a server that misbehaves on command. */
+/** The reflector on a server with scripted failures. */
 import { writeFileSync } from "node:fs";
 import { pino } from "pino";
 import { Registry } from "prom-client";

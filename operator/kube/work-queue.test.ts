@@ -25,7 +25,7 @@ afterEach(async () => {
   for (const queue of queues.splice(0)) await queue.stop(100);
 });
 
-/** A handler whose work ends when the test says so. */
+/** A handler that the test completes. */
 function gate() {
   const open: {
     key: string;

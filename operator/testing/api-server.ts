@@ -1,7 +1,7 @@
 /**
- * A real API server for one test file: etcd and kube-apiserver on ports of their own, gone when the file
- * is done. Unless it is asked for and there, no controller runs: nothing is garbage-collected, and no
- * Deployment gets a status. There is no scheduler and no node at all.
+ * A real API server for one test file: etcd and kube-apiserver on free ports, stopped after the file.
+ * Controllers run only with the option `controllers`: without it nothing is garbage-collected, and no
+ * Deployment gets a status. There is no scheduler and no node.
  */
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -24,11 +24,11 @@ export interface TestApiServer {
   /** The administrator's. */
   readonly token: string;
   readonly hasControllers: boolean;
-  /** SIGKILL to the API server; etcd stays. */
+  /** Kills the API server with SIGKILL; etcd continues. */
   kill(): Promise<void>;
-  /** Again, on the same port, with the same certificate. Waits until it is ready. */
+  /** Restarts the API server on the same port, with the same certificate. Waits until it is ready. */
   restart(): Promise<void>;
-  /** Stops all and deletes the data. When the file is done this happens by itself. */
+  /** Stops both and deletes the data. Called automatically after the file. */
   stop(): Promise<void>;
 }
 
@@ -40,7 +40,7 @@ process.on("exit", () => {
   for (const server of running) server.signal("SIGKILL");
 });
 
-/** @param options.controllers also runs the controllers for garbage, namespaces and workloads, where kube-controller-manager is there */
+/** @param options.controllers also runs the controllers for garbage, namespaces and workloads, if kube-controller-manager is installed */
 export async function startApiServer(
   options: { readonly controllers?: boolean } = {},
 ): Promise<TestApiServer> {
@@ -111,7 +111,7 @@ export async function startApiServer(
           "--service-account-issuer=https://kubernetes.default.svc",
           `--service-account-key-file=${files.key}`,
           `--service-account-signing-key-file=${files.key}`,
-          // Nobody makes a namespace's default service account here.
+          // No controller creates the default service account of a namespace.
           "--disable-admission-plugins=ServiceAccount",
           "--shutdown-delay-duration=0s",
         ],
@@ -202,7 +202,7 @@ export function kubeconfig({
         cluster: {
           server: url,
           "certificate-authority": caFile,
-          // Without TLS the client wants this said.
+          // The client requires this field if there is no TLS.
           "insecure-skip-tls-verify": url.startsWith("http:") || undefined,
         },
       },
@@ -219,7 +219,7 @@ export function kubeconfig({
   });
 }
 
-/** Ready, and with the namespaces that it makes by itself. */
+/** Waits until the server is ready and has created its namespaces. */
 async function ready(
   url: string,
   token: string,

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 /**
- * TCP connections of this process to a port of this machine that are established now, as the kernel counts
- * them: no client's own count is believed. Linux only.
+ * TCP connections of this process to a port of this machine that are established now, counted by the kernel
+ * instead of the client. Linux only.
  */
 export function openConnectionsTo(url: string): number {
   const port = Number(new URL(url).port).toString(16).toUpperCase().padStart(4, "0");

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { afterFile } from "../../services/testing/after-file.ts";
 import { kubeconfig } from "./api-server.ts";
 
-/** What a request gets. */
+/** The reply to a request. */
 export type Reply =
   | {
       readonly kind: "json";
@@ -19,7 +19,7 @@ export type Reply =
       readonly body: unknown;
       readonly headers?: Record<string, string>;
     }
-  /** Lines of a watch, then its end as said: by the server, by a reset, or never. */
+  /** Lines of a watch; then the server ends it, resets the connection, or keeps it open. */
   | {
       readonly kind: "stream";
       readonly chunks: readonly string[];
@@ -27,7 +27,7 @@ export type Reply =
     }
   /** The connection is reset before any answer. */
   | { readonly kind: "reset" }
-  /** Nothing ever comes. */
+  /** There is no reply. */
   | { readonly kind: "silence" };
 
 interface RecordedRequest {
@@ -45,13 +45,13 @@ export interface FakeApiServer {
   /** Bearer token that the kubeconfig's user reads. */
   readonly tokenFile: string;
   readonly requests: readonly RecordedRequest[];
-  /** Connections that were ever made. */
+  /** Count of all connections so far. */
   readonly connections: number;
   readonly openConnections: number;
   /** Replies to lists and everything else that is not a watch. */
   onCall(...replies: Reply[]): void;
   onWatch(...replies: Reply[]): void;
-  /** Sends a line on every watch that hangs. */
+  /** Sends a line on every open watch. */
   tell(chunk: string): void;
 }
 
@@ -135,7 +135,7 @@ function play(reply: Reply, response: ServerResponse, hanging: Set<ServerRespons
   }
 }
 
-/** Each chunk arrives by itself: written at once they would come as one. */
+/** Writes the chunks with pauses, so that each arrives separately. */
 const BETWEEN_CHUNKS_MS = 15;
 
 async function stream(
@@ -155,7 +155,7 @@ async function stream(
   }
 }
 
-/** A refusal, as the API server words it. */
+/** A Status object with an error. */
 export function status(
   code: number,
   reason: string,
@@ -173,7 +173,7 @@ export const configMap = (name: string, resourceVersion: string, text = "") => (
   data: { text },
 });
 
-/** A page of a list: without kind and apiVersion in its items, as the API server sends it. */
+/** A page of a list. As from a real API server, its items have no kind and apiVersion. */
 export function listOf(resourceVersion: string, items: readonly object[], next?: string): Reply {
   const bare = items.map((item) => ({ ...item, apiVersion: undefined, kind: undefined }));
   return { kind: "json", body: { metadata: { resourceVersion, continue: next }, items: bare } };

@@ -1,4 +1,4 @@
-/** The kind cluster that tests of the whole use, with the operator of this tree on it. */
+/** The kind cluster of the end-to-end tests, with the operator of this working tree. */
 import { spawn } from "node:child_process";
 import { describe } from "vitest";
 import { afterFile } from "../../services/testing/after-file.ts";
@@ -13,7 +13,7 @@ import { freePort } from "../../servers/ports.ts";
 
 export const kindEnv = readEnv(KindEnv);
 
-/** A cluster is used where one is named, and never one that a person only happens to have. */
+/** Only a cluster that the environment names is used, never the current context of a kubeconfig. */
 const isNamed = process.env["KIND_CLUSTER"] !== undefined;
 
 if (!isNamed) {
@@ -22,7 +22,7 @@ if (!isNamed) {
 
 export const onKind = describe.skipIf(!isNamed);
 
-/** Builds the image of this tree, loads it, and installs the operator. */
+/** Builds the image of this working tree, loads it, and installs the operator. */
 export async function operatorOnKind(
   env = kindEnv,
 ): Promise<{ cluster: KindCluster; image: string }> {
@@ -35,7 +35,7 @@ export async function operatorOnKind(
   return { cluster, image: name };
 }
 
-/** Asks the Postgres that the operator runs for an Auction. @returns a row a line, columns by `|` */
+/** Queries the Postgres that the operator runs for an Auction. @returns one line for each row, columns separated by `|` */
 export async function askArchive(
   cluster: KindCluster,
   namespace: string,
@@ -47,7 +47,7 @@ export async function askArchive(
   return (await cluster.kubectl(["exec", ...pod, "--", "sh", "-c", psql])).trim();
 }
 
-/** A port of this machine that leads to a Service's. It is held by one pod: it ends with that. */
+/** Forwards a local port to a Service's port. It ends with the pod that it is connected to. */
 export async function forward(
   cluster: KindCluster,
   namespace: string,

@@ -27,11 +27,11 @@ const OURS = join(homedir(), ".cache/gavel/kubebuilder");
 interface Binaries {
   readonly etcd: string;
   readonly apiServer: string;
-  /** Not everywhere: without it nothing is collected, no Deployment gets pods. */
+  /** Null if not installed: then nothing is garbage-collected, and no Deployment gets pods. */
   readonly controllerManager: string | null;
 }
 
-/** What is there now; null where something is missing. */
+/** The installed binaries; null if one is missing. */
 function findBinaries(): Binaries | null {
   const folders = [process.env["KUBEBUILDER_ASSETS"] ?? "", OURS].filter(Boolean);
   const find = (name: string) =>
@@ -42,7 +42,7 @@ function findBinaries(): Binaries | null {
   return { etcd, apiServer, controllerManager: find("kube-controller-manager") };
 }
 
-/** Whether tests that need an API server can run here, and if not, says so where nobody overlooks it. In CI it is an error. */
+/** Whether tests that need an API server can run here. If not, it prints the reason; in CI it throws. */
 export function canRunApiServer(): boolean {
   if (findBinaries() !== null || hasGo()) return true;
   const what = "neither etcd and kube-apiserver (KUBEBUILDER_ASSETS) nor go to build them";
@@ -53,7 +53,7 @@ export function canRunApiServer(): boolean {
 
 const hasGo = () => spawnSync("go", ["version"], { stdio: "ignore" }).status === 0;
 
-/** Finds them, else builds etcd and kube-apiserver into ~/.cache/gavel/kubebuilder. @throws Error where neither works */
+/** Finds the binaries, or builds etcd and kube-apiserver into ~/.cache/gavel/kubebuilder. @throws Error if neither works */
 export async function provideBinaries(): Promise<Binaries> {
   const found = findBinaries();
   if (found) return found;
@@ -63,7 +63,7 @@ export async function provideBinaries(): Promise<Binaries> {
   return findBinaries()!;
 }
 
-/** @param folder gets the binary; made if missing */
+/** @param folder where the binary is written; created if missing */
 function buildEtcd(folder: string): Promise<void> {
   const module = "go.etcd.io/etcd/server/v3";
   return build({ name: "etcd", program: module, folder, flags: "-s -w" }, () =>
@@ -72,8 +72,8 @@ function buildEtcd(folder: string): Promise<void> {
 }
 
 /**
- * Its module cannot be installed by itself: it replaces its libraries by folders that its archive has
- * not. They are published under v0 of the same version, so a module of ours replaces them by those.
+ * `go install` cannot build this module: its go.mod replaces libraries by folders that the archive lacks. The
+ * libraries are published as v0 of the same version, and a generated module replaces them by those.
  * @param name e.g. "kube-apiserver"
  */
 function buildKubernetes(name: string, folder: string): Promise<void> {
@@ -103,7 +103,7 @@ interface Target {
   readonly name: string;
   readonly program: string;
   readonly folder: string;
-  /** For the linker. */
+  /** Linker flags. */
   readonly flags: string;
 }
 
@@ -121,7 +121,7 @@ async function build(
     writeFileSync(join(cwd, "go.mod"), "module binaries\n");
     writeFileSync(join(cwd, "go.mod"), `module binaries\n\n${await requirements(go)}`);
     mkdirSync(folder, { recursive: true });
-    // Whole or not at all: two test files may build at the same time.
+    // Renamed into place: two test files may build at the same time.
     const unfinished = join(folder, `.${name}.${process.pid}`);
     await go("build", "-ldflags", flags, "-o", unfinished, program);
     renameSync(unfinished, join(folder, name));

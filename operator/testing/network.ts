@@ -1,6 +1,6 @@
 /**
- * What NetworkPolicies let through, as a cluster would judge it, and where a URL leads inside a set of
- * objects: for tests, since not every cluster's network obeys policies.
+ * Evaluates NetworkPolicies as a cluster would, and resolves a URL within a set of objects. For tests,
+ * because not every cluster's network enforces policies.
  */
 import type { KubeObject } from "../desired/kube-object.ts";
 import type { Egress, Ingress, Peer } from "../desired/policies.ts";
@@ -10,7 +10,7 @@ export interface Pod {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-/** A pod, or some place outside the cluster. */
+/** A pod, or an address outside of the cluster. */
 export type Place = Pod | "outside";
 
 interface PolicySpec {
@@ -20,7 +20,7 @@ interface PolicySpec {
   readonly egress?: readonly Egress[];
 }
 
-/** Whether a connection may be made: its source may send it, and its target may take it. */
+/** Whether the source's egress and the target's ingress allow a connection. */
 export function mayConnect(
   policies: readonly KubeObject[],
   from: Place,
@@ -100,9 +100,9 @@ export function templatesOf(objects: readonly KubeObject[]) {
 }
 
 /**
- * The pod and its port that an address leads to through a Service of these objects.
+ * The pod and port that an address resolves to through a Service of these objects.
  * @returns null for an address outside of them
- * @throws Error where a Service has no pods, or not that port
+ * @throws Error if a Service has no pods, or lacks the port
  */
 export function resolve(
   objects: readonly KubeObject[],

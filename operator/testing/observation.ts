@@ -1,4 +1,4 @@
-/** An Auction with everything that is observed of it, for tests that change one part. */
+/** A complete observation of an Auction, for tests that change one field. */
 import { Value } from "typebox/value";
 import type { State } from "../../services/archival/observe/state.ts";
 import { auctionWith } from "../api/auction-cases.ts";

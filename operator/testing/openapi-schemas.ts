@@ -1,6 +1,6 @@
 /**
- * JSON schemas for kubeconform, from what a real API server says of itself: one file a kind, closed to
- * unknown fields, as `kubectl apply` is. Nothing is fetched.
+ * JSON schemas for kubeconform, from the OpenAPI documents of a real API server: one file for each kind,
+ * without additional properties, as in `kubectl apply`. Nothing is downloaded.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ interface GroupVersionKind {
   readonly kind: string;
 }
 
-/** Where kubeconform finds them: its `-schema-location`. */
+/** kubeconform's `-schema-location`. */
 export const schemaLocation = (folder: string): string =>
   join(folder, "{{.ResourceKind}}-{{.Group}}-{{.ResourceAPIVersion}}.json");
 
@@ -39,7 +39,7 @@ export async function writeSchemas(
       const kinds = (schema["x-kubernetes-group-version-kind"] ?? []) as GroupVersionKind[];
       const [only, ...others] = kinds;
       if (only === undefined || others.length > 0) continue; // DeleteOptions and the like
-      // kubeconform takes the version of the core group for its name.
+      // kubeconform uses the version as the name of the core group.
       const file = `${only.kind.toLowerCase()}-${only.group || only.version}-${only.version}.json`;
       const text = JSON.stringify({
         $ref: `#/components/schemas/${name}`,
@@ -50,7 +50,7 @@ export async function writeSchemas(
   }
 }
 
-/** The schema with every object of named fields closed to others. */
+/** The schema with `additionalProperties: false` for every object that has properties. */
 function closed(schema: unknown): Json {
   const walk = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(walk);

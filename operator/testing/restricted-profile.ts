@@ -1,4 +1,4 @@
-/** Pod Security's `restricted` profile, and what we ask beyond it, judged on a pod's spec: for tests. */
+/** Checks a pod's spec by Pod Security's `restricted` profile and by Gavel's own requirements. For tests. */
 
 interface Context {
   readonly runAsNonRoot?: boolean;
@@ -32,7 +32,7 @@ const VOLUMES = ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral"].con
   "secret",
 );
 
-/** @returns all that is wrong with it */
+/** @returns all violations */
 export function notRestricted(pod: JudgedPod): string[] {
   const wrong: string[] = [];
   const must = (holds: boolean | undefined, what: string) => void (holds || wrong.push(what));

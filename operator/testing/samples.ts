@@ -1,4 +1,4 @@
-/** Auctions as an API server would hand them over, and what is known besides: for tests. */
+/** Auctions as an API server returns them, with inputs for the desired objects. For tests. */
 import fc from "fast-check";
 import { definitionOf } from "../api/definition.ts";
 import { validateAuction } from "../api/validate-auction.ts";
@@ -7,10 +7,10 @@ import type { DesiredInputs, Scale } from "../desired/inputs.ts";
 
 const UID = "7d8f6a52-3c1e-4b7a-9a55-0e7c7c1f1d01";
 
-/** Like no other number in an object. */
+/** A number that occurs nowhere else in an object. */
 export const RESERVE_MINOR = 45_678_901;
 
-/** With its defaults. @throws Error where it is no valid Auction */
+/** Applies the defaults. @throws Error if the Auction is invalid */
 export function stored(spec: object, name = "spring-sale", namespace = "sales"): StoredAuction {
   const validation = validateAuction({
     apiVersion: "gavel.dev/v1alpha1",
@@ -192,7 +192,7 @@ const access = fc.record(
   { requiredKeys: [] },
 );
 
-/** Any Auction that a cluster could have, with any inputs. */
+/** Random valid Auctions with random inputs. */
 export const anySample: fc.Arbitrary<Sample> = fc
   .record({
     name: fc.stringMatching(/^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$/),

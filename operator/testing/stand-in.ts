@@ -1,6 +1,6 @@
 /**
- * Stand-ins for what a cluster without nodes lacks: pods that become ready when the test says so, and an
- * archival tier that answers like the real one. The real ones are tested on kind.
+ * Stand-ins for what a cluster without nodes lacks: pods that the test makes ready, and an archival tier
+ * that answers like the real one. The real ones are tested on kind.
  */
 import { type Archival, ArchivalUnavailable } from "../control/archival-client.ts";
 import type { Cluster } from "../kube/client.ts";
