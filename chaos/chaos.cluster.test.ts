@@ -58,7 +58,7 @@ async function holds(name: string): Promise<void> {
 
 onKind("chaos on a real cluster", () => {
   test(
-    "Chaos Mesh takes every document of every scenario",
+    "Chaos Mesh accepts every document of every scenario",
     async () => {
       ({ image } = await operatorOnKind());
       afterFile(() => removeAll(target, () => {}).finally(() => target.close()));
@@ -82,7 +82,7 @@ onKind("chaos on a real cluster", () => {
   );
 
   test(
-    "a namespace of that name that is somebody else's is left as it is",
+    "a namespace that no experiment created is not touched",
     async () => {
       await target.kubectl(["create", "namespace", NAMESPACE]);
       try {
@@ -104,14 +104,14 @@ onKind("chaos on a real cluster", () => {
   );
 
   test(
-    "a broadcast is killed, and all its viewers come back and miss nothing",
+    "a broadcast is killed, and all its viewers reconnect and miss nothing",
     async () => {
       await holds("broadcast-killed");
       const left = async () => {
         const text = await target.kubectl(["get", "namespaces", "-o", "name"]);
         return !text.includes(`namespace/${NAMESPACE}\n`);
       };
-      await until("nothing is left", left, MINUTE_MS);
+      await until("the namespace is deleted", left, MINUTE_MS);
     },
     6 * MINUTE_MS,
   );

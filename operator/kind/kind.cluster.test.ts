@@ -161,14 +161,18 @@ onKind("on a real cluster", () => {
       await applyAuction(cluster, FILE, NAMESPACE);
       const said: string[] = [];
       await waitUntilReady(cluster, NAME, NAMESPACE, (line) => said.push(line), 4 * MINUTE_MS);
-      await until("it is open", async () => (await read()).status?.phase === "Open", MINUTE_MS);
+      await until(
+        "the auction is open",
+        async () => (await read()).status?.phase === "Open",
+        MINUTE_MS,
+      );
       token = await bidderTokenOn(cluster, auction, NAMESPACE, "alice");
       await forwardAll();
     },
     9 * MINUTE_MS,
   );
 
-  test("a bid through the gateway's Service is seen on the broadcast's, and is in Postgres", async () => {
+  test("a bid through the gateway's Service arrives at a viewer of the broadcast's, and in Postgres", async () => {
     const viewer = await connectViewer(stream);
     viewer.send({ type: "subscribe", lots: ["oak-table"] });
     await viewer.next("snapshot");
@@ -178,12 +182,12 @@ onKind("on a real cluster", () => {
     expect(frame).toMatchObject({ bidId: body["bidId"], amountMinor });
     viewer.close();
     const row = `oak-table|${amountMinor}`;
-    await until("it is archived", async () => (await archived()).includes(row), MINUTE_MS);
+    await until("the bid is archived", async () => (await archived()).includes(row), MINUTE_MS);
   });
 
-  test("kubectl get auc tells phase, lots, bids and close", async () => {
+  test("kubectl get auc prints phase, lots, bids and close", async () => {
     await until(
-      "it is counted",
+      "the auction is listed as open",
       async () => (await kubectl("get", "auc")).includes("Open"),
       MINUTE_MS,
     );
@@ -197,27 +201,35 @@ onKind("on a real cluster", () => {
   });
 
   test(
-    "scaling, and a deleted child, while it is open",
+    "an open auction is scaled, and deleted objects are created again",
     async () => {
       const before = await podsOf("gateway");
       await patch({ spec: { tiers: { gateway: { replicas: 3 } } } });
-      await until("there are three", async () => (await podsOf("gateway")).length === 3, MINUTE_MS);
+      await until(
+        "there are three gateways",
+        async () => (await podsOf("gateway")).length === 3,
+        MINUTE_MS,
+      );
       expect(await podsOf("gateway")).toEqual(expect.arrayContaining(before));
       await kubectl("delete", "service", `${NAME}-broadcast-internal`);
       await kubectl("delete", "networkpolicy", "--all", "--wait=false");
-      await until("they are put back", async () => {
+      await until("the deleted objects exist again", async () => {
         const names = await kubectl("get", "services,networkpolicies", "-o", "name");
         return names.includes(`${NAME}-broadcast-internal`) && names.includes("networkpolicy");
       });
       await patch({ spec: { tiers: { gateway: { replicas: 2 } } } });
-      await until("there are two", async () => (await podsOf("gateway")).length === 2, MINUTE_MS);
+      await until(
+        "there are two gateways",
+        async () => (await podsOf("gateway")).length === 2,
+        MINUTE_MS,
+      );
       await forwardAll(); // The pod that the forwarding went to may be the one that left.
     },
     3 * MINUTE_MS,
   );
 
   test(
-    "rules cannot change once it is open, a withdrawal and a later close can",
+    "rules of an open auction are frozen, a withdrawal and a later close are applied",
     async () => {
       await expect(patch({ spec: { rules: { maxAmountMinor: 5_000_000 } } })).rejects.toThrow(
         /spec\.rules|frozen|Open/,
@@ -238,13 +250,13 @@ onKind("on a real cluster", () => {
         MINUTE_MS,
       );
       const withdrawn = async () => (await read()).status?.lots?.withdrawn;
-      await until("it is counted", async () => (await withdrawn()) === 1, MINUTE_MS);
+      await until("the withdrawal is counted", async () => (await withdrawn()) === 1, MINUTE_MS);
     },
     3 * MINUTE_MS,
   );
 
   test(
-    "bids go on, all of them, while the operator is killed",
+    "no bid fails while the operator is killed",
     async () => {
       const pods = await allPods();
       const stop = keepBidding();
@@ -285,7 +297,7 @@ onKind("on a real cluster", () => {
       const stop = keepBidding();
       await installOperator(cluster, other, kindEnv);
       const pending = async () => (await conditionOf("UpdatePending"))?.status === "True";
-      await until("the new pods wait", pending, 2 * MINUTE_MS);
+      await until("the update is pending", pending, 2 * MINUTE_MS);
       const { accepted, failed } = await stop();
       console.log(`operator upgraded: ${accepted} bids accepted, ${failed.length} failed`);
       expect(failed).toEqual([]);
@@ -295,11 +307,11 @@ onKind("on a real cluster", () => {
   );
 
   test(
-    "deleted while open: the archive is proven, then everything is gone but the volume that is kept",
+    "a deletion while open proves the archive, then removes everything but the retained volume",
     async () => {
       expect((await bid()).status).toBe(201);
       const row = `oak-table|${amountMinor}`;
-      await until("it is archived", async () => (await archived()).includes(row), MINUTE_MS);
+      await until("the bid is archived", async () => (await archived()).includes(row), MINUTE_MS);
       await kubectl("delete", "auction", NAME, "--timeout=180s");
       const events = await kubectl(
         "get",
@@ -310,7 +322,7 @@ onKind("on a real cluster", () => {
       for (const step of ["StopIntake", "ArchiveVerified", "Cleanup"])
         expect(events).toContain(step);
       await until(
-        "nothing runs",
+        "no object is left",
         async () => {
           const left = await kubectl(
             "get",
@@ -334,7 +346,11 @@ onKind("on a real cluster", () => {
       NAME = "rotated";
       await cluster.kubectl(["apply", "-n", NAMESPACE, "-f", "-"], { input: externalRedis("one") });
       await waitUntilReady(cluster, NAME, NAMESPACE, () => {}, 4 * MINUTE_MS);
-      await until("it is open", async () => (await read()).status?.phase === "Open", MINUTE_MS);
+      await until(
+        "the auction is open",
+        async () => (await read()).status?.phase === "Open",
+        MINUTE_MS,
+      );
       token = await bidderTokenOn(
         cluster,
         { ...auction, metadata: { name: NAME } },
@@ -348,9 +364,9 @@ onKind("on a real cluster", () => {
         const condition = await conditionOf("DurabilityWeak");
         return condition?.status === status ? condition : null;
       };
-      await until("it is durable", () => weak("False"), MINUTE_MS);
+      await until("DurabilityWeak is False", () => weak("False"), MINUTE_MS);
       await redis("-a", "one", "CONFIG", "SET", "appendfsync", "everysec");
-      const condition = await until("it is weak", () => weak("True"), MINUTE_MS);
+      const condition = await until("DurabilityWeak is True", () => weak("True"), MINUTE_MS);
       expect(condition.message).toContain("appendfsync=everysec");
       await redis("-a", "one", "CONFIG", "SET", "appendfsync", "always");
 
@@ -367,7 +383,7 @@ onKind("on a real cluster", () => {
         3 * MINUTE_MS,
       );
       await until(
-        "the status tells",
+        "the status has the new Secret",
         async () => {
           return (await read()).status?.backing?.redis?.secretHash !== secretHash;
         },
@@ -377,7 +393,7 @@ onKind("on a real cluster", () => {
       await redis("-a", "two", "CLIENT", "KILL", "TYPE", "normal");
       amountMinor = 1_000;
       await until(
-        "bids are taken with the new one",
+        "bids are accepted with the new password",
         async () => (await bid("a")).status === 201,
         MINUTE_MS,
       );
@@ -387,7 +403,7 @@ onKind("on a real cluster", () => {
   );
 
   test(
-    "a namespace that is deleted is not held",
+    "an Auction does not block the deletion of its namespace",
     async () => {
       await cluster.kubectl(["delete", "namespace", NAMESPACE, "--timeout=240s"]);
     },
