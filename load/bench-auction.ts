@@ -9,7 +9,7 @@ import { signToken } from "../services/access/tokens.ts";
 import { connectStore, type Store } from "../services/store/connect.ts";
 import { type AuctionDefinition, defineLots } from "../services/store/define-lots.ts";
 import { keysOf } from "../services/store/keys.ts";
-import { openAuction } from "../services/store/lifecycle.ts";
+import { openAuction } from "../services/store/lot-changes.ts";
 import { trimOutbox, outboxTail } from "../services/store/outbox.ts";
 import { CLIENT_CORE, pin } from "./pinned.ts";
 

@@ -11,7 +11,7 @@ import { createLog } from "../../services/runtime/log.ts";
 import { readSecretFile } from "../../services/runtime/secret-file.ts";
 import { connectStore, type Store } from "../../services/store/connect.ts";
 import { type Keys, keysOf } from "../../services/store/keys.ts";
-import { holdLease, releaseLease } from "../../services/store/lifecycle.ts";
+import { holdLease, releaseLease } from "../../services/store/lease.ts";
 import { readAuction } from "../../services/store/lots.ts";
 import { requestRestore, RESTORE_REQUESTED } from "../../services/store/restore.ts";
 import type { Invocation } from "../command.ts";

@@ -2,7 +2,7 @@
 import { pause } from "../../services/runtime/lifecycle.ts";
 import { connectStore, type Store, storeClockMs } from "../../services/store/connect.ts";
 import { keysOf } from "../../services/store/keys.ts";
-import { advanceDueLots } from "../../services/store/lifecycle.ts";
+import { advanceDueLots } from "../../services/store/lot-changes.ts";
 import { readAuction, readLots } from "../../services/store/lots.ts";
 
 type PreviousAuctionState =

@@ -22,7 +22,7 @@ import { runObserver } from "./observe/observer.ts";
 import { setOutboxGauges } from "./observe/outbox-gauges.ts";
 import { createStoreGauges, setStoreGauges } from "./observe/store-gauges.ts";
 import { probeStores } from "./observe/store-probes.ts";
-import type { ArchivalState } from "./pipeline/archival-state.ts";
+import type { ProcessState } from "./pipeline/process-state.ts";
 import { TIMING, type Timing } from "./pipeline/timing.ts";
 import { connectArchive } from "./postgres/connection.ts";
 import { supervise } from "./supervisor.ts";
@@ -161,7 +161,7 @@ function connectStores(env: ArchivalEnv, log: Logger, stopping: AbortSignal) {
   };
 }
 
-function newState(): ArchivalState {
+function newState(): ProcessState {
   return { phase: "starting", progress: null, lastFailure: null, writesSummary: false };
 }
 

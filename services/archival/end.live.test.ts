@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { connectBus } from "../bus/connect.ts";
 import { streamState } from "../bus/stream.ts";
 import { type AuctionDefinition, rulesHashOf } from "../store/define-lots.ts";
-import { fenceAuction } from "../store/lifecycle.ts";
+import { fenceAuction } from "../store/lot-changes.ts";
 import { readAuction, readLots } from "../store/lots.ts";
 import { compareIds } from "../store/outbox.ts";
 import { type Placement, placeBids } from "../store/place-bids.ts";

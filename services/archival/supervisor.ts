@@ -8,7 +8,7 @@ import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { AuctionDefinition } from "../store/define-lots.ts";
 import type { Rules } from "./definition/rules.ts";
-import type { ArchivalState } from "./pipeline/archival-state.ts";
+import type { ProcessState } from "./pipeline/process-state.ts";
 import { withLease } from "./pipeline/lease.ts";
 import { type PipelineDependencies, runPipeline } from "./pipeline/pipeline.ts";
 import { failing, PipelineFailure } from "./pipeline/pipeline-failure.ts";
@@ -24,7 +24,7 @@ type SharedDependencies = Omit<PipelineDependencies, "bus" | "relayedPositions">
 interface SupervisorDependencies extends SharedDependencies {
   readonly definition: AuctionDefinition;
   readonly rules: Rules;
-  readonly state: ArchivalState;
+  readonly state: ProcessState;
 }
 
 /** What outlives one turn of the lease. */
@@ -135,7 +135,7 @@ async function checkAndRun(
   const bus = await Promise.race([waitForBus().catch(() => null), pause(BUS_WAIT_MS, leased)]);
   if (!bus) return null;
   state.writesSummary = true;
-  const onStarted = (progress: NonNullable<ArchivalState["progress"]>) => {
+  const onStarted = (progress: NonNullable<ProcessState["progress"]>) => {
     state.progress = progress;
     log.info({ watermark: progress.archivedId }, "pipeline started");
   };

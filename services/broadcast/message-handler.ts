@@ -247,50 +247,54 @@ export class MessageHandler {
 
   async #placeBid(viewer: Viewer, bid: Message<"place_bid">): Promise<MessageResult> {
     const { reporter } = this.#dependencies;
-    if (!reporter.isTracing) return (await this.#decide(viewer, bid, null)).outcome;
+    if (!reporter.isTracing) return (await this.#answerBid(viewer, bid, null)).outcome;
     const startedMs = performance.now();
     const begun: BidSpanStart = { ...STREAM_SPAN, traceparent: bid.traceparent };
     const span = reporter.begin(begun);
-    const { outcome, word, bidId } = await this.#decide(viewer, bid, span);
+    const { outcome, bidOutcome, bidId } = await this.#answerBid(viewer, bid, span);
     const tookMs = performance.now() - startedMs;
     const failed = outcome === "failed";
     if (reporter.shouldReport(span, { tookMs, failed })) {
-      reporter.end(span, begun, { bidId, lotId: bid.lotId, outcome: word, tookMs, failed });
+      reporter.end(span, begun, { bidId, lotId: bid.lotId, outcome: bidOutcome, tookMs, failed });
     }
     return outcome;
   }
 
-  async #decide(
+  async #answerBid(
     viewer: Viewer,
     bid: Message<"place_bid">,
     span: Span | null,
-  ): Promise<{ outcome: MessageResult; word: string; bidId: string }> {
+  ): Promise<{ outcome: MessageResult; bidOutcome: string; bidId: string }> {
     const { batcher, onBid, onUnavailable, reporter } = this.#dependencies;
     const { lotId, amountMinor, key } = bid;
     // The close frame that follows says that a bid without an answer was not taken (PROTOCOL.md, 1012).
-    if (viewer.isClosing) return { outcome: "failed", word: "leaving", bidId: "" };
+    if (viewer.isClosing) return { outcome: "failed", bidOutcome: "leaving", bidId: "" };
     viewer.bidsInFlight++;
     try {
       await viewer.authenticating;
       const refusal = bidRefusal(viewer);
       if (refusal) {
-        return { outcome: this.#refuse(viewer, bid, refusal), word: refusal.code, bidId: "" };
+        return { outcome: this.#refuse(viewer, bid, refusal), bidOutcome: refusal.code, bidId: "" };
       }
 
       const { bidderId } = viewer.identity!;
       const offered = { bidId: randomUUID(), bidderId, amountMinor, key };
       const placed = await batcher.place(lotId, offered, span);
-      const word = placed.outcome;
+      const bidOutcome = placed.outcome;
       const { bidId } = placed.outcome === "accepted" ? placed : offered;
       reporter.log(bidId, lotId, placed, span);
       if (placed.outcome === "unavailable") onUnavailable(placed.why);
       if (placed.outcome !== "accepted") {
-        return { outcome: this.#refuse(viewer, bid, problemOf(placed), word), word, bidId };
+        return {
+          outcome: this.#refuse(viewer, bid, problemOf(placed), bidOutcome),
+          bidOutcome,
+          bidId,
+        };
       }
       const { outcome, ...answer } = placed;
       onBid(outcome);
       viewer.send({ type: "bid_result", key, accepted: true, ...answer });
-      return { outcome: "ok", word, bidId };
+      return { outcome: "ok", bidOutcome, bidId };
     } finally {
       viewer.bidAnswered();
     }

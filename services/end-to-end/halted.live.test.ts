@@ -6,7 +6,7 @@ import { storeClockMs } from "../store/connect.ts";
 import { type AuctionDefinition, defineLots } from "../store/define-lots.ts";
 import { writeSummary } from "../store/health-summary.ts";
 import { keysOf } from "../store/keys.ts";
-import { fenceAuction } from "../store/lifecycle.ts";
+import { fenceAuction } from "../store/lot-changes.ts";
 import { readAuction } from "../store/lots.ts";
 import { defineAndOpen, lotDefinition, MAX_PENDING_BYTES, openStore } from "../testing/auction.ts";
 import { startOne, tokenOf } from "../testing/broadcast.ts";

@@ -9,7 +9,8 @@ import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { Store } from "../store/connect.ts";
 import type { Keys } from "../store/keys.ts";
-import { holdLease, advanceDueLots, releaseLease } from "../store/lifecycle.ts";
+import { holdLease, releaseLease } from "../store/lease.ts";
+import { advanceDueLots } from "../store/lot-changes.ts";
 import { readAuction, readLots } from "../store/lots.ts";
 import type { Metrics } from "./metrics.ts";
 

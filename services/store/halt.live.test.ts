@@ -10,7 +10,7 @@ import { storeClockMs } from "./connect.ts";
 import { type AuctionDefinition } from "./define-lots.ts";
 import { digestAfter, NO_EVENTS } from "./digest.ts";
 import { type Keys, keysOf } from "./keys.ts";
-import { fenceAuction, openAuction, advanceDueLots } from "./lifecycle.ts";
+import { fenceAuction, openAuction, advanceDueLots } from "./lot-changes.ts";
 import { readAuction, readDigests } from "./lots.ts";
 import { optimisticStrategy } from "./optimistic.ts";
 import { lastOutboxId } from "./outbox.ts";

@@ -4,7 +4,7 @@ import { until } from "../testing/until.ts";
 import { scriptStrategy } from "./batcher.ts";
 import { claimEvents, contiguousAfter, readClaims } from "./claims.ts";
 import { defineLots } from "./define-lots.ts";
-import { openAuction, advanceDueLots } from "./lifecycle.ts";
+import { openAuction, advanceDueLots } from "./lot-changes.ts";
 import { readAuction, readLots } from "./lots.ts";
 import { optimisticStrategy } from "./optimistic.ts";
 import { restoreAuction, restoreLot, RestoreSuperseded } from "./restore.ts";

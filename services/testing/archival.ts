@@ -12,7 +12,7 @@ import { createLog } from "../runtime/log.ts";
 import { connectStore, type Store } from "../store/connect.ts";
 import type { AuctionDefinition } from "../store/define-lots.ts";
 import { type Keys, keysOf } from "../store/keys.ts";
-import { openAuction, advanceDueLots } from "../store/lifecycle.ts";
+import { openAuction, advanceDueLots } from "../store/lot-changes.ts";
 import { readAuction } from "../store/lots.ts";
 import { placeBids } from "../store/place-bids.ts";
 import { PATIENCE_MS } from "./auction.ts";

@@ -6,7 +6,7 @@ import type { Rules } from "../lot/terms.ts";
 import { connectStore, type Store } from "../store/connect.ts";
 import { type AuctionDefinition, defineLots, type LotDefinition } from "../store/define-lots.ts";
 import { keysOf, type Keys } from "../store/keys.ts";
-import { openAuction } from "../store/lifecycle.ts";
+import { openAuction } from "../store/lot-changes.ts";
 
 export const RULES: Rules = {
   increments: [

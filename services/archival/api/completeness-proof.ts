@@ -30,7 +30,7 @@ export async function proveCompleteness(
   const { auctionUid, store, keys, archive } = dependencies;
   const auction = await readAuction(store, keys);
   if (auction === null) return null;
-  const differences = await findObstacles(dependencies, auction);
+  const differences = await findBlockers(dependencies, auction);
   const { lotIds } = auction;
   const digests = await readDigests(store, keys, lotIds);
   const bidRows = await countBidRows(archive, auctionUid);
@@ -67,19 +67,19 @@ export async function proveCompleteness(
 }
 
 /** What rules out a complete archive before any lot is compared. */
-async function findObstacles(
+async function findBlockers(
   { auctionUid, archive }: ProofDependencies,
   { fencedId }: StoredAuction,
 ): Promise<string[]> {
-  const obstacles: string[] = [];
+  const blockers: string[] = [];
   const archivedId = await readOrCreateWatermark(archive, auctionUid);
-  if (fencedId === null) obstacles.push("the auction is not fenced");
+  if (fencedId === null) blockers.push("the auction is not fenced");
   else if (compareIds(archivedId, fencedId) < 0) {
-    obstacles.push(`archived up to ${archivedId}, fenced at ${fencedId}`);
+    blockers.push(`archived up to ${archivedId}, fenced at ${fencedId}`);
   }
   const { deadLetters } = await readAuctionMarks(archive, auctionUid);
-  if (deadLetters > 0) obstacles.push(`${deadLetters} dead letters wait for a replay`);
-  return obstacles;
+  if (deadLetters > 0) blockers.push(`${deadLetters} dead letters wait for a replay`);
+  return blockers;
 }
 
 function shorten(differences: readonly string[]): string[] {

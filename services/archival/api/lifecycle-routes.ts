@@ -4,7 +4,7 @@ import Type from "typebox";
 import { refuse } from "../../access/problem-edge.ts";
 import type { Logger } from "../../runtime/log.ts";
 import { rulesHashOf } from "../../store/define-lots.ts";
-import { fenceAuction, openAuction } from "../../store/lifecycle.ts";
+import { fenceAuction, openAuction } from "../../store/lot-changes.ts";
 import { readAuction } from "../../store/lots.ts";
 import { StoreUnavailable } from "../../store/unreachable.ts";
 import { cleanAuction, type CleanDependencies } from "./clean.ts";

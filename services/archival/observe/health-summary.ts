@@ -6,9 +6,9 @@ import type { Logger } from "../../runtime/log.ts";
 import type { Store } from "../../store/connect.ts";
 import { type Summary, writeSummary } from "../../store/health-summary.ts";
 import type { Keys } from "../../store/keys.ts";
-import { fenceAuction } from "../../store/lifecycle.ts";
+import { fenceAuction } from "../../store/lot-changes.ts";
 import type { StoredAuction } from "../../store/lots.ts";
-import type { ArchivalState } from "../pipeline/archival-state.ts";
+import type { ProcessState } from "../pipeline/process-state.ts";
 import { markFenced } from "../postgres/auction-marks.ts";
 import type { Archive } from "../postgres/connection.ts";
 import type { ArchiveObservation, Observation, StoreObservation } from "./observation.ts";
@@ -18,7 +18,7 @@ interface SummaryDependencies {
   readonly store: Store;
   readonly keys: Keys;
   readonly archive: Archive;
-  readonly state: ArchivalState;
+  readonly state: ProcessState;
   readonly log: Logger;
 }
 
@@ -55,7 +55,7 @@ export class HealthSummary {
 }
 
 function summaryOf(
-  state: ArchivalState,
+  state: ProcessState,
   { archivedId }: StoredAuction,
   inStore: StoreObservation,
   inArchive: ArchiveObservation | null,

@@ -8,7 +8,7 @@ import type { Keys } from "../../store/keys.ts";
 import { readAuction, readLots, type StoredAuction } from "../../store/lots.ts";
 import { lastOutboxId } from "../../store/outbox.ts";
 import { readRedisHealth, type RedisHealth } from "../../store/redis-health.ts";
-import type { ArchivalState } from "../pipeline/archival-state.ts";
+import type { ProcessState } from "../pipeline/process-state.ts";
 import { type ArchivedLot, readArchivedLots } from "../postgres/archived-lots.ts";
 import { type AuctionMarks, readAuctionMarks } from "../postgres/auction-marks.ts";
 import type { Archive } from "../postgres/connection.ts";
@@ -20,7 +20,7 @@ export interface ObserverDependencies {
   readonly archive: Archive;
   /** Null before the first connection to NATS. */
   readonly currentBus: () => Bus | null;
-  readonly state: ArchivalState;
+  readonly state: ProcessState;
 }
 
 export interface Observation {

@@ -4,7 +4,7 @@ import { result } from "../../lot/lifecycle.ts";
 import type { Lot } from "../../lot/lot.ts";
 import type { StoreDurability } from "../../store/store-settings.ts";
 import type { StoredAuction } from "../../store/lots.ts";
-import type { Phase } from "../pipeline/archival-state.ts";
+import type { Phase } from "../pipeline/process-state.ts";
 import { type CompletenessProof, readAuctionMarks } from "../postgres/auction-marks.ts";
 import { answers as archiveAnswers } from "../postgres/connection.ts";
 import { observeStore, type ObserverDependencies, UNKNOWN_DURABILITY } from "./observation.ts";

@@ -1,7 +1,7 @@
 import { pause } from "../../runtime/lifecycle.ts";
 import type { Store } from "../../store/connect.ts";
 import type { Keys } from "../../store/keys.ts";
-import { holdLease, releaseLease } from "../../store/lifecycle.ts";
+import { holdLease, releaseLease } from "../../store/lease.ts";
 
 /** How often a process without the lease tries to get it. */
 const TRY_EVERY_MS = 250;

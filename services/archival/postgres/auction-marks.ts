@@ -1,5 +1,5 @@
 /** Marks of an auction that must outlive its Redis: suspended, fenced, verified, cleaned. */
-import type { Fence } from "../../store/lifecycle.ts";
+import type { Fence } from "../../store/lot-changes.ts";
 import type { Archive } from "./connection.ts";
 import { epochMs } from "./time.ts";
 

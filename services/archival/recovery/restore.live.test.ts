@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import type { Lot } from "../../lot/lot.ts";
 import { defineLots } from "../../store/define-lots.ts";
 import { eventsSince } from "../../store/history.ts";
-import { advanceDueLots } from "../../store/lifecycle.ts";
+import { advanceDueLots } from "../../store/lot-changes.ts";
 import { readAuction, readLots } from "../../store/lots.ts";
 import { compareIds, outboxTail } from "../../store/outbox.ts";
 import { type Placement, placeBids } from "../../store/place-bids.ts";

@@ -64,27 +64,3 @@ export async function advanceDueLots(store: Store, keys: Keys): Promise<DueLots>
   const [, next] = await store.zrange(keys.due, "0", "0", "WITHSCORES");
   return { opened, closed, nextMs: next === undefined ? null : Number(next), nowMs };
 }
-
-/**
- * Acquires or renews a lease. Its holder does the work. The work is idempotent: a lease saves effort, and
- * correctness does not depend on it.
- */
-export async function holdLease(
-  store: Store,
-  keys: Keys,
-  work: "clock" | "relay",
-  holder: string,
-  ttlMs: number,
-): Promise<boolean> {
-  const [held] = await store.holdLease(keys.lease(work), holder, ttlMs);
-  return held === 1;
-}
-
-export async function releaseLease(
-  store: Store,
-  keys: Keys,
-  work: "clock" | "relay",
-  holder: string,
-): Promise<void> {
-  await store.holdLease(keys.lease(work), holder, 0);
-}

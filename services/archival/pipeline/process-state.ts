@@ -10,7 +10,7 @@ export type Phase =
   | "removed";
 
 /** What this process does at present. The supervisor writes it; the observer and the routes read it. */
-export interface ArchivalState {
+export interface ProcessState {
   phase: Phase;
   /** Null while this process does not run the pipeline. */
   progress: Progress | null;
