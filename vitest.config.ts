@@ -23,8 +23,12 @@ const shared = {
     NODE_OPTIONS: BUNDLED_TYPEBOX.join(" "),
   },
 } as const;
+const LIVE = "**/*.live.test.ts";
 const CLUSTER = "**/*.cluster.test.ts";
 const LEFT_OUT = ["node_modules/**"];
+
+/** On two cores: live tests spend most of their time waiting. */
+const WORKERS = 3;
 
 /** These files start first: a long file that starts last would run alone at the end. */
 const LONGEST_FIRST = [
@@ -59,12 +63,26 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     projects: [
       {
+        // Functions and files: one process runs many files, because each process takes longer to start than they take.
         test: {
           ...shared,
-          name: "machine",
+          name: "pure",
           include: ["**/*.test.ts"],
-          exclude: [...LEFT_OUT, CLUSTER],
-          maxWorkers: 3, // on two cores: live tests spend most of their time waiting
+          exclude: [...LEFT_OUT, LIVE, CLUSTER],
+          isolate: false,
+          maxWorkers: WORKERS,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        // Real servers and processes.
+        test: {
+          ...shared,
+          name: "live",
+          include: [LIVE],
+          exclude: LEFT_OUT,
+          globalSetup: [shared.globalSetup, "services/testing/fill-compile-cache.ts"],
+          maxWorkers: WORKERS,
           sequence: { groupOrder: 0 },
         },
       },

@@ -5,6 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { Agent, request } from "node:http";
+import { setTimeout as pause } from "node:timers/promises";
 import { Client } from "pg";
 import { beforeAll, expect, test } from "vitest";
 import type { Store } from "../store/connect.ts";
@@ -16,9 +17,15 @@ import { until } from "../testing/until.ts";
 import { connectViewer } from "../testing/viewer.ts";
 
 const LIMIT_BYTES = 1024 * 1024;
-/** A batch that is let in just below the limit goes beyond it: two calls of 256 bids a lot. */
-const OVERSHOOT_BYTES = 512 * 500;
-const BIDDERS = 32;
+const BIDDERS = 16;
+/** The longest name and key: the limit is reached with fewer bids. */
+const LONGEST = 128;
+const EVENT_MAX_BYTES = 700;
+/** What is let in just below the limit goes beyond it: a bid of each bidder. */
+const OVERSHOOT_BYTES = BIDDERS * EVENT_MAX_BYTES;
+/** Between two attempts of a bidder that is refused. */
+const REFUSED_PAUSE_MS = 5;
+const MEMORY_EVERY_MS = 100;
 /** How long it stays full, with all bidders going on. */
 const FULL_MS = 2_000;
 const RSS_MAX_MB = 400;
@@ -37,15 +44,12 @@ let fleet: Fleet;
 let store: Store;
 const servers: Record<string, TestServer> = {};
 beforeAll(async () => {
-  const redis = await startRedis();
-  const postgres = await startPostgres();
-  const nats = await startNats();
+  const [redis, postgres, nats] = await Promise.all([startRedis(), startPostgres(), startNats()]);
   Object.assign(servers, { postgres, nats });
   fleet = await startFleet({
     redisUrl: redis.url,
     natsUrl: nats.url,
     postgresUrl: postgres.url,
-
     definition,
     replicas: 1,
     env: { OUTBOX_MAX_BYTES: String(LIMIT_BYTES), LOG_LEVEL: "fatal" },
@@ -67,7 +71,7 @@ function post(agent: Agent, token: string): Promise<Answer> {
     const headers = {
       "content-type": "application/json",
       authorization: `Bearer ${token}`,
-      "idempotency-key": randomUUID(),
+      "idempotency-key": randomUUID().padEnd(LONGEST, "-"),
     };
     const url = `${fleet.gatewayUrl}/v1/lots/lot-1/bids`;
     const sent = request(url, { method: "POST", agent, headers, timeout: 5_000 }, (answer) => {
@@ -89,7 +93,7 @@ function bidders() {
   const agent = new Agent({ keepAlive: true, maxSockets: BIDDERS });
   let over = false;
   const one = async (n: number): Promise<void> => {
-    const token = await tokenOf(`bidder-${n}`);
+    const token = await tokenOf(`bidder-${n}`.padEnd(LONGEST, "-"));
     while (!over) {
       const { status, retryAfter, body } = await post(agent, token);
       if (status === 201) {
@@ -99,6 +103,7 @@ function bidders() {
       else if (body.code === "unavailable" && body.detail!.includes("outbox is full")) {
         seen.full++;
         expect([status, retryAfter]).toEqual([503, expect.stringMatching(/^[1-9]$/)]);
+        await pause(REFUSED_PAUSE_MS);
       } else if (body.code === "unavailable" && body.detail!.includes("overloaded")) {
         seen.overloaded++;
       } else seen.other.push(`${status} ${body.code} ${body.detail}`);
@@ -142,7 +147,7 @@ async function watchMemory() {
       heap[tier].push(await megabytes(tier, "nodejs_heap_size_used_bytes"));
     }
     mostPending = Math.max(mostPending, await pendingBytes());
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await pause(MEMORY_EVERY_MS);
     const isOver = performance.now() - startedMs > FULL_MS;
     return isOver && TIERS.every((tier) => keptMegabytes(heap[tier]) < KEPT_MAX_MB);
   });

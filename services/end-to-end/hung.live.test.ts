@@ -6,19 +6,17 @@
 import { writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { afterFile } from "../testing/after-file.ts";
-import { AuctionUnderTest, IMPATIENT, metric, type Servers } from "../testing/archival.ts";
+import { AuctionUnderTest, IMPATIENT, metric, startServers } from "../testing/archival.ts";
 import { defineAndOpen, openStore } from "../testing/auction.ts";
 import * as broadcast from "../testing/broadcast.ts";
 import { FaultProxy } from "../testing/fault-proxy.ts";
 import { startTestGateway, tokenOf } from "../testing/gateway.ts";
-import { startNats, startPostgres, startRedis } from "../testing/servers.ts";
 import { withMargin } from "../testing/margin.ts";
 import { readMetric } from "../testing/metrics.ts";
 import { until } from "../testing/until.ts";
 import { connectViewer } from "../testing/viewer.ts";
 
-const postgres = await startPostgres();
-const servers: Servers = { postgres, redis: await startRedis(), nats: await startNats() };
+const servers = await startServers();
 const store = await openStore(servers.redis.url);
 
 async function proxyTo(url: string): Promise<{ proxy: FaultProxy; url: string }> {
@@ -41,6 +39,8 @@ interface BidAnswer {
   readonly tookMs: number;
 }
 
+const BID_EVERY_MS = 5;
+
 /** Places a bid every few ms until it is stopped, and keeps each answer with the time it took. */
 function bidOn(bid: (n: number) => Promise<{ status: number; code: string | undefined }>) {
   const answers: BidAnswer[] = [];
@@ -54,7 +54,7 @@ function bidOn(bid: (n: number) => Promise<{ status: number; code: string | unde
     });
     pending.add(one);
     void one.finally(() => pending.delete(one));
-  });
+  }, BID_EVERY_MS);
   const stop = async (): Promise<void> => {
     clearInterval(timer);
     await Promise.all(pending);
@@ -145,7 +145,10 @@ test("a gateway whose archival tier hangs: old bids are 503, at once after a few
   const gateway = await startTestGateway(servers.redis.url, definition.uid, {
     ARCHIVAL_URL: `http://127.0.0.1:${silent.proxy.port}`,
   });
-  for (let i = 0; i < 5; i++) await gateway.bid("lot-1", 2_000 + 200 * i);
+  for (let i = 0; i < 5; i++) {
+    const place = () => gateway.bid("lot-1", 2_000 + 200 * i, { key: `key-${i}` });
+    await until("a bid is taken", async () => (await place()).status === 201);
+  }
   await store.xtrim(keys.lot("lot-1").events, "MAXLEN", 2);
   const old = async () => {
     const fromMs = performance.now();

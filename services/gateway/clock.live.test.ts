@@ -16,6 +16,8 @@ import { createMetrics } from "./metrics.ts";
 const redis = await startRedis();
 const store = await openStore(redis.url);
 const log = createLog("clock", "silent");
+/** The promise for the 99th percentile of all lots. */
+const LATENESS_PROMISED_MS = 1_000;
 
 function clockOf(keys: Keys) {
   const registry = createRegistry("gateway");
@@ -77,10 +79,11 @@ test("the clock opens lots, closes them in time and writes who won", async () =>
     const closesAtMs = "closesAtMs" in events[0]! ? events[0].closesAtMs : 0;
     lateness.push(events.at(-1)!.atMs - closesAtMs);
   }
-  // A busy machine may delay one of them; a clock that does not wake up in time delays them all.
-  const [least, , median] = lateness.toSorted((a, b) => a - b);
+  const [least, , median, , most] = lateness.toSorted((a, b) => a - b);
   expect(least).toBeGreaterThanOrEqual(0);
+  // A clock that does not wake up in time delays them all; the promise holds for each.
   expect(median).toBeLessThan(500);
+  expect(most).toBeLessThan(LATENESS_PROMISED_MS);
   expect(
     await clock.value('gavel_gateway_clock_lateness_seconds_count{tier="gateway",change="close"}'),
   ).toBe(7);

@@ -35,15 +35,15 @@ export const IMPATIENT: Timing = {
   rulesEveryMs: 200,
 };
 
-export interface Servers {
+interface Servers {
   readonly redis: TestServer;
   readonly nats: TestServer;
   readonly postgres: TestServer;
 }
 
 export async function startServers(): Promise<Servers> {
-  const postgres = await startPostgres();
-  return { postgres, redis: await startRedis(), nats: await startNats() };
+  const [redis, nats, postgres] = await Promise.all([startRedis(), startNats(), startPostgres()]);
+  return { redis, nats, postgres };
 }
 
 export class AuctionUnderTest {
@@ -225,7 +225,11 @@ export class AuctionUnderTest {
     const decided = await this.decided();
     await until(
       "everything is archived",
-      async () => (await this.archived()).length >= decided.length,
+      async () => {
+        const sql = "select count(*) from events where auction_uid = $1";
+        const [archived] = await this.column(sql);
+        return Number(archived) >= decided.length;
+      },
       timeoutMs,
     );
     expect(await this.archived()).toEqual(decided);

@@ -17,7 +17,7 @@ export type Tier = "gateway" | "broadcast" | "archival";
 
 const SECRET = "a secret for tests, of more than 32 bytes";
 /** More often than the endpoints of a Service change in a cluster. */
-const READINESS_CHECK_EVERY_MS = 25;
+const READINESS_CHECK_EVERY_MS = 50;
 
 export const tokenOf = (sub: string, scope = "bid"): Promise<string> =>
   signToken(SECRET, { sub, scope, lifetimeSeconds: 3_600 });
@@ -79,16 +79,13 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       all.push({ member: memberOf(tier, internalPort, { ...own, ...archival }), port });
     }
   }
-  const startAll = (fits: (tier: Tier) => boolean) =>
-    Promise.all(all.map(({ member }) => fits(member.tier) && member.start()));
-  await startAll((tier) => tier === "archival");
+  await Promise.all(all.map(({ member }) => member.start()));
   const admin = await tokenOf("owner", "admin");
   await until("the auction is open", async () => {
     const headers = { authorization: `Bearer ${admin}` };
     const url = `http://127.0.0.1:${archivalPort}/internal/v1/open`;
     return (await fetch(url, { method: "POST", headers })).ok;
   });
-  await startAll((tier) => tier !== "archival");
   const balance = (tier: Tier) => startBalancer(all.filter(({ member }) => member.tier === tier));
   const [gatewayPort, streamPort] = [await balance("gateway"), await balance("broadcast")];
   return {

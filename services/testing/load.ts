@@ -1,5 +1,6 @@
 /** Bidders that retry through every outage, a viewer beside them, and the comparison with the archive. */
 import { randomUUID } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
 import { Client } from "pg";
 import type { Position } from "../lot/position.ts";
 import type { RunningAuction } from "./running-auction.ts";
@@ -12,6 +13,12 @@ export interface Acknowledged extends Position {
   readonly placedAtMs: number;
   readonly key: string;
 }
+
+/** Between two bids of a bidder, and before a repetition: what interleaves matters, not how much of it. */
+const PAUSE_MS = 15;
+const RETRY_MS = 40;
+/** Each look at the archive is a connection of its own. */
+const ARCHIVE_POLL_MS = 100;
 
 /** Places bids on one lot until it is stopped. A bid without an answer is sent again with its key. */
 export class BidLoad {
@@ -47,9 +54,12 @@ export class BidLoad {
         });
         const answer = (await response.json()) as Acknowledged;
         if (response.status === 201) this.acknowledged.push({ ...answer, key });
-        return response.status === 201 || response.status === 409 || this.#over;
+        if (response.status === 201 || response.status === 409 || this.#over) return true;
+        await pause(RETRY_MS);
+        return false;
       };
       await until("the bid is decided", decided);
+      await pause(PAUSE_MS);
     }
   }
 
@@ -133,7 +143,9 @@ export async function findMissing(
   const archived = await until("the last bid is archived", async () => {
     const rows = await queryArchive<{ bid_id: string }>(auction, sql);
     const ids = new Set(rows.map(({ bid_id }) => bid_id));
-    return ids.has(last.bidId) ? ids : null;
+    if (ids.has(last.bidId)) return ids;
+    await pause(ARCHIVE_POLL_MS);
+    return null;
   });
   return acknowledged.filter(({ bidId }) => !archived.has(bidId));
 }

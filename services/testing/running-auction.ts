@@ -31,21 +31,33 @@ export interface RunningAuction {
   readonly redisUrl: string;
   readonly natsUrl: string;
   readonly postgresUrl: string;
-  readonly parts: Record<Tier, Killable> & Record<"redis" | "nats" | "postgres", TestServer>;
+  readonly parts: Record<Tier, Killable> & Stores;
   token(bidderId: string): Promise<string>;
+  /** Kills the tiers and the stores that it started; the end of the test file does, too. */
+  stop(): Promise<void>;
 }
+
+type Stores = Record<"redis" | "nats" | "postgres", TestServer>;
 
 const SECRET = "a secret for tests, of more than 32 bytes";
 
 const running = new Set<ChildProcess>();
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
-/** Starts all processes, waits until they are ready, and opens the auction. */
+/**
+ * Starts all processes, waits until they are ready, and opens the auction.
+ * @param shared stores that the auction uses, in place of its own
+ */
 export async function startAuction(
   changes: Partial<AuctionDefinition> = {},
   env: NodeJS.ProcessEnv = {},
+  shared: Partial<Stores> = {},
 ): Promise<RunningAuction> {
-  const [redis, nats, postgres] = await Promise.all([startRedis(), startNats(), startPostgres()]);
+  const [redis, nats, postgres] = await Promise.all([
+    shared.redis ?? startRedis(),
+    shared.nats ?? startNats(),
+    shared.postgres ?? startPostgres(),
+  ]);
   const definition = auctionDefinition(changes);
   const dir = mkdtempSync(join(tmpdir(), "gavel-auction-"));
   afterFile(() => rmSync(dir, { recursive: true, force: true }));
@@ -59,7 +71,7 @@ export async function startAuction(
     gateway: await freePort(),
     broadcast: await freePort(),
   };
-  const shared = {
+  const common = {
     AUCTION_UID: definition.uid,
     REDIS_URL_FILE: file("redis-url", redis.url),
     TOKEN_SECRET_FILE: file("token-secret", SECRET),
@@ -82,7 +94,7 @@ export async function startAuction(
   };
   const start = (tier: Tier) =>
     startTier(tier, internal[tier], {
-      ...shared,
+      ...common,
       ...environment[tier],
       INTERNAL_PORT: String(internal[tier]),
     });
@@ -117,6 +129,12 @@ export async function startAuction(
     postgresUrl: postgres.url,
     parts: { redis, nats, postgres, archival, gateway, broadcast },
     token,
+    async stop() {
+      const stores = { redis, nats, postgres };
+      const own = (["redis", "nats", "postgres"] as const).filter((name) => !shared[name]);
+      await Promise.all([archival, gateway, broadcast].map((tier) => tier.kill()));
+      await Promise.all(own.map((name) => stores[name].kill()));
+    },
   };
 }
 

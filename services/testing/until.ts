@@ -1,6 +1,7 @@
 /** A busy machine may need long, and a test that passes does not wait for it. */
 const PATIENCE_MS = 60_000;
-const POLL_MS = 15;
+/** What holds at once is noticed at once, and a long wait leaves the processors to what it waits for. */
+const POLL_MS = { first: 5, growth: 1.25, most: 40 };
 
 /**
  * Waits until a condition holds. It polls instead of sleeping for as long as the condition might take.
@@ -13,7 +14,7 @@ export async function until<T>(
 ): Promise<NonNullable<T>> {
   const deadline = Date.now() + timeoutMs;
   let last: unknown = "not yet";
-  for (;;) {
+  for (let pollMs = POLL_MS.first; ; pollMs = Math.min(POLL_MS.most, pollMs * POLL_MS.growth)) {
     try {
       const value = await condition();
       if (value) return value;
@@ -24,6 +25,6 @@ export async function until<T>(
     if (Date.now() > deadline) {
       throw new Error(`waited ${timeoutMs} ms in vain until ${what}: ${String(last)}`);
     }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
 }
