@@ -307,7 +307,7 @@ test.for([1, 2, 3])(
     ]);
     for (const process of processes) await caughtUp(process, "lot-1", 0);
 
-    const events = 1_200;
+    const events = 600;
     let last = Infinity;
     const urls = processes.map(({ url }) => url);
     const watching = Array.from({ length: 6 }, (_, i) =>

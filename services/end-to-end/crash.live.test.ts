@@ -4,6 +4,7 @@
  * else may be there; and a viewer who resumes must have seen every event.
  */
 import { randomUUID } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
 import { Client } from "pg";
 import { beforeAll, expect, test } from "vitest";
 import { lotDefinition } from "../testing/auction.ts";
@@ -15,6 +16,10 @@ const VICTIMS = ["gateway", "broadcast", "archival", "redis", "nats", "postgres"
 const BIDDERS = 10;
 /** Bids acknowledged before the kill, and again after the return. */
 const ENOUGH = 60;
+/** Of each bidder. */
+const BETWEEN_BIDS_MS = 15;
+/** Each look at the archive is a connection of its own. */
+const ARCHIVE_POLL_MS = 100;
 
 let auction: RunningAuction;
 beforeAll(async () => {
@@ -56,10 +61,13 @@ async function bidder(
       });
       const answer = (await response.json()) as Acknowledged & { code?: string };
       if (response.status === 201) acknowledged.push({ ...answer, bidderId, key });
-      else if (response.status === 503) return false;
-      else expect(answer.code).toBe("too_low");
+      else if (response.status === 503) {
+        await pause(BETWEEN_BIDS_MS);
+        return false;
+      } else expect(answer.code).toBe("too_low");
       return true;
     });
+    await pause(BETWEEN_BIDS_MS);
   }
 }
 
@@ -81,7 +89,7 @@ async function watch(lotId: string, seqs: number[], isOver: () => boolean): Prom
     } catch (error) {
       if ((error as Error).name === "AssertionError") throw error;
       // The socket broke, or nothing came for a while: look whether it is over, and resume.
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await pause(20);
     } finally {
       viewer?.close();
     }
@@ -132,7 +140,9 @@ test.for(VICTIMS)(
         `select bid_id, bidder_id, amount_minor::float8 as amount, seq::int, idempotency_key as key
            from bids where auction_uid = $1 and lot_id = $2 order by epoch, seq`,
       );
-      return rows.length >= acknowledged.length ? rows : null;
+      if (rows.length >= acknowledged.length) return rows;
+      await pause(ARCHIVE_POLL_MS);
+      return null;
     });
     const inOrder = acknowledged.toSorted((a, b) => a.seq - b.seq);
     expect(bids).toEqual(
