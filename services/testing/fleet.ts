@@ -79,13 +79,19 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       all.push({ member: memberOf(tier, internalPort, { ...own, ...archival }), port });
     }
   }
-  await Promise.all(all.map(({ member }) => member.start()));
+  const startTiers = (...tiers: Tier[]) =>
+    Promise.all(
+      all.filter(({ member }) => tiers.includes(member.tier)).map(({ member }) => member.start()),
+    );
+  await startTiers("archival");
   const admin = await tokenOf("owner", "admin");
   await until("the auction is open", async () => {
     const headers = { authorization: `Bearer ${admin}` };
     const url = `http://127.0.0.1:${archivalPort}/internal/v1/open`;
     return (await fetch(url, { method: "POST", headers })).ok;
   });
+  // A broadcast that starts before the auction exists answers "not set up yet" until it looks again.
+  await startTiers("gateway", "broadcast");
   const balance = (tier: Tier) => startBalancer(all.filter(({ member }) => member.tier === tier));
   const [gatewayPort, streamPort] = [await balance("gateway"), await balance("broadcast")];
   return {
