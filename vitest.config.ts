@@ -4,24 +4,13 @@ import { join, relative } from "node:path";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-const BUNDLED_TYPEBOX = [
-  "--import",
-  new URL("services/testing/use-bundled-typebox.ts", import.meta.url).href,
-];
-
 // Generous: a test fails because something is wrong, not because the machine is busy. There are no retries.
 const shared = {
   testTimeout: 120_000,
   hookTimeout: 120_000,
   pool: "forks",
-  // The tests start hundreds of Node processes. Compiled code from a cache and a bundle of typebox make each
-  // start in a third of the time.
-  globalSetup: "services/testing/bundle-typebox.ts",
-  execArgv: BUNDLED_TYPEBOX,
-  env: {
-    NODE_COMPILE_CACHE: join(tmpdir(), "gavel-compile-cache"),
-    NODE_OPTIONS: BUNDLED_TYPEBOX.join(" "),
-  },
+  // The tests start hundreds of Node processes: with their code compiled already, each starts in half the time.
+  env: { NODE_COMPILE_CACHE: join(tmpdir(), "gavel-compile-cache") },
 } as const;
 const LIVE = "**/*.live.test.ts";
 const CLUSTER = "**/*.cluster.test.ts";
@@ -79,6 +68,7 @@ export default defineConfig({
           include: ["**/*.test.ts"],
           exclude: [...LEFT_OUT, LIVE, CLUSTER],
           isolate: false,
+          setupFiles: "services/testing/leave-real-timers.ts",
           maxWorkers: WORKERS,
           sequence: { groupOrder: 0 },
         },
@@ -90,7 +80,7 @@ export default defineConfig({
           name: "live",
           include: [LIVE],
           exclude: LEFT_OUT,
-          globalSetup: [shared.globalSetup, "services/testing/fill-compile-cache.ts"],
+          globalSetup: "services/testing/fill-compile-cache.ts",
           maxWorkers: WORKERS,
           sequence: { groupOrder: 0 },
         },

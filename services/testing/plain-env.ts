@@ -12,9 +12,8 @@ const NEEDED = [
   "LD_LIBRARY_PATH",
   "DOCKER_HOST",
   "DOCKER_CONFIG",
-  // These change how fast a program starts, and nothing else: vitest.config.ts.
+  // Changes how fast a program starts, and nothing else: vitest.config.ts.
   "NODE_COMPILE_CACHE",
-  "NODE_OPTIONS",
 ];
 
 /**
