@@ -1,7 +1,7 @@
 /** Waits for recovery, observed from outside: pods, bidders and viewers, archive. */
 import type { AuctionResource } from "../operator/api/auction-resource.ts";
 import { INTERNAL_PORTS, PUBLIC_PORTS } from "../operator/desired/environment.ts";
-import type { State } from "../services/archival/observe/state.ts";
+import type { ArchivalState } from "../services/archival/observe/state.ts";
 import type { LoadJob } from "./load-job.ts";
 import { AUCTION, type Component } from "./scenario.ts";
 import { metricOf, type Pod, type Target } from "./target.ts";
@@ -122,10 +122,10 @@ export async function epochNow(target: Target): Promise<number> {
   return Math.max(...lots.map(({ epoch }) => epoch));
 }
 
-const stateOf = async (target: Target): Promise<State> =>
+const stateOf = async (target: Target): Promise<ArchivalState> =>
   JSON.parse(
     await target.service(ARCHIVAL, INTERNAL_PORTS.archival, "/internal/v1/state"),
-  ) as State;
+  ) as ArchivalState;
 
 /** Outbox ids are `<ms>-<n>`. */
 function isAtLeast(id: string, least: string): boolean {

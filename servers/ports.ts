@@ -1,4 +1,5 @@
 /** TCP ports of this machine: which are in use, and which are free. */
+import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 
@@ -15,20 +16,43 @@ export function isPortInUse(port: number): Promise<boolean> {
   });
 }
 
-/** The caller listens a little later. Until then the kernel may offer the same port again. */
-const handedOut = new Set<number>();
+/** Below the ports that kernels give to outgoing connections (Linux: 32768 and higher). */
+const FIRST_PORT = 12_000;
+const LAST_PORT = 32_000;
 
-/** A port on which nothing listens and that this process has not handed out before. */
+/**
+ * A TCP port on which nothing listens, for a caller that listens a little later. No process that calls this
+ * gets the same port before this process ends: its UDP namesake stays bound.
+ */
 export async function freePort(): Promise<number> {
-  for (;;) {
-    const server = createServer().listen(0, "127.0.0.1");
+  for (let tries = 0; tries < LAST_PORT - FIRST_PORT; tries++) {
+    const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT));
+    if ((await reserve(port)) && (await canListen(port))) return port;
+  }
+  throw new Error(`no free port from ${FIRST_PORT} to ${LAST_PORT}`);
+}
+
+async function reserve(port: number): Promise<boolean> {
+  const socket = createSocket("udp4");
+  try {
+    socket.bind({ port, address: "127.0.0.1", exclusive: true });
+    await once(socket, "listening");
+    socket.unref();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function canListen(port: number): Promise<boolean> {
+  const server = createServer();
+  try {
+    server.listen({ port, exclusive: true });
     await once(server, "listening");
-    const address = server.address();
     server.close();
     await once(server, "close");
-    if (address === null || typeof address === "string") throw new Error("no free port");
-    if (handedOut.has(address.port)) continue;
-    handedOut.add(address.port);
-    return address.port;
+    return true;
+  } catch {
+    return false;
   }
 }

@@ -1,6 +1,6 @@
 /** The client of an Auction's archival tier: the only tier that the operator calls. */
 import { Agent, request } from "undici";
-import type { State } from "../../services/archival/observe/state.ts";
+import type { ArchivalState } from "../../services/archival/observe/state.ts";
 import type { AuctionDefinition } from "../../services/store/define-lots.ts";
 
 /** Archival did not do it: no answer, an error, or a refusal. A later reconcile repeats the call. */
@@ -10,7 +10,7 @@ type RulesAnswer =
   { readonly outcome: "defined" } | { readonly outcome: "refused"; readonly why: string };
 
 export interface Archival {
-  state(): Promise<State>;
+  state(): Promise<ArchivalState>;
   open(): Promise<void>;
   publishRules(definition: AuctionDefinition): Promise<RulesAnswer>;
   fence(): Promise<void>;
@@ -60,7 +60,7 @@ export function archivalAt(baseUrl: string, token: string): Archival {
     throw new ArchivalUnavailable(`${path} was refused: ${answer.body.detail ?? "conflict"}`);
   };
   return {
-    state: async () => (await send("GET", "state", STATE_MS)).body as State,
+    state: async () => (await send("GET", "state", STATE_MS)).body as ArchivalState,
     open: () => command("open", CALL_MS),
     publishRules: async (definition) => {
       const { status, body } = await send("POST", "rules", CALL_MS, definition);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { State } from "../../services/archival/observe/state.ts";
+import type { ArchivalState } from "../../services/archival/observe/state.ts";
 import { decideDrain, type DrainFacts, FORCE_RELEASE, isTimedOut, hasReached } from "./drain.ts";
 import { NOW_MS, state, storedAuction, workload } from "../testing/observation.ts";
 
@@ -11,7 +11,10 @@ const auction = (deletion: object = {}, status: object = {}, metadata: object = 
   status: { rules: { publishedHash: "hash-1" }, ...status },
 });
 
-const facts = (changes: Partial<DrainFacts> = {}, reported: Partial<State> = {}): DrainFacts => ({
+const facts = (
+  changes: Partial<DrainFacts> = {},
+  reported: Partial<ArchivalState> = {},
+): DrainFacts => ({
   auction: auction(),
   workloads: { gateway: workload(), broadcast: workload(), archival: workload() },
   state: state(reported),

@@ -2,7 +2,7 @@
  * Decides the next step of a drain. Pure, and derived from what exists, not from what was done before: an
  * operator that is killed at any step continues with the same one.
  */
-import type { State } from "../../services/archival/observe/state.ts";
+import type { ArchivalState } from "../../services/archival/observe/state.ts";
 import { compareIds } from "../../services/store/outbox.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { durationMs } from "../api/duration.ts";
@@ -35,7 +35,7 @@ export interface DrainFacts {
   readonly auction: StoredAuction;
   readonly workloads: Workloads;
   /** What archival reports now; null if it does not answer. */
-  readonly state: State | null;
+  readonly state: ArchivalState | null;
   readonly startedAtMs: number;
   readonly nowMs: number;
   readonly isNamespaceTerminating: boolean;

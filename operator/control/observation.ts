@@ -1,5 +1,5 @@
 /** What is known of an Auction when it is reconciled. `observe()` gathers it; it contains no decision. */
-import type { State } from "../../services/archival/observe/state.ts";
+import type { ArchivalState } from "../../services/archival/observe/state.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import type { DesiredInputs, Credentials } from "../desired/inputs.ts";
 import type { AnyObject } from "../kube/object.ts";
@@ -23,7 +23,7 @@ export interface Observation {
 /** What archival last reported. */
 export interface Probe {
   /** Null until the first answer. Kept while archival does not answer. */
-  readonly state: State | null;
+  readonly state: ArchivalState | null;
   /** Consecutive probes without an answer. */
   readonly misses: number;
   /** Why the last probe had no answer. */

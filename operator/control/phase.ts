@@ -1,11 +1,11 @@
 /** An Auction's phase: derived from what the data plane reports, never from the operator's clock. Pure. */
-import type { State } from "../../services/archival/observe/state.ts";
+import type { ArchivalState } from "../../services/archival/observe/state.ts";
 import { type Phase, PHASES } from "../api/auction-status.ts";
 
 /** The later of the previous and the reported phase: it never goes back, and stays while nothing is reported. */
 export function phaseOf(
   previous: Phase | undefined,
-  state: State | null,
+  state: ArchivalState | null,
   deleting: boolean,
 ): Phase {
   if (deleting) return "Terminating";
@@ -14,7 +14,7 @@ export function phaseOf(
   return PHASES.indexOf(reported) > PHASES.indexOf(before) ? reported : before;
 }
 
-function reportedPhase(state: State): Phase {
+function reportedPhase(state: ArchivalState): Phase {
   if (state.rulesHash === null || state.lots === null) {
     return state.verified?.ok ? "Settled" : "Pending";
   }
@@ -26,6 +26,6 @@ function reportedPhase(state: State): Phase {
 }
 
 /** Whether every lot has its result. */
-export function isOver({ lots }: State): boolean {
+export function isOver({ lots }: ArchivalState): boolean {
   return lots !== null && lots.sold + lots.unsold + lots.withdrawn === lots.total;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { State } from "../../services/archival/observe/state.ts";
+import type { ArchivalState } from "../../services/archival/observe/state.ts";
 import { rulesHashOf } from "../../services/store/define-lots.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { definitionOf } from "../api/definition.ts";
@@ -32,13 +32,15 @@ const hashOf = (auction: StoredAuction) =>
   );
 const HASH = hashOf(AUCTION);
 
-const probeOf = (reported: Partial<State>, misses = 0) => ({
+const probeOf = (reported: Partial<ArchivalState>, misses = 0) => ({
   state: state({ rulesHash: HASH, ...reported }),
   misses,
   why: "",
 });
-const given = (reported: Partial<State> = {}, changes: Partial<Observation> = {}): Observation =>
-  observation({ auction: AUCTION, probe: probeOf(reported), ...changes });
+const given = (
+  reported: Partial<ArchivalState> = {},
+  changes: Partial<Observation> = {},
+): Observation => observation({ auction: AUCTION, probe: probeOf(reported), ...changes });
 
 const reconciled = (observed: Observation): Plan => planReconcile(observed, SETTINGS);
 const typesOf = ({ actions }: Plan) => actions.map(({ type }) => type);
@@ -142,7 +144,7 @@ describe("calls to the data plane", () => {
   });
 
   test("the opening may follow the publication of rules in the same reconcile", () => {
-    const published = (reported: Partial<State>, changes: Partial<Observation> = {}) =>
+    const published = (reported: Partial<ArchivalState>, changes: Partial<Observation> = {}) =>
       actionOf(reconciled(given({ ...changedRules, ...reported }, changes)), "publish-rules");
     expect(published({ opensAtMs: null })).toMatchObject({ rulesHash: HASH, thenOpen: true });
     expect(published({})).toMatchObject({ thenOpen: false });
@@ -212,7 +214,7 @@ describe("a drain", () => {
     child("Deployment", name),
   );
   const draining = (
-    reported: Partial<State> = {},
+    reported: Partial<ArchivalState> = {},
     changes: Partial<Observation> = {},
   ): Observation => given(reported, { auction: deleted(), children, ...changes });
   const drained = (observed: Observation): Plan => planDrain(observed, SETTINGS);

@@ -1,5 +1,5 @@
 /** Everything that a status is computed from: what was observed, and what the plan decided. */
-import type { State } from "../../services/archival/observe/state.ts";
+import type { ArchivalState } from "../../services/archival/observe/state.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import type { AuctionStatus, DrainStep } from "../api/auction-status.ts";
 import type { Component } from "../api/components.ts";
@@ -40,6 +40,6 @@ export interface Drain {
 const MISSES_MAX = 3;
 
 /** Archival's last report, if it is recent enough. */
-export function recentState({ probe }: Pick<StatusFacts, "probe">): State | null {
+export function recentState({ probe }: Pick<StatusFacts, "probe">): ArchivalState | null {
   return probe.misses < MISSES_MAX ? probe.state : null;
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { State } from "../../services/archival/observe/state.ts";
+import type { ArchivalState } from "../../services/archival/observe/state.ts";
 import { type AuctionStatus, type Phase, Status } from "../api/auction-status.ts";
 import { Value } from "typebox/value";
 import { phaseOf } from "./phase.ts";
@@ -7,11 +7,11 @@ import type { StatusFacts } from "./status-facts.ts";
 import { COUNTERS_MS, shouldWrite, statusOf } from "./status.ts";
 import { NOW_MS, state, statusFacts, storedAuction, workload } from "../testing/observation.ts";
 
-const probing = (parts: Partial<State>) => ({ state: state(parts), misses: 0, why: "" });
+const probing = (parts: Partial<ArchivalState>) => ({ state: state(parts), misses: 0, why: "" });
 const ended = { total: 2, scheduled: 0, open: 0, closed: 2, sold: 1, unsold: 1, withdrawn: 0 };
 const verified = { atMs: NOW_MS, ok: true, lots: 2, events: 20, differences: [] };
 
-const REPORTED_PHASES: [Partial<State> | null, Phase][] = [
+const REPORTED_PHASES: [Partial<ArchivalState> | null, Phase][] = [
   [null, "Pending"],
   [{ rulesHash: null, lots: null }, "Pending"],
   [{ opensAtMs: null }, "Scheduled"],

@@ -1,6 +1,6 @@
 /** Computes an Auction's status from its facts. Pure. */
 import { isDeepStrictEqual } from "node:util";
-import type { State } from "../../services/archival/observe/state.ts";
+import type { ArchivalState } from "../../services/archival/observe/state.ts";
 import type { AuctionStatus } from "../api/auction-status.ts";
 import { conditionsOf, withTransitionTimes } from "./conditions.ts";
 import { type Component, type StoreName, STORES, TIERS } from "../api/components.ts";
@@ -49,7 +49,10 @@ function defined<T extends object>(value: T): Defined<T> {
   return Object.fromEntries(entries) as Defined<T>;
 }
 
-function scheduleOf(state: State | null, { schedule }: AuctionStatus): AuctionStatus["schedule"] {
+function scheduleOf(
+  state: ArchivalState | null,
+  { schedule }: AuctionStatus,
+): AuctionStatus["schedule"] {
   if (state === null || state.rulesHash === null) return schedule;
   const { opensAtMs, closesAtMs, extensions } = state;
   return defined({
@@ -66,23 +69,26 @@ function tierOf({ workloads, held }: StatusFacts, tier: Component) {
   return defined({ desired, ready, updated, image, revision, pendingRevision: held[tier] });
 }
 
-function storeOf(facts: StatusFacts, store: StoreName, state: State | null) {
+function storeOf(facts: StatusFacts, store: StoreName, state: ArchivalState | null) {
   const { mode } = facts.auction.spec.backing[store];
   return defined({ mode, reachable: state?.[store], secretHash: facts.secretHashes[store] });
 }
 
-function lotsOf(state: State | null): AuctionStatus["lots"] | null {
+function lotsOf(state: ArchivalState | null): AuctionStatus["lots"] | null {
   if (state === null || state.lots === null) return null;
   const { total, open, sold, unsold, withdrawn } = state.lots;
   return { summary: `${sold}/${total}`, total, open, sold, unsold, withdrawn };
 }
 
-function activityOf(state: State | null, nowMs: number): AuctionStatus["activity"] | null {
+function activityOf(state: ArchivalState | null, nowMs: number): AuctionStatus["activity"] | null {
   if (state === null || state.bidsAccepted === null) return null;
   return { bidsAccepted: state.bidsAccepted, observedAt: instant(nowMs) };
 }
 
-function archiveOf(state: State | null, { archive }: AuctionStatus): AuctionStatus["archive"] {
+function archiveOf(
+  state: ArchivalState | null,
+  { archive }: AuctionStatus,
+): AuctionStatus["archive"] {
   if (state === null) return archive;
   const { fencedId, relayedId, archivedId, verified, archiveLagMs } = state;
   return defined({

@@ -1,24 +1,24 @@
 /** Calls from this machine to archival's internal API: read its state, open the auction. */
-import type { State } from "../../services/archival/observe/state.ts";
+import type { ArchivalState } from "../../services/archival/observe/state.ts";
 import { pause } from "../../services/runtime/lifecycle.ts";
 import type { DataFolder } from "./data-folder.ts";
 import { signLocalToken } from "./local-token.ts";
 import type { Endpoints } from "./tiers.ts";
 
 /** The fields of `GET /internal/v1/state` that are shown here. */
-type ArchivalState = Pick<
-  State,
+type LocalState = Pick<
+  ArchivalState,
   "phase" | "rulesHash" | "pendingBytes" | "archiveLagMs" | "deadLetters"
 >;
 
 const REQUEST_TIMEOUT_MS = 3_000;
 
 /** Null if archival does not answer. */
-export async function readArchivalState(internalUrl: string): Promise<ArchivalState | null> {
+export async function readArchivalState(internalUrl: string): Promise<LocalState | null> {
   try {
     const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
     const response = await fetch(`${internalUrl}/internal/v1/state`, { signal });
-    return response.ok ? ((await response.json()) as ArchivalState) : null;
+    return response.ok ? ((await response.json()) as LocalState) : null;
   } catch {
     return null;
   }

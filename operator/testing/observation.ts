@@ -1,6 +1,6 @@
 /** A complete observation of an Auction, for tests that change one field. */
 import { Value } from "typebox/value";
-import type { State } from "../../services/archival/observe/state.ts";
+import type { ArchivalState } from "../../services/archival/observe/state.ts";
 import { auctionWith } from "../api/auction-cases.ts";
 import { AuctionResource } from "../api/auction-resource.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
@@ -28,7 +28,7 @@ export function storedAuction(
   };
 }
 
-export const state = (changes: Partial<State> = {}): State => ({
+export const state = (changes: Partial<ArchivalState> = {}): ArchivalState => ({
   phase: "serving",
   redis: true,
   nats: true,

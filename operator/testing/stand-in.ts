@@ -6,7 +6,7 @@ import { type Archival, ArchivalUnavailable } from "../control/archival-client.t
 import type { Cluster } from "../kube/client.ts";
 import { type AnyObject, KINDS } from "../kube/object.ts";
 import { rulesHashOf, type AuctionDefinition } from "../../services/store/define-lots.ts";
-import type { State } from "../../services/archival/observe/state.ts";
+import type { ArchivalState } from "../../services/archival/observe/state.ts";
 import { state } from "./observation.ts";
 
 /** The archival tier of one Auction. `calls` lists the calls in order, repeats of one call once. */
@@ -17,7 +17,7 @@ export class StandInArchival implements Archival {
   readonly stuck = new Set<"fence" | "verify" | "clean">();
   /** Why published rules are refused; null: they are accepted. */
   refuseRules: string | null = null;
-  now: State = state({
+  now: ArchivalState = state({
     rulesHash: null,
     lots: null,
     opensAtMs: null,
@@ -35,7 +35,7 @@ export class StandInArchival implements Archival {
     };
   }
 
-  #setLots(changes: Partial<NonNullable<State["lots"]>>): void {
+  #setLots(changes: Partial<NonNullable<ArchivalState["lots"]>>): void {
     this.now = { ...this.now, lots: { ...this.now.lots!, ...changes } };
   }
 
@@ -58,7 +58,7 @@ export class StandInArchival implements Archival {
     if (this.stuck.has(call)) throw new ArchivalUnavailable("timed out");
   }
 
-  async state(): Promise<State> {
+  async state(): Promise<ArchivalState> {
     if (!this.reachable) throw new ArchivalUnavailable("connection refused");
     return { ...this.now, nowMs: Date.now() };
   }

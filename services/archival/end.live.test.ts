@@ -13,7 +13,7 @@ import { AuctionUnderTest, IMPATIENT, metric, startServers } from "../testing/ar
 import { until } from "../testing/until.ts";
 import type { Archival } from "./app.ts";
 import { markFenced, type CompletenessProof } from "./postgres/auction-marks.ts";
-import type { State } from "./observe/state.ts";
+import type { ArchivalState } from "./observe/state.ts";
 
 const servers = await startServers();
 const TOKEN = "the-operators-own-token";
@@ -21,7 +21,7 @@ const TOKEN = "the-operators-own-token";
 interface Operated {
   readonly auction: AuctionUnderTest;
   readonly archival: Archival;
-  state(): Promise<State>;
+  state(): Promise<ArchivalState>;
   post(path: string, body?: unknown): Promise<{ status: number; body: Record<string, any> }>;
 }
 
@@ -29,7 +29,9 @@ async function operate(auction: AuctionUnderTest): Promise<Operated> {
   writeFileSync(auction.file("token"), `${TOKEN}\n`);
   const archival = await auction.start(IMPATIENT, { OPERATOR_TOKEN_FILE: auction.file("token") });
   const state = async () => {
-    return (await (await fetch(`${archival.internalUrl}/internal/v1/state`)).json()) as State;
+    return (await (
+      await fetch(`${archival.internalUrl}/internal/v1/state`)
+    ).json()) as ArchivalState;
   };
   const post: Operated["post"] = async (path, body) => {
     const response = await fetch(`${archival.internalUrl}/internal/v1/${path}`, {
@@ -373,7 +375,7 @@ test("a removed auction is gone from Redis and JetStream for good, and its recor
   await archival.stop();
   const next = await auction.start();
   const stateOfNext = async () => {
-    return (await (await fetch(`${next.internalUrl}/internal/v1/state`)).json()) as State;
+    return (await (await fetch(`${next.internalUrl}/internal/v1/state`)).json()) as ArchivalState;
   };
   await until("it knows", async () => (await stateOfNext()).phase === "removed");
   expect(await stateOfNext()).toMatchObject({ cleaned: true });
@@ -388,7 +390,7 @@ test("by force an auction is removed without a proof, also where another process
   const other = await auction.start();
   await until("the other one serves", async () => {
     const answer = await fetch(`${other.internalUrl}/internal/v1/state`);
-    return ((await answer.json()) as State).phase === "serving";
+    return ((await answer.json()) as ArchivalState).phase === "serving";
   });
   await post("open");
   await auction.bid(3);
@@ -397,7 +399,7 @@ test("by force an auction is removed without a proof, also where another process
   expect(await state()).toMatchObject({ phase: "removed", cleaned: true });
   await until("the other one knows", async () => {
     const answer = await fetch(`${other.internalUrl}/internal/v1/state`);
-    return ((await answer.json()) as State).phase === "removed";
+    return ((await answer.json()) as ArchivalState).phase === "removed";
   });
   expect((await post("clean", { force: "maybe" })).body).toMatchObject({ code: "invalid" });
 });

@@ -4,7 +4,7 @@ import { readAuction, readLots } from "../store/lots.ts";
 import { until } from "../testing/until.ts";
 import { AuctionUnderTest, metric, startServers } from "../testing/archival.ts";
 import { migrate } from "./postgres/migrate.ts";
-import type { State } from "./observe/state.ts";
+import type { ArchivalState } from "./observe/state.ts";
 
 const servers = await startServers();
 
@@ -14,7 +14,7 @@ async function wipe({ store, uid }: AuctionUnderTest): Promise<void> {
 }
 
 const stateOf = async (archival: { internalUrl: string }) =>
-  (await (await fetch(`${archival.internalUrl}/internal/v1/state`)).json()) as State;
+  (await (await fetch(`${archival.internalUrl}/internal/v1/state`)).json()) as ArchivalState;
 
 test("several processes that migrate at once, and again, apply each migration once", async () => {
   const { archive } = new AuctionUnderTest(servers);

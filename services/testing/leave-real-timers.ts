@@ -1,7 +1,7 @@
 /** Pure test files share a process: one that left fake timers would stop the tests of every file after it. */
 import { afterAll, expect, vi } from "vitest";
 
-const shared: { realSetTimeout?: typeof setTimeout } = globalThis;
+const shared = globalThis as { realSetTimeout?: typeof setTimeout };
 shared.realSetTimeout ??= setTimeout;
 
 afterAll(() => {

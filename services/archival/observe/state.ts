@@ -29,7 +29,7 @@ interface LotCounts {
   readonly withdrawn: number;
 }
 
-export interface State {
+export interface ArchivalState {
   readonly phase: Phase;
   readonly redis: boolean;
   readonly nats: boolean;
@@ -69,7 +69,7 @@ export interface State {
   readonly refusedRules: string | null;
 }
 
-export async function readState(dependencies: StateDependencies): Promise<State> {
+export async function readState(dependencies: StateDependencies): Promise<ArchivalState> {
   const { auctionUid, archive, currentBus, state, rules } = dependencies;
   const bus = currentBus();
   const [store, marks, nats, postgres] = await Promise.all([

@@ -11,7 +11,7 @@ import { type Placement, placeBids } from "../../store/place-bids.ts";
 import { AuctionUnderTest, metric, startServers } from "../../testing/archival.ts";
 import { until } from "../../testing/until.ts";
 import type { Archival } from "../app.ts";
-import type { State } from "../observe/state.ts";
+import type { ArchivalState } from "../observe/state.ts";
 
 const servers = await startServers();
 const NEVER = { epoch: 0, seq: 0 };
@@ -42,7 +42,7 @@ async function relayed({ store, keys }: AuctionUnderTest, archival: Archival): P
   const tail = await outboxTail(store, keys);
   await until("all of it is relayed", async () => {
     const response = await fetch(`${archival.internalUrl}/internal/v1/state`);
-    return ((await response.json()) as State).relayedId === tail;
+    return ((await response.json()) as ArchivalState).relayedId === tail;
   });
 }
 
