@@ -3,17 +3,20 @@ import { Registry } from "prom-client";
 import { expect, test } from "vitest";
 import { BreakerOpen } from "../runtime/breaker.ts";
 import type { Logger } from "../runtime/log.ts";
-import { StoreUnavailable } from "../store/unreachable.ts";
+import { StoreRefused, StoreUnavailable } from "../store/unreachable.ts";
+import { classOf, isUnavailable, reasonOf } from "./error-class.ts";
 import { answerErrors, createInternalErrors, invalid } from "./problem-edge.ts";
 import { KeysUnavailable } from "./tokens.ts";
-import { isUnavailable } from "./unavailable.ts";
 
 const named = (name: string, message: string, fields: object = {}) =>
   Object.assign(new Error(message), { name }, fields);
 
 const refused = Object.assign(new Error("connect"), { code: "ECONNREFUSED" });
 
-const OUTAGES: readonly (readonly [string, Error])[] = [
+const postgres = (code: string, message: string, severity = "ERROR") =>
+  named("error", message, { severity, code });
+
+const UNREACHABLE: readonly (readonly [string, Error])[] = [
   ["connection refused", refused],
   ["fetch to a closed port", new TypeError("fetch failed", { cause: refused })],
   ["fetch past its time limit", new DOMException("aborted due to timeout", "TimeoutError")],
@@ -24,18 +27,37 @@ const OUTAGES: readonly (readonly [string, Error])[] = [
   ["ioredis past its time limit", new Error("Command timed out")],
   ["ioredis: connection lost", new Error("Connection is closed.")],
   ["Redis loads its data", named("ReplyError", "LOADING Redis is loading the dataset in memory")],
-  ["Redis cannot write to its disk", named("ReplyError", "MISCONF Errors writing to the AOF file")],
-  ["a script on a full Redis", named("ReplyError", "OOM command not allowed … script: abc")],
-  ["a new password", named("ReplyError", "WRONGPASS invalid username-password pair")],
   ["pg's pool", new Error("timeout exceeded when trying to connect")],
   ["pg's connection", new Error("Connection terminated unexpectedly")],
   ["pg past its time limit", new Error("Query read timeout")],
-  ["Postgres shuts down", named("error", "terminating", { severity: "FATAL", code: "57P01" })],
-  ["Postgres's disk is full", named("error", "no space", { severity: "ERROR", code: "53100" })],
-  ["no schema yet", named("error", "no relation", { severity: "ERROR", code: "42P01" })],
+  ["Postgres shuts down", postgres("57P01", "terminating", "FATAL")],
+  ["a deadlock in Postgres", postgres("40P01", "deadlock detected")],
+  ["Postgres has no connection left", postgres("53300", "too many clients already", "FATAL")],
   ["NATS past its time limit", named("TimeoutError", "timeout")],
   ["JetStream without a leader", named("JetStreamApiError", "no leader", { status: 503 })],
+  ["a stream that went away", named("JetStreamStatusError", "consumer deleted", { code: 409 })],
   ["an outage that another error wraps", new Error("check", { cause: new BreakerOpen("open") })],
+];
+
+const REFUSED: readonly (readonly [string, Error])[] = [
+  ["a store of ours that says so", new StoreRefused("Postgres refuses every entry")],
+  ["Redis cannot write to its disk", named("ReplyError", "MISCONF Errors writing to the AOF file")],
+  ["a script on a full Redis", named("ReplyError", "OOM command not allowed … script: abc")],
+  ["a new password of Redis", named("ReplyError", "WRONGPASS invalid username-password pair")],
+  ["a command that Redis does not have", named("ReplyError", "ERR unknown command 'XADD'")],
+  ["Postgres's disk is full", postgres("53100", "no space")],
+  ["a table that is absent", postgres("42P01", 'relation "events" does not exist')],
+  ["a table of somebody else", postgres("42501", "permission denied for table events")],
+  ["a wrong password of Postgres", postgres("28P01", "password authentication failed", "FATAL")],
+  ["no password of Postgres", new Error("SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must…")],
+  ["a database that is absent", postgres("3D000", "database does not exist", "FATAL")],
+  ["a certificate of another name", named("Error", "altnames", { code: "ERR_TLS_CERT_ALTNAME" })],
+  ["a wrong password of NATS", named("AuthorizationError", "Authorization Violation")],
+  ["NATS without JetStream", named("JetStreamNotEnabled", "jetstream is not enabled")],
+  [
+    "a limit of JetStream",
+    named("JetStreamApiError", "maximum number of streams", { status: 400 }),
+  ],
 ];
 
 const DEFECTS: readonly (readonly [string, unknown])[] = [
@@ -43,17 +65,33 @@ const DEFECTS: readonly (readonly [string, unknown])[] = [
   ["an Error without a class", new Error("unexpected")],
   ["a wrong type of a key", named("ReplyError", "WRONGTYPE Operation against a key")],
   ["an error in a script", named("ReplyError", "ERR user_script:12: attempt to index nil")],
-  ["wrong SQL", named("error", "syntax error", { severity: "ERROR", code: "42601" })],
-  ["a value that a column refuses", named("error", "check", { severity: "ERROR", code: "23514" })],
+  ["wrong SQL", postgres("42601", "syntax error")],
+  ["a value that a column refuses", postgres("23514", "check")],
   ["what is no error", "text"],
 ];
 
-test.each(OUTAGES)("outage: %s", (_, error) => {
+test.each(UNREACHABLE)("unreachable: %s", (_, error) => {
+  expect(classOf(error)).toBe("unreachable");
+  expect(isUnavailable(error)).toBe(true);
+});
+
+test.each(REFUSED)("refused: %s", (_, error) => {
+  expect(classOf(error)).toBe("refused");
   expect(isUnavailable(error)).toBe(true);
 });
 
 test.each(DEFECTS)("defect: %s", (_, error) => {
+  expect(classOf(error)).toBe("defect");
   expect(isUnavailable(error)).toBe(false);
+});
+
+test("the reason of a refusal is that of the store, with its code", () => {
+  const denied = postgres("42501", "permission denied for table events");
+  expect(reasonOf(new Error("batch", { cause: denied }))).toBe(
+    "42501: permission denied for table events",
+  );
+  expect(reasonOf(refused)).toBe("ECONNREFUSED: connect");
+  expect(reasonOf(new Error("unexpected"))).toBe("unexpected");
 });
 
 test("defects are answered internal, logged as errors with the stack and counted; outages are not", async () => {

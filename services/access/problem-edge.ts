@@ -4,7 +4,7 @@ import { Counter, type Registry } from "prom-client";
 import { SampledLog, type Logger } from "../runtime/log.ts";
 import { type Problem, problem, type ProblemCode, retryAfterSeconds } from "./problems.ts";
 import { KeysUnavailable } from "./tokens.ts";
-import { isUnavailable } from "./unavailable.ts";
+import { isUnavailable } from "./error-class.ts";
 
 /** Thrown if a request cannot be served; it is answered with its problem. */
 export class ProblemError extends Error {

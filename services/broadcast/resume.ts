@@ -14,7 +14,7 @@
  */
 import { performance } from "node:perf_hooks";
 import { setTimeout } from "node:timers/promises";
-import { isUnavailable } from "../access/unavailable.ts";
+import { isUnavailable } from "../access/error-class.ts";
 import type { LotEvent } from "../lot/events.ts";
 import { publicEventOf } from "../lot/view.ts";
 import type { Store } from "../store/connect.ts";

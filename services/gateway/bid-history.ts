@@ -2,7 +2,7 @@
 import { Value } from "typebox/value";
 import { ProblemError } from "../access/problem-edge.ts";
 import { problem } from "../access/problems.ts";
-import { isUnavailable } from "../access/unavailable.ts";
+import { isUnavailable } from "../access/error-class.ts";
 import type { BidAccepted } from "../lot/events.ts";
 import type { Breaker } from "../runtime/breaker.ts";
 import type { Store } from "../store/connect.ts";

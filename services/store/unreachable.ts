@@ -3,16 +3,26 @@ export class StoreUnavailable extends Error {
   override readonly name = "StoreUnavailable";
 }
 
+/** A store answers and refuses, for a reason that a person must remove. The call may be repeated then. */
+export class StoreRefused extends Error {
+  override readonly name = "StoreRefused";
+}
+
 /** ioredis throws plain errors for a connection that is absent, closed or silent. */
 const CONNECTION_LOST =
   /^(Stream isn't writeable|Connection is closed|Command timed out|Socket timeout|connect ETIMEDOUT)/;
 
-/** Error replies of a server that works but serves nobody: it loads, is read-only, full, or refuses our password. */
-const NOT_SERVING =
-  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|OOM|MISCONF|NOREPLICAS|NOMASTERLINK|NOAUTH|NOPERM|WRONGPASS|ERR max number of clients)\b/;
+/** Error replies of a server that serves nobody now: it loads, is read-only, hangs in a script, or lost its master. */
+const NOT_NOW =
+  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|NOMASTERLINK|UNBLOCKED|ERR max number of clients)\b/;
 
-/** Whether Redis did not answer, or answered that it serves nobody now. Other error replies are defects of ours. */
-export function isRedisUnreachable({ name, message }: Error): boolean {
-  if (name === "MaxRetriesPerRequestError" || name === "AbortError") return true;
-  return name === "ReplyError" ? NOT_SERVING.test(message) : CONNECTION_LOST.test(message);
+/** Error replies of a server that is full, cannot write to its disk, or refuses our password or a command. */
+const REFUSES = /^(OOM|MISCONF|NOAUTH|NOPERM|WRONGPASS|ERR invalid password|ERR unknown command)\b/;
+
+/** What follows from an error of ioredis; see access/error-class.ts. Every other error reply is a defect of ours. */
+export function classOfRedisError({ name, message }: Error): "unreachable" | "refused" | "defect" {
+  if (name === "MaxRetriesPerRequestError" || name === "AbortError") return "unreachable";
+  if (name !== "ReplyError") return CONNECTION_LOST.test(message) ? "unreachable" : "defect";
+  if (NOT_NOW.test(message)) return "unreachable";
+  return REFUSES.test(message) ? "refused" : "defect";
 }

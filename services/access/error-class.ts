@@ -1,0 +1,151 @@
+/**
+ * The class of an error decides what follows from it, the same for every store and in every tier:
+ *
+ * - unreachable: the dependency did not answer, or not now. Retry.
+ * - refused: it answered, and refuses for a reason that a person must remove. Retry, and show the reason.
+ * - defect: everything else is a bug of ours. A request is answered `internal`; a loop stops the process.
+ *
+ * An error is recognised by what the client of the dependency throws, not by its JavaScript class: rooms below this
+ * one do not import each other's libraries.
+ */
+import { BreakerOpen } from "../runtime/breaker.ts";
+import { classOfRedisError, StoreRefused, StoreUnavailable } from "../store/unreachable.ts";
+import { KeysUnavailable } from "./tokens.ts";
+
+type ErrorClass = "unreachable" | "refused" | "defect";
+
+/** Codes of Node for a network that does not carry the call, whichever client made it. */
+const NETWORK_CODES = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ECONNABORTED",
+  "EPIPE",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "EADDRNOTAVAIL",
+  "EHOSTDOWN",
+  "ENETDOWN",
+  "EMFILE",
+  "ENFILE",
+  "ENOBUFS",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "UND_ERR_SOCKET",
+  "UND_ERR_CONNECT_TIMEOUT",
+  "UND_ERR_HEADERS_TIMEOUT",
+  "UND_ERR_BODY_TIMEOUT",
+]);
+
+/** Codes of Node for a certificate or a TLS version that does not fit, and for a file or port that is not ours. */
+const NODE_REFUSES =
+  /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_|ERR_SSL_|EACCES$|EPERM$|ENOENT$)/;
+
+/** pg throws plain errors for a connection that is absent, closed or silent. */
+const POSTGRES_CONNECTION_LOST =
+  /^(timeout exceeded when trying to connect|timeout expired|Connection terminated|Query read timeout|Client (has encountered a connection error|was closed) and is not queryable|Cannot use a pool after calling end)/;
+
+/** And for a server that wants another password or no TLS. */
+const POSTGRES_HANDSHAKE_REFUSED =
+  /^(SASL: |The server does not support SSL connections|There was an error establishing an SSL connection)/;
+
+/**
+ * SQLSTATEs of a server that does not serve now: connection (08), conflict between transactions (40), lock or limit
+ * of time (55P03, 57), a limit of an idle transaction (25P03), and too many connections (53300).
+ */
+const POSTGRES_NOT_NOW = /^(08...|40...|57...|55P03|25P0[34]|53300)$/;
+
+/**
+ * SQLSTATEs of a server that is not what we need until somebody changes it: authorization (28), permission (42501),
+ * resources (53), I/O (58), damage (XX), its configuration (F0), a feature that it lacks (0A), read-only (25006), a
+ * database, schema, table, column or function that is absent, of another owner, or there already.
+ */
+const POSTGRES_REFUSES =
+  /^(28...|42501|53...|58...|XX...|F0...|0A...|25006|3D000|3F000|42P01|42703|42883|42704|42P0[4-7]|42701|42710|42723|42809|55000|55006)$/;
+
+const NATS_UNREACHABLE = new Set([
+  "ConnectionError",
+  "ClosedConnectionError",
+  "DrainingConnectionError",
+  "NoResponders",
+  "NoRespondersError",
+  "RequestError",
+  // Of a stream or a consumer that went away while it was read.
+  "JetStreamError",
+  "JetStreamStatusError",
+]);
+
+const NATS_REFUSES = new Set([
+  "AuthorizationError",
+  "UserAuthenticationExpiredError",
+  "PermissionViolationError",
+  "JetStreamNotEnabled",
+]);
+
+/** JetStream's answers, with a status like HTTP's. */
+const JETSTREAM_ANSWERS = new Set([
+  "JetStreamApiError",
+  "StreamNotFoundError",
+  "ConsumerNotFoundError",
+]);
+
+/** Of `AbortSignal.timeout`, and of NATS. */
+const TIMEOUTS = new Set(["TimeoutError"]);
+
+/** Errors wrapped in each other are followed so far. */
+const CAUSES_MAX = 5;
+
+export function classOf(error: unknown): ErrorClass {
+  return recognise(error)?.errorClass ?? "defect";
+}
+
+/** Whether an error, or what caused it, says that a dependency could not serve the call. */
+export function isUnavailable(error: unknown): boolean {
+  return recognise(error) !== null;
+}
+
+/** The words of the dependency that did not serve the call, for a person: "42501: permission denied". */
+export function reasonOf(error: unknown): string {
+  const { message, code } = (recognise(error)?.error ?? error) as Error & { code?: unknown };
+  const isNamed = typeof code === "string" && !message.includes(code);
+  return isNamed ? `${code}: ${message}` : message;
+}
+
+/** The first error, among this one and what caused it, that a dependency's client throws. Null: a defect. */
+function recognise(error: unknown): { error: Error; errorClass: ErrorClass } | null {
+  let at = error;
+  for (let depth = 0; at instanceof Error && depth < CAUSES_MAX; depth++, at = at.cause) {
+    const errorClass = ownClassOf(at);
+    if (errorClass !== "defect") return { error: at, errorClass };
+  }
+  return null;
+}
+
+function ownClassOf(error: Error): ErrorClass {
+  if (error instanceof StoreRefused) return "refused";
+  if (
+    error instanceof StoreUnavailable ||
+    error instanceof BreakerOpen ||
+    error instanceof KeysUnavailable
+  ) {
+    return "unreachable";
+  }
+  const { name, message } = error;
+  const code = String((error as { code?: unknown }).code ?? "");
+  if (NETWORK_CODES.has(code)) return "unreachable";
+  if (TIMEOUTS.has(name) || NATS_UNREACHABLE.has(name)) return "unreachable";
+  if (NATS_REFUSES.has(name) || NODE_REFUSES.test(code)) return "refused";
+  if (JETSTREAM_ANSWERS.has(name)) {
+    return Number((error as { status?: unknown }).status) >= 500 ? "unreachable" : "refused";
+  }
+  // Every error of Postgres itself has a SQLSTATE and a severity.
+  if ("severity" in error) return classOfSqlState(code);
+  if (POSTGRES_CONNECTION_LOST.test(message)) return "unreachable";
+  if (POSTGRES_HANDSHAKE_REFUSED.test(message)) return "refused";
+  return classOfRedisError(error);
+}
+
+function classOfSqlState(code: string): ErrorClass {
+  if (POSTGRES_NOT_NOW.test(code)) return "unreachable";
+  return POSTGRES_REFUSES.test(code) ? "refused" : "defect";
+}
