@@ -168,9 +168,9 @@ onKind("seen on a real cluster", () => {
     );
     afterFile(() => traffic.stop());
     await apply(NEVER_RUN);
-    await until("it was looked at", async () =>
-      (await kubectl("get", "auction", "never-run", "-o", "json")).includes("SecretMissing"),
-    ).catch(() => {});
+    await until("its missing Secret is reported", async () =>
+      (await kubectl("get", "auction", "never-run", "-o", "json")).includes("SecretNotFound"),
+    );
     await kubectl("delete", "auction", "never-run", "--timeout=60s");
 
     const isOurs = ({ expression }: DashboardQuery) =>

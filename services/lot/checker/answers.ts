@@ -33,19 +33,19 @@ export class Answers {
   acknowledged = 0;
   #byId = new Map<string, number>();
   #byKey = new Map<string, number>();
-  /** Keys with more than one bid: all positions. */
+  /** Keys with more than one bid: all log indexes. */
   #repeatedKeys = new Map<string, number[]>();
-  /** By position. */
+  /** By log index. */
   readonly #known: Uint8Array;
   readonly #sentMs: Float64Array;
   readonly #sent: (BidRecord | undefined)[];
-  /** By position: a record of its key that did not place it. */
+  /** By log index: a record of its key that did not place it. */
   #otherRecords = new Map<number, BidRecord>();
   #lost = new Set<string>();
   /** Keys of unknown fate, and whether they were answered later. */
   #unknown = new Map<string, boolean>();
   /** Evidence anew though their key has a bid. */
-  #rejudged: { position: number; record: RejectedBid; from: number }[] = [];
+  #rejudged: { logIndex: number; record: RejectedBid; from: number }[] = [];
   readonly #evidence: Evidence;
   readonly #options: AnswerOptions;
   readonly #verdicts: Verdicts;
@@ -72,26 +72,26 @@ export class Answers {
   get unknown(): { resolved: number; unresolved: number } {
     let resolved = 0;
     for (const [key, isAnswered] of this.#unknown) {
-      const position = this.#byKey.get(key);
-      const isAcknowledged = position !== undefined && this.#known[position]! & ACKNOWLEDGED;
+      const logIndex = this.#byKey.get(key);
+      const isAcknowledged = logIndex !== undefined && this.#known[logIndex]! & ACKNOWLEDGED;
       if (isAnswered || isAcknowledged || this.#lost.has(key)) resolved++;
     }
     return { resolved, unresolved: this.#unknown.size - resolved };
   }
 
-  #index(event: BidAccepted, position: number): void {
+  #index(event: BidAccepted, logIndex: number): void {
     const other = this.#byId.get(event.bidId);
-    if (other === undefined) this.#byId.set(event.bidId, position);
+    if (other === undefined) this.#byId.set(event.bidId, logIndex);
     else this.#add("bid_twice", `bid ${event.bidId} stands here, too`, [event, this.#event(other)]);
     const key = keyOf(event);
     const first = this.#byKey.get(key);
     if (first === undefined) {
-      this.#byKey.set(key, position);
+      this.#byKey.set(key, logIndex);
       return;
     }
     const all = this.#repeatedKeys.get(key) ?? [first];
     const latest = this.#event(all.at(-1)!);
-    this.#repeatedKeys.set(key, [...all, position]);
+    this.#repeatedKeys.set(key, [...all, logIndex]);
     if (other === undefined && event.atMs - latest.atMs < this.#options.keyWindowMs) {
       this.#add("key_twice", `key ${event.key} of ${event.bidderId}`, [event, latest]);
     }
@@ -106,16 +106,16 @@ export class Answers {
       case "rejected":
         return this.#rejected(record);
       case "refused":
-        for (const position of this.#placedUnder(keyOf(record))) {
-          this.#mark(position, REFUSED, record);
+        for (const logIndex of this.#placedUnder(keyOf(record))) {
+          this.#mark(logIndex, REFUSED, record);
         }
     }
   }
 
   #accepted(record: AcceptedBid): void {
     const key = keyOf(record);
-    const position = this.#byId.get(record.bidId);
-    if (position === undefined) {
+    const logIndex = this.#byId.get(record.bidId);
+    if (logIndex === undefined) {
       const [under] = this.#placedUnder(key);
       if (under !== undefined) {
         const event = this.#event(under);
@@ -127,10 +127,10 @@ export class Answers {
       }
       return;
     }
-    this.#compare(record, this.#event(position));
-    if (!(this.#known[position]! & ACKNOWLEDGED)) this.acknowledged++;
-    this.#send(position, ACKNOWLEDGED, record);
-    this.order.notAfter(position, record.retMs, "acknowledged", record);
+    this.#compare(record, this.#event(logIndex));
+    if (!(this.#known[logIndex]! & ACKNOWLEDGED)) this.acknowledged++;
+    this.#send(logIndex, ACKNOWLEDGED, record);
+    this.order.notAfter(logIndex, record.retMs, "acknowledged", record);
   }
 
   #compare(record: AcceptedBid, event: BidAccepted): void {
@@ -161,23 +161,23 @@ export class Answers {
   #unanswered(record: UnknownBid): void {
     const key = keyOf(record);
     if (!this.#unknown.has(key)) this.#unknown.set(key, false);
-    for (const position of this.#placedUnder(key)) {
-      const isSameBid = this.#event(position).amountMinor === record.amountMinor;
-      if (isSameBid) this.#send(position, SENT, record);
-      else this.#mark(position, SENT_DIFFERENTLY, record);
+    for (const logIndex of this.#placedUnder(key)) {
+      const isSameBid = this.#event(logIndex).amountMinor === record.amountMinor;
+      if (isSameBid) this.#send(logIndex, SENT, record);
+      else this.#mark(logIndex, SENT_DIFFERENTLY, record);
     }
   }
 
-  #send(position: number, what: number, record: AcceptedBid | UnknownBid): void {
-    this.#known[position]! |= SENT | what;
-    if (record.invMs >= this.#sentMs[position]!) return;
-    this.#sentMs[position] = record.invMs;
-    this.#sent[position] = record;
+  #send(logIndex: number, what: number, record: AcceptedBid | UnknownBid): void {
+    this.#known[logIndex]! |= SENT | what;
+    if (record.invMs >= this.#sentMs[logIndex]!) return;
+    this.#sentMs[logIndex] = record.invMs;
+    this.#sent[logIndex] = record;
   }
 
-  #mark(position: number, what: number, record: BidRecord): void {
-    this.#known[position]! |= what;
-    this.#otherRecords.set(position, record);
+  #mark(logIndex: number, what: number, record: BidRecord): void {
+    this.#known[logIndex]! |= what;
+    this.#otherRecords.set(logIndex, record);
   }
 
   #rejected(record: RejectedBid): void {
@@ -185,35 +185,35 @@ export class Answers {
     if (this.#unknown.has(key)) this.#unknown.set(key, true);
     const placed = this.#placedUnder(key);
     if (record.code === "key_reused") return this.#keyReused(record, placed);
-    for (const position of placed) this.#mark(position, REJECTED, record);
-    const position = this.#positionOf(record);
-    if (position === undefined) return;
-    const from = judgeRejection(this.#evidence, record, position);
+    for (const logIndex of placed) this.#mark(logIndex, REJECTED, record);
+    const logIndex = this.#indexOf(record);
+    if (logIndex === undefined) return;
+    const from = judgeRejection(this.#evidence, record, logIndex);
     if (typeof from === "string") this.#add("wrong_rejection", `${record.code}: ${from}`, [record]);
-    else for (const position of placed) this.#rejudged.push({ position, record, from });
+    else for (const logIndex of placed) this.#rejudged.push({ logIndex, record, from });
   }
 
   #keyReused(record: RejectedBid, placed: readonly number[]): void {
-    const position = placed.find((at) => this.#event(at).amountMinor !== record.amountMinor);
-    if (position === undefined) {
+    const logIndex = placed.find((at) => this.#event(at).amountMinor !== record.amountMinor);
+    if (logIndex === undefined) {
       const why = "no bid has this key and another amount";
       return this.#add("wrong_rejection", `${record.code}: ${why}`, [record]);
     }
-    this.order.notAfter(position, record.retMs, "seen", record);
-    const at = this.#positionOf(record);
+    this.order.notAfter(logIndex, record.retMs, "seen", record);
+    const at = this.#indexOf(record);
     if (typeof at !== "number") return;
     this.order.seenAt(at, record.invMs, record.retMs, record);
-    if (at >= position) return;
+    if (at >= logIndex) return;
     this.#add("wrong_rejection", `${record.code}: judged before a bid had this key`, [record]);
   }
 
   /** Null if the answer does not say; undefined where the log has no such event. */
-  #positionOf(record: RejectedBid): number | null | undefined {
+  #indexOf(record: RejectedBid): number | null | undefined {
     const { epoch, seq } = record;
     if (epoch === undefined || seq === undefined) return null;
-    const position = this.timeline.positionOf(epoch, seq);
-    if (position !== null) {
-      if (!this.timeline.isWithinStep(position)) return position;
+    const logIndex = this.timeline.indexOf(epoch, seq);
+    if (logIndex !== null) {
+      if (!this.timeline.isWithinStep(logIndex)) return logIndex;
       this.#add("wrong_rejection", `${record.code}: ${WITHIN_STEP}`, [record]);
       return undefined;
     }
@@ -223,16 +223,16 @@ export class Answers {
 
   read(record: ReadRecord): void {
     const { timeline } = this;
-    const position = timeline.positionOf(record.epoch, record.seq);
-    if (position === null) {
+    const logIndex = timeline.indexOf(record.epoch, record.seq);
+    if (logIndex === null) {
       const detail = `${record.epoch}.${record.seq} is not in the log`;
       return this.#add("no_such_event", detail, [record]);
     }
-    if (timeline.isWithinStep(position)) return this.#add("wrong_read", WITHIN_STEP, [record]);
-    this.order.seenAt(position, record.invMs, record.retMs, record);
-    const leading = timeline.leadingBid(position);
+    if (timeline.isWithinStep(logIndex)) return this.#add("wrong_read", WITHIN_STEP, [record]);
+    this.order.seenAt(logIndex, record.invMs, record.retMs, record);
+    const leading = timeline.leadingBid(logIndex);
     const [amountMinor, bidId] = [leading?.amountMinor ?? null, leading?.bidId ?? null];
-    const status = timeline.status[position]!;
+    const status = timeline.status[logIndex]!;
     if (record.leadingMinor === amountMinor && record.bidId === bidId && record.status === status) {
       return;
     }
@@ -244,10 +244,10 @@ export class Answers {
   finish(): void {
     for (const [at, event] of this.timeline.events.entries()) {
       if (event.type !== "bid_accepted") continue;
-      const position = at + 1;
-      const sent = this.#sent[position];
-      if (sent) this.order.notBefore(position, sent.invMs, "sent", sent);
-      else if (this.#options.complete) this.#unsent(position, event);
+      const logIndex = at + 1;
+      const sent = this.#sent[logIndex];
+      if (sent) this.order.notBefore(logIndex, sent.invMs, "sent", sent);
+      else if (this.#options.complete) this.#unsent(logIndex, event);
     }
     this.#expectKeysRemembered();
     const placed = this.order.placeEvents(this.#verdicts);
@@ -256,19 +256,19 @@ export class Answers {
 
   /** While its key is remembered, a bid is judged anew only before it was accepted. */
   #expectKeysRemembered(): void {
-    for (const { position, record, from } of this.#rejudged) {
-      if (!(record.retMs - this.#sentMs[position]! < this.#options.keyWindowMs)) continue;
-      this.order.notBefore(position, record.invMs, "key", record);
-      if (from < position) continue;
-      const event = this.#event(position);
+    for (const { logIndex, record, from } of this.#rejudged) {
+      if (!(record.retMs - this.#sentMs[logIndex]! < this.#options.keyWindowMs)) continue;
+      this.order.notBefore(logIndex, record.invMs, "key", record);
+      if (from < logIndex) continue;
+      const event = this.#event(logIndex);
       const detail = `${record.code}: judged after ${event.epoch}.${event.seq}, which has its key`;
       this.#add("key_forgotten", detail, [record, event]);
     }
   }
 
-  #unsent(position: number, event: BidAccepted): void {
-    const known = this.#known[position]!;
-    const otherRecord = this.#otherRecords.get(position);
+  #unsent(logIndex: number, event: BidAccepted): void {
+    const known = this.#known[logIndex]!;
+    const otherRecord = this.#otherRecords.get(logIndex);
     const name: VerdictName =
       known & SENT_DIFFERENTLY
         ? "altered"
@@ -297,8 +297,8 @@ export class Answers {
     }
   }
 
-  #event(position: number): BidAccepted {
-    return this.timeline.events[position - 1] as BidAccepted;
+  #event(logIndex: number): BidAccepted {
+    return this.timeline.events[logIndex - 1] as BidAccepted;
   }
 
   #placedUnder(key: string): readonly number[] {

@@ -38,7 +38,7 @@ class Search {
   readonly #answered: number;
   /** The lot after so many events of the log. */
   readonly #lots: Lot[];
-  /** By position and phase: whether the next event of the log may happen by itself there. */
+  /** By log index and phase: whether the next event of the log may happen by itself there. */
   readonly #happens: (boolean | undefined)[] = [];
   /** Places that were tried, and lead nowhere. */
   #dead = new Set<number>();
@@ -58,25 +58,25 @@ class Search {
     for (const event of log) this.#lots.push(apply(this.#lots.at(-1)!, event));
   }
 
-  from(done: number, position: number, phase: number): boolean {
-    if (position === this.#log.length && (done & this.#answered) === this.#answered) return true;
-    const place = (done * EVENTS_MAX + position) * PHASES + phase;
+  from(done: number, logIndex: number, phase: number): boolean {
+    if (logIndex === this.#log.length && (done & this.#answered) === this.#answered) return true;
+    const place = (done * EVENTS_MAX + logIndex) * PHASES + phase;
     if (this.#dead.has(place)) return false;
     const isPossible =
-      (phase < PHASES - 1 && this.from(done, position, phase + 1)) ||
-      (this.#happensByItself(position, phase) && this.from(done, position + 1, phase)) ||
-      this.#operations.some((_, at) => this.#next(done, position, phase, at));
+      (phase < PHASES - 1 && this.from(done, logIndex, phase + 1)) ||
+      (this.#happensByItself(logIndex, phase) && this.from(done, logIndex + 1, phase)) ||
+      this.#operations.some((_, at) => this.#next(done, logIndex, phase, at));
     if (!isPossible) this.#dead.add(place);
     return isPossible;
   }
 
-  #happensByItself(position: number, phase: number): boolean {
-    return (this.#happens[position * PHASES + phase] ??= this.#mayHappen(position, phase));
+  #happensByItself(logIndex: number, phase: number): boolean {
+    return (this.#happens[logIndex * PHASES + phase] ??= this.#mayHappen(logIndex, phase));
   }
 
-  #mayHappen(position: number, phase: number): boolean {
-    const event = this.#log[position];
-    const lot = this.#lots[position]!;
+  #mayHappen(logIndex: number, phase: number): boolean {
+    const event = this.#log[logIndex];
+    const lot = this.#lots[logIndex]!;
     if (!event || event.type === "bid_accepted" || event.type === "lot_extended") return false;
     if (event.type === "lot_withdrawn") {
       const isOver = lot.status === "closed" || lot.status === "withdrawn";
@@ -86,48 +86,48 @@ class Search {
     return same(event, due(lot, event.atMs)[0]);
   }
 
-  #next(done: number, position: number, phase: number, at: number): boolean {
+  #next(done: number, logIndex: number, phase: number, at: number): boolean {
     const bit = 1 << at;
     if (done & bit || (this.#before[at]! & ~done) !== 0) return false;
     const operation = this.#operations[at]!;
     if (operation.op === "read") {
-      return this.#isRead(operation, position) && this.from(done | bit, position, phase);
+      return this.#isRead(operation, logIndex) && this.from(done | bit, logIndex, phase);
     }
-    const earlier = this.#underKey(operation, position);
+    const earlier = this.#underKey(operation, logIndex);
     if (operation.outcome === "accepted") {
       if (earlier) {
-        return isAnswer(operation, earlier) && this.from(done | bit, position, phase);
+        return isAnswer(operation, earlier) && this.from(done | bit, logIndex, phase);
       }
-      const event = this.#log[position];
+      const event = this.#log[logIndex];
       if (event?.type !== "bid_accepted" || !isAnswer(operation, event)) return false;
     }
     if (operation.outcome === "rejected") {
       const code = earlier && earlier.amountMinor !== operation.amountMinor ? "key_reused" : null;
       const isRight = earlier
         ? operation.code === code
-        : this.#isRejected(operation, position, phase);
-      return isRight && this.from(done | bit, position, phase);
+        : this.#isRejected(operation, logIndex, phase);
+      return isRight && this.from(done | bit, logIndex, phase);
     }
     if (earlier || phase !== 1) return false;
-    const events = this.#accepts(operation, position);
-    return events > 0 && this.from(done | bit, position + events, phase);
+    const events = this.#accepts(operation, logIndex);
+    return events > 0 && this.from(done | bit, logIndex + events, phase);
   }
 
   /** How many events the log has of this bid's acceptance here; 0 when it is not what comes next. */
-  #accepts({ bidderId, key, amountMinor }: BidRecord, position: number): number {
-    const event = this.#log[position];
+  #accepts({ bidderId, key, amountMinor }: BidRecord, logIndex: number): number {
+    const event = this.#log[logIndex];
     if (event?.type !== "bid_accepted") return 0;
     const { bidId, atMs } = event;
     const isFresh =
-      this.#log.findIndex((other) => "key" in other && other.bidId === bidId) === position;
-    const decision = decide(this.#lots[position]!, { bidId, bidderId, key, amountMinor }, atMs);
+      this.#log.findIndex((other) => "key" in other && other.bidId === bidId) === logIndex;
+    const decision = decide(this.#lots[logIndex]!, { bidId, bidderId, key, amountMinor }, atMs);
     if (!isFresh || !decision.accepted) return 0;
     const { events } = decision;
-    return events.every((made, at) => same(made, this.#log[position + at])) ? events.length : 0;
+    return events.every((made, at) => same(made, this.#log[logIndex + at])) ? events.length : 0;
   }
 
-  #underKey({ key, bidderId }: BidRecord, position: number): BidAccepted | undefined {
-    for (let at = 0; at < position; at++) {
+  #underKey({ key, bidderId }: BidRecord, logIndex: number): BidAccepted | undefined {
+    for (let at = 0; at < logIndex; at++) {
       const event = this.#log[at]!;
       if (event.type === "bid_accepted" && event.key === key && event.bidderId === bidderId) {
         return event;
@@ -136,8 +136,8 @@ class Search {
     return undefined;
   }
 
-  #isRejected(bid: BidRecord & { outcome: "rejected" }, position: number, phase: number): boolean {
-    const lot = this.#lots[position]!;
+  #isRejected(bid: BidRecord & { outcome: "rejected" }, logIndex: number, phase: number): boolean {
+    const lot = this.#lots[logIndex]!;
     const clockMs = [lot.opensAtMs! - 1, lot.opensAtMs!, lot.closesAtMs!][phase]!;
     const decision = decide(lot, { ...bid, bidId: "" }, clockMs);
     return (
@@ -148,8 +148,8 @@ class Search {
     );
   }
 
-  #isRead({ epoch, seq, status, bidId, leadingMinor }: ReadRecord, position: number): boolean {
-    const lot = this.#lots[position]!;
+  #isRead({ epoch, seq, status, bidId, leadingMinor }: ReadRecord, logIndex: number): boolean {
+    const lot = this.#lots[logIndex]!;
     return (
       lot.epoch === epoch &&
       lot.seq === seq &&

@@ -5,7 +5,7 @@
  * placed as early as it may be; that is optimal, as every lower bound is carried forward and every upper
  * one only checked. So a verdict is always right, and there is none only if an order exists.
  *
- * A bid bounds its event by when it was sent and acknowledged. An answer judged at position k came after
+ * A bid bounds its event by when it was sent and acknowledged. An answer judged at log index k came after
  * event k and before event k + 1: k is not after its `retMs`, k + 1 not before its `invMs`.
  *
  * Answers are also bounded by two moments that no event records: when Redis's clock passed the opening, and
@@ -25,9 +25,9 @@ interface Bound {
 }
 
 export class Order {
-  /** The position that stands for the clock passing the opening. */
+  /** The log index that stands for the clock passing the opening. */
   readonly opening = 0;
-  /** The position that stands for the clock passing the close. */
+  /** The log index that stands for the clock passing the close. */
   readonly over: number;
   readonly #timeline: Timeline;
   readonly #since: Float64Array;
@@ -45,30 +45,30 @@ export class Order {
     this.#untilBy = new Array<Bound | undefined>(size);
   }
 
-  notBefore(position: number, ms: number, why: Since, record: Offender): void {
-    if (!(ms > this.#since[position]!)) return;
-    this.#since[position] = ms;
-    this.#sinceBy[position] = { why, record };
+  notBefore(logIndex: number, ms: number, why: Since, record: Offender): void {
+    if (!(ms > this.#since[logIndex]!)) return;
+    this.#since[logIndex] = ms;
+    this.#sinceBy[logIndex] = { why, record };
   }
 
-  notAfter(position: number, ms: number, why: Until, record: Offender): void {
-    if (!(ms < this.#until[position]!)) return;
-    this.#until[position] = ms;
-    this.#untilBy[position] = { why, record };
+  notAfter(logIndex: number, ms: number, why: Until, record: Offender): void {
+    if (!(ms < this.#until[logIndex]!)) return;
+    this.#until[logIndex] = ms;
+    this.#untilBy[logIndex] = { why, record };
   }
 
   /** The latest that an event can have happened, by what clients saw. */
-  untilOf(position: number): number {
-    return this.#until[position]!;
+  untilOf(logIndex: number): number {
+    return this.#until[logIndex]!;
   }
 
-  /** An answer judged at a position. */
-  seenAt(position: number, invMs: number, retMs: number, record: Offender): void {
-    if (position > 0) this.notAfter(position, retMs, "seen", record);
-    if (position < this.#timeline.end) this.notBefore(position + 1, invMs, "seen", record);
+  /** An answer judged at a log index. */
+  seenAt(logIndex: number, invMs: number, retMs: number, record: Offender): void {
+    if (logIndex > 0) this.notAfter(logIndex, retMs, "seen", record);
+    if (logIndex < this.#timeline.end) this.notBefore(logIndex + 1, invMs, "seen", record);
   }
 
-  /** Places every event. @returns the earliest time of each position */
+  /** Places every event. @returns the earliest time of each log index */
   placeEvents(verdicts: Verdicts): Float64Array {
     const { leading, end } = this.#timeline;
     const placed = new Float64Array(end + 2).fill(-Infinity);
@@ -78,28 +78,28 @@ export class Order {
     if (lastBid === 0) this.#place(this.over, opened, verdicts);
     // A later bound on the opening or the close also applies to the events after it: nothing to carry forward.
     let at = beforeAll;
-    for (let position = 1; position <= end; position++) {
-      at = this.#place(position, at, verdicts);
-      placed[position] = at.ms;
-      if (position === lastBid) this.#place(this.over, at, verdicts);
+    for (let logIndex = 1; logIndex <= end; logIndex++) {
+      at = this.#place(logIndex, at, verdicts);
+      placed[logIndex] = at.ms;
+      if (logIndex === lastBid) this.#place(this.over, at, verdicts);
     }
     return placed;
   }
 
-  #place(position: number, before: Reached, verdicts: Verdicts): Reached {
-    const since = this.#since[position]!;
-    const until = this.#until[position]!;
-    const at = since > before.ms ? { ms: since, by: this.#sinceBy[position] } : before;
+  #place(logIndex: number, before: Reached, verdicts: Verdicts): Reached {
+    const since = this.#since[logIndex]!;
+    const until = this.#until[logIndex]!;
+    const at = since > before.ms ? { ms: since, by: this.#sinceBy[logIndex] } : before;
     if (at.ms <= until) return at;
-    const by = this.#untilBy[position]!;
-    this.#report(position, at, until, by, verdicts);
+    const by = this.#untilBy[logIndex]!;
+    this.#report(logIndex, at, until, by, verdicts);
     // It continues as if there were no fault, so that one fault is reported once.
     return { ms: until, by };
   }
 
-  #report(position: number, at: Reached, until: number, by: Bound, verdicts: Verdicts): void {
+  #report(logIndex: number, at: Reached, until: number, by: Bound, verdicts: Verdicts): void {
     const { lotId, events } = this.#timeline;
-    const event = events[position - 1];
+    const event = events[logIndex - 1];
     const why = at.by!.why;
     const name =
       why === "key"
@@ -112,7 +112,7 @@ export class Order {
     const what =
       event !== undefined
         ? `${event.epoch}.${event.seq}`
-        : position === this.opening
+        : logIndex === this.opening
           ? "the opening"
           : "the close";
     const detail = `${what} happened by ${until} and not before ${at.ms}`;

@@ -34,35 +34,35 @@ const MAY_BE: Record<RejectionCode, readonly LotStatus[]> = {
 
 /**
  * Judges all codes but `key_reused`, and bounds when the lot's events happened by them.
- * @param position where the answer says it was judged; null if it does not say
- * @returns why it is wrong; or the first position at which it may have been judged
+ * @param logIndex where the answer says it was judged; null if it does not say
+ * @returns why it is wrong; or the first log index at which it may have been judged
  */
 export function judgeRejection(
   evidence: Evidence,
   bid: RejectedBid,
-  position: number | null,
+  logIndex: number | null,
 ): string | number {
   const { timeline, order } = evidence;
-  if (position !== null) {
-    const status = timeline.status[position]!;
+  if (logIndex !== null) {
+    const status = timeline.status[logIndex]!;
     if (!MAY_BE[bid.code].includes(status)) return `the lot was ${status} at that event`;
-    order.seenAt(position, bid.invMs, bid.retMs, bid);
+    order.seenAt(logIndex, bid.invMs, bid.retMs, bid);
   }
-  const from = judgeCode(evidence, bid, position);
-  return typeof from === "number" && position !== null ? Math.max(from, position) : from;
+  const from = judgeCode(evidence, bid, logIndex);
+  return typeof from === "number" && logIndex !== null ? Math.max(from, logIndex) : from;
 }
 
-/** Each of these: why it is wrong; or the first position that the code allows. */
-function judgeCode(evidence: Evidence, bid: RejectedBid, position: number | null): string | number {
+/** Each of these: why it is wrong; or the first log index that the code allows. */
+function judgeCode(evidence: Evidence, bid: RejectedBid, logIndex: number | null): string | number {
   switch (bid.code) {
     case "too_low":
-      return tooLow(evidence, bid, position);
+      return tooLow(evidence, bid, logIndex);
     case "too_high":
-      return tooHigh(evidence, bid, position);
+      return tooHigh(evidence, bid, logIndex);
     case "not_open":
       return notOpen(evidence, bid);
     case "closed":
-      return closed(evidence, bid, position);
+      return closed(evidence, bid, logIndex);
     case "withdrawn":
       return withdrawn(evidence, bid);
     case "suspended":
@@ -72,19 +72,19 @@ function judgeCode(evidence: Evidence, bid: RejectedBid, position: number | null
   }
 }
 
-function tooLow(evidence: Evidence, bid: RejectedBid, position: number | null): string | number {
+function tooLow(evidence: Evidence, bid: RejectedBid, logIndex: number | null): string | number {
   const { timeline, order } = evidence;
   const { minimum, terms } = timeline;
   const { amountMinor, minimumMinor: stated } = bid;
   if (terms && amountMinor > terms.rules.maxAmountMinor) return "it was too high";
   if (stated !== undefined && amountMinor >= stated) return `it reaches ${stated}, which it states`;
-  if (position !== null) {
-    const least = minimum[position]!;
+  if (logIndex !== null) {
+    const least = minimum[logIndex]!;
     if (amountMinor >= least) return `it reaches ${least}, the minimum at that event`;
     if (stated !== undefined && stated !== least && !Number.isNaN(least)) {
       return `the minimum at that event was ${least}, not ${stated}`;
     }
-    return whileOpen(evidence, bid, position) ?? position;
+    return whileOpen(evidence, bid, logIndex) ?? logIndex;
   }
   if (Number.isNaN(minimum[0])) return 0;
   const least = stated ?? amountMinor + 1;
@@ -97,7 +97,7 @@ function tooLow(evidence: Evidence, bid: RejectedBid, position: number | null): 
   return whileOpen(evidence, bid, null) ?? from;
 }
 
-/** The first position at which the minimum is so high, while the lot takes bids: it only ever rises. */
+/** The first log index at which the minimum is so high, while the lot takes bids: it only ever rises. */
 function firstAtLeast({ minimum, endedAt, end }: Timeline, amountMinor: number): number | null {
   const after = endedAt === 0 ? end + 1 : endedAt;
   let [low, high] = [0, after];
@@ -109,18 +109,18 @@ function firstAtLeast({ minimum, endedAt, end }: Timeline, amountMinor: number):
   return low === after ? null : low;
 }
 
-function tooHigh(evidence: Evidence, bid: RejectedBid, position: number | null): string | number {
+function tooHigh(evidence: Evidence, bid: RejectedBid, logIndex: number | null): string | number {
   const { terms } = evidence.timeline;
   const most = terms?.rules.maxAmountMinor;
   if (most !== undefined && bid.amountMinor <= most) return `it is not above ${most}`;
-  return whileOpen(evidence, bid, position) ?? 0;
+  return whileOpen(evidence, bid, logIndex) ?? 0;
 }
 
 /** What holds of every answer that is given only between the opening and the close. */
 function whileOpen(
   { timeline, order, clock, steadyClock }: Evidence,
   bid: RejectedBid,
-  position: number | null,
+  logIndex: number | null,
 ): string | null {
   const { endedAt, closes, end } = timeline;
   if (endedAt > 0) order.notBefore(endedAt, bid.invMs, "seen", bid);
@@ -128,7 +128,7 @@ function whileOpen(
     order.notAfter(order.opening, bid.retMs, "seen", bid);
     if (timeline.sellerMovedAt === 0) order.notBefore(order.over, bid.invMs, "seen", bid);
   }
-  const close = closes[position ?? end]!;
+  const close = closes[logIndex ?? end]!;
   return clock && bid.invMs + clock.offsetMs - clock.errorMs >= close
     ? "the lot was over by the clock"
     : null;
@@ -150,7 +150,7 @@ function notOpen(
 function closed(
   { timeline, order, clock, steadyClock, fencedAtMs }: Evidence,
   bid: RejectedBid,
-  position: number | null,
+  logIndex: number | null,
 ): string | number {
   const { leading, end, endedAt, sellerMovedAt, closes } = timeline;
   if (timeline.status[end] === "withdrawn") {
@@ -160,7 +160,7 @@ function closed(
   const from = leading[sellerMovedAt === 0 ? end : sellerMovedAt - 1]!;
   const closesAtMs = Math.min(closes[from]!, fencedAtMs ?? Infinity);
   if (steadyClock) {
-    if (position !== null && position < from) return "bids were accepted after it";
+    if (logIndex !== null && logIndex < from) return "bids were accepted after it";
     // The fence ends all bidding before a lot's close has come.
     const isOver = sellerMovedAt === 0 && fencedAtMs === null;
     if (isOver) order.notAfter(order.over, bid.retMs, "seen", bid);

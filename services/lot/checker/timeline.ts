@@ -1,6 +1,6 @@
 /**
  * A lot's log judged by itself, and how the lot stood after each of its events. Position k is after k
- * events; position 0 is before the first.
+ * events; log index 0 is before the first.
  */
 import { decide } from "../decide.ts";
 import type { BidAccepted, LotClosed, LotEvent, LotExtended, LotOpened } from "../events.ts";
@@ -17,7 +17,7 @@ export class Timeline {
   readonly events: readonly LotEvent[];
   /** The least that the next bid may be; NaN where that is not known. */
   readonly minimum: Float64Array;
-  /** The position of the leading bid; 0 without one. */
+  /** The log index of the leading bid; 0 without one. */
   readonly leading: Int32Array;
   /** NaN where the log does not say. */
   readonly closes: Float64Array;
@@ -47,27 +47,27 @@ export class Timeline {
     return this.events.length;
   }
 
-  /** The bid that leads at a position. */
-  leadingBid(position: number): BidAccepted | null {
-    const at = this.leading[position]!;
+  /** The bid that leads at a log index. */
+  leadingBid(logIndex: number): BidAccepted | null {
+    const at = this.leading[logIndex]!;
     return at === 0 ? null : (this.events[at - 1] as BidAccepted);
   }
 
-  /** Whether a position lies between a bid and its extension, which are one step: nobody is shown it. */
-  isWithinStep(position: number): boolean {
-    const next = this.events[position];
+  /** Whether a log index lies between a bid and its extension, which are one step: nobody is shown it. */
+  isWithinStep(logIndex: number): boolean {
+    const next = this.events[logIndex];
     return (
       next?.type === "lot_extended" &&
-      this.events[position - 1]?.type === "bid_accepted" &&
-      next.extensions > this.extensions[position]!
+      this.events[logIndex - 1]?.type === "bid_accepted" &&
+      next.extensions > this.extensions[logIndex]!
     );
   }
 
   /**
-   * The position after event (epoch, seq). An epoch may have begun without an event yet: it stands
+   * The log index after event (epoch, seq). An epoch may have begun without an event yet: it stands
    * where the one before it ended. Null if the log has no such event.
    */
-  positionOf(epoch: number, seq: number): number | null {
+  indexOf(epoch: number, seq: number): number | null {
     const { events } = this;
     const guess = events[seq - 1];
     if (guess !== undefined && guess.seq === seq && guess.epoch === epoch) return seq;
@@ -316,19 +316,19 @@ class Replay {
     return leading.reserveMet === null ? outcome === "reserve_not_met" : !leading.reserveMet;
   }
 
-  #write(position: number, event: LotEvent): void {
+  #write(logIndex: number, event: LotEvent): void {
     const { minimum, leading, closes, bidCount, extensions, status, terms } = this.#timeline;
     const lot = this.#lot;
     const isBid = event.type === "bid_accepted";
     if (isBid || event.type === "lot_opened") this.#stated = event.minimumMinor;
-    minimum[position] = terms ? minimumBidMinor(terms, lot.leadingBid) : this.#stated;
-    leading[position] = isBid ? position : leading[position - 1]!;
-    closes[position] = lot.closesAtMs ?? NaN;
-    bidCount[position] = lot.bidCount;
-    extensions[position] = lot.extensions;
-    status[position] = lot.status;
+    minimum[logIndex] = terms ? minimumBidMinor(terms, lot.leadingBid) : this.#stated;
+    leading[logIndex] = isBid ? logIndex : leading[logIndex - 1]!;
+    closes[logIndex] = lot.closesAtMs ?? NaN;
+    bidCount[logIndex] = lot.bidCount;
+    extensions[logIndex] = lot.extensions;
+    status[logIndex] = lot.status;
     const isOver = lot.status === "closed" || lot.status === "withdrawn";
-    if (isOver) this.#timeline.endedAt ||= position;
+    if (isOver) this.#timeline.endedAt ||= logIndex;
   }
 
   #expect<Field extends string, Value>(

@@ -55,7 +55,7 @@ export class Viewers {
     const { shown } = this.#connection(viewer, record.connection);
     for (const [lotId, since] of Object.entries(record.since ?? {})) {
       const timeline = this.#lots.get(lotId)?.timeline;
-      const position = timeline?.positionOf(since.epoch, since.seq) ?? null;
+      const position = timeline?.indexOf(since.epoch, since.seq) ?? null;
       shown.set(lotId, position);
       const furthest = viewer.furthest.get(lotId);
       if (position === null || furthest === undefined || position <= furthest) continue;
@@ -76,7 +76,7 @@ export class Viewers {
     const lotId = String(frame["lotId"]);
     const lot = this.#lots.get(lotId);
     const [epoch, seq] = [Number(frame["epoch"]), Number(frame["seq"])];
-    const position = lot?.timeline.positionOf(epoch, seq) ?? null;
+    const position = lot?.timeline.indexOf(epoch, seq) ?? null;
     const event = position === null ? undefined : lot!.timeline.events[position - 1];
     const isThere = isSnapshot || (event?.epoch === epoch && event.seq === seq);
     if (!lot || position === null || !isThere) {
