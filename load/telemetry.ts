@@ -39,7 +39,10 @@ const sink = runPinned(CLIENT_CORE, "load/otlp-sink.ts");
 const client = runPinned(CLIENT_CORE, "load/http-load.ts");
 try {
   const { port: sinkPort } = await sink.next<{ port: number }>();
-  const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${sinkPort}` };
+  const endpoint = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${sinkPort}`,
+    OTEL_EXPORTER_OTLP_PROTOCOL: "http/json", // the sink counts spans in the text
+  };
   const lanes = [
     await startLane("no tracing", {}),
     await startLane(`tracing, ${values.ratio} sampled`, {

@@ -21,7 +21,7 @@ export const MOUNTS = {
 export const INTERNAL_PORTS = { gateway: 9080, broadcast: 9081, archival: 9082 } as const;
 export const PUBLIC_PORTS = { gateway: 8080, broadcast: 8081 } as const;
 
-type Value = string | number;
+type Value = string | number | boolean;
 
 /** The variables of a tier, in order. */
 export function environmentOf(

@@ -63,6 +63,8 @@ function start(tier: string, internalPort: number, env: NodeJS.ProcessEnv): Chil
       INTERNAL_PORT: String(internalPort),
       // Nobody listens there: each attempt to send spans fails, and is told.
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://gavel:${SECRETS.collector}@127.0.0.1:1`,
+      OTEL_EXPORTER_OTLP_TIMEOUT: "500",
+      OTEL_EXPORTER_OTLP_HEADERS: `authorization=Basic ${SECRETS.collector}`,
       OTEL_TRACES_SAMPLER_ARG: "1",
       ...env,
     },

@@ -26,6 +26,8 @@ beforeAll(async () => {
     {},
     {
       OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
+      OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+      OTEL_BSP_SCHEDULE_DELAY: "200",
       // Only what asks to be traced is, and what is slow or failed.
       OTEL_TRACES_SAMPLER_ARG: "0",
       TRACE_SLOW_MS: "150",

@@ -6,22 +6,48 @@ import Type from "typebox";
 import type { Logger } from "./log.ts";
 import type { Tracing } from "./tracing.ts";
 
-/** Variables of every tier. OTEL_* are OpenTelemetry's own names. */
+const SAMPLERS = [
+  "always_on",
+  "always_off",
+  "traceidratio",
+  "parentbased_always_on",
+  "parentbased_always_off",
+  "parentbased_traceidratio",
+] as const;
+
+const Endpoint = (description: string) =>
+  Type.Optional(Type.String({ description, pattern: "^https?://" }));
+
+/**
+ * Variables of every tier. OTEL_* are OpenTelemetry's own names: named here are those that we need to know, too.
+ * The SDK reads all others itself.
+ */
 export const TelemetryEnv = {
-  OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(
-    Type.String({
+  OTEL_EXPORTER_OTLP_ENDPOINT: Endpoint(
+    "URL of an OpenTelemetry collector (OTLP over HTTP); spans go to /v1/traces below it. Without it (or the next one) nothing is traced. Every further OTEL_* variable that OpenTelemetry's SDK for Node knows holds, too: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_EXPORTER_OTLP_* (headers, certificates, time-out, protocol), OTEL_BSP_*, OTEL_LOG_LEVEL …",
+  ),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Endpoint("The complete URL to which spans go."),
+  OTEL_SDK_DISABLED: Type.Boolean({ description: "true: nothing is traced.", default: false }),
+  OTEL_TRACES_SAMPLER: Type.Optional(
+    Type.Enum([...SAMPLERS], {
+      type: "string",
       description:
-        "URL of an OpenTelemetry collector (OTLP over HTTP); spans go to /v1/traces below it. Without it nothing is traced. Further OTEL_EXPORTER_OTLP_* (headers, certificates, time-out) are read by OpenTelemetry itself.",
-      pattern: "^https?://",
+        "A sampler of OpenTelemetry, which then decides about every span, slow and failed bids included. Without it OTEL_TRACES_SAMPLER_ARG is the share of bids that are traced, as described there.",
     }),
   ),
+  OTEL_SPAN_LINK_COUNT_LIMIT: Type.Integer({
+    description: "Links of one span; the default is as many as a batch holds bids.",
+    minimum: 1,
+    maximum: 10_000,
+    default: 256,
+  }),
 };
 
 /** Further variables of the tiers where traces begin. */
 export const SamplingEnv = {
   OTEL_TRACES_SAMPLER_ARG: Type.Number({
     description:
-      "Share of bids that are traced. A caller who sends a traceparent decides instead: by its sampled flag, up to 100 times a second. Slow and failed bids leave a span in any case.",
+      "Share of bids that are traced. A caller who sends a traceparent decides instead: by its sampled flag, up to 100 times a second. Slow and failed bids leave a span in any case. With OTEL_TRACES_SAMPLER: the argument of that sampler, 1 if it is not set.",
     minimum: 0,
     maximum: 1,
     default: 0.01,
@@ -35,12 +61,11 @@ export const SamplingEnv = {
   }),
 };
 
-interface TelemetrySettings {
-  readonly OTEL_EXPORTER_OTLP_ENDPOINT?: string;
+type TelemetrySettings = Type.Static<Type.TObject<typeof TelemetryEnv>> & {
   /** Without it no trace begins here; traces of callers are continued. */
   readonly OTEL_TRACES_SAMPLER_ARG?: number;
   readonly TRACE_SLOW_MS?: number;
-}
+};
 
 interface Telemetry {
   /** Null when nothing is traced. */
@@ -61,11 +86,16 @@ export async function startTelemetry(
   attributes: Readonly<Record<string, string>>,
   log: Logger,
 ): Promise<Telemetry> {
-  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint } = settings;
-  if (endpoint === undefined) return OFF;
+  const { OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT } = settings;
+  const endpoint = OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? OTEL_EXPORTER_OTLP_ENDPOINT;
+  if (endpoint === undefined || settings.OTEL_SDK_DISABLED) return OFF;
   const { startTracing } = await import("./tracing.ts");
-  const { OTEL_TRACES_SAMPLER_ARG: ratio = 0, TRACE_SLOW_MS: slowMs = Infinity } = settings;
-  const started = startTracing({ endpoint, ratio, slowMs, serviceName, attributes }, log);
-  log.info({ ratio, slowMs }, "tracing started");
+  const { OTEL_TRACES_SAMPLER: sampler, OTEL_TRACES_SAMPLER_ARG, TRACE_SLOW_MS } = settings;
+  const ratio = sampler === undefined ? (OTEL_TRACES_SAMPLER_ARG ?? 0) : null;
+  const slowMs = TRACE_SLOW_MS ?? Infinity;
+  const linksMax = settings.OTEL_SPAN_LINK_COUNT_LIMIT;
+  const resource = { "service.name": serviceName, "service.namespace": "gavel", ...attributes };
+  const started = startTracing({ ratio, slowMs, linksMax, resource }, log);
+  log.info({ sampler, ratio, slowMs }, "tracing started");
   return started;
 }

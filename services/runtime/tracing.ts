@@ -1,14 +1,16 @@
 /**
- * Spans, by OpenTelemetry's SDK. telemetry.ts loads this file only where spans are sent.
+ * Spans, by OpenTelemetry's SDK for Node, which reads every OTEL_* variable itself. telemetry.ts loads this file
+ * only where spans are sent.
  *
- * Sampling is decided here, before the SDK is called: the SDK would create ids and a span for each of tens of
- * thousands of bids a second and drop nearly all of them. So `begin` returns null for most work, and the SDK
- * records every span that it creates. There is no active context: spans are passed as arguments.
+ * Without OTEL_TRACES_SAMPLER, sampling is decided here, before the SDK is called: the SDK would create ids and a
+ * span for each of tens of thousands of bids a second and drop nearly all of them. So `begin` returns null for most
+ * work, and the SDK records every span that it creates. There is no active context: spans are passed as arguments.
  */
-import { hostname } from "node:os";
 import {
   type Attributes,
   type Context,
+  diag,
+  DiagLogLevel,
   ROOT_CONTEXT,
   type Span,
   type SpanContext,
@@ -18,15 +20,11 @@ import {
   TraceFlags,
   type Tracer,
 } from "@opentelemetry/api";
-import { ExportResultCode, parseTraceParent } from "@opentelemetry/core";
-import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
-import { resourceFromAttributes } from "@opentelemetry/resources";
-import {
-  AlwaysOnSampler,
-  BatchSpanProcessor,
-  type SpanExporter,
-  TracerProvider,
-} from "@opentelemetry/sdk-trace";
+import { parseTraceParent, setGlobalErrorHandler } from "@opentelemetry/core";
+import { defaultResource, resourceFromAttributes } from "@opentelemetry/resources";
+import { NodeSDK } from "@opentelemetry/sdk-node";
+import { AlwaysOnSampler } from "@opentelemetry/sdk-trace";
+import { pause } from "./lifecycle.ts";
 import { TokenBucket } from "./token-bucket.ts";
 import { type Logger, SampledLog, traceparentOf } from "./log.ts";
 
@@ -37,14 +35,7 @@ const REQUESTED_PER_SECOND = 100;
 /** Spans a second of work that was not sampled and turned out slow or failed. */
 const AFTERWARDS_PER_SECOND = 50;
 
-/** Spans that wait to be sent; more are dropped. */
-const QUEUE_SPANS = 4_096;
-const BATCH_SPANS = 512;
-const SEND_EVERY_MS = 1_000;
-const EXPORT_TIMEOUT_MS = 5_000;
 const STOP_MS = 1_000;
-/** Links of one span: as many as a batch holds bids. */
-const LINKS_MAX = 256;
 
 const KINDS = {
   server: SpanKind.SERVER,
@@ -61,11 +52,12 @@ export class Tracing {
   /** Work that takes longer is slow. */
   readonly slowMs: number;
   readonly #tracer: Tracer;
-  readonly #ratio: number;
+  readonly #ratio: number | null;
   readonly #requested = new TokenBucket(REQUESTED_PER_SECOND, REQUESTED_PER_SECOND);
   readonly #afterwards = new TokenBucket(AFTERWARDS_PER_SECOND, AFTERWARDS_PER_SECOND);
 
-  constructor(tracer: Tracer, ratio: number, slowMs: number) {
+  /** @param ratio null: the sampler of the SDK decides */
+  constructor(tracer: Tracer, ratio: number | null, slowMs: number) {
     this.#tracer = tracer;
     this.#ratio = ratio;
     this.slowMs = slowMs;
@@ -77,10 +69,13 @@ export class Tracing {
    */
   begin(name: string, traceparent: string | undefined, attributes: Attributes): Span | null {
     const caller = remoteContext(traceparent);
-    const isRequested = caller !== null && isSampled(caller) && this.#requested.take();
-    if (caller !== null && !isSampled(caller)) return null;
-    if (!isRequested && Math.random() >= this.#ratio) return null;
-    return this.#start(name, "server", caller, attributes);
+    if (this.#ratio !== null && !this.#isChosen(caller, this.#ratio)) return null;
+    return recorded(this.#start(name, "server", caller, attributes));
+  }
+
+  #isChosen(caller: SpanContext | null, ratio: number): boolean {
+    if (caller !== null && !isSampled(caller)) return false;
+    return (caller !== null && this.#requested.take()) || Math.random() < ratio;
   }
 
   /** Records a span of work that was not sampled, and was slow or failed. */
@@ -106,7 +101,7 @@ export class Tracing {
   ): Span | null {
     const sender = remoteContext(traceparent);
     if (sender === null || !isSampled(sender)) return null;
-    return this.#start(name, kind, sender, attributes);
+    return recorded(this.#start(name, kind, sender, attributes));
   }
 
   /**
@@ -152,6 +147,11 @@ export interface SharedCall {
   end(failure: Failure): void;
 }
 
+/** Null for a span that the SDK's sampler left out, and where OTEL_TRACES_EXPORTER names nothing. */
+function recorded(span: Span): Span | null {
+  return span.isRecording() ? span : null;
+}
+
 function contextOf(parent: SpanContext | null): Context {
   return parent === null ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, parent);
 }
@@ -167,11 +167,13 @@ function isSampled({ traceFlags }: SpanContext): boolean {
 }
 
 interface TracingOptions {
-  readonly endpoint: string;
-  readonly ratio: number;
+  /** Share of traces that begin here; null: OTEL_TRACES_SAMPLER decides. */
+  readonly ratio: number | null;
   readonly slowMs: number;
-  readonly serviceName: string;
-  readonly attributes: Readonly<Record<string, string>>;
+  /** Links of one span. */
+  readonly linksMax: number;
+  /** OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over these. */
+  readonly resource: Readonly<Record<string, string>>;
 }
 
 interface StartedTracing {
@@ -181,46 +183,33 @@ interface StartedTracing {
 }
 
 export function startTracing(options: TracingOptions, log: Logger): StartedTracing {
-  const { endpoint, ratio, slowMs, serviceName, attributes } = options;
-  const url = `${endpoint.replace(/\/$/, "")}/v1/traces`;
-  const exporter = new OTLPTraceExporter({ url, timeoutMillis: EXPORT_TIMEOUT_MS });
-  const provider = new TracerProvider({
-    sampler: new AlwaysOnSampler(),
-    spanLimits: { linkCountLimit: LINKS_MAX },
-    resource: resourceFromAttributes({
-      "service.name": serviceName,
-      "service.namespace": "gavel",
-      "service.instance.id": `${hostname()}-${process.pid}`,
-      ...attributes,
-    }),
-    spanProcessors: [
-      new BatchSpanProcessor({
-        exporter: loggingFailures(exporter, new SampledLog(log, 1)),
-        maxQueueSize: QUEUE_SPANS,
-        maxExportBatchSize: BATCH_SPANS,
-        scheduledDelayMillis: SEND_EVERY_MS,
-        exportTimeoutMillis: 2 * EXPORT_TIMEOUT_MS,
-      }),
-    ],
+  const { ratio, slowMs, linksMax, resource } = options;
+  reportFailures(new SampledLog(log, 1));
+  const sdk = new NodeSDK({
+    resource: defaultResource().merge(resourceFromAttributes(resource)),
+    spanLimits: { linkCountLimit: linksMax },
+    ...(ratio === null ? {} : { sampler: new AlwaysOnSampler() }),
+    // Metrics are served to Prometheus, and logs are written to standard output: the SDK sends spans only.
+    metricReaders: [],
+    logRecordProcessors: [],
   });
+  sdk.start();
   const stop = async (): Promise<void> => {
-    await provider.forceFlush({ timeoutMillis: STOP_MS }).catch(() => {}); // Spans may be lost.
-    void provider.shutdown().catch(() => {});
+    const sent = sdk.shutdown().catch(() => {}); // Spans may be lost.
+    await Promise.race([sent, pause(STOP_MS)]);
   };
-  return { tracing: new Tracing(provider.getTracer("gavel"), ratio, slowMs), stop };
+  return { tracing: new Tracing(trace.getTracer("gavel"), ratio, slowMs), stop };
 }
 
 /** An unreachable collector costs spans and nothing else: one line a second. */
-function loggingFailures(exporter: OTLPTraceExporter, log: SampledLog): SpanExporter {
-  return {
-    export: (spans, done) =>
-      exporter.export(spans, (result) => {
-        if (result.code !== ExportResultCode.SUCCESS) {
-          log.warn({ err: result.error, spans: spans.length }, "span export failed");
-        }
-        done(result);
-      }),
-    forceFlush: () => exporter.forceFlush(),
-    shutdown: () => exporter.shutdown(),
-  };
+function reportFailures(log: SampledLog): void {
+  setGlobalErrorHandler((err) => {
+    log.warn({ err: typeof err === "string" ? new Error(err) : err }, "span export failed");
+  });
+  const warn = (detail: string) => log.warn({ detail }, "OpenTelemetry SDK warning");
+  const ignore = () => {};
+  diag.setLogger(
+    { error: warn, warn, info: ignore, debug: ignore, verbose: ignore },
+    DiagLogLevel.WARN,
+  );
 }
