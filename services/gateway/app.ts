@@ -94,6 +94,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
     archival,
     reporter: new BidReporter(tracing, log),
     allowedOrigins: readOrigins(env.ALLOWED_ORIGINS),
+    eventLoopDelayMaxMs: EVENT_LOOP_DELAY_MAX_MS,
     streamUrl: env.STREAM_URL,
     archivalUrl: env.ARCHIVAL_URL,
   });
@@ -111,6 +112,9 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
   log.info({ url, internalUrl, auctionUid: env.AUCTION_UID }, "gateway listening");
   return { url, internalUrl, stop: () => lifecycle.stop() };
 }
+
+/** See `ServerOptions`. */
+const EVENT_LOOP_DELAY_MAX_MS = 300;
 
 export type AppOptions = ServerOptions & ReadOptions & PlaceBidOptions;
 

@@ -18,6 +18,8 @@ export interface ServerOptions {
   readonly metrics: Metrics;
   /** Null for all. */
   readonly allowedOrigins: ReadonlySet<string> | null;
+  /** Mean delay of the event loop over a second, above which new requests are refused. */
+  readonly eventLoopDelayMaxMs: number;
 }
 
 const REQUEST_TIMEOUT_MS = 5_000;
@@ -29,12 +31,10 @@ const HEADERS_MAX_BYTES = 8_192;
 /** A longer name in a URL is refused by the router; a shorter one is judged by its schema. */
 const PARAM_MAX_CHARACTERS = 1_024;
 
-/** Mean delay of the event loop over a second, above which new requests are refused. */
-const EVENT_LOOP_DELAY_MAX_MS = 300;
 const HEAP_MAX_SHARE = 0.9;
 
 export async function createServer(options: ServerOptions): Promise<Server> {
-  const { log, metrics, allowedOrigins } = options;
+  const { log, metrics, allowedOrigins, eventLoopDelayMaxMs } = options;
   const app = createFastify(metrics);
   readJsonStrictly(app);
   app.decorateRequest("bidderId", "");
@@ -56,7 +56,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
 
   await allowOrigins(app, allowedOrigins);
   await app.register(underPressure, {
-    maxEventLoopDelay: EVENT_LOOP_DELAY_MAX_MS,
+    maxEventLoopDelay: eventLoopDelayMaxMs,
     maxHeapUsedBytes: getHeapStatistics().heap_size_limit * HEAP_MAX_SHARE,
     pressureHandler: async () => {
       throw new ProblemError(
