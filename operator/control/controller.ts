@@ -1,5 +1,5 @@
 /** Watches Auctions and their objects, and reconciles each Auction that changed. */
-import { pause } from "../../services/runtime/lifecycle.ts";
+import { aborted, pause } from "../../services/runtime/lifecycle.ts";
 import type { Logger } from "../../services/runtime/log.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { PHASES } from "../api/auction-status.ts";
@@ -140,10 +140,7 @@ export class AuctionController {
     for (const auction of this.#auctions.all()) this.#queue.add(keyOf(auction));
     this.#queue.start();
     const loops = [this.#countPhases(signal), this.#sweep(signal)];
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      signal.addEventListener("abort", () => resolve(), { once: true });
-    });
+    await aborted(signal);
     await this.#queue.stop(STOP_TIMEOUT_MS);
     await Promise.all(loops);
     await this.#events.flush();

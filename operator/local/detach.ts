@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
+import { aborted } from "../../services/runtime/lifecycle.ts";
 import type { DataFolder } from "./data-folder.ts";
 import { readRun } from "./run-record.ts";
 import { SUMMARY_END } from "./summary.ts";
@@ -25,7 +26,7 @@ export async function detach(
     stdio: ["ignore", log, log],
   });
   closeSync(log);
-  interrupted.addEventListener("abort", () => child.kill("SIGTERM"));
+  void aborted(interrupted).then(() => child.kill("SIGTERM"));
   let code: number | null = null;
   child.once("error", () => (code = 1));
   child.once("exit", (exitCode) => (code = exitCode ?? 1));

@@ -1,7 +1,7 @@
 /** `make up`: runs an Auction on this machine. It starts the stores and the tiers and opens the auction. */
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { pause } from "../../services/runtime/lifecycle.ts";
+import { aborted, pause } from "../../services/runtime/lifecycle.ts";
 import { readSecretFile } from "../../services/runtime/secret-file.ts";
 import { rulesHashOf } from "../../services/store/define-lots.ts";
 import type { AuctionResource } from "../api/auction-resource.ts";
@@ -82,7 +82,7 @@ export async function up(
     const withPrometheus = env.OBSERVE && (await startObserving(run));
     markRunReady(folder, env, recorded); // Before the summary: its commands need the record.
     say(await summaryOf(auction, folder, env, withPrometheus));
-    await new Promise((resolve) => supervisor.stopping.addEventListener("abort", resolve));
+    await aborted(supervisor.stopping);
     return 0;
   } catch (error) {
     if (supervisor.stopping.aborted) return 0;

@@ -1,4 +1,5 @@
 import type { ConsumerMessages } from "@nats-io/jetstream";
+import { Wake } from "../runtime/lifecycle.ts";
 import type { Bus } from "./connect.ts";
 import { type Delivery, deliveryOf } from "./entry.ts";
 import { consumerNameOf, PARTITION, streamNameOf } from "./subjects.ts";
@@ -18,7 +19,7 @@ export interface BatchLimits {
 export class Puller {
   #waiting: Delivery[] = [];
   #bytes = 0;
-  #wake: () => void = () => {};
+  readonly #arrived = new Wake();
   #ended: { error: Error | null } | null = null;
   #messages: ConsumerMessages | null = null;
 
@@ -35,7 +36,7 @@ export class Puller {
     puller.#messages = messages;
     void messages.closed().then((reason) => {
       puller.#ended = { error: reason instanceof Error ? reason : null };
-      puller.#wake();
+      puller.#arrived.wake();
     });
     return puller;
   }
@@ -43,7 +44,7 @@ export class Puller {
   #take(delivery: Delivery): void {
     this.#waiting.push(delivery);
     this.#bytes += delivery.body.length;
-    this.#wake();
+    this.#arrived.wake();
   }
 
   /**
@@ -54,13 +55,13 @@ export class Puller {
   async next(limits: BatchLimits, signal: AbortSignal): Promise<Delivery[]> {
     while (this.#waiting.length === 0 && !signal.aborted) {
       if (this.#ended) throw this.#ended.error ?? new Error("the consumer does not exist any more");
-      await this.#more(null, signal);
+      await this.#arrived.wait(signal);
     }
     const deadline = performance.now() + limits.lingerMs;
     while (this.#waiting.length < limits.messages && !signal.aborted) {
       const leftMs = deadline - performance.now();
       if (leftMs <= 0 || this.#bytes >= limits.bytes) break;
-      await this.#more(leftMs, signal);
+      await this.#arrived.wait(signal, leftMs);
     }
     const taken = this.#waiting.splice(0, this.#fitting(limits));
     for (const { body } of taken) this.#bytes -= body.length;
@@ -79,19 +80,5 @@ export class Puller {
       return at > 0 && (at >= messages || sum > bytes);
     });
     return count === -1 ? this.#waiting.length : count;
-  }
-
-  /** Resolves when a message arrives, the time is over, or the signal aborts. */
-  #more(timeoutMs: number | null, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = timeoutMs === null ? undefined : setTimeout(done, timeoutMs);
-      signal.addEventListener("abort", done, { once: true });
-      this.#wake = done;
-      function done(): void {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", done);
-        resolve();
-      }
-    });
   }
 }

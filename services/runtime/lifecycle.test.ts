@@ -1,6 +1,7 @@
+import { getEventListeners } from "node:events";
 import { expect, test } from "vitest";
 import { createInternalServer, createRegistry } from "./internal.ts";
-import { Lifecycle, pause } from "./lifecycle.ts";
+import { Lifecycle, pause, Wake } from "./lifecycle.ts";
 import { createLog } from "./log.ts";
 
 test("what was started last is stopped first, and a stop that fails does not stop the others", async () => {
@@ -13,6 +14,29 @@ test("what was started last is stopped first, and a stop that fails does not sto
   await Promise.all([lifecycle.stop(), lifecycle.stop()]);
   expect(lifecycle.draining).toBe(true);
   expect(stopped).toEqual(["third", "first"]);
+});
+
+test("every call of stop resolves when everything has stopped", async () => {
+  const lifecycle = new Lifecycle(createLog("test", "silent"));
+  const drained = new Wake();
+  let isDrained = false;
+  lifecycle.onStop("work", () => drained.wait().then(() => (isDrained = true)));
+  const first = lifecycle.stop();
+  const second = lifecycle.stop().then(() => expect(isDrained).toBe(true));
+  drained.wake();
+  await Promise.all([first, second]);
+});
+
+test("a wait that has ended leaves no listener on its signal", async () => {
+  const { signal } = new AbortController();
+  const room = new Wake();
+  for (let i = 0; i < 3; i++) {
+    const waits = room.wait(signal);
+    room.wake();
+    await waits;
+    await pause(0, signal);
+  }
+  expect(getEventListeners(signal, "abort")).toEqual([]);
 });
 
 test("a pause ends at once when it is aborted", async () => {

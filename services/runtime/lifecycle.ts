@@ -5,6 +5,7 @@ import type { Logger } from "./log.ts";
 export class Lifecycle {
   #stops: { component: string; stop: () => Promise<unknown> | unknown }[] = [];
   #draining = false;
+  #stopped: Promise<void> | null = null;
   readonly #log: Logger;
 
   constructor(log: Logger) {
@@ -20,10 +21,17 @@ export class Lifecycle {
     this.#stops.push({ component, stop });
   }
 
-  /** A component that fails to stop is logged, and the others are stopped nevertheless. */
-  async stop(): Promise<void> {
-    if (this.#draining) return;
+  /**
+   * Stops everything once; every call resolves when that has ended. A component that fails to stop is logged, and
+   * the others are stopped nevertheless.
+   */
+  stop(): Promise<void> {
     this.#draining = true;
+    this.#stopped ??= this.#stopAll();
+    return this.#stopped;
+  }
+
+  async #stopAll(): Promise<void> {
     for (const { component, stop } of this.#stops.reverse()) {
       try {
         await stop();
@@ -36,7 +44,7 @@ export class Lifecycle {
 
 /**
  * Runs a process: `start` opens its components and registers how each is stopped. SIGTERM and SIGINT stop it
- * within `drainMs`. An uncaught error ends it at once with exit code 1.
+ * within `drainMs`; further signals change nothing. An uncaught error ends it at once with exit code 1.
  */
 export async function runProcess(
   log: Logger,
@@ -51,21 +59,26 @@ export async function runProcess(
   process.on("uncaughtException", fail);
   process.on("unhandledRejection", fail);
 
+  const starting = start(lifecycle);
+  let isStopping = false;
   const stop = async (signal: string): Promise<void> => {
+    if (isStopping) return log.info({ signal }, "already stopping");
+    isStopping = true;
     log.info({ signal }, "stopping");
     setTimeout(() => {
       log.error({ drainMs }, "stop timed out");
       process.exit(1);
     }, drainMs).unref();
+    await starting; // What is being opened is stopped, too. A failed start ends the process below.
     await lifecycle.stop();
     log.info("stopped");
     process.exit(0);
   };
-  process.once("SIGTERM", stop);
-  process.once("SIGINT", stop);
+  process.on("SIGTERM", (signal) => void stop(signal));
+  process.on("SIGINT", (signal) => void stop(signal));
 
   try {
-    await start(lifecycle);
+    await starting;
   } catch (error) {
     fail(error);
   }
@@ -73,14 +86,35 @@ export async function runProcess(
 
 /** Resolves after `ms`, or as soon as the signal aborts. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal?.aborted) return resolve();
-    const timer = setTimeout(done, ms);
-    signal?.addEventListener("abort", done, { once: true });
-    function done(): void {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", done);
-      resolve();
-    }
-  });
+  return new Wake().wait(signal, ms);
+}
+
+/** Resolves once the signal aborts. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Wake().wait(signal);
+}
+
+/** Wakes a loop that waits for what another part of the process does. */
+export class Wake {
+  #wake: () => void = () => {};
+
+  /** Ends the wait that began last. */
+  wake(): void {
+    this.#wake();
+  }
+
+  /** Resolves at the next `wake`, as soon as the signal aborts, or after `ms`. Nothing of the wait is left then. */
+  wait(signal?: AbortSignal, ms?: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const timer = ms === undefined ? undefined : setTimeout(done, ms);
+      signal?.addEventListener("abort", done, { once: true });
+      this.#wake = done;
+      function done(): void {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", done);
+        resolve();
+      }
+    });
+  }
 }

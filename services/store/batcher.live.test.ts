@@ -1,7 +1,13 @@
 import { performance } from "node:perf_hooks";
 import { beforeAll, expect, test } from "vitest";
 import { afterFile } from "../testing/after-file.ts";
-import { bid, defineAndOpen, openStore } from "../testing/auction.ts";
+import {
+  auctionDefinition,
+  bid,
+  defineAndOpen,
+  lotDefinition,
+  openStore,
+} from "../testing/auction.ts";
 import { startRedis, type TestServer } from "../testing/servers.ts";
 import { withMargin } from "../testing/margin.ts";
 import { until } from "../testing/until.ts";
@@ -9,6 +15,7 @@ import { Batcher, BATCHER_DEFAULTS, scriptStrategy } from "./batcher.ts";
 import { connectStore, startConnecting, type Store } from "./connect.ts";
 import type { Keys } from "./keys.ts";
 import { readAuction, readLots } from "./lots.ts";
+import { optimisticStrategy } from "./optimistic.ts";
 
 let redis: TestServer;
 let store: Store;
@@ -80,6 +87,37 @@ test("while Redis hangs every bid is answered within a second, and its key tells
     });
     expect(["accepted", "too_low"]).toContain(placement.outcome);
   }
+});
+
+test("bids whose call was never sent are unavailable, not unknown, and are not decided later", async () => {
+  const lots = Array.from({ length: 12 }, (_, i) => lotDefinition(`lot-${i + 1}`));
+  const admin = await openStore(redis.url);
+  const { keys: ofMany } = await defineAndOpen(admin, auctionDefinition({ lots }));
+  const optimistic = optimisticStrategy(redis.url, ofMany);
+  afterFile(() => optimistic.close());
+  await until("it is connected", () => optimistic.nowMs());
+  const knowsClock = new Batcher(optimistic, BATCHER_DEFAULTS);
+  await knowsClock.place("lot-1", next());
+  const knowsNothing = batcherOf();
+
+  redis.signal("SIGSTOP");
+  const bids = Array.from({ length: 13 }, next);
+  const placements = await Promise.all([
+    knowsNothing.place("lot-1", bids[0]!), // its first call asks for the time
+    // More lots than connections: some wait for one, the others read under WATCH.
+    ...lots.map(({ lotId }, i) => knowsClock.place(lotId, bids[i + 1]!)),
+  ]);
+  redis.signal("SIGCONT");
+  const unavailable = { outcome: "unavailable", why: "store" };
+  expect(placements).toEqual(bids.map(() => unavailable));
+  for (const batcher of [knowsNothing, knowsClock]) {
+    await until("it decides again", async () => {
+      return (await batcher.place("lot-1", next())).outcome === "accepted";
+    });
+  }
+  const outboxes = [keys, ofMany].map(({ outbox }) => store.xrange(outbox, "-", "+"));
+  const recorded = JSON.stringify(await Promise.all(outboxes));
+  expect(bids.filter(({ bidId }) => recorded.includes(bidId))).toEqual([]);
 });
 
 test("while Redis is dead bids are refused at once, and after its return nothing acknowledged is lost", async () => {

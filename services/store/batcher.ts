@@ -21,6 +21,7 @@ export interface Strategy {
   /**
    * @param known the highest position of the lot in any reply to this process
    * @param traceparent is kept beside the events in the outbox; null if no bid is traced
+   * @param onSend is called right before the command that decides is sent. It may throw: nothing is sent then
    */
   decide(
     lotId: string,
@@ -28,6 +29,7 @@ export interface Strategy {
     known: Position,
     deadlineMs: number,
     traceparent?: string | null,
+    onSend?: () => void,
   ): Promise<DecidedBatch>;
   /** Redis's clock. */
   nowMs(): Promise<number>;
@@ -52,8 +54,9 @@ interface BatcherOptions {
 export const BATCHER_DEFAULTS = { maxWaiting: 20_000, deadlineMs: 800 } as const;
 
 /**
- * How long after its deadline a bid that was sent waits for Redis before it is answered `unknown`. A single command
- * times out earlier (connect.ts); this also covers a bid that waited before its call.
+ * How long after its deadline a bid waits for Redis before it is answered: `unknown` if it was sent, `unavailable` if
+ * its call still waits for the clock or a connection. A single command times out earlier (connect.ts); this also
+ * covers a bid that waited before its call.
  */
 const GRACE_MS = 50;
 
@@ -72,6 +75,29 @@ interface LotQueue {
   scheduled: boolean;
   /** Set while bids wait behind calls in flight. */
   expiry: NodeJS.Timeout | null;
+}
+
+/** One call: whether it was sent, and whether its bids were answered before that. */
+class Call {
+  #state: "waits" | "sent" | "given up" = "waits";
+
+  /** @throws NotDecided once the bids are answered: they must not be decided any more */
+  send(): void {
+    if (this.#state === "given up") throw new NotDecided("the bids were answered as unavailable");
+    this.#state = "sent";
+  }
+
+  /** What becomes of bids that wait no longer. A call that was not sent is never sent afterwards. */
+  giveUp(): Placement {
+    if (this.#state === "waits") this.#state = "given up";
+    return this.#state === "sent"
+      ? { outcome: "unknown" }
+      : { outcome: "unavailable", why: "store" };
+  }
+
+  get isSent(): boolean {
+    return this.#state === "sent";
+  }
 }
 
 export class Batcher {
@@ -165,14 +191,18 @@ export class Batcher {
     if (inTime.length === 0) return;
     const sentMs = performance.now();
     const { deadlineMs, onBatch } = this.#options;
+    const call = new Call();
     // Bids do not wait for a hung Redis; a second resolve has no effect.
     const giveUp = setTimeout(
-      () => inTime.forEach(({ resolve }) => resolve({ outcome: "unknown" })),
+      () => {
+        const placement = call.giveUp();
+        for (const { resolve } of inTime) resolve(placement);
+      },
       inTime[0]!.arrivedMs + deadlineMs + GRACE_MS - sentMs,
     );
 
     queue.inFlight++;
-    const placements = await this.#send(lotId, queue, inTime, sentMs);
+    const placements = await this.#send(lotId, queue, inTime, call, sentMs);
     queue.inFlight--;
     clearTimeout(giveUp);
     onBatch?.(inTime.length, performance.now() - sentMs, sentMs - inTime[0]!.arrivedMs);
@@ -185,22 +215,24 @@ export class Batcher {
   async #send(
     lotId: string,
     queue: LotQueue,
-    sent: Waiting[],
+    batch: Waiting[],
+    call: Call,
     sentMs: number,
   ): Promise<Placement[]> {
-    const bids = sent.map(({ bid }) => bid);
-    const call = this.#trace(lotId, sent);
+    const bids = batch.map(({ bid }) => bid);
+    const traced = this.#trace(lotId, batch);
     let failure: Error | null = null;
     try {
       this.#clockOffsetMs ??= (await this.#strategy.nowMs()) - sentMs;
       const deadlineMs = Math.ceil(sentMs + this.#clockOffsetMs + this.#options.deadlineMs);
-      const traceparent = call?.traceparent ?? null;
+      const traceparent = traced?.traceparent ?? null;
       const decided = await this.#strategy.decide(
         lotId,
         bids,
         queue.known,
         deadlineMs,
         traceparent,
+        () => call.send(),
       );
       const { placements, position, nowMs } = decided;
       if (position && isBehind(queue.known, position)) queue.known = position;
@@ -209,33 +241,34 @@ export class Batcher {
     } catch (error) {
       failure = error as Error;
       this.#options.onError?.(error as Error);
-      const placement: Placement = wasNotDecided(error as Error)
+      const isUndecided = !call.isSent || wasNotDecided(error as Error);
+      const placement: Placement = isUndecided
         ? { outcome: "unavailable", why: "store" }
         : { outcome: "unknown" };
-      return sent.map(() => placement);
+      return batch.map(() => placement);
     } finally {
-      call?.end(failure);
+      traced?.end(failure);
     }
   }
 
-  #trace(lotId: string, sent: readonly Waiting[]): SharedCall | null {
+  #trace(lotId: string, batch: readonly Waiting[]): SharedCall | null {
     const { tracing } = this.#options;
     if (!tracing) return null;
-    const spans = sent.flatMap(({ span }) => span ?? []);
+    const spans = batch.flatMap(({ span }) => span ?? []);
     if (spans.length === 0) return null;
     const { operation } = this.#strategy;
     return tracing.shared(`${operation} place-bids`, spans, {
       "db.system.name": "redis",
       "db.operation.name": operation,
-      "db.operation.batch.size": sent.length,
+      "db.operation.batch.size": batch.length,
       "gavel.lot.id": lotId,
     });
   }
 }
 
 /**
- * Whether an error proves that Redis decided nothing: without a connection nothing was sent, and an error reply
- * comes before a script's first write. After any other error the outcome is unknown.
+ * Whether the error of a call that was sent proves that Redis decided nothing: without a connection nothing arrived,
+ * and an error reply comes before a script's first write. After any other error the outcome is unknown.
  */
 function wasNotDecided(error: Error): boolean {
   return (

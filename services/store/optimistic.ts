@@ -10,7 +10,7 @@
 import { decide } from "../lot/decide.ts";
 import { type BidAccepted, encodeEvent, encodeEvents, type LotEvent } from "../lot/events.ts";
 import type { Bid, Lot } from "../lot/lot.ts";
-import { isBehind, type Position } from "../lot/position.ts";
+import { isBehind } from "../lot/position.ts";
 import type { Strategy } from "./batcher.ts";
 import {
   connectStore,
@@ -101,11 +101,7 @@ export function optimisticStrategy(
 async function attemptBatch(
   store: Store,
   keys: Keys,
-  lotId: string,
-  bids: readonly Bid[],
-  known: Position,
-  deadlineMs: number,
-  traceparent: string | null = null,
+  ...[lotId, bids, known, deadlineMs, traceparent = null, onSend]: Parameters<Strategy["decide"]>
 ): Promise<DecidedBatch | "conflict" | "script"> {
   const names = bids.map(
     ({ bidderId, key }) => `${lotId}:${JSON.stringify(bidderId)}:${JSON.stringify(key)}`,
@@ -128,8 +124,11 @@ async function attemptBatch(
 
   const judged = judge(lot, bids, names, recent, older, nowMs);
   if (judged.events.length === 0) await store.unwatch();
-  else if (!(await write(store, keys, lot, digest, judged, auction.keysBucket, traceparent))) {
-    return "conflict";
+  else {
+    onSend?.();
+    const { keysBucket } = auction;
+    const isWritten = await write(store, keys, lot, digest, judged, keysBucket, traceparent);
+    if (!isWritten) return "conflict";
   }
   const { epoch, seq } = judged.lot;
   return { placements: judged.placements, position: { epoch, seq }, nowMs };

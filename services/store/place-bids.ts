@@ -57,6 +57,7 @@ export const MAX_BATCH = 256;
  * @param known the highest position of the lot in any reply to this process
  * @param deadlineMs by Redis's clock; the bids are not decided after it
  * @param traceparent is kept beside the events in the outbox
+ * @param onSend is called right before the call; if it throws, nothing is sent
  * @throws NotDecided, or what ioredis throws when Redis did not answer: the outcome is unknown then
  */
 export async function placeBids(
@@ -67,6 +68,7 @@ export async function placeBids(
   known: Position,
   deadlineMs: number,
   traceparent: string | null = null,
+  onSend: () => void = () => {},
 ): Promise<DecidedBatch> {
   if (!ID.test(lotId)) throw new NotDecided(`not a lot id: ${lotId}`);
   if (bids.length > MAX_BATCH) throw new NotDecided(`more than ${MAX_BATCH} bids in a batch`);
@@ -91,6 +93,7 @@ export async function placeBids(
     if (!ID.test(bidId)) throw new NotDecided(`not a bid id: ${bidId}`);
     args.push(bidId, JSON.stringify(bidderId), JSON.stringify(key), amountMinor);
   }
+  onSend();
   const [status, nowMs, ...rest] = await store.placeBids(...args);
   return readReply(lotId, bids.length, status, Number(nowMs), rest);
 }

@@ -1,3 +1,4 @@
+import { Wake } from "../../runtime/lifecycle.ts";
 import { compareIds } from "../../store/outbox.ts";
 
 /** How far one run of the pipeline is: what was relayed, and what was archived. */
@@ -7,7 +8,7 @@ export class Progress {
   #movedAtMs = performance.now();
   #between: { id: string; bytes: number }[] = [];
   #betweenBytes = 0;
-  #wake: () => void = () => {};
+  readonly #room = new Wake();
 
   /** @param watermark where relay and archive begin */
   constructor(watermark: string) {
@@ -55,16 +56,11 @@ export class Progress {
     const left = this.#between.findIndex((entry) => compareIds(entry.id, id) > 0);
     const done = this.#between.splice(0, left === -1 ? this.#between.length : left);
     for (const { bytes } of done) this.#betweenBytes -= bytes;
-    this.#wake();
+    this.#room.wake();
   }
 
   /** Resolves when less than `maxBytes` are between relay and archive, or the signal aborts. */
   async waitForRoom(maxBytes: number, signal: AbortSignal): Promise<void> {
-    while (this.#betweenBytes >= maxBytes && !signal.aborted) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-        signal.addEventListener("abort", () => resolve(), { once: true });
-      });
-    }
+    while (this.#betweenBytes >= maxBytes && !signal.aborted) await this.#room.wait(signal);
   }
 }
