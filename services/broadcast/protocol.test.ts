@@ -165,6 +165,10 @@ test("what does not fit is refused, naming the field; nothing is coerced", () =>
     [{ type: "place_bid", lotId: "a", amountMinor: "1", key: "k" }, "amountMinor"],
     [{ type: "place_bid", lotId: "a", amountMinor: 2 ** 53, key: "k" }, "amountMinor"],
     [{ type: "place_bid", lotId: "a", amountMinor: null, key: "k" }, "amountMinor"],
+    [
+      '{"type":"place_bid","lotId":"a","key":"k","amountMinor":5,"\\u0061mountMinor":9.00000000000000001}',
+      "amountMinor",
+    ],
   ];
   for (const [message, field] of cases) {
     const reading = readMessage(typeof message === "string" ? message : JSON.stringify(message));

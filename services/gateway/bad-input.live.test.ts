@@ -132,6 +132,7 @@ describe("a body that is no bid is invalid, and the answer names the field", () 
     ['{"amountMinor":-0}', "amountMinor"],
     ['{"amountMinor":10.5}', "amountMinor"],
     ['{"amountMinor":1000.00000000000001}', "amountMinor"],
+    ['{"amountMinor":5000,"\\u0061mountMinor":9000.0000000000001}', "amountMinor"],
     ['{"amountMinor":1e309}', "amountMinor"],
     ['{"amountMinor":9007199254740992}', "amountMinor"],
     ['{"amountMinor":9007199254740993}', "amountMinor"],
