@@ -1,31 +1,38 @@
 /** The part of the schema that says who may bid, and how the auction is reached from outside the cluster. */
 import Type from "typebox";
-import { Duration, Name, Section, strict } from "./field-schemas.ts";
+import {
+  Duration,
+  HOST_PATTERN,
+  Name,
+  ORIGIN_PATTERN,
+  Section,
+  strict,
+  Text,
+  URL_PATTERN,
+} from "./field-schemas.ts";
 
 export const Access = Section(
   {
-    issuer: Type.String({
-      minLength: 1,
+    issuer: Text({
       maxLength: 512,
       default: "gavel",
       description: "Required `iss` of a token.",
     }),
-    audience: Type.String({
-      minLength: 1,
+    audience: Text({
       maxLength: 512,
       default: "gavel",
       description: "Required `aud` of a token, which may contain others.",
     }),
     jwksUrl: Type.Optional(
       Type.String({
-        pattern: "^https?://",
+        pattern: URL_PATTERN,
         maxLength: 2048,
         description:
           "URL of the key set of the identity provider. If absent, in Development only, the operator creates a secret for HS256 tokens: Secret `<auction>-access`, key `secret`.",
       }),
     ),
     allowedOrigins: Type.Optional(
-      Type.Array(Type.String({ pattern: "^https?://[^\\s/,]+$", maxLength: 253 }), {
+      Type.Array(Type.String({ pattern: ORIGIN_PATTERN, maxLength: 253 }), {
         maxItems: 32,
         "x-kubernetes-list-type": "set",
         description: "Origins of web pages that may bid.",
@@ -38,7 +45,7 @@ export const Access = Section(
 export const Exposure = Type.Object(
   {
     host: Type.String({
-      pattern: "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
+      pattern: HOST_PATTERN,
       maxLength: 253,
       description: "DNS name of the auction: bids are at /, the stream is at /v1/stream.",
     }),

@@ -27,7 +27,7 @@ const Managed = Type.Object(
     storage: Section(
       {
         size: Type.String({
-          pattern: "^[0-9]+(Mi|Gi|Ti)$",
+          pattern: "^[1-9][0-9]{0,5}(Mi|Gi|Ti)$",
           maxLength: 20,
           default: "1Gi",
           description: "Size of the volume.",

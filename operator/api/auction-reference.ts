@@ -3,6 +3,7 @@ import { API_VERSION, KIND, Spec } from "./auction-resource.ts";
 import { AUCTION_RULES } from "./auction-rules.ts";
 import { Status } from "./auction-status.ts";
 import { CHANGE_RULES } from "./change-rules.ts";
+import { TEXT_PATTERN } from "./field-schemas.ts";
 
 interface Field {
   readonly type?: string;
@@ -118,7 +119,9 @@ function typeOf(field: Field): string {
   }
   if (type !== "string") return String(type);
   const most = field.maxLength === undefined ? "" : `, at most ${field.maxLength}`;
-  return pattern === undefined || pattern.length > 60 ? `text${most}` : `text, ${code(pattern)}`;
+  return pattern === undefined || pattern === TEXT_PATTERN || pattern.length > 60
+    ? `text${most}`
+    : `text, ${code(pattern)}`;
 }
 
 function range(least: number | undefined, most: number | undefined): string {

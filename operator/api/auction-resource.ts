@@ -9,7 +9,8 @@ import type { AuctionStatus } from "./auction-status.ts";
 import { Access, Exposure } from "./auction-access.ts";
 import { Backings } from "./auction-backing.ts";
 import { Deletion, Tiers } from "./auction-tiers.ts";
-import { Duration, Section, strict } from "./field-schemas.ts";
+import { Duration, Section, strict, Text } from "./field-schemas.ts";
+import { INSTANT_PATTERN } from "./instant.ts";
 
 export const API_VERSION = "gavel.dev/v1alpha1";
 export const KIND = "Auction";
@@ -18,7 +19,7 @@ const Minor = (description: string, minimum: 0 | 1 = 0) =>
   Type.Integer({ format: "int64", minimum, maximum: MAX_MINOR, description });
 
 const Instant = (description: string) =>
-  Type.String({ format: "date-time", maxLength: 40, description });
+  Type.String({ format: "date-time", pattern: INSTANT_PATTERN, maxLength: 40, description });
 
 const LotId = (description: string) =>
   Type.String({ maxLength: 32, pattern: "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", description });
@@ -119,11 +120,7 @@ export const AuctionLot = Type.Object(
   {
     id: LotId("Id of the lot in URLs and events."),
     title: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: 140,
-        description: "Title shown to bidders. Default: the id.",
-      }),
+      Text({ maxLength: 140, description: "Title shown to bidders. Default: the id." }),
     ),
     startMinor: Minor("Minimum amount of the first bid, in minor units."),
     reserveMinor: Type.Optional(
@@ -139,8 +136,7 @@ export const AuctionLot = Type.Object(
 export const Spec = Type.Object(
   {
     title: Type.Optional(
-      Type.String({
-        minLength: 1,
+      Text({
         maxLength: 140,
         description: "Title shown to bidders. Default: the name of the Auction.",
       }),
@@ -150,12 +146,14 @@ export const Spec = Type.Object(
       maxLength: 3,
       description: "Currency code (ISO 4217), e.g. EUR.",
     }),
-    minorUnitDigits: Type.Integer({
-      minimum: 0,
-      maximum: 4,
-      default: 2,
-      description: "Decimal digits of the minor unit: 2 for cents.",
-    }),
+    minorUnitDigits: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 4,
+        description:
+          "Decimal digits of the minor unit: 2 for cents. Default: those of the currency. Required for a currency that has none in ISO 4217.",
+      }),
+    ),
     schedule: Schedule,
     rules: AuctionRules,
     lots: Type.Array(AuctionLot, {

@@ -5,13 +5,33 @@
  */
 import { MAX_MINOR } from "../../services/lot/money.ts";
 import { CLUSTER_RULES } from "./cluster-rules.ts";
+import { digitsCel, digitsOf } from "./currency.ts";
 import { durationMs } from "./duration.ts";
+import { instantMs } from "./instant.ts";
 import type { Rule } from "./rule.ts";
 
 const HOUR_MS = 3_600_000;
 const MAX_LENGTH_MS = 2160 * HOUR_MS;
 
 const TERMS_RULES: readonly Rule[] = [
+  {
+    path: "spec",
+    field: "minorUnitDigits",
+    reads: ["currency", "minorUnitDigits"],
+    rule: `!has(self.minorUnitDigits) || self.minorUnitDigits == (${digitsCel("self.currency", "self.minorUnitDigits")})`,
+    message: "minorUnitDigits must be those of the currency (ISO 4217: 2 for EUR, 0 for JPY)",
+    holds: ({ currency, minorUnitDigits }) =>
+      minorUnitDigits === undefined || minorUnitDigits === (digitsOf(currency) ?? minorUnitDigits),
+  },
+  {
+    path: "spec",
+    field: "minorUnitDigits",
+    reads: ["currency", "minorUnitDigits"],
+    rule: `has(self.minorUnitDigits) || !self.currency.matches('^[A-Z]{3}$') || (${digitsCel("self.currency", "-1")}) >= 0`,
+    message: "minorUnitDigits is required: ISO 4217 has no digits for this currency",
+    holds: ({ currency, minorUnitDigits }) =>
+      minorUnitDigits !== undefined || digitsOf(currency) !== null,
+  },
   {
     path: "spec.schedule",
     rule: "has(self.closesAt) != has(self.lasts)",
@@ -25,7 +45,7 @@ const TERMS_RULES: readonly Rule[] = [
     rule: "!has(self.opensAt) || !has(self.closesAt) || self.closesAt > self.opensAt",
     message: "closesAt must be after opensAt",
     holds: ({ opensAt, closesAt }) =>
-      opensAt === undefined || closesAt === undefined || Date.parse(closesAt) > Date.parse(opensAt),
+      opensAt === undefined || closesAt === undefined || instantMs(closesAt) > instantMs(opensAt),
   },
   {
     path: "spec.schedule",
@@ -36,7 +56,7 @@ const TERMS_RULES: readonly Rule[] = [
     holds: ({ opensAt, closesAt }) =>
       opensAt === undefined ||
       closesAt === undefined ||
-      Date.parse(closesAt) - Date.parse(opensAt) <= MAX_LENGTH_MS,
+      instantMs(closesAt) - instantMs(opensAt) <= MAX_LENGTH_MS,
   },
   {
     path: "spec.schedule",

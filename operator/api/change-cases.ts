@@ -95,7 +95,16 @@ export const CHANGE_CASES: readonly ChangeCase[] = [
     /rules are frozen/,
   ),
   change("the currency", OPENED, {}, { currency: "USD" }, "spec.currency", /frozen/),
-  change("the minor unit", OPENED, {}, { minorUnitDigits: 0 }, "spec.currency", /frozen/),
+  change(
+    "the minor unit",
+    OPENED,
+    { currency: "QQQ", minorUnitDigits: 2 },
+    { currency: "QQQ", minorUnitDigits: 0 },
+    "spec.currency",
+    /frozen/,
+  ),
+  allowed("the currency's own digits, spelled out", {}, { minorUnitDigits: 2 }),
+  allowed("the currency's own digits, left out", { minorUnitDigits: 2 }, {}),
   change(
     "a lot's start",
     OPENED,

@@ -8,7 +8,9 @@ import { isDeepStrictEqual } from "node:util";
 import type { AuctionResource, Spec } from "./auction-resource.ts";
 import type { Phase } from "./auction-status.ts";
 import { STORES } from "./components.ts";
+import { minorUnitDigitsOf } from "./currency.ts";
 import { durationMs } from "./duration.ts";
+import { instantMs } from "./instant.ts";
 import type { Problem } from "./validate-auction.ts";
 
 /** The phase from which a rule applies. */
@@ -40,7 +42,7 @@ const equalIfPresent = (field: string) =>
   `has(self.spec.${field}) == has(oldSelf.spec.${field})` +
   ` && (!has(self.spec.${field}) || ${equal([field])})`;
 
-const instant = (text: string | undefined) => (text === undefined ? null : Date.parse(text));
+const instant = (text: string | undefined) => (text === undefined ? null : instantMs(text));
 
 /** True if the value did not decrease. An absent value must stay absent, a present one present. */
 function hasNotDecreased(now: number | null, before: number | null): boolean {
@@ -96,10 +98,11 @@ export const CHANGE_RULES: readonly ChangeRule[] = [
   {
     since: "Open",
     path: "spec.currency",
-    change: equal(["currency", "minorUnitDigits"]),
+    // The currency decides the digits, unless both specs must state them.
+    change: `${equal(["currency"])} && (!has(self.spec.minorUnitDigits) || !has(oldSelf.spec.minorUnitDigits) || ${equal(["minorUnitDigits"])})`,
     message: "currency and minorUnitDigits are frozen once the auction is Open",
     allows: (now, before) =>
-      now.currency === before.currency && now.minorUnitDigits === before.minorUnitDigits,
+      now.currency === before.currency && minorUnitDigitsOf(now) === minorUnitDigitsOf(before),
   },
   {
     since: "Open",

@@ -16,6 +16,7 @@ import { type Phase, PHASES } from "./auction-status.ts";
 import { CHANGE_CASES } from "./change-cases.ts";
 import { CHANGE_RULES } from "./change-rules.ts";
 import { CLUSTER_CASES } from "./cluster-cases.ts";
+import { CONVERSION_CASES } from "./conversion-cases.ts";
 import { crd, CRD_NAME } from "./crd.ts";
 import { canRunApiServer } from "../testing/kubernetes-binaries.ts";
 import { startApiServer, type TestApiServer } from "../testing/api-server.ts";
@@ -94,7 +95,7 @@ describe.skipIf(!canRunApiServer())("the CRD on a real API server", { timeout: 1
     expect(conditions.get("NamesAccepted")).toBe("True");
   });
 
-  for (const { name, auction, problems } of [...CASES, ...CLUSTER_CASES]) {
+  for (const { name, auction, problems } of [...CASES, ...CLUSTER_CASES, ...CONVERSION_CASES]) {
     if (problems.length === 0) {
       test(`accepts, with the defaults that one machine fills in: ${name}`, async () => {
         const stored = await done("POST", AUCTIONS + STRICT_DRY, auction);

@@ -4,6 +4,7 @@ import { CASES } from "./auction-cases.ts";
 import { auctionReference } from "./auction-reference.ts";
 import { AUCTION_RULES } from "./auction-rules.ts";
 import { CLUSTER_CASES } from "./cluster-cases.ts";
+import { CONVERSION_CASES } from "./conversion-cases.ts";
 import { crd, crdTemplate, crdYaml } from "./crd.ts";
 import { validateAuction } from "./validate-auction.ts";
 
@@ -29,7 +30,7 @@ test("every field of an Auction is described", () => {
 });
 
 test("each rule refuses some case", () => {
-  const said = [...CASES, ...CLUSTER_CASES].flatMap(({ auction }) => {
+  const said = [...CASES, ...CLUSTER_CASES, ...CONVERSION_CASES].flatMap(({ auction }) => {
     const validation = validateAuction(auction);
     return validation.ok ? [] : validation.problems.map(({ message }) => message);
   });

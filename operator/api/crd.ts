@@ -190,16 +190,18 @@ function structural(given: object): Structural {
   return out;
 }
 
-/** A quantity, the only union of a structural schema. The constraints of its string move up to the union. */
+/** A quantity, the only union of a structural schema. The constraints of its types move up to the union. */
 function intOrString(schema: Json): Structural {
   const options = schema["anyOf"] as Json[];
   const text = options.find(({ type }) => type === "string");
+  const integer = options.find(({ type }) => type === "integer");
   const types = options.map(({ type }) => ({ type }));
   if (text === undefined || schema["x-kubernetes-int-or-string"] !== true || types.length !== 2) {
     throw new Error("the only union in a CRD is int-or-string");
   }
   const { pattern, maxLength } = text;
-  return { anyOf: types, "x-kubernetes-int-or-string": true, pattern, maxLength };
+  const minimum = integer?.["minimum"];
+  return { anyOf: types, "x-kubernetes-int-or-string": true, minimum, pattern, maxLength };
 }
 
 const yamlOf = (value: unknown) => stringify(value, { lineWidth: 0, aliasDuplicateObjects: false });

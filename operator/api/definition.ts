@@ -1,7 +1,9 @@
 /** Translates an Auction into the definition that the store holds. Pure: equal Auctions give equal definitions. */
 import type { AuctionDefinition } from "../../services/store/define-lots.ts";
 import type { AuctionLot, AuctionResource } from "./auction-resource.ts";
+import { minorUnitDigitsOf } from "./currency.ts";
 import { durationMs } from "./duration.ts";
+import { instantMs } from "./instant.ts";
 
 /**
  * @param reserves amounts of the lots that have a `reserveFrom`, by lot id
@@ -15,8 +17,7 @@ export function definitionOf(
   const { metadata, spec } = auction;
   const { schedule, rules, lots } = spec;
   const staggerMs = durationMs(schedule.lotStagger);
-  const instant = (text: string | undefined) => (text === undefined ? null : Date.parse(text));
-  const closesAtMs = instant(schedule.closesAt);
+  const closesAtMs = schedule.closesAt === undefined ? null : instantMs(schedule.closesAt);
   const lastsMs = schedule.lasts === undefined ? null : durationMs(schedule.lasts);
   const forLot = (ms: number | null, i: number) => (ms === null ? null : ms + i * staggerMs);
 
@@ -25,8 +26,8 @@ export function definitionOf(
     name: metadata.name,
     title: spec.title ?? metadata.name,
     currency: spec.currency,
-    minorUnitDigits: spec.minorUnitDigits,
-    opensAtMs: instant(schedule.opensAt),
+    minorUnitDigits: minorUnitDigitsOf(spec),
+    opensAtMs: schedule.opensAt === undefined ? null : instantMs(schedule.opensAt),
     rules: {
       increments: rules.increments.map(({ fromMinor, stepMinor }) => ({ fromMinor, stepMinor })),
       antiSniping: {

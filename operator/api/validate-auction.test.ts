@@ -1,9 +1,10 @@
 import { expect, test } from "vitest";
 import { auctionWith, CASES } from "./auction-cases.ts";
 import { CLUSTER_CASES } from "./cluster-cases.ts";
+import { CONVERSION_CASES } from "./conversion-cases.ts";
 import { validateAuction } from "./validate-auction.ts";
 
-for (const { name, auction, problems } of [...CASES, ...CLUSTER_CASES]) {
+for (const { name, auction, problems } of [...CASES, ...CLUSTER_CASES, ...CONVERSION_CASES]) {
   test(`validateAuction() ${problems.length === 0 ? "accepts" : "refuses"}: ${name}`, () => {
     const validation = validateAuction(auction);
     expect(validation.ok ? [] : validation.problems).toEqual(
@@ -18,7 +19,6 @@ test("validateAuction() fills in the defaults", () => {
     ok: true,
     auction: {
       spec: {
-        minorUnitDigits: 2,
         schedule: { lotStagger: "0s" },
         rules: {
           increments: [{ fromMinor: 0, stepMinor: 100 }],

@@ -7,6 +7,7 @@ import { AuctionResource } from "./auction-resource.ts";
 import { AUCTION_RULES } from "./auction-rules.ts";
 import type { Rule } from "./rule.ts";
 import { parseDurationMs } from "./duration.ts";
+import { parseInstantMs } from "./instant.ts";
 
 export interface Problem {
   /** For example `spec.lots[1].reserveMinor`. */
@@ -23,6 +24,7 @@ const MAX_PROBLEMS = 200;
 
 // The format "duration" is Go's in Kubernetes and ISO 8601's in JSON Schema. The CRD uses Go's.
 Format.Set("duration", (text) => parseDurationMs(text) !== null);
+Format.Set("date-time", (text) => parseInstantMs(text) !== null);
 Format.Set("int64", () => true);
 
 type Segments = readonly string[];
@@ -42,8 +44,12 @@ export function validateAuction(input: unknown): Validation {
   return { ok: false, problems: problems.slice(0, MAX_PROBLEMS) };
 }
 
-/** A deep copy without shared objects: an object that YAML aliases use twice gets its defaults in each place. */
+/**
+ * A deep copy without shared objects: an object that YAML aliases use twice gets its defaults in each place. Half of
+ * a surrogate pair is replaced, as the API server does: no store can hold it.
+ */
 function copyOf(value: unknown): unknown {
+  if (typeof value === "string") return value.toWellFormed();
   if (Array.isArray(value)) return value.map(copyOf);
   if (!isRecord(value)) return value;
   return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, copyOf(part)]));

@@ -2,6 +2,7 @@
 import { signToken } from "../../services/access/tokens.ts";
 import { printMajor } from "../../services/lot/money.ts";
 import type { AuctionResource } from "../api/auction-resource.ts";
+import { minorUnitDigitsOf } from "../api/currency.ts";
 import type { KindCluster } from "./kind-cluster.ts";
 import { PROMETHEUS_NAMESPACE, PROMETHEUS_PORT } from "./prometheus.ts";
 
@@ -81,7 +82,7 @@ Open the page with a token for the bidder alice, valid for a day (signed with Se
 
   http://localhost:8080/#token=${token}
 
-Place a bid of ${printMajor(lot.startMinor, spec.minorUnitDigits)} ${spec.currency} on ${lot.id}:
+Place a bid of ${printMajor(lot.startMinor, minorUnitDigitsOf(spec))} ${spec.currency} on ${lot.id}:
 
   curl -sS http://localhost:8080/v1/lots/${lot.id}/bids -d '{"amountMinor": ${lot.startMinor}}' \\
     -H "Content-Type: application/json" -H "Idempotency-Key: $(date +%s%N)" \\

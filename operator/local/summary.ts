@@ -2,6 +2,7 @@
 import { printMajor } from "../../services/lot/money.ts";
 import type { LotView } from "../../services/lot/view.ts";
 import type { AuctionResource } from "../api/auction-resource.ts";
+import { minorUnitDigitsOf } from "../api/currency.ts";
 import { signLocalToken } from "./local-token.ts";
 import type { LocalEnv } from "./config.ts";
 import { type DataFolder, START_ORDER } from "./data-folder.ts";
@@ -26,7 +27,7 @@ export async function summaryOf(
   const token = await signLocalToken(folder, SAMPLE_BIDDER, "bid", TOKEN_LIFETIME_SECONDS);
   const lots = await readLots(env);
   const lot = lots.find(({ status }) => status === "open") ?? lots[0]!;
-  const amount = `${printMajor(lot.minimumMinor, spec.minorUnitDigits)} ${spec.currency}`;
+  const amount = `${printMajor(lot.minimumMinor, minorUnitDigitsOf(spec))} ${spec.currency}`;
   return `
 ${spec.title ?? metadata.name}: ${lots.length} lots, ${scheduleText(lots)}.
 

@@ -8,6 +8,7 @@ import type { AuctionResource } from "../api/auction-resource.ts";
 import { type TierName, STORES } from "../api/components.ts";
 import { definitionOf } from "../api/definition.ts";
 import { durationMs } from "../api/duration.ts";
+import { instantMs } from "../api/instant.ts";
 import { readArchivalState, openAuction } from "./archival.ts";
 import { type FileProblem, readAuctionFile } from "./auction-file.ts";
 import type { LocalEnv } from "./config.ts";
@@ -218,9 +219,9 @@ async function chooseAuction(run: Run): Promise<RecordedAuction> {
 
 function isPast({ spec }: AuctionResource): boolean {
   const { opensAt, closesAt, lasts } = spec.schedule;
-  if (closesAt !== undefined) return Date.parse(closesAt) <= Date.now();
+  if (closesAt !== undefined) return instantMs(closesAt) <= Date.now();
   if (opensAt === undefined || lasts === undefined) return false;
-  return Date.parse(opensAt) + durationMs(lasts) <= Date.now();
+  return instantMs(opensAt) + durationMs(lasts) <= Date.now();
 }
 
 async function closePrevious(run: Run, previous: RecordedAuction, redisUrl: string): Promise<void> {
