@@ -18,7 +18,10 @@ const TERMS_RULES: readonly Rule[] = [
     path: "spec",
     field: "minorUnitDigits",
     reads: ["currency", "minorUnitDigits"],
-    rule: `!has(self.minorUnitDigits) || self.minorUnitDigits == (${digitsCel("self.currency", "self.minorUnitDigits")})`,
+    optionalOldSelf: true,
+    rule:
+      `!has(self.minorUnitDigits) || self.minorUnitDigits == (${digitsCel("self.currency", "self.minorUnitDigits")})` +
+      " || (oldSelf.?currency.orValue('') == self.currency && oldSelf.?minorUnitDigits.orValue(-1) == self.minorUnitDigits)",
     message: "minorUnitDigits must be those of the currency (ISO 4217: 2 for EUR, 0 for JPY)",
     holds: ({ currency, minorUnitDigits }) =>
       minorUnitDigits === undefined || minorUnitDigits === (digitsOf(currency) ?? minorUnitDigits),

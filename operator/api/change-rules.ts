@@ -8,7 +8,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { AuctionResource, Spec } from "./auction-resource.ts";
 import type { Phase } from "./auction-status.ts";
 import { STORES } from "./components.ts";
-import { minorUnitDigitsOf } from "./currency.ts";
+import { digitsCel, minorUnitDigitsOf } from "./currency.ts";
 import { durationMs } from "./duration.ts";
 import { instantMs } from "./instant.ts";
 import type { Problem } from "./validate-auction.ts";
@@ -98,8 +98,12 @@ export const CHANGE_RULES: readonly ChangeRule[] = [
   {
     since: "Open",
     path: "spec.currency",
-    // The currency decides the digits, unless both specs must state them.
-    change: `${equal(["currency"])} && (!has(self.spec.minorUnitDigits) || !has(oldSelf.spec.minorUnitDigits) || ${equal(["minorUnitDigits"])})`,
+    // Where one of the two states no digits, it has those of the currency, and so must the other.
+    change:
+      `${equal(["currency"])} && (${equalIfPresent("minorUnitDigits")} || ` +
+      "has(self.spec.minorUnitDigits) != has(oldSelf.spec.minorUnitDigits) && " +
+      "(has(self.spec.minorUnitDigits) ? self.spec.minorUnitDigits : oldSelf.spec.minorUnitDigits)" +
+      ` == (${digitsCel("self.spec.currency", "-1")}))`,
     message: "currency and minorUnitDigits are frozen once the auction is Open",
     allows: (now, before) =>
       now.currency === before.currency && minorUnitDigitsOf(now) === minorUnitDigitsOf(before),

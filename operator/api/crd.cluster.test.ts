@@ -18,6 +18,7 @@ import { CHANGE_RULES } from "./change-rules.ts";
 import { CLUSTER_CASES } from "./cluster-cases.ts";
 import { CONVERSION_CASES } from "./conversion-cases.ts";
 import { crd, CRD_NAME } from "./crd.ts";
+import { SCHEDULES } from "../testing/schedules.ts";
 import { canRunApiServer } from "../testing/kubernetes-binaries.ts";
 import { startApiServer, type TestApiServer } from "../testing/api-server.ts";
 import { validateAuction } from "./validate-auction.ts";
@@ -172,6 +173,17 @@ describe.skipIf(!canRunApiServer())("the CRD on a real API server", { timeout: 1
     );
   });
 
+  test("a schedule is read as one machine reads it", async () => {
+    await fc.assert(
+      fc.asyncProperty(SCHEDULES, async (schedule) => {
+        const auction = auctionWith({ schedule });
+        const { status } = await send("POST", AUCTIONS + STRICT_DRY, auction);
+        expect(status === 201).toBe(validateAuction(auction).ok);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
   test("auctions are found by phase and by profile", async () => {
     await done("POST", AUCTIONS, auctionWith({}, "found"));
     await done("POST", AUCTIONS, auctionWith({}, "other"));
@@ -249,6 +261,36 @@ describe.skipIf(!canRunApiServer())("the CRD on a real API server", { timeout: 1
     });
   }
 
+  test("what an earlier version stored can still be changed in everything else", async () => {
+    const yen = auctionWith({ currency: "JPY", minorUnitDigits: 2 });
+    const isTaken = async () => (await send("POST", AUCTIONS + STRICT_DRY, yen)).status === 201;
+    await done("PATCH", `${CRDS}/${CRD_NAME}`, earlierCrd());
+    await until("the earlier version is served", isTaken);
+    const schedule = { opensAt: "2026-12-01T18:00:00.1234Z", lasts: "30m" };
+    for (const name of ["yen-open", "yen-pending"]) {
+      const { spec } = auctionWith({ currency: "JPY", schedule }) as { spec: object };
+      const stored = await done("POST", AUCTIONS, { ...nameIt(yen, name), spec });
+      expect(stored.spec).toMatchObject({ minorUnitDigits: 2, schedule });
+    }
+    await done("PATCH", `${CRDS}/${CRD_NAME}`, crd());
+    await until("this version is served", async () => !(await isTaken()));
+
+    await setPhase("yen-open", "Open");
+    const change = (name: string, spec: object) => send("PATCH", `${AUCTIONS}/${name}`, { spec });
+    await done("PATCH", `${AUCTIONS}/yen-open`, { spec: { suspended: true } });
+    for (const minorUnitDigits of [0, null]) {
+      const { status, body } = await change("yen-open", { minorUnitDigits });
+      expect([status, complaintsIn(body)[0]?.message]).toEqual([
+        422,
+        expect.stringMatching(/frozen/),
+      ]);
+    }
+    expect((await change("yen-pending", { title: "In yen" })).status).toBe(200);
+    expect((await change("yen-pending", { minorUnitDigits: 3 })).status).toBe(422);
+    expect((await change("yen-pending", { minorUnitDigits: 0 })).status).toBe(200);
+    expect((await change("yen-pending", { minorUnitDigits: 2 })).status).toBe(422);
+  });
+
   test.each(readdirSync("manifests/samples"))("accepts manifests/samples/%s", async (file) => {
     const text = readFileSync(join("manifests/samples", file), "utf8");
     const documents = parseAllDocuments(text).map(
@@ -298,6 +340,24 @@ const STATUS = {
   activity: { bidsAccepted: 1234, observedAt: "2026-12-01T19:00:00Z" },
   archive: { relayedId: "1-0", archivedId: "1-0", lagMs: 12 },
 };
+
+/** The CRD of an earlier version: it took more instants, and stored 2 digits for every currency. */
+function earlierCrd(): object {
+  return JSON.parse(JSON.stringify(crd()), (name, value: unknown) => {
+    switch (name) {
+      case "minorUnitDigits":
+        return { ...(value as object), default: 2 };
+      case "opensAt":
+      case "closesAt":
+        return { ...(value as object), pattern: null }; // A merge patch removes it.
+      case "x-kubernetes-validations":
+        return (value as { rule: string; message: string }[]).filter(
+          ({ message }) => !message.startsWith("minorUnitDigits"),
+        );
+    }
+    return value;
+  }) as object;
+}
 
 /** What a server complains of: field by field, or of the whole request. */
 function complaintsIn(body: unknown): { path: string; message: string }[] {

@@ -105,11 +105,12 @@ function rootSchema(): Structural {
       status: structural(Status),
     },
   };
-  for (const { path, field, rule, message } of AUCTION_RULES) {
+  for (const { path, field, rule, message, optionalOldSelf } of AUCTION_RULES) {
     addRule(root, path, {
       rule,
       message,
       ...(field === undefined ? {} : { fieldPath: `.${field}` }),
+      ...(optionalOldSelf === undefined ? {} : { optionalOldSelf }),
     });
   }
   for (const each of CHANGE_RULES) {

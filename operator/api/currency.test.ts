@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { definitionOf } from "./definition.ts";
 import { auctionWith } from "./auction-cases.ts";
-import { digitsOf } from "./currency.ts";
+import { digitsOf, minorUnitDigitsOf } from "./currency.ts";
 import { validateAuction } from "./validate-auction.ts";
 
 test.each([
@@ -19,6 +19,10 @@ test.each([
 test("digitsOf() knows each currency that Intl knows, but for two units of account that ISO 4217 gives no digits", () => {
   const unknown = Intl.supportedValuesOf("currency").filter((code) => digitsOf(code) === null);
   expect(unknown).toEqual(["XDR", "XSU"]);
+});
+
+test("minorUnitDigitsOf() keeps the digits that an earlier version stored", () => {
+  expect(minorUnitDigitsOf({ currency: "JPY", minorUnitDigits: 2 })).toBe(2);
 });
 
 test.each([

@@ -32,10 +32,13 @@ interface Money {
   readonly minorUnitDigits?: number | undefined;
 }
 
-/** For a spec that has been validated. */
+/**
+ * For a spec that has been validated. What it states wins: an earlier version stored 2 where nothing was stated, for
+ * every currency, and amounts that were bid since then are in that unit.
+ */
 export function minorUnitDigitsOf({ currency, minorUnitDigits }: Money): number {
-  const digits = digitsOf(currency) ?? minorUnitDigits;
-  if (digits === undefined) throw new Error(`the digits of ${currency} are not known`);
+  const digits = minorUnitDigits ?? digitsOf(currency);
+  if (digits === null) throw new Error(`the digits of ${currency} are not known`);
   return digits;
 }
 

@@ -21,9 +21,12 @@ export function parseInstantMs(text: string): number | null {
   return isDay ? Date.parse(text) : null;
 }
 
-/** For a text that the schema has accepted. */
+/**
+ * For a text that the schema has accepted. That of an earlier version also took more digits of a
+ * second, and a stored Auction keeps them.
+ */
 export function instantMs(text: string): number {
-  const ms = parseInstantMs(text);
-  if (ms === null) throw new Error(`not an instant: ${text}`);
+  const ms = parseInstantMs(text) ?? Date.parse(text);
+  if (Number.isNaN(ms)) throw new Error(`not an instant: ${text}`);
   return ms;
 }
