@@ -20,6 +20,10 @@ const LOTS = ["lot-1", "lot-2"];
 const HTTP_BIDDERS = 8;
 const SOCKET_BIDDERS = 4;
 const VIEWERS = 12;
+/** No promise: a bid that is not answered by then never will be. */
+const ANSWER_MS = 20_000;
+/** All restarts, one after the other. */
+const RUN_MS = 300_000;
 
 const definition = auctionDefinition({ lots: LOTS.map((lotId) => lotDefinition(lotId)) });
 let fleet: Fleet;
@@ -64,7 +68,7 @@ function post(agent: Agent, token: string, bid: Bid): Promise<HttpAnswer | "idle
       authorization: `Bearer ${token}`,
       "idempotency-key": bid.key,
     };
-    const sent = request(url, { method: "POST", agent, headers, timeout: 5_000 }, (answer) => {
+    const sent = request(url, { method: "POST", agent, headers, timeout: ANSWER_MS }, (answer) => {
       let text = "";
       answer.setEncoding("utf8").on("data", (part) => (text += part));
       answer.on("error", reject);
@@ -127,7 +131,7 @@ async function socketBidder(n: number): Promise<void> {
       viewer.send({ type: "place_bid", ...bid });
       const { key } = bid;
       const answerOf = () => viewer.frames.findLast((frame) => frame["key"] === key);
-      await Promise.race([until("it is answered", answerOf, 3_000).catch(() => null), closed]);
+      await Promise.race([until("it is answered", answerOf, ANSWER_MS).catch(() => null), closed]);
       const answer = answerOf();
       // Without an answer at a 1012 it was not taken: the same bid again, elsewhere.
       if (!answer && gone) break;
@@ -152,7 +156,7 @@ async function watcher(n: number, lotId: string, last: () => number | null): Pro
     void viewer.closed.then(() => (gone = true));
     const sawAll = () => last() !== null && (viewer.frames.at(-1)?.["seq"] ?? 0) >= last()!;
     const refused = () => viewer.frames.some(({ type }) => type === "error");
-    await until(`viewer ${n} has seen all`, () => gone || sawAll() || refused());
+    await until(`viewer ${n} has seen all`, () => gone || sawAll() || refused(), RUN_MS);
     for (const frame of viewer.frames) {
       if (frame.type === "error") {
         failed.push(`viewer ${n}: ${JSON.stringify(frame)}`);
@@ -209,7 +213,8 @@ async function queryArchive<Row>(sql: string, values: unknown[]): Promise<Row[]>
   }
 }
 
-test("all six processes are restarted under load: no bid fails, no event is missed", async () => {
+const name = "all six processes are restarted under load: no bid fails, no event is missed";
+test(name, { timeout: RUN_MS }, async () => {
   const tails = new Map<string, number>();
   const bidders = [
     ...Array.from({ length: HTTP_BIDDERS }, (_, n) => httpBidder(n)),

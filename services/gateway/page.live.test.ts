@@ -9,6 +9,8 @@ import { startTestGateway, type TestGateway, tokenOf } from "../testing/gateway.
 import { startRedis } from "../testing/servers.ts";
 import { until } from "../testing/until.ts";
 
+/** A busy machine may need long to start a page. */
+const PATIENCE_MS = 90_000;
 const executablePath = findProgram("chromium") ?? findProgram("google-chrome");
 if (executablePath === null) {
   console.warn("SKIPPED: the page's tests need chromium on PATH; nothing of the page was tested");
@@ -49,6 +51,7 @@ describe.skipIf(executablePath === null || !existsSync(executablePath))("the pag
       viewport: { width, height: 900 },
       locale: "en-IE",
     });
+    context.setDefaultTimeout(PATIENCE_MS);
     const page = await context.newPage();
     page.on("pageerror", (error) => complaints.push(String(error)));
     page.on("console", (line) => line.type() === "error" && complaints.push(line.text()));
