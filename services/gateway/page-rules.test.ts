@@ -6,7 +6,7 @@ import { CLOSE_CODES } from "../broadcast/protocol.ts";
 import { decide } from "../lot/decide.ts";
 import { apply, due } from "../lot/lifecycle.ts";
 import type { LotEvent } from "../lot/events.ts";
-import { MAX_MINOR, parseMajor, printMajor } from "../lot/money.ts";
+import { MAX_MINOR } from "../lot/money.ts";
 import { publicEventOf, viewOf } from "../lot/view.ts";
 import { bid, lot as newLot, RULES } from "../testing/auction.ts";
 
@@ -32,32 +32,6 @@ test("the page reconnects as PROTOCOL.md says", () => {
   );
   const all = [1000, 1001, 1006, ...Object.values(CLOSE_CODES).map(({ code }) => code)];
   expect(all.map(stream.mayReconnect)).toEqual(all.map(mayReconnect));
-});
-
-test("money is read and printed on the page as in the rules, exactly", () => {
-  const minor = fc.nat({ max: MAX_MINOR });
-  const digits = fc.constantFrom(0, 2, 3);
-  fc.assert(
-    fc.property(minor, digits, (amount, places) => {
-      const text = printMajor(amount, places);
-      expect(money.printMajor(amount, places)).toBe(text);
-      expect(money.readAmount(text, places)).toBe(parseMajor(text, places));
-      expect(money.readAmount(text.replace(".", ","), places)).toBe(amount);
-    }),
-  );
-  fc.assert(
-    fc.property(fc.string(), digits, (text, places) => {
-      expect(money.parseMajor(text, places)).toBe(parseMajor(text, places));
-    }),
-  );
-});
-
-test("an amount that is not exactly one is not read", () => {
-  for (const text of ["", "1.234", "1,234", "1e3", "-1", "1.", ".5", "NaN", "1,000.00", "١"]) {
-    expect([text, money.readAmount(text, 2)]).toEqual([text, null]);
-  }
-  expect(money.readAmount(" 1\u00a0250,5 ", 2)).toBe(125_050);
-  expect(money.readAmount("1250", 0)).toBe(1_250);
 });
 
 test("an amount is shown to the last digit, beyond what a double divided by 100 could", () => {

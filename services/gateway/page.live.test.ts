@@ -29,6 +29,7 @@ describe.skipIf(executablePath === null || !existsSync(executablePath))("the pag
         lotDefinition("teapot", { title: "Silver teapot, London 1786", reserveMinor: 100_000 }),
         lotDefinition("atlas", { title: "Blaeu, Atlas Maior, vol. IV" }),
         lotDefinition("hostile", { title: '<img src=x onerror="document.title=1">' }),
+        lotDefinition("typed", { title: "A lot for amounts" }),
         lotDefinition("brief", { title: "A lot that is about to close", lastsMs: 45_000 }),
       ],
     });
@@ -46,11 +47,9 @@ describe.skipIf(executablePath === null || !existsSync(executablePath))("the pag
     sub: string | null,
     width = 1280,
     before: (page: Page) => Promise<void> = async () => {},
+    locale = "en-IE",
   ): Promise<Page> {
-    const context = await browser.newContext({
-      viewport: { width, height: 900 },
-      locale: "en-IE",
-    });
+    const context = await browser.newContext({ viewport: { width, height: 900 }, locale });
     context.setDefaultTimeout(PATIENCE_MS);
     const page = await context.newPage();
     page.on("pageerror", (error) => complaints.push(String(error)));
@@ -95,12 +94,44 @@ describe.skipIf(executablePath === null || !existsSync(executablePath))("the pag
     await his.locator("input").fill("1");
     await his.getByRole("button", { name: "Place bid" }).click();
     await his.getByText(/Too low by now: €1,236.50 is the least/).waitFor();
-    await his.locator("input").fill("12.345");
+    await his.locator("input").fill("12 50");
     await his.getByRole("button", { name: "Place bid" }).click();
-    await his.getByText(/at most 2 decimals/).waitFor();
+    await his.getByText("Write an amount with at most 2 decimals, such as 1236.50.").waitFor();
     // A refused bid is an answer 409, which Chromium logs as a failed request.
     expect(complaints.filter((text) => !text.includes("409"))).toEqual([]);
     await Promise.all([ada.context().close(), bea.context().close()]);
+  });
+
+  test("an amount is read as the visitor writes it, and one that is not clear is asked for", async () => {
+    const [eva, fay] = await Promise.all([
+      open("eva", 1280, undefined, "de-DE"),
+      open("fay", 390, undefined, "en-IE"),
+    ]);
+    const lot = lotOn(eva, "typed");
+    expect(await lot.locator("input").inputValue()).toBe("10,00");
+    const bids: [page: Page, text: string, shown: string][] = [
+      [eva, "1.234", "1.234,00 €"],
+      [eva, "2.345,67 €", "2.345,67 €"],
+      [fay, "EUR 3,456.50", "€3,456.50"],
+      [fay, "４，５００", "€4,500.00"],
+    ];
+    for (const [page, text, shown] of bids) {
+      const theirs = lotOn(page, "typed");
+      await theirs.locator("input").fill(text);
+      await theirs.getByRole("button", { name: "Place bid" }).click();
+      await theirs.getByText(`Your bid of ${shown} was accepted.`).waitFor();
+    }
+
+    const hers = lotOn(fay, "typed");
+    await hers.locator("input").fill("12.345");
+    await hers.getByRole("button", { name: "Place bid" }).click();
+    await hers.getByText("Your bid is not clear. Did you mean").waitFor();
+    expect((await gateway.get("/v1/lots/typed")).body["bidCount"]).toBe(4);
+    await hers.getByRole("button", { name: "€12,345.00" }).click();
+    await hers.getByText("Your bid of €12,345.00 was accepted.").waitFor();
+    const { body } = await gateway.get("/v1/lots/typed");
+    expect(body).toMatchObject({ bidCount: 5, leadingBid: { amountMinor: 1_234_500 } });
+    await Promise.all([eva.context().close(), fay.context().close()]);
   });
 
   test("whatever a bidder or a lot is called shows as text and runs nowhere", async () => {
@@ -172,7 +203,7 @@ describe.skipIf(executablePath === null || !existsSync(executablePath))("the pag
     await until("it is back", () => lines.length === 2 && lines[1]!.first !== "");
     expect(lines[1]!.fromMs - endedMs).toBeGreaterThan(1_400);
     const { since } = JSON.parse(lines[1]!.first) as { since: Record<string, object> };
-    expect(Object.keys(since).sort()).toEqual(["atlas", "brief", "hostile", "teapot"]);
+    expect(Object.keys(since).sort()).toEqual(["atlas", "brief", "hostile", "teapot", "typed"]);
     expect(since["atlas"]).toEqual({ epoch, seq });
     await lotOn(page, "atlas").getByText("by meanwhile").waitFor();
     await state("live");

@@ -1,34 +1,14 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
-import { isMinor, MAX_MINOR, parseMajor, printMajor } from "./money.ts";
+import { isMinor, MAX_MINOR, printMajor } from "./money.ts";
 
-test("printMajor and parseMajor are inverse for every amount and number of digits", () => {
-  fc.assert(
-    fc.property(fc.maxSafeNat(), fc.integer({ min: 0, max: 4 }), (minor, digits) => {
-      expect(parseMajor(printMajor(minor, digits), digits)).toBe(minor);
-    }),
-  );
-});
-
-test("parseMajor takes exactly the amounts that the currency can express", () => {
-  const cases: [text: string, digits: number, minor: number | null][] = [
-    ["125", 2, 12_500],
-    ["125.5", 2, 12_550],
-    ["125.50", 2, 12_550],
-    ["0.01", 2, 1],
-    ["125.505", 2, null],
-    ["125.5", 0, null],
-    ["-1", 2, null],
-    ["1e3", 2, null],
-    ["1,000", 2, null],
-    [".5", 2, null],
-    ["", 2, null],
-    ["Infinity", 2, null],
-    ["90071992547409.91", 2, MAX_MINOR],
-    ["90071992547409.92", 2, null],
-  ];
-  for (const [text, digits, minor] of cases)
-    expect([text, parseMajor(text, digits)]).toEqual([text, minor]);
+test.each([
+  [12_550, 2, "125.50"],
+  [1, 2, "0.01"],
+  [0, 3, "0.000"],
+  [12_550, 0, "12550"],
+  [MAX_MINOR, 2, "90071992547409.91"],
+])("printMajor(%i, %i) is %s", (minor, digits, text) => {
+  expect(printMajor(minor, digits)).toBe(text);
 });
 
 test("only integers from 0 to 2^53 − 1 are minor units", () => {

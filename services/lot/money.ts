@@ -10,19 +10,6 @@ export function isMinor(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-/**
- * Parses "125", "125.5" or "125.50" into minor units; null for any other text.
- * @param digits minor digits of the currency: 2 for EUR, 0 for JPY
- */
-export function parseMajor(text: string, digits: number): number | null {
-  const match = /^(\d{1,16})(?:\.(\d+))?$/.exec(text);
-  if (!match) return null;
-  const [, whole = "", fraction = ""] = match;
-  if (fraction.length > digits) return null;
-  const minor = Number(whole + fraction.padEnd(digits, "0"));
-  return Number.isSafeInteger(minor) ? minor : null;
-}
-
 /** Formats minor units as a decimal amount: (12550, 2) is "125.50". */
 export function printMajor(minor: number, digits: number): string {
   const text = String(minor).padStart(digits + 1, "0");

@@ -3,7 +3,7 @@ import { createCard } from "./card.js";
 import { newKey, placeBid, read, readAllLots } from "./gateway.js";
 import { bidderOf, keepToken, takeToken } from "./identity.js";
 import { applyEvent, isAfter } from "./lot.js";
-import { currencyPrinter, printMajor, readAmount } from "./money.js";
+import { amountReader, currencyPrinter, inputPrinter } from "./money.js";
 import { openStream } from "./stream.js";
 
 const HISTORY_PAGE = 20;
@@ -21,6 +21,8 @@ const CONNECTION = {
 
 let auction;
 let money;
+let printInput;
+let readAmount;
 let token = takeToken();
 let me = token && bidderOf(token);
 let live = false;
@@ -44,7 +46,10 @@ async function start() {
     clockMs = auction.serverTimeMs - (askedMs + performance.now()) / 2;
     const all = await readAllLots();
     notice("");
-    money = currencyPrinter(auction);
+    const locale = [...navigator.languages];
+    money = currencyPrinter(auction, locale);
+    printInput = inputPrinter(auction, locale);
+    readAmount = amountReader(auction, locale);
     document.title = auction.title;
     byId("title").textContent = auction.title;
     byId("about").textContent =
@@ -63,7 +68,7 @@ const positionOf = (lotId) => lots.get(lotId)?.lot;
 function addLot(lot) {
   const entry = { lot, bidOn: wasBidOn(lot.lotId), pending: null, history: null };
   entry.card = createCard({
-    bid: (text) => void bid(entry, text),
+    bid: (text) => bid(entry, text),
     openHistory: () => void loadHistory(entry, null),
     older: () => void loadHistory(entry, entry.history.nextCursor),
   });
@@ -74,8 +79,6 @@ function addLot(lot) {
 
 function show(entry) {
   const { lot, card } = entry;
-  const digits = auction.minorUnitDigits;
-  const printInput = (minor) => printMajor(minor, digits);
   card.show(lot, { money, printInput, currency: auction.currency, mine: mineOf(entry) });
   card.tick(lot, nowMs());
 }
@@ -123,22 +126,34 @@ function become(entry, lot) {
 
 // Bidding
 
-async function bid(entry, text) {
+/** Places the bid that was typed; asks first where it can be read as more than one amount. */
+function bid(entry, text) {
   const { lot, card } = entry;
-  const { lotId } = lot;
   if (!token) {
     byId("token").focus();
     return card.answer("Paste your token first, at the top of the page.", "bad");
   }
-  const digits = auction.minorUnitDigits;
-  const amountMinor = readAmount(text, digits);
-  if (amountMinor === null || amountMinor === 0) {
+  const amount = readAmount(text);
+  if (amount?.choices) {
+    return card.ask(
+      "Your bid is not clear. Did you mean",
+      amount.choices.map((minor) => [money(minor), () => void place(entry, minor)]),
+    );
+  }
+  if (amount === null || amount.minor === 0) {
+    const digits = auction.minorUnitDigits;
     const places = digits === 0 ? "without decimals" : `with at most ${digits} decimals`;
     return card.answer(
-      `Write an amount ${places}, such as ${printMajor(lot.minimumMinor, digits)}.`,
+      `Write an amount ${places}, such as ${printInput(lot.minimumMinor)}.`,
       "bad",
     );
   }
+  void place(entry, amount.minor);
+}
+
+async function place(entry, amountMinor) {
+  const { card } = entry;
+  const { lotId } = entry.lot;
   // A bid without a known outcome keeps its key: sent again, it is the same bid.
   const again = entry.pending?.amountMinor === amountMinor && entry.pending.token === token;
   entry.pending = again ? entry.pending : { lotId, amountMinor, key: newKey(), token };

@@ -78,6 +78,20 @@ export function createCard(actions) {
       parts.answer.textContent = text;
       parts.answer.dataset.tone = tone;
     },
+    /** Asks for one of the choices, each a text and what it does. */
+    ask(question, choices) {
+      const buttons = choices.map(([text, choose]) => {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.className = "quiet";
+        button.textContent = text;
+        button.addEventListener("click", choose);
+        return button;
+      });
+      const between = buttons.flatMap((button, i) => [i === 0 ? " " : " or ", button]);
+      parts.answer.replaceChildren(question, ...between, "?");
+      parts.answer.dataset.tone = "";
+    },
     busy(is) {
       parts.button.disabled = is;
     },
