@@ -33,6 +33,7 @@ export function faultAuction(durationMs: number): AuctionDefinition {
       increments: [{ fromMinor: 0, stepMinor: STEP_MINOR }],
       antiSniping: { windowMs: 1_500, extensionMs: 700, maxExtensions: 20 },
       maxAmountMinor: 1_000_000_000_000,
+      maxJump: 1_000,
       reserveDisclosure: "MetOnly",
     },
     lots: [

@@ -81,6 +81,7 @@ function definitionOf(uid: string): AuctionDefinition {
       increments: [{ fromMinor: 0, stepMinor: 1 }],
       antiSniping: { windowMs: 0, extensionMs: 0, maxExtensions: 0 },
       maxAmountMinor: Number.MAX_SAFE_INTEGER,
+      maxJump: null, // Clients derive their amounts from the clock.
       reserveDisclosure: "MetOnly",
     },
     lots: [

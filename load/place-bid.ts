@@ -8,6 +8,7 @@ const ATTEMPT_TIMEOUT_MS = 2_000;
 
 const REJECTIONS: readonly string[] = [
   "too_low",
+  "jump_too_large",
   "closed",
   "not_open",
   "withdrawn",

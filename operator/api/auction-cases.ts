@@ -207,10 +207,17 @@ export const CASES: readonly Case[] = [
     /maxAmountMinor/,
   ),
   refused(
-    "a step and a largest amount whose sum is no exact number",
-    withRules({ increments: [{ fromMinor: 0, stepMinor: Number.MAX_SAFE_INTEGER }] }),
+    "a step and a largest amount after which a few bids end at the largest exact number",
+    withRules({ increments: [{ fromMinor: 0, stepMinor: 9_007_000_000_000 }] }),
     "spec.rules.increments",
     /2\^53/,
+  ),
+  refused(
+    "a jump of nothing",
+    withRules({ maxJump: 1 }),
+    "spec.rules.maxJump",
+    />= 2/,
+    SERVER.least,
   ),
   refused(
     "a lot id with a space",

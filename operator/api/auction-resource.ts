@@ -4,6 +4,7 @@
  */
 import Type from "typebox";
 import { MAX_MINOR } from "../../services/lot/money.ts";
+import { DEFAULT_MAX_JUMP, LARGEST_MAX_JUMP } from "../../services/lot/terms.ts";
 import type { ObjectMeta } from "../kube/object.ts";
 import type { AuctionStatus } from "./auction-status.ts";
 import { Access, Exposure } from "./auction-access.ts";
@@ -93,7 +94,15 @@ export const AuctionRules = Section(
       minimum: 1,
       maximum: MAX_MINOR,
       default: MAX_AMOUNT_MINOR,
-      description: "A bid above this amount is rejected as a typing error.",
+      description:
+        "A bid above this amount is rejected as a typing error. Once the minimum is above it, only the minimum is accepted.",
+    }),
+    maxJump: Type.Integer({
+      minimum: 2,
+      maximum: LARGEST_MAX_JUMP,
+      default: DEFAULT_MAX_JUMP,
+      description:
+        "A bid may be at most so many times the minimum, or the first step where that is larger. An auction that opened before this field existed has no such limit.",
     }),
     reserveDisclosure: Type.Enum(["Hidden", "MetOnly", "Public"], {
       type: "string",

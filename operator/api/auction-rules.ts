@@ -12,6 +12,8 @@ import type { Rule } from "./rule.ts";
 
 const HOUR_MS = 3_600_000;
 const MAX_LENGTH_MS = 2160 * HOUR_MS;
+/** Above maxAmountMinor each bid is one step higher; 2^53 - 1 must stay out of reach. */
+const STEPS_ABOVE_MAX = 1_000;
 
 const TERMS_RULES: readonly Rule[] = [
   {
@@ -162,10 +164,12 @@ const TERMS_RULES: readonly Rule[] = [
     path: "spec",
     field: "rules.increments",
     reads: ["rules"],
-    rule: "self.rules.increments.all(b, b.stepMinor <= 9007199254740991 - self.rules.maxAmountMinor)",
-    message: "maxAmountMinor and a stepMinor together may be at most 2^53 - 1",
+    rule: `self.rules.increments.all(b, b.stepMinor <= (9007199254740991 - self.rules.maxAmountMinor) / ${STEPS_ABOVE_MAX})`,
+    message: `maxAmountMinor and ${STEPS_ABOVE_MAX} times a stepMinor together may be at most 2^53 - 1: bids must be able to go on above maxAmountMinor`,
     holds: ({ rules }) =>
-      rules.increments.every(({ stepMinor }) => stepMinor <= MAX_MINOR - rules.maxAmountMinor),
+      rules.increments.every(
+        ({ stepMinor }) => stepMinor <= (MAX_MINOR - rules.maxAmountMinor) / STEPS_ABOVE_MAX,
+      ),
   },
 ];
 

@@ -40,6 +40,7 @@ test("definitionOf() counts everything in minor units and ms", () => {
       increments: [{ fromMinor: 0, stepMinor: 100 }],
       antiSniping: { windowMs: 120_000, extensionMs: 120_000, maxExtensions: 50 },
       maxAmountMinor: 1e12,
+      maxJump: 1_000,
       reserveDisclosure: "MetOnly",
     },
     suspended: false,

@@ -36,6 +36,7 @@ export function definitionOf(
         maxExtensions: rules.antiSniping.maxExtensions,
       },
       maxAmountMinor: rules.maxAmountMinor,
+      maxJump: rules.maxJump,
       reserveDisclosure: rules.reserveDisclosure,
     },
     suspended: spec.suspended,

@@ -24,6 +24,7 @@ test("validateAuction() fills in the defaults", () => {
           increments: [{ fromMinor: 0, stepMinor: 100 }],
           antiSniping: { window: "2m", extension: "2m", maxExtensions: 50 },
           maxAmountMinor: 1e12,
+          maxJump: 1_000,
           reserveDisclosure: "MetOnly",
         },
       },

@@ -3,12 +3,13 @@ import type { Placement, UnavailableReason } from "../store/place-bids.ts";
 import { problem, PROBLEMS, problemOf, retryAfterSeconds } from "./problems.ts";
 
 type ProblemError = Exclude<Placement, { outcome: "accepted" }>;
-const judged = { minimumMinor: 1_050, epoch: 2, seq: 7 };
+const judged = { minimumMinor: 1_050, maximumMinor: 2_100, epoch: 2, seq: 7 };
 
 test("every fate of a bid but acceptance has its code and status", () => {
   const cases: [ProblemError, code: string, status: number][] = [
     [{ outcome: "too_low", ...judged }, "too_low", 409],
     [{ outcome: "too_high", ...judged }, "invalid", 400],
+    [{ outcome: "jump_too_large", ...judged }, "jump_too_large", 409],
     [{ outcome: "not_open", ...judged }, "not_open", 409],
     [{ outcome: "closed", ...judged }, "closed", 409],
     [{ outcome: "withdrawn", ...judged }, "withdrawn", 409],
@@ -26,8 +27,13 @@ test("every fate of a bid but acceptance has its code and status", () => {
   }
 });
 
-test("a bid that is too low learns the minimum and as of which event", () => {
-  expect(problemOf({ outcome: "too_low", ...judged })).toMatchObject(judged);
+test("a bid that is too low or too far above learns what may be bid, and as of which event", () => {
+  const { minimumMinor, maximumMinor, ...at } = judged;
+  expect(problemOf({ outcome: "too_low", ...judged })).toMatchObject({ minimumMinor, ...at });
+  expect(problemOf({ outcome: "jump_too_large", ...judged })).toMatchObject({
+    maximumMinor,
+    ...at,
+  });
 });
 
 test("a refusal says why nothing was decided, and never that a bid was rejected", () => {

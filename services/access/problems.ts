@@ -11,6 +11,7 @@ export const PROBLEMS = {
   method_not_allowed: { status: 405, title: "This cannot be done here" },
   timeout: { status: 408, title: "The request took too long to arrive" },
   too_low: { status: 409, title: "The bid is below the minimum" },
+  jump_too_large: { status: 409, title: "The bid is too far above the minimum" },
   not_open: { status: 409, title: "The lot is not open yet" },
   closed: { status: 409, title: "The lot is closed" },
   withdrawn: { status: 409, title: "The lot was withdrawn" },
@@ -33,7 +34,9 @@ interface ProblemExtra {
   readonly field?: string;
   /** `too_low`: the minimum amount. */
   readonly minimumMinor?: number;
-  /** `too_low`: the position of the lot at which the minimum holds. */
+  /** `jump_too_large`: the largest amount that may be bid. */
+  readonly maximumMinor?: number;
+  /** `too_low`, `jump_too_large`: the position of the lot at which that amount holds. */
   readonly epoch?: number;
   readonly seq?: number;
 }
@@ -82,6 +85,11 @@ export function problemOf(placement: Exclude<Placement, { outcome: "accepted" }>
       const { minimumMinor, epoch, seq } = placement;
       const detail = `The least that is accepted is ${minimumMinor} minor units, as of event ${seq} of the lot.`;
       return problem("too_low", detail, { minimumMinor, epoch, seq });
+    }
+    case "jump_too_large": {
+      const { maximumMinor, epoch, seq } = placement;
+      const detail = `The most that is accepted is ${maximumMinor} minor units, as of event ${seq} of the lot.`;
+      return problem("jump_too_large", detail, { maximumMinor, epoch, seq });
     }
     case "too_high":
       return problem("invalid", "amountMinor is above what this auction allows.", {

@@ -36,6 +36,7 @@ const definition = auctionDefinition({
     increments: [{ fromMinor: 0, stepMinor: 1 }],
     antiSniping: { windowMs: 0, extensionMs: 0, maxExtensions: 0 },
     maxAmountMinor: 1_000_000_000_000,
+    maxJump: 1_000,
     reserveDisclosure: "MetOnly",
   },
   lots: [lotDefinition("lot-1")],

@@ -16,7 +16,17 @@ import { until } from "../testing/until.ts";
 
 const redis = await startRedis();
 const store = await openStore(redis.url);
-const names = ["answers", "identity", "retry", "reused", "together", "rules", "gone", "typed"];
+const names = [
+  "jump",
+  "answers",
+  "identity",
+  "retry",
+  "reused",
+  "together",
+  "rules",
+  "gone",
+  "typed",
+];
 const { definition, keys } = await defineAndOpen(store, {
   lots: names.map((lotId) => lotDefinition(lotId)),
 });
@@ -137,9 +147,21 @@ test("an amount above what the auction allows is the field's fault, and 10^12 is
     "invalid",
     "amountMinor",
   ]);
-  const { body } = await gateway.bid("answers", RULES.maxAmountMinor);
-  expect(body["amountMinor"]).toBe(1_000_000_000_000);
-  expect(body["minimumMinor"]).toBe(1_000_000_000_200);
+  // Three bids: none may be above maxJump times the minimum.
+  for (const amountMinor of [900_000_000, RULES.maxAmountMinor]) {
+    await gateway.bid("answers", amountMinor / 1_000);
+    const { body } = await gateway.bid("answers", amountMinor);
+    expect([body["amountMinor"], body["minimumMinor"]]).toEqual([amountMinor, amountMinor + 200]);
+  }
+  const { body } = await gateway.bid("answers", RULES.maxAmountMinor + 200);
+  expect(body["amountMinor"]).toBe(1_000_000_000_200); // No bid ends a lot.
+});
+
+test("a bid far above the minimum is refused and learns the most that it may be", async () => {
+  const { status, body } = await gateway.bid("jump", 1_000_001);
+  expect(status).toBe(409);
+  expect(body).toMatchObject({ code: "jump_too_large", maximumMinor: 1_000_000, epoch: 1 });
+  expect((await gateway.bid("jump", 1_000_000)).status).toBe(201);
 });
 
 test("a withdrawn lot takes no bids", async () => {

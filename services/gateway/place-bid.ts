@@ -35,6 +35,7 @@ const schema = {
       "forbidden",
       "unknown_lot",
       "too_low",
+      "jump_too_large",
       "not_open",
       "closed",
       "withdrawn",

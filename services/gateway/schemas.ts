@@ -173,7 +173,15 @@ const ProblemAnswer = Type.Object(
           "`too_low`: the lowest amount that would have been accepted, as of event `seq`.",
       }),
     ),
-    epoch: Type.Optional(Type.Integer({ description: "`too_low`: epoch of that event." })),
+    maximumMinor: Type.Optional(
+      Type.Integer({
+        description:
+          "`jump_too_large`: the highest amount that would have been accepted, as of event `seq`.",
+      }),
+    ),
+    epoch: Type.Optional(
+      Type.Integer({ description: "`too_low`, `jump_too_large`: epoch of that event." }),
+    ),
     seq: Type.Optional(Type.Integer()),
   },
   { ...closed, title: "Problem" },

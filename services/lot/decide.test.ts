@@ -3,9 +3,32 @@ import { describe, expect, test } from "vitest";
 import { bid, lot, RULES } from "../testing/auction.ts";
 import { decide, type Rejection } from "./decide.ts";
 import type { BidAccepted } from "./events.ts";
-import { minimumBidMinor, stepMinorAt } from "./increments.ts";
+import { maximumBidMinor, minimumBidMinor, stepMinorAt } from "./increments.ts";
 import { apply } from "./lifecycle.ts";
+import { MAX_MINOR } from "./money.ts";
+import { LARGEST_MAX_JUMP } from "./terms.ts";
 import type { Lot } from "./lot.ts";
+
+/** No limits but that of exact numbers. */
+const EXACT = { ...RULES, maxAmountMinor: MAX_MINOR, maxJump: null };
+
+/** Terms that an Auction may have (operator/api/auction-rules.ts), the extremes included. */
+const anyTerms = fc
+  .record({
+    maxAmountMinor: fc.integer({ min: 1, max: MAX_MINOR - 1_000 }),
+    maxJump: fc.option(fc.integer({ min: 2, max: LARGEST_MAX_JUMP })),
+    start: fc.double({ min: 0, max: 1, noNaN: true }),
+    steps: fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 1, maxLength: 4 }),
+  })
+  .map(({ maxAmountMinor, maxJump, start, steps }) => {
+    const largestStep = Math.floor((MAX_MINOR - maxAmountMinor) / 1_000);
+    const increments = steps.map((share, i) => ({
+      fromMinor: i * 1_000,
+      stepMinor: Math.max(1, Math.floor(share * largestStep)),
+    }));
+    const startMinor = Math.floor(start * maxAmountMinor);
+    return { startMinor, rules: { ...RULES, increments, maxAmountMinor, maxJump } };
+  });
 
 const leading = { bidId: "b", bidderId: "ann", amountMinor: 1_500 };
 const sniping = {
@@ -84,6 +107,9 @@ test("a bid is rejected for the first of the rules that it breaks", () => {
     ["suspended", { intake: "suspended", status: "scheduled", atMs: 0, seq: 0 }, 1, 999],
     ["closed", {}, 1, 100_000], // The instant of the close is already too late.
     ["too_high", {}, RULES.maxAmountMinor + 1, 5_000],
+    ["too_high", { rules: EXACT }, MAX_MINOR - 199, 5_000], // The next minimum would be no exact number.
+    ["jump_too_large", {}, 1_000_001, 5_000],
+    ["jump_too_large", { leadingBid: leading }, 1_550_001, 5_000],
     ["too_low", {}, 999, 5_000],
     ["too_low", { leadingBid: leading }, 1_549, 5_000],
   ];
@@ -91,8 +117,48 @@ test("a bid is rejected for the first of the rules that it breaks", () => {
     const asked = lot(changes);
     const decision = decide(asked, bid(amountMinor), nowMs);
     const least = changes.leadingBid ? 1_550 : 1_000;
-    expect(decision).toEqual({ accepted: false, rejection, minimumMinor: least });
+    const most = asked.rules.maxJump === null ? MAX_MINOR : 1_000 * least;
+    expect(decision).toEqual({
+      accepted: false,
+      rejection,
+      minimumMinor: least,
+      maximumMinor: most,
+    });
   }
+});
+
+test("a bid may be maxJump times the minimum, or the first step where the lot starts at less", () => {
+  const accepts = (amountMinor: number, changes: Partial<Lot>) =>
+    decide(lot(changes), bid(amountMinor), 5_000).accepted;
+  expect([accepts(1_000_000, {}), accepts(1_000_001, {})]).toEqual([true, false]);
+  const free = { startMinor: 0 }; // The first step is 50.
+  expect([accepts(1, free), accepts(50_000, free), accepts(50_001, free)]).toEqual([
+    true,
+    true,
+    false,
+  ]);
+  const unlimited = { rules: { ...RULES, maxJump: null } };
+  expect(accepts(RULES.maxAmountMinor, unlimited)).toBe(true);
+});
+
+test("whatever was bid, the minimum is accepted next: no bid ends a lot", () => {
+  fc.assert(
+    fc.property(anyTerms, fc.array(fc.double({ min: 0, max: 1, noNaN: true })), (terms, offers) => {
+      let state = lot(terms);
+      // The largest that may be bid, again and again, and other amounts between.
+      for (const share of [1, 1, ...offers, 1, 1, 1]) {
+        const least = minimumBidMinor(state, state.leadingBid);
+        const most = maximumBidMinor(state.rules, least);
+        expect(most).toBeGreaterThanOrEqual(least);
+        const next = decide(state, bid(least), 5_000);
+        expect(next).toMatchObject({ accepted: true });
+        const other = decide(state, bid(Math.floor(least + share * (most - least))), 5_000);
+        expect(other).toMatchObject({ accepted: true });
+        expect(decide(state, bid(most + 1), 5_000)).toMatchObject({ accepted: false });
+        if (other.accepted) state = other.lot;
+      }
+    }),
+  );
 });
 
 test("time never runs backwards for a lot, whatever the clock says", () => {

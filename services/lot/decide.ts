@@ -3,11 +3,13 @@
  * optimistic strategy and the checker use this function.
  */
 import type { LotEvent } from "./events.ts";
-import { minimumBidMinor } from "./increments.ts";
+import { maximumBidMinor, minimumBidMinor, stepMinorAt } from "./increments.ts";
 import type { Bid, Lot } from "./lot.ts";
 import { apply } from "./lifecycle.ts";
+import { MAX_MINOR } from "./money.ts";
 
-export type Rejection = "withdrawn" | "not_open" | "closed" | "suspended" | "too_high" | "too_low";
+export type Rejection =
+  "withdrawn" | "not_open" | "closed" | "suspended" | "too_low" | "too_high" | "jump_too_large";
 
 type Decision =
   | {
@@ -17,7 +19,13 @@ type Decision =
       /** The lot after the events. */
       readonly lot: Lot;
     }
-  | { readonly accepted: false; readonly rejection: Rejection; readonly minimumMinor: number };
+  | {
+      readonly accepted: false;
+      readonly rejection: Rejection;
+      /** What may be bid: from the minimum to the maximum. */
+      readonly minimumMinor: number;
+      readonly maximumMinor: number;
+    };
 
 /**
  * Decides one bid on one lot at one instant. Pure: the clock is an argument.
@@ -30,6 +38,7 @@ export function decide(lot: Lot, bid: Bid, clockMs: number): Decision {
     accepted: false,
     rejection,
     minimumMinor: leastMinor,
+    maximumMinor: maximumBidMinor(lot.rules, leastMinor),
   });
 
   if (lot.status === "withdrawn") return reject("withdrawn");
@@ -39,8 +48,9 @@ export function decide(lot: Lot, bid: Bid, clockMs: number): Decision {
     return reject("not_open");
   }
   if (nowMs >= lot.closesAtMs) return reject("closed");
-  if (bid.amountMinor > lot.rules.maxAmountMinor) return reject("too_high");
   if (bid.amountMinor < leastMinor) return reject("too_low");
+  if (isTooHigh(lot, bid.amountMinor, leastMinor)) return reject("too_high");
+  if (bid.amountMinor > maximumBidMinor(lot.rules, leastMinor)) return reject("jump_too_large");
 
   const events: LotEvent[] = [];
   let after = lot;
@@ -75,6 +85,12 @@ export function decide(lot: Lot, bid: Bid, clockMs: number): Decision {
     record({ type: "lot_extended", ...common(), closesAtMs, extensions: lot.extensions + 1 });
   }
   return { accepted: true, events, lot: after };
+}
+
+/** Above what the rules allow, or so high that the next minimum is no exact number. */
+function isTooHigh({ rules }: Lot, amountMinor: number, leastMinor: number): boolean {
+  if (amountMinor > Math.max(rules.maxAmountMinor, leastMinor)) return true;
+  return amountMinor > MAX_MINOR - stepMinorAt(rules.increments, amountMinor);
 }
 
 /** The closing time after a bid at `nowMs`: anti-sniping extends it for a late bid. */

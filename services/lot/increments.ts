@@ -1,5 +1,5 @@
 import type { LeadingBid } from "./lot.ts";
-import type { IncrementBand, Terms } from "./terms.ts";
+import type { IncrementBand, Rules, Terms } from "./terms.ts";
 
 /** The step at a leading amount: that of the last band that begins at or below it. */
 export function stepMinorAt(increments: readonly IncrementBand[], amountMinor: number): number {
@@ -13,4 +13,15 @@ export function minimumBidMinor(terms: Terms, leadingBid: LeadingBid | null): nu
   return leadingBid === null
     ? Math.max(1, terms.startMinor)
     : leadingBid.amountMinor + stepMinorAt(terms.rules.increments, leadingBid.amountMinor);
+}
+
+/**
+ * The largest amount that may be bid where `minimumMinor` is the minimum. It is never below it, so no bid ends a
+ * lot. It rises with the minimum, and with a start of 0 it is not 0.
+ */
+export function maximumBidMinor(rules: Rules, minimumMinor: number): number {
+  const { increments, maxAmountMinor, maxJump } = rules;
+  const highest = Math.max(maxAmountMinor, minimumMinor);
+  if (maxJump === null) return highest;
+  return Math.min(highest, maxJump * Math.max(minimumMinor, increments[0]!.stepMinor));
 }

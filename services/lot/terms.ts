@@ -12,11 +12,20 @@ export interface Rules {
   /** Sorted by `fromMinor`; the first begins at 0. */
   readonly increments: readonly IncrementBand[];
   readonly antiSniping: AntiSniping;
-  /** Higher bids are rejected, so that a mistyped amount cannot block a lot. */
+  /** Above it only the minimum is accepted: a mistyped amount is rejected, and a lot can always be bid on. */
   readonly maxAmountMinor: number;
+  /**
+   * A bid may be at most so many times the minimum, or the first step where that is larger. Null for no such limit:
+   * an auction that opened before this rule existed keeps its rules.
+   */
+  readonly maxJump: number | null;
   /** What is disclosed to viewers: nothing, whether the reserve is met, or its amount. */
   readonly reserveDisclosure: "Hidden" | "MetOnly" | "Public";
 }
+
+/** Of an Auction that does not say otherwise. */
+export const DEFAULT_MAX_JUMP = 1_000;
+export const LARGEST_MAX_JUMP = 1_000_000;
 
 /** From `fromMinor` on, the next bid must be at least `stepMinor` above the leading bid. */
 export interface IncrementBand {

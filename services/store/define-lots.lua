@@ -18,7 +18,7 @@ Reply   {"defined"} | {"refused", why} | {"again"}: the store changed since the 
 local auction, lots = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 local clock = now_ms()
 local known = redis.call("HMGET", KEYS[1], "lotIds", "termsHash", "opensAtMs", "keysBucket", "pendingBytes",
-  "stamped", "fencedId", "rulesHash", "suspended", "suspendedAtMs")
+  "stamped", "fencedId", "rulesHash", "suspended", "suspendedAtMs", "maxJump")
 if (known[1] or "") ~= ARGV[3] then return {"again"} end
 if not is_confirmed(KEYS[1]) then return {"unconfirmed"} end
 if known[7] then
@@ -59,9 +59,11 @@ if frozen then
   end
 end
 
+-- An auction that opened before there was maxJump keeps its rules.
+local keeps_no_jump = frozen and (known[11] or "") == ""
 local fields = {}
 for name, value in pairs(auction) do
-  if not (name == "opensAtMs" and frozen) then
+  if not (name == "opensAtMs" and frozen) and not (name == "maxJump" and keeps_no_jump) then
     fields[#fields + 1] = name
     fields[#fields + 1] = value
   end

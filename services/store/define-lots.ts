@@ -1,4 +1,4 @@
-import type { Rules } from "../lot/terms.ts";
+import { DEFAULT_MAX_JUMP, type Rules } from "../lot/terms.ts";
 import { canonicalHash } from "../runtime/canonical-hash.ts";
 import type { Store } from "./connect.ts";
 import { type Keys, keysOfLots } from "./keys.ts";
@@ -31,7 +31,7 @@ export interface LotDefinition {
 
 /** The hash of the whole definition: the store has these rules when the hashes are equal. */
 export function rulesHashOf(definition: AuctionDefinition): string {
-  return hashOf(definition);
+  return hashOf({ ...definition, rules: hashedRules(definition.rules) });
 }
 
 /** The hash of what is frozen once the auction is open: all but withdrawals, closes and `suspended`. */
@@ -39,8 +39,13 @@ function termsHashOf(definition: AuctionDefinition): string {
   const lots = definition.lots.map(({ lotId, title, startMinor, reserveMinor }) => {
     return { lotId, title, startMinor, reserveMinor };
   });
-  const { currency, minorUnitDigits, rules } = definition;
-  return hashOf({ currency, minorUnitDigits, rules, lots });
+  const { currency, minorUnitDigits } = definition;
+  return hashOf({ currency, minorUnitDigits, rules: hashedRules(definition.rules), lots });
+}
+
+/** An upgrade adds the default to a definition. That is no change: a definition without `maxJump` has the same hash. */
+function hashedRules({ maxJump, ...rules }: Rules): object {
+  return maxJump === null || maxJump === DEFAULT_MAX_JUMP ? rules : { ...rules, maxJump };
 }
 
 const hashOf = (value: object) => canonicalHash(value).slice(0, 32);
@@ -116,6 +121,7 @@ export function fieldsOf(
     extensionMs: String(rules.antiSniping.extensionMs),
     maxExtensions: String(rules.antiSniping.maxExtensions),
     maxAmountMinor: String(rules.maxAmountMinor),
+    maxJump: text(rules.maxJump),
     reserveDisclosure: rules.reserveDisclosure,
     suspended: definition.suspended ? "1" : "0",
     maxPendingBytes: String(maxPendingBytes),

@@ -69,6 +69,24 @@ test("an auction without an opening opens once, by Redis's clock, and is never o
   expect(await place(keys, 1_000)).toMatchObject({ outcome: "accepted", seq: 2 });
 });
 
+test("an auction that opened before maxJump existed keeps its rules; one that has not opened gets it", async () => {
+  const high = 1_000_000_000;
+  for (const opensAtMs of [null, 4_000_000_000_000]) {
+    const { definition, keys } = await defineAndOpen(store, { opensAtMs });
+    await store.hdel(keys.auction, "maxJump"); // As the version before left it.
+    expect(rulesHashOf({ ...definition, rules: { ...RULES, maxJump: null } })).toBe(
+      rulesHashOf(definition),
+    );
+    expect(await define({ ...definition, name: "renamed" })).toEqual({ outcome: "defined" });
+    const { rules } = (await readAuction(store, keys))!;
+    expect(rules.maxJump).toBe(opensAtMs === null ? null : RULES.maxJump);
+    if (opensAtMs === null) expect(await place(keys, high)).toMatchObject({ outcome: "accepted" });
+    const lower = { ...definition, rules: { ...RULES, maxJump: 2 } };
+    const { outcome } = await define(lower);
+    expect(outcome).toBe(opensAtMs === null ? "refused" : "defined");
+  }
+});
+
 test("until the auction opens anything may change; lots that are gone leave nothing", async () => {
   const definition = auctionDefinition({ lots: [lotDefinition("a"), lotDefinition("b")] });
   const keys = keysOf(definition.uid);

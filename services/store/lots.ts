@@ -68,6 +68,7 @@ export function auctionOf(fields: Record<string, string>): StoredAuction {
         maxExtensions: Number(field("maxExtensions")),
       },
       maxAmountMinor: Number(field("maxAmountMinor")),
+      maxJump: numberOrNull(fields["maxJump"]),
       reserveDisclosure: field("reserveDisclosure") as Rules["reserveDisclosure"],
     },
     opensAtMs: numberOrNull(fields["opensAtMs"]),

@@ -199,8 +199,9 @@ function judge(
     }
     const decision = decide(after, bid, nowMs);
     if (!decision.accepted) {
-      const { rejection, minimumMinor } = decision;
-      placements.push({ outcome: rejection, minimumMinor, epoch: after.epoch, seq: after.seq });
+      const { rejection, minimumMinor, maximumMinor } = decision;
+      const { epoch, seq } = after;
+      placements.push({ outcome: rejection, minimumMinor, maximumMinor, epoch, seq });
       continue;
     }
     const placement = acceptedOf(decision.events);

@@ -6,6 +6,7 @@ export const OUTCOMES = Object.keys({
   accepted: true,
   too_low: true,
   too_high: true,
+  jump_too_large: true,
   not_open: true,
   closed: true,
   withdrawn: true,

@@ -7,6 +7,7 @@ import { encodeEvents, type LotEvent } from "../lot/events.ts";
 import { apply } from "../lot/lifecycle.ts";
 import { minimumBidMinor } from "../lot/increments.ts";
 import type { Bid, Lot } from "../lot/lot.ts";
+import { MAX_MINOR } from "../lot/money.ts";
 import { bid, defineAndOpen, lotDefinition, RULES } from "../testing/auction.ts";
 import { until } from "../testing/until.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "./batcher.ts";
@@ -64,6 +65,7 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
       ...RULES,
       antiSniping: { windowMs: 3_600_000, extensionMs: 3_600_000, maxExtensions: 20 },
       maxAmountMinor: 60_000,
+      maxJump: 3,
     };
     const lots = [lotDefinition("lot-1", { reserveMinor: 5_000, lastsMs: 3_600_000 })];
     const { keys } = await defineAndOpen(store, { rules, lots });
@@ -72,11 +74,13 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
 
     let model = await lotNow(keys);
     const expected: LotEvent[] = [];
+    const rejections = new Set<string>();
     for (let round = 0; round < 60; round++) {
       const bids = Array.from({ length: randomInt(1, 12) }, () =>
         bid(Math.max(1, minimumBidMinor(model, model.leadingBid) + randomInt(-200, 900))),
       );
-      if (round === 50) bids.push(bid(60_001));
+      if (round % 9 === 0) bids.push(bid(3 * minimumBidMinor(model, model.leadingBid) + 4_000));
+      if (round === 50) bids.push(bid(60_001), bid(60_000), bid(60_201), bid(60_200), bid(60_400));
       const { placements, nowMs, position } = await strategy.decide(
         "lot-1",
         bids,
@@ -91,12 +95,10 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
           model = decision.lot;
           expected.push(...decision.events);
         } else {
-          const { rejection, minimumMinor: least } = decision;
-          expect(placement).toMatchObject({
-            outcome: rejection,
-            minimumMinor: least,
-            seq: model.seq,
-          });
+          const { rejection, minimumMinor, maximumMinor } = decision;
+          rejections.add(rejection);
+          const judged = { minimumMinor, maximumMinor, seq: model.seq };
+          expect(placement).toMatchObject({ outcome: rejection, ...judged });
         }
       }
       expect(position).toEqual({ epoch: model.epoch, seq: model.seq });
@@ -108,6 +110,8 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     expect(await lotEvents(keys)).toEqual(expected);
     expect(await lotNow(keys)).toEqual(model);
     expect(model.extensions).toBeGreaterThan(3);
+    expect([...rejections].sort()).toEqual(["jump_too_large", "too_high", "too_low"]);
+    expect(model.leadingBid!.amountMinor).toBeGreaterThan(rules.maxAmountMinor);
     expect(expected.some((event) => event.type === "bid_accepted" && event.reserveMet)).toBe(true);
   });
 
@@ -260,7 +264,7 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
   });
 
   test("amounts up to 2^53 − 1 are exact in the answer, the event and the lot", async () => {
-    const rules = { ...RULES, maxAmountMinor: Number.MAX_SAFE_INTEGER };
+    const rules = { ...RULES, maxAmountMinor: Number.MAX_SAFE_INTEGER, maxJump: null };
     const { keys } = await defineAndOpen(store, { rules });
     const strategy = strategyOf(name, keys);
     await ready(strategy);
@@ -275,6 +279,8 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
         placements,
       );
     }
+    const above = await strategy.decide("lot-1", [bid(MAX_MINOR - 199)], START, NO_DEADLINE);
+    expect(above.placements[0]).toMatchObject({ outcome: "too_high" });
   });
 
   test("nothing is decided past the deadline, behind what is known, over the limit, or unknown", async () => {

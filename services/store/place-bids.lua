@@ -29,20 +29,21 @@ Reply   {"undefined"}           no auction here (yet)            nothing was dec
         {"unknown_lot", nowMs}
         {"decided", nowMs, epoch, seq, closesAtMs or "", answer of each bid ...}
 Answer  "accepted <amountMinor> <bidId> <epoch> <seq> <placedAtMs> <closesAtMs> <minimumMinor>"
-        "<rejection> <minimumMinor> <seq>": withdrawn closed suspended not_open too_high
-        too_low, judged at seq
+        "<rejection> <minimumMinor> <maximumMinor> <seq>": withdrawn closed suspended not_open too_low
+        too_high jump_too_large, judged at seq
         "key_reused": the same key was used before with another amount
 --]]
 local KEYS_WINDOW_MS = 10 * 60 * 1000
 local KEYS_MAX = 5000000
+local MAX_MINOR = 9007199254740991 -- 2^53 - 1, as in money.ts
 
 local lot_id, known_epoch, known_seq = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local clock = now_ms()
 
-local increments_json, window, extension, max_extensions, max_amount, reserve_disclosure,
+local increments_json, window, extension, max_extensions, max_amount, max_jump, reserve_disclosure,
   pending_bytes, max_pending_bytes, keys_bucket, confirmed_server, suspended, fenced_id =
   unpack(redis.call("HMGET", KEYS[1],
-    "increments", "windowMs", "extensionMs", "maxExtensions", "maxAmountMinor", "reserveDisclosure",
+    "increments", "windowMs", "extensionMs", "maxExtensions", "maxAmountMinor", "maxJump", "reserveDisclosure",
     "pendingBytes", "maxPendingBytes", "keysBucket", "confirmedServer", "suspended", "fencedId"))
 if not increments_json then return {"undefined"} end
 if clock > tonumber(ARGV[4]) then return {"expired", clock} end
@@ -63,7 +64,7 @@ if tonumber(pending_bytes) >= tonumber(max_pending_bytes) then return {"full", c
 
 local increments = cjson.decode(increments_json)
 window, extension = tonumber(window), tonumber(extension)
-max_extensions, max_amount = tonumber(max_extensions), tonumber(max_amount)
+max_extensions, max_amount, max_jump = tonumber(max_extensions), tonumber(max_amount), tonumber(max_jump)
 local is_hidden, is_suspended = reserve_disclosure == "Hidden", suspended == "1"
 
 local bucket, kept = math.floor(clock / KEYS_WINDOW_MS), tonumber(keys_bucket)
@@ -86,6 +87,12 @@ lot.at = math.max(lot.at, clock)
 local minimum = minimum_of(lot, increments)
 local answered, to_keep = {}, {}
 
+-- As in increments.ts: never below the minimum. An auction from before maxJump existed has none.
+local function maximum_of(least)
+  local highest = math.max(max_amount, least)
+  return max_jump and math.min(highest, max_jump * math.max(least, increments[1][2])) or highest
+end
+
 local function decide(bid_id, bidder, key, amount)
   local rejection
   if lot.status == "withdrawn" then rejection = "withdrawn"
@@ -93,10 +100,14 @@ local function decide(bid_id, bidder, key, amount)
   elseif is_suspended then rejection = "suspended"
   elseif not lot.opens or not lot.closes or lot.at < lot.opens then rejection = "not_open"
   elseif lot.at >= lot.closes then rejection = "closed"
-  elseif amount > max_amount then rejection = "too_high"
   elseif amount < minimum then rejection = "too_low"
+  elseif amount > math.max(max_amount, minimum) or minimum_after(increments, amount) > MAX_MINOR then
+    rejection = "too_high"
+  elseif amount > maximum_of(minimum) then rejection = "jump_too_large"
   end
-  if rejection then return rejection .. " " .. whole(minimum) .. " " .. whole(lot.seq) end
+  if rejection then
+    return string.format("%s %.0f %.0f %.0f", rejection, minimum, maximum_of(minimum), lot.seq)
+  end
 
   if lot.status == "scheduled" then open(lot, increments) end
   local closes = lot.closes

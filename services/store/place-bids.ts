@@ -31,6 +31,7 @@ export interface Accepted extends Position {
 interface Rejected extends Position {
   readonly outcome: Rejection;
   readonly minimumMinor: number;
+  readonly maximumMinor: number;
 }
 
 export type UnavailableReason =
@@ -158,11 +159,11 @@ export function readAnswer(lotId: string, lotEpoch: number, answer: string): Pla
     case "closed":
     case "suspended":
     case "not_open":
+    case "too_low":
     case "too_high":
-    case "too_low": {
-      const [minimumMinor, seq] = values;
-      const judged = { minimumMinor: Number(minimumMinor), epoch: lotEpoch, seq: Number(seq) };
-      return { outcome: status, ...judged };
+    case "jump_too_large": {
+      const [minimumMinor, maximumMinor, seq] = values.map(Number) as [number, number, number];
+      return { outcome: status, minimumMinor, maximumMinor, epoch: lotEpoch, seq };
     }
     case "key_reused":
       return { outcome: status };

@@ -91,6 +91,7 @@ export class AuctionUnderTest {
         increments: [{ fromMinor: 0, stepMinor: 1 }],
         antiSniping: { windowMs: 0, extensionMs: 0, maxExtensions: 0 },
         maxAmountMinor: 1_000_000_000_000,
+        maxJump: 1_000,
         reserveDisclosure: "MetOnly",
       },
       suspended: false,

@@ -15,6 +15,7 @@ export const RULES: Rules = {
   ],
   antiSniping: { windowMs: 0, extensionMs: 0, maxExtensions: 0 },
   maxAmountMinor: 1_000_000_000_000,
+  maxJump: 1_000,
   reserveDisclosure: "MetOnly",
 };
 

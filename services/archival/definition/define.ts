@@ -33,10 +33,11 @@ export async function defineAuction(
   if (defined.outcome === "unconfirmed")
     throw new StoreUnavailable("Redis changed during the definition");
   if (defined.outcome === "refused") return defined;
-  // Only after the store took the rules: a restore uses the saved ones.
-  await saveDefinition(archive, definition);
-  const suspendedAtMs = (await readAuction(store, keys))?.suspendedAtMs ?? null;
-  await markSuspended(archive, definition.uid, suspendedAtMs);
+  // Only after the store took the rules: a restore uses the saved ones, which are those in force.
+  const taken = await readAuction(store, keys);
+  const rules = taken?.rules ?? definition.rules;
+  await saveDefinition(archive, { ...definition, rules });
+  await markSuspended(archive, definition.uid, taken?.suspendedAtMs ?? null);
   await checkStore(dependencies, null);
   return { outcome: "defined" };
 }

@@ -3,6 +3,7 @@ import Type from "typebox";
 import { Value } from "typebox/value";
 import { LOT_ID_PATTERN } from "../../access/limits.ts";
 import { MAX_MINOR } from "../../lot/money.ts";
+import { DEFAULT_MAX_JUMP, LARGEST_MAX_JUMP } from "../../lot/terms.ts";
 import type { AuctionDefinition } from "../../store/define-lots.ts";
 
 const Minor = Type.Integer({ minimum: 0, maximum: MAX_MINOR });
@@ -37,6 +38,7 @@ const Definition = Type.Object({
       maxExtensions: Type.Integer({ minimum: 0, maximum: 1_000_000 }),
     }),
     maxAmountMinor: Type.Integer({ minimum: 1, maximum: MAX_MINOR }),
+    maxJump: Type.Integer({ minimum: 2, maximum: LARGEST_MAX_JUMP, default: DEFAULT_MAX_JUMP }),
     reserveDisclosure: Type.Union([
       Type.Literal("Hidden"),
       Type.Literal("MetOnly"),

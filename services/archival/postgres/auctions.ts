@@ -1,4 +1,5 @@
 /** The auctions table: the registered auctions and their rules. */
+import type { Rules } from "../../lot/terms.ts";
 import type { AuctionDefinition } from "../../store/define-lots.ts";
 import type { Archive } from "./connection.ts";
 
@@ -39,8 +40,15 @@ export async function saveDefinition(
   );
 }
 
-/** Rows of an earlier version lack `suspended`. */
-type StoredDefinition = Omit<AuctionDefinition, "suspended"> & Partial<AuctionDefinition>;
+/** Rows of an earlier version lack `suspended`, and their rules lack `maxJump`. */
+export type StoredDefinition = Omit<AuctionDefinition, "suspended" | "rules"> & {
+  readonly suspended?: boolean;
+  readonly rules: Omit<Rules, "maxJump"> & Partial<Rules>;
+};
+
+export function currentDefinition(stored: StoredDefinition): AuctionDefinition {
+  return { suspended: false, ...stored, rules: { maxJump: null, ...stored.rules } };
+}
 
 /** The rules that the store took last. Null for an auction that the archive does not have. */
 export async function readSavedDefinition(
@@ -51,7 +59,7 @@ export async function readSavedDefinition(
     "select rules from auctions where auction_uid = $1",
     [auctionUid],
   );
-  return rows[0] ? { suspended: false, ...rows[0].rules } : null;
+  return rows[0] ? currentDefinition(rows[0].rules) : null;
 }
 
 /** @returns an epoch above `above` and above every epoch that this auction had */

@@ -7,6 +7,7 @@ import type {
   LotRow,
   ResultRow,
 } from "../../lot/checker/archive-rows.ts";
+import { currentDefinition, type StoredDefinition } from "./auctions.ts";
 import type { AuctionDefinition } from "../../store/define-lots.ts";
 
 const CONNECT_TIMEOUT_MS = 3_000;
@@ -47,12 +48,14 @@ export class ArchiveReader {
 
   /** The auction registered last comes first. */
   async auctions(): Promise<ArchivedAuction[]> {
-    const { rows } = await this.#session.query<ArchivedAuction>(
+    const { rows } = await this.#session.query<
+      Omit<ArchivedAuction, "definition"> & { definition: StoredDefinition }
+    >(
       `select auction_uid as "auctionUid", name, rules as definition, ${ms("fenced_at")} as "fencedAtMs"
        from auctions
        order by registered_at desc, auction_uid`,
     );
-    return rows;
+    return rows.map((row) => ({ ...row, definition: currentDefinition(row.definition) }));
   }
 
   /** In the order of each lot. */

@@ -166,7 +166,7 @@ test("a Redis that was started again with all it had is confirmed, without Postg
   const readyAtMs = performance.now();
   await until("Redis is back", () => auction.store.ping());
   await until("bids are taken", async () => {
-    const placement = await place(auction, { amountMinor: 1_000_000 });
+    const placement = await place(auction, { amountMinor: 10_000 });
     if (placement.outcome === "accepted") return true;
     expect(placement).toEqual({ outcome: "unavailable", why: "unconfirmed" });
     return false;

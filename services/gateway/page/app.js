@@ -177,10 +177,12 @@ async function place(entry, amountMinor) {
   show(entry);
 }
 
-function refusal({ code, minimumMinor, detail, title }) {
+function refusal({ code, minimumMinor, maximumMinor, detail, title }) {
   switch (code) {
     case "too_low":
       return `Too low by now: ${money(minimumMinor)} is the least.`;
+    case "jump_too_large":
+      return `Too far above the last bid: ${money(maximumMinor)} is the most for now.`;
     case "not_open":
       return "The lot is not open yet.";
     case "closed":

@@ -16,6 +16,7 @@ const CODES: RejectionCode[] = [
   "not_open",
   "withdrawn",
   "too_high",
+  "jump_too_large",
   "key_reused",
 ];
 

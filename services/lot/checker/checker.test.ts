@@ -330,6 +330,11 @@ const MUTANTS: [VerdictName, how: string, (mutant: Mutant) => void][] = [
   ],
   [
     "wrong_rejection",
+    "reject as too far above the minimum what was not",
+    (m) => m.tell(rejectedOf(m.acknowledged, { code: "jump_too_large" })),
+  ],
+  [
+    "wrong_rejection",
     "reject for a key that was never used",
     (m) => m.tell(rejectedOf(m.acknowledged, { code: "key_reused" })),
   ],

@@ -7,7 +7,14 @@ import { isMinor } from "../money.ts";
 import type { Position } from "../position.ts";
 
 export type RejectionCode =
-  "too_low" | "closed" | "not_open" | "withdrawn" | "suspended" | "too_high" | "key_reused";
+  | "too_low"
+  | "closed"
+  | "not_open"
+  | "withdrawn"
+  | "suspended"
+  | "too_high"
+  | "jump_too_large"
+  | "key_reused";
 
 interface SentBid {
   readonly op: "bid";
@@ -141,6 +148,7 @@ const FIELDS: Record<string, Record<string, Check>> = {
       "withdrawn",
       "suspended",
       "too_high",
+      "jump_too_large",
       "key_reused",
     ),
     minimumMinor: optional(count),

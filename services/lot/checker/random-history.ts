@@ -30,6 +30,7 @@ const STEPS = {
   bid: 40,
   low: 12,
   high: 2,
+  jump: 2,
   retry: 12,
   reuse: 4,
   refused: 4,
@@ -79,6 +80,7 @@ const TERMS: Terms = {
     ],
     antiSniping: { windowMs: 20, extensionMs: 30, maxExtensions: 3 },
     maxAmountMinor: 1_000_000_000_000,
+    maxJump: 40,
     reserveDisclosure: "MetOnly",
   },
 };
@@ -147,6 +149,8 @@ class Player {
         return this.#bid(field, this.#fresh(field, -1 - Math.floor(this.#random() * 30)), step);
       case "high":
         return this.#bid(field, this.#fresh(field, TERMS.rules.maxAmountMinor), step);
+      case "jump":
+        return this.#bid(field, this.#fresh(field, Math.floor(this.#random() * 10_000)), step);
       case "unknown":
       case "refused":
         return this.#bid(field, this.#fresh(field, 0), step);

@@ -1,5 +1,7 @@
 /** Checks that each rejection was justified. */
+import { stepMinorAt } from "../increments.ts";
 import type { LotStatus } from "../lot.ts";
+import { MAX_MINOR } from "../money.ts";
 import type { RejectedBid, RejectionCode } from "./history.ts";
 import type { Order } from "./order.ts";
 import type { Timeline } from "./timeline.ts";
@@ -25,6 +27,7 @@ export interface Evidence {
 const MAY_BE: Record<RejectionCode, readonly LotStatus[]> = {
   too_low: ["scheduled", "open"],
   too_high: ["scheduled", "open"],
+  jump_too_large: ["scheduled", "open"],
   not_open: ["scheduled"],
   closed: ["scheduled", "open", "closed"],
   withdrawn: ["withdrawn"],
@@ -59,6 +62,8 @@ function judgeCode(evidence: Evidence, bid: RejectedBid, logIndex: number | null
       return tooLow(evidence, bid, logIndex);
     case "too_high":
       return tooHigh(evidence, bid, logIndex);
+    case "jump_too_large":
+      return jumpTooLarge(evidence, bid, logIndex);
     case "not_open":
       return notOpen(evidence, bid);
     case "closed":
@@ -74,9 +79,8 @@ function judgeCode(evidence: Evidence, bid: RejectedBid, logIndex: number | null
 
 function tooLow(evidence: Evidence, bid: RejectedBid, logIndex: number | null): string | number {
   const { timeline, order } = evidence;
-  const { minimum, terms } = timeline;
+  const { minimum } = timeline;
   const { amountMinor, minimumMinor: stated } = bid;
-  if (terms && amountMinor > terms.rules.maxAmountMinor) return "it was too high";
   if (stated !== undefined && amountMinor >= stated) return `it reaches ${stated}, which it states`;
   if (logIndex !== null) {
     const least = minimum[logIndex]!;
@@ -111,8 +115,44 @@ function firstAtLeast({ minimum, endedAt, end }: Timeline, amountMinor: number):
 
 function tooHigh(evidence: Evidence, bid: RejectedBid, logIndex: number | null): string | number {
   const { terms } = evidence.timeline;
-  const most = terms?.rules.maxAmountMinor;
-  if (most !== undefined && bid.amountMinor <= most) return `it is not above ${most}`;
+  if (terms === null) return whileOpen(evidence, bid, logIndex) ?? 0;
+  const { increments, maxAmountMinor } = terms.rules;
+  const { amountMinor } = bid;
+  if (amountMinor > MAX_MINOR - stepMinorAt(increments, amountMinor)) {
+    return whileMinimumBelow(evidence, bid, logIndex, amountMinor + 1);
+  }
+  if (amountMinor <= maxAmountMinor) return `it is not above ${maxAmountMinor}`;
+  return whileMinimumBelow(evidence, bid, logIndex, amountMinor);
+}
+
+function jumpTooLarge(
+  evidence: Evidence,
+  bid: RejectedBid,
+  logIndex: number | null,
+): string | number {
+  const { terms } = evidence.timeline;
+  if (terms === null) return whileOpen(evidence, bid, logIndex) ?? 0;
+  const { increments, maxAmountMinor, maxJump } = terms.rules;
+  const { amountMinor } = bid;
+  if (maxJump === null) return "there is no limit to a jump";
+  if (amountMinor > maxAmountMinor) return "it was too high";
+  if (amountMinor <= maxJump * increments[0]!.stepMinor) return "the first step allows it";
+  return whileMinimumBelow(evidence, bid, logIndex, Math.ceil(amountMinor / maxJump));
+}
+
+/** What holds of an answer that is given only as long as the minimum, which only rises, is below `limitMinor`. */
+function whileMinimumBelow(
+  evidence: Evidence,
+  bid: RejectedBid,
+  logIndex: number | null,
+  limitMinor: number,
+): string | number {
+  const { timeline, order } = evidence;
+  const next = firstAtLeast(timeline, limitMinor);
+  if (next === 0 || (logIndex !== null && timeline.minimum[logIndex]! >= limitMinor)) {
+    return "the minimum was too high for that";
+  }
+  if (next !== null) order.notBefore(next, bid.invMs, "seen", bid);
   return whileOpen(evidence, bid, logIndex) ?? 0;
 }
 

@@ -2,7 +2,7 @@
  * A lot's log judged by itself, and how the lot stood after each of its events. Position k is after k
  * events; log index 0 is before the first.
  */
-import { decide } from "../decide.ts";
+import { decide, type Rejection } from "../decide.ts";
 import type { BidAccepted, LotClosed, LotEvent, LotExtended, LotOpened } from "../events.ts";
 import { minimumBidMinor } from "../increments.ts";
 import { apply, result } from "../lifecycle.ts";
@@ -137,8 +137,16 @@ const NO_TERMS: Terms = {
     increments: [{ fromMinor: 0, stepMinor: 1 }],
     antiSniping: { windowMs: 0, extensionMs: 0, maxExtensions: 0 },
     maxAmountMinor: Number.MAX_SAFE_INTEGER,
+    maxJump: null,
     reserveDisclosure: "Hidden",
   },
+};
+
+/** The verdict on a bid that was accepted against the rules; for other rejections, the lot had ended. */
+const BROKEN_RULES: Partial<Record<Rejection, "above_maximum" | "early_bid">> = {
+  too_high: "above_maximum",
+  jump_too_large: "above_maximum",
+  not_open: "early_bid",
 };
 
 class Replay {
@@ -256,10 +264,8 @@ class Replay {
   #bidByTerms(event: BidAccepted): void {
     const decision = decide(this.#lot, event, event.atMs);
     if (!decision.accepted) {
-      const names = { too_high: "above_maximum", not_open: "early_bid" } as const;
       const { rejection } = decision;
-      const name = rejection === "too_high" || rejection === "not_open" ? names[rejection] : null;
-      return this.#add(name ?? "after_end", `the rules say ${rejection}`, event);
+      return this.#add(BROKEN_RULES[rejection] ?? "after_end", `the rules say ${rejection}`, event);
     }
     const expected = decision.events[0] as BidAccepted;
     this.#expect("wrong_minimum", event, "minimumMinor", expected.minimumMinor);
