@@ -13,7 +13,12 @@ import { anySample, desiredInputsOf, type Sample, SAMPLES, stored } from "../tes
 
 /** Variables with addresses that a tier connects to. PASSED_ON is only sent to browsers. */
 const CONNECTS = ["REDIS_URL_FILE", "NATS_URL_FILE", "POSTGRES_URL_FILE"];
-const CONNECTS_TO = ["ARCHIVAL_URL", "TOKEN_JWKS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+const CONNECTS_TO = [
+  "ARCHIVAL_URL",
+  "TOKEN_JWKS_URL",
+  "OTEL_EXPORTER_OTLP_ENDPOINT",
+  "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+];
 const PASSED_ON = ["STREAM_URL"];
 
 /** URLs as in the Secrets of External stores. */

@@ -12,7 +12,8 @@ import { readSecretFile } from "../runtime/secret-file.ts";
 import type { Tracing } from "../runtime/tracing.ts";
 import { startTelemetry } from "../runtime/telemetry.ts";
 import { type Bidding, startBidding } from "../store/bidding.ts";
-import { connectStore, startConnecting, type Store, type StoreUrl } from "../store/connect.ts";
+import type { Store } from "../store/connect.ts";
+import { StoreConnections } from "../store/connections.ts";
 import { type Keys, keysOf } from "../store/keys.ts";
 import { MessageHandler } from "./message-handler.ts";
 import type { BroadcastEnv } from "./config.ts";
@@ -57,8 +58,6 @@ async function start(env: BroadcastEnv, log: Logger, lifecycle: Lifecycle): Prom
   const { tracing } = telemetry;
   lifecycle.onStop("telemetry", () => telemetry.stop());
   const keys = keysOf(env.AUCTION_UID);
-  const url = () => readSecretFile(env.REDIS_URL_FILE);
-  const connections = connectAll(url, lifecycle, log);
 
   const hub = new Hub();
   const traffic = { frames: 0, bytes: 0, conflated: 0 };
@@ -70,10 +69,18 @@ async function start(env: BroadcastEnv, log: Logger, lifecycle: Lifecycle): Prom
     subscriptions: () => hub.subscriptions,
     waitingBids: () => bidding.batcher.waiting,
   });
+  // A random name: the connections of one process among those of all.
+  const processName = `gavel-broadcast-${randomUUID().slice(0, 8)}`;
+  const connections = new StoreConnections(
+    () => readSecretFile(env.REDIS_URL_FILE),
+    processName,
+    log,
+    (connected) => metrics.storeUp.set(connected ? 1 : 0),
+  );
+  lifecycle.onStop("connections", () => connections.close());
   const bidding = startBidding({
     env,
-    store: connections.bids,
-    url,
+    connections,
     keys,
     metrics,
     onConflict: () => metrics.conflicts.inc(),
@@ -82,7 +89,10 @@ async function start(env: BroadcastEnv, log: Logger, lifecycle: Lifecycle): Prom
     lifecycle,
   });
   registerBreakerGauge(registry, "gavel_broadcast_", { redis: bidding.breaker });
-  const shared = { env, connections, keys, hub, metrics, tracing, log };
+  // Reads, bids and the feed have a connection each: a long reply on one must not delay the others.
+  const store = connections.open("reads");
+  const blocking = connections.open("feed", FEED_TIMEOUT_MS);
+  const shared = { env, store, blocking, keys, hub, metrics, tracing, log };
   const follower = followStore(shared);
   const server: StreamServer = new StreamServer({
     messageHandler: createMessageHandler(shared, follower, bidding),
@@ -115,7 +125,9 @@ async function start(env: BroadcastEnv, log: Logger, lifecycle: Lifecycle): Prom
 /** What the parts of one process share. */
 interface Shared {
   readonly env: BroadcastEnv;
-  readonly connections: Connections;
+  readonly store: Store;
+  /** The feed's: its reads block. */
+  readonly blocking: Store;
   readonly keys: Keys;
   readonly hub: Hub;
   readonly metrics: Metrics;
@@ -124,8 +136,7 @@ interface Shared {
 }
 
 /** Keeps the hub at the store's state: the feed reads events, gap fill and drift check bring what it missed. */
-function followStore({ connections, keys, hub, metrics, tracing, log }: Shared) {
-  const { store, blocking } = connections;
+function followStore({ store, blocking, keys, hub, metrics, tracing, log }: Shared) {
   const fanOut = new FanOut(hub, (seconds) => metrics.fanOut.observe(seconds));
   const clock = new StoreClock();
   const onFilled = (result: GapFillResult) => metrics.gapFills.inc({ result });
@@ -161,7 +172,7 @@ function followStore({ connections, keys, hub, metrics, tracing, log }: Shared) 
 }
 
 function createMessageHandler(
-  { env, connections, keys, hub, metrics, tracing, log }: Shared,
+  { env, store, keys, hub, metrics, tracing, log }: Shared,
   { clock, gapFill, driftCheck }: ReturnType<typeof followStore>,
   { batcher }: Bidding,
 ): MessageHandler {
@@ -171,7 +182,7 @@ function createMessageHandler(
     clock,
     log,
     reporter: new BidReporter(tracing, log),
-    resume: new Resume(connections.store, keys, hub, gapFill),
+    resume: new Resume(store, keys, hub, gapFill),
     verify: createVerifier(env),
     maxLotsPerSocket: env.MAX_LOTS_PER_SOCKET,
     defined: () => driftCheck.defined,
@@ -182,24 +193,6 @@ function createMessageHandler(
     onUnavailable: (why) => metrics.unavailable[why].inc(),
     onMessage: (type, outcome, seconds) => metrics.messages.observe({ type, outcome }, seconds),
   });
-}
-
-type Connections = ReturnType<typeof connectAll>;
-
-/** Reads, bids and the feed have a connection each: a long reply on one must not delay the others. */
-function connectAll(url: StoreUrl, lifecycle: Lifecycle, log: Logger) {
-  const connect = (work: string, timeoutMs?: number): Store => {
-    const name = `gavel-broadcast-${work}-${randomUUID().slice(0, 8)}`;
-    const store = connectStore(url, name, timeoutMs);
-    startConnecting(store, (error) => log.debug({ err: error, work }, "no connection to Redis"));
-    lifecycle.onStop(`connection: ${work}`, () => store.disconnect());
-    return store;
-  };
-  return {
-    store: connect("read"),
-    bids: connect("bid"),
-    blocking: connect("feed", FEED_TIMEOUT_MS),
-  };
 }
 
 /** Tells the viewers of a lot that the auction no longer has it. */
@@ -218,8 +211,8 @@ function healthOf(bidding: Bidding, driftCheck: DriftCheck, lifecycle: Lifecycle
       try {
         await bidding.probe();
         return driftCheck.checked ? { ready: true } : { ready: false, why: "starting" };
-      } catch {
-        return { ready: false, why: "Redis does not answer" };
+      } catch (error) {
+        return { ready: false, why: (error as Error).message };
       }
     },
   };

@@ -193,7 +193,7 @@ async function withFeedHeldUp(work: () => Promise<void>): Promise<void> {
   const holding = (async () => {
     while (!over) {
       const list = (await store.call("CLIENT", "LIST")) as string;
-      for (const line of list.split("\n").filter((one) => one.includes("gavel-broadcast-feed"))) {
+      for (const line of list.split("\n").filter((one) => /gavel-broadcast-\w+-feed/.test(one))) {
         const [, id] = /^id=(\d+)/.exec(line)!;
         await store.call("CLIENT", "KILL", "ID", id!).catch(() => {});
       }

@@ -7,7 +7,7 @@ import { defineLots } from "../store/define-lots.ts";
 import type { Keys } from "../store/keys.ts";
 import { placeBids } from "../store/place-bids.ts";
 import { startOne, tokenOf } from "../testing/broadcast.ts";
-import { NO_DEADLINE, readLotEvents, startStore } from "../testing/store.ts";
+import { NO_DEADLINE, readLotEvents, refuseConnections, startStore } from "../testing/store.ts";
 import { START } from "../lot/position.ts";
 
 const { redis, store } = await startStore();
@@ -255,4 +255,23 @@ test("three tabs of one bidder each get their own answers and all events", async
     expect(tab.frames.filter(({ type }) => type === "bid_result")).toHaveLength(1);
     tab.close();
   }
+});
+
+test("a broadcast whose feed has no connection is not ready, although bids have theirs", async () => {
+  const { definition } = await defineAndOpen(store);
+  const { internalUrl, stop } = await startOne(redis.url, definition.uid);
+  const health = async () => (await fetch(`${internalUrl}/readyz`)).json() as Promise<Frame>;
+  await until("it is ready", async () => (await health())["status"] === "ok");
+  const admit = await refuseConnections(store, /name=gavel-broadcast-\w+-feed /);
+  try {
+    await until("it is not ready", async () =>
+      String((await health())["why"]).includes("no connection to Redis for feed"),
+    );
+    const metrics = await (await fetch(`${internalUrl}/metrics`)).text();
+    expect(metrics).toMatch(/gavel_broadcast_store_up{.*} 0\n/);
+  } finally {
+    await admit();
+  }
+  await until("it is ready again", async () => (await health())["status"] === "ok");
+  await stop();
 });

@@ -13,7 +13,7 @@ import type { Logger } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
 import { startTelemetry } from "../runtime/telemetry.ts";
 import { type Bidding, startBidding } from "../store/bidding.ts";
-import { connectStore, startConnecting, type Store, type StoreUrl } from "../store/connect.ts";
+import { StoreConnections } from "../store/connections.ts";
 import { keysOf } from "../store/keys.ts";
 import { startClock } from "./clock.ts";
 import type { GatewayEnv } from "./config.ts";
@@ -62,11 +62,13 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
     connections: () => connectionsOf(app.server),
   });
 
-  // Bids have a connection to themselves: reads must not delay them.
+  const connections = new StoreConnections(redisUrl, "gavel-gateway", log, (connected) =>
+    metrics.storeUp.set(connected ? 1 : 0),
+  );
+  lifecycle.onStop("connections", () => connections.close());
   const bidding = startBidding({
     env,
-    store: openStore(redisUrl, "gavel-gateway-bids", log, lifecycle),
-    url: redisUrl,
+    connections,
     keys,
     metrics,
     onConflict: () => metrics.optimistic.conflict.inc(),
@@ -75,7 +77,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
     log,
     lifecycle,
   });
-  const store = openStore(redisUrl, "gavel-gateway", log, lifecycle);
+  const store = connections.open("reads");
   const archival = new Breaker({ ...ARCHIVAL_BREAKER, onChange: logChanges(log, "archival") });
   registerBreakerGauge(registry, "gavel_gateway_", { redis: bidding.breaker, archival });
 
@@ -137,26 +139,10 @@ function healthOf(bidding: Bidding, lifecycle: Lifecycle): Health {
       if (lifecycle.draining) return { ready: false, why: "draining" };
       return bidding.probe().then(
         () => ({ ready: true }),
-        () => ({ ready: false, why: "the store does not answer" }),
+        ({ message }: Error) => ({ ready: false, why: message }),
       );
     },
   };
-}
-
-function openStore(url: StoreUrl, name: string, log: Logger, lifecycle: Lifecycle): Store {
-  const store = connectStore(url, name);
-  let reported = false;
-  startConnecting(store, (error) => {
-    // ioredis retries many times a second: an outage is one line.
-    if (!reported) log.warn({ err: error, connection: name }, "store connection lost");
-    reported = true;
-  });
-  store.on("ready", () => {
-    log.info({ connection: name }, "store connected");
-    reported = false;
-  });
-  lifecycle.onStop(name, () => store.disconnect());
-  return store;
 }
 
 function connectionsOf(server: NetServer): Promise<number> {

@@ -3,6 +3,7 @@ import { eventsSince } from "../store/history.ts";
 import { defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
 import { type Answer, startTestGateway, tokenOf } from "../testing/gateway.ts";
 import { startRedis } from "../testing/servers.ts";
+import { refuseConnections } from "../testing/store.ts";
 import { withMargin } from "../testing/margin.ts";
 import { until } from "../testing/until.ts";
 
@@ -100,3 +101,29 @@ test("a gateway that starts before its Redis takes bids once that is there", asy
   const { status } = await late.bid("cold", 1_000);
   expect(status).toBe(201);
 });
+
+test.each([
+  ["script", /name=gavel-gateway-bids /, "bids"],
+  ["script", /name=gavel-gateway-reads /, "reads"],
+  ["optimistic", /name=gavel-gateway-optimistic-5 /, "optimistic-5"],
+])(
+  "a gateway (%s) that lacks one of its connections is not ready, and says which",
+  async (BID_STRATEGY, name, work) => {
+    const one = await startTestGateway(redis.url, definition.uid, { BID_STRATEGY });
+    const health = async () => (await fetch(`${one.internalUrl}/readyz`)).json();
+    const up = async () => (await fetch(`${one.internalUrl}/metrics`)).text();
+    expect(await up()).toMatch(/gavel_gateway_store_up{.*} 1\n/);
+    const admit = await refuseConnections(store, name);
+    try {
+      await until("it is not ready", async () => {
+        const { status, why } = (await health()) as { status: string; why?: string };
+        return status !== "ok" && why?.includes(`no connection to Redis for ${work}`);
+      });
+      expect(await up()).toMatch(/gavel_gateway_store_up{.*} 0\n/);
+    } finally {
+      await admit();
+    }
+    await until("it is ready", async () => (await fetch(`${one.internalUrl}/readyz`)).ok);
+    await one.stop();
+  },
+);

@@ -20,7 +20,7 @@ export function createBiddingMetrics(registry: Registry, prefix: string) {
     unavailable: seriesOf(unavailable, "why", UNAVAILABLE_REASONS),
     storeUp: new Gauge({
       name: `${prefix}store_up`,
-      help: "1 while there is a connection to the store.",
+      help: "1 while every connection of the process to the store is there.",
       registers,
     }),
     batchBids: new Histogram({

@@ -9,10 +9,11 @@ import { type Logger, SampledLog } from "../runtime/log.ts";
 import type { Tracing } from "../runtime/tracing.ts";
 import type { BiddingMetrics } from "./bidding-metrics.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "./batcher.ts";
-import { type Store, storeClockMs, type StoreUrl } from "./connect.ts";
+import type { StoreConnections } from "./connections.ts";
 import { guardStrategy } from "./guard.ts";
 import type { Keys } from "./keys.ts";
 import { optimisticStrategy } from "./optimistic.ts";
+import { StoreUnavailable } from "./unreachable.ts";
 import { DurabilityEnv, replicatedStrategy, Replication } from "./replication.ts";
 
 /** What a tier that takes bids reads from its environment for this. */
@@ -30,10 +31,8 @@ const STORE_BREAKER = { failures: 3, waitMs: 100, waitMaxMs: 1_000 } as const;
 
 interface BiddingDependencies {
   readonly env: BiddingEnv;
-  /** The connection that only bids use. */
-  readonly store: Store;
-  /** For the further connections of optimistic transactions and of replication. */
-  readonly url: StoreUrl;
+  /** Those of the whole process: it is ready while all of them are. Bids get some of their own. */
+  readonly connections: StoreConnections;
   readonly keys: Keys;
   readonly metrics: BiddingMetrics;
   /** An optimistic transaction lost a race and is tried again. */
@@ -42,7 +41,7 @@ interface BiddingDependencies {
   readonly onScript?: () => void;
   readonly tracing: Tracing | null;
   readonly log: Logger;
-  /** Stops the probes and closes the further connections. */
+  /** Stops the probes. */
   readonly lifecycle: Lifecycle;
 }
 
@@ -50,21 +49,19 @@ export interface Bidding {
   readonly batcher: Batcher;
   /** The circuit breaker of Redis. */
   readonly breaker: Breaker;
-  /** For /readyz. @throws where Redis does not answer */
+  /** For /readyz. @throws StoreUnavailable where a connection to Redis is missing, or Redis does not answer */
   probe(): Promise<void>;
 }
 
 export function startBidding(dependencies: BiddingDependencies): Bidding {
-  const { store, metrics, tracing, log, lifecycle } = dependencies;
-  store.on("ready", () => metrics.storeUp.set(1)).on("close", () => metrics.storeUp.set(0));
+  const { connections, metrics, tracing, log, lifecycle } = dependencies;
+  const strategy = withDurability(chooseStrategy(dependencies), dependencies);
 
   const breaker = new Breaker({ ...STORE_BREAKER, onChange: logChanges(log, "redis") });
-  const readClock = () => storeClockMs(store);
   const probing = new AbortController();
-  void keepProbing(breaker, readClock, probing.signal);
+  void keepProbing(breaker, () => strategy.nowMs(), probing.signal);
   lifecycle.onStop("store probes", () => probing.abort());
 
-  const strategy = withDurability(chooseStrategy(dependencies), dependencies);
   const lost = new SampledLog(log, 1);
   const batcher = new Batcher(guardStrategy(strategy, breaker), {
     ...BATCHER_DEFAULTS,
@@ -76,29 +73,30 @@ export function startBidding(dependencies: BiddingDependencies): Bidding {
     onError: (error) => lost.warn({ err: error }, "store call with bids failed"),
     tracing,
   });
-  const probe = async () => void (await breaker.call(readClock));
+  const probe = async () => {
+    connections.requireAll();
+    await breaker
+      .call(() => strategy.nowMs())
+      .catch((cause: unknown) => {
+        throw new StoreUnavailable("Redis does not answer", { cause });
+      });
+  };
   return { batcher, breaker, probe };
 }
 
 function chooseStrategy(dependencies: BiddingDependencies): Strategy {
-  const { env, store, url, keys, onConflict, onScript = () => {}, log, lifecycle } = dependencies;
-  if (env.BID_STRATEGY === "script") return scriptStrategy(store, keys);
-  const strategy = optimisticStrategy(url, keys, {
-    onConflict,
-    onScript,
-    onError: (error) => log.debug({ err: error }, "store connection of a transaction failed"),
-  });
-  lifecycle.onStop("optimistic strategy", () => strategy.close());
-  return strategy;
+  const { env, connections, keys, onConflict, onScript = () => {} } = dependencies;
+  // Bids have connections to themselves: reads must not delay them.
+  if (env.BID_STRATEGY === "script") return scriptStrategy(connections.open("bids"), keys);
+  return optimisticStrategy(connections, keys, { onConflict, onScript });
 }
 
 /** `BID_DURABILITY=replica`: bids are acknowledged once replicas have them, too. */
 function withDurability(
   strategy: Strategy,
-  { env, url, keys, lifecycle }: BiddingDependencies,
+  { env, connections, keys }: BiddingDependencies,
 ): Strategy {
   if (env.BID_DURABILITY === "local") return strategy;
-  const replication = new Replication(url, keys, env.WAIT_REPLICAS, env.WAIT_MS);
-  lifecycle.onStop("replication", () => replication.close());
+  const replication = new Replication(connections, keys, env.WAIT_REPLICAS, env.WAIT_MS);
   return replicatedStrategy(strategy, replication);
 }

@@ -2,7 +2,6 @@
 import { describe, expect, test } from "vitest";
 import { encodeEvent } from "../lot/events.ts";
 import { resumed } from "../lot/lifecycle.ts";
-import { afterFile } from "../testing/after-file.ts";
 import { auctionDefinition, bid, defineAndOpen, lotDefinition } from "../testing/auction.ts";
 import { until } from "../testing/until.ts";
 import { scriptStrategy, type Strategy } from "./batcher.ts";
@@ -17,6 +16,7 @@ import { lastOutboxId } from "./outbox.ts";
 import {
   defineAuction,
   NO_DEADLINE,
+  openConnections,
   readAllLots,
   readOutboxEvents,
   startStore,
@@ -32,8 +32,7 @@ const eventsOf = (keys: Keys) => readOutboxEvents(store, keys);
 type Name = "script" | "optimistic";
 async function strategyOf(name: Name, keys: Keys): Promise<Strategy> {
   if (name === "script") return scriptStrategy(store, keys);
-  const strategy = optimisticStrategy(redis.url, keys);
-  afterFile(() => strategy.close());
+  const strategy = optimisticStrategy(openConnections(redis.url), keys);
   // All its connections: each takes one of the batches.
   const all = () =>
     Array.from({ length: 8 }, () => strategy.decide("none", [bid(1)], START, NO_DEADLINE));

@@ -12,13 +12,8 @@ import { type BidAccepted, encodeEvent, encodeEvents, type LotEvent } from "../l
 import type { Bid, Lot } from "../lot/lot.ts";
 import { isBehind } from "../lot/position.ts";
 import type { Strategy } from "./batcher.ts";
-import {
-  connectStore,
-  startConnecting,
-  type Store,
-  storeClockMs,
-  type StoreUrl,
-} from "./connect.ts";
+import { type Store, storeClockMs } from "./connect.ts";
+import type { StoreConnections } from "./connections.ts";
 import { type Digest, digestAfter, digestOf } from "./digest.ts";
 import { type Keys, KEYS_WINDOW_MS, LOT_STREAM_ENTRIES } from "./keys.ts";
 import { auctionOf, lotOf } from "./lots.ts";
@@ -36,29 +31,20 @@ import { knownRunId } from "./server-identity.ts";
 const CONNECTIONS = 8;
 const MAX_TRIES = 5;
 
-export interface OptimisticStrategy extends Strategy {
-  close(): void;
-}
-
 interface OptimisticOptions {
   /** The batch lost a race and is tried again. */
   readonly onConflict?: () => void;
   /** The script decided the batch. */
   readonly onScript?: () => void;
-  readonly onError?: (error: Error) => void;
 }
 
 export function optimisticStrategy(
-  url: StoreUrl,
+  connections: StoreConnections,
   keys: Keys,
-  { onConflict, onScript, onError = () => {} }: OptimisticOptions = {},
-): OptimisticStrategy {
-  const connections = Array.from({ length: CONNECTIONS }, (_, i) => {
-    const store = connectStore(url, `gavel-optimistic-${i}`);
-    startConnecting(store, onError);
-    return store;
-  });
-  const free = [...connections];
+  { onConflict, onScript }: OptimisticOptions = {},
+): Strategy {
+  const all = Array.from({ length: CONNECTIONS }, (_, i) => connections.open(`optimistic-${i}`));
+  const free = [...all];
   const queue: ((store: Store) => void)[] = [];
   const take = (): Store | Promise<Store> =>
     free.pop() ?? new Promise((resolve) => queue.push(resolve));
@@ -72,7 +58,7 @@ export function optimisticStrategy(
     operation: "EXEC",
     maxInFlight: 1,
     /** Reads all connections: a caller that waits for the store must not get one that is still connecting. */
-    nowMs: async () => Math.max(...(await Promise.all(connections.map(storeClockMs)))),
+    nowMs: async () => Math.max(...(await Promise.all(all.map(storeClockMs)))),
     async decide(...args) {
       const store = await take();
       try {
@@ -94,7 +80,6 @@ export function optimisticStrategy(
         giveBack(store);
       }
     },
-    close: () => connections.forEach((store) => store.disconnect()),
   };
 }
 

@@ -1,7 +1,6 @@
 import { randomInt, randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { afterFile } from "../testing/after-file.ts";
 import { decide } from "../lot/decide.ts";
 import { encodeEvents, type LotEvent } from "../lot/events.ts";
 import { apply } from "../lot/lifecycle.ts";
@@ -14,9 +13,15 @@ import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "./batc
 import { storeClockMs } from "./connect.ts";
 import type { Keys } from "./keys.ts";
 import { readAuction, readLots } from "./lots.ts";
-import { optimisticStrategy, type OptimisticStrategy } from "./optimistic.ts";
+import { optimisticStrategy } from "./optimistic.ts";
 import { MAX_BATCH, placeBids } from "./place-bids.ts";
-import { NO_DEADLINE, readLotEvents, readOutboxEvents, startStore } from "../testing/store.ts";
+import {
+  NO_DEADLINE,
+  openConnections,
+  readLotEvents,
+  readOutboxEvents,
+  startStore,
+} from "../testing/store.ts";
 import { START } from "../lot/position.ts";
 
 const { redis, store } = await startStore();
@@ -33,9 +38,7 @@ const lotEvents = (keys: Keys) => readLotEvents(store, keys);
 type Name = "script" | "optimistic";
 function strategyOf(name: Name, keys: Keys): Strategy {
   if (name === "script") return scriptStrategy(store, keys);
-  const strategy: OptimisticStrategy = optimisticStrategy(redis.url, keys);
-  afterFile(() => strategy.close());
-  return strategy;
+  return optimisticStrategy(openConnections(redis.url), keys);
 }
 const ready = (strategy: Strategy) => until("it is connected", () => strategy.nowMs());
 
@@ -140,9 +143,6 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
         const bare = (events: LotEvent[]) =>
           events.map((event) => ({ ...event, atMs: 0, opensAtMs: 0, closesAtMs: 0 }));
         expect(bare(await outboxEvents(whole.keys))).toEqual(bare(await outboxEvents(single.keys)));
-        for (const strategy of [wholeStrategy, singleStrategy]) {
-          (strategy as Partial<OptimisticStrategy>).close?.();
-        }
       }),
       { numRuns: name === "script" ? 60 : 15 },
     );

@@ -7,7 +7,8 @@
  */
 import Type from "typebox";
 import type { Strategy } from "./batcher.ts";
-import { connectStore, startConnecting, type Store, type StoreUrl } from "./connect.ts";
+import type { Store } from "./connect.ts";
+import type { StoreConnections } from "./connections.ts";
 import type { Keys } from "./keys.ts";
 
 export const DurabilityEnv = {
@@ -42,9 +43,8 @@ export class Replication {
   readonly #replicas: number;
   readonly #waitMs: number;
 
-  constructor(url: StoreUrl, keys: Keys, replicas: number, waitMs: number) {
-    this.#store = connectStore(url, "gavel-replication", waitMs + ANSWER_MS);
-    startConnecting(this.#store, () => {}); // Rounds fail while it is not connected.
+  constructor(connections: StoreConnections, keys: Keys, replicas: number, waitMs: number) {
+    this.#store = connections.open("replication", waitMs + ANSWER_MS); // Rounds fail without it.
     this.#keys = keys;
     this.#replicas = replicas;
     this.#waitMs = waitMs;
@@ -76,10 +76,6 @@ export class Replication {
       .catch(() => null);
     const [error, replicas] = replies?.[1] ?? [null, 0];
     return error === null && Number(replicas) >= this.#replicas;
-  }
-
-  close(): void {
-    this.#store.disconnect();
   }
 }
 

@@ -9,7 +9,7 @@ import { readAuction, readLots } from "./lots.ts";
 import { optimisticStrategy } from "./optimistic.ts";
 import { restoreAuction, restoreLot, RestoreSuperseded } from "./restore.ts";
 import { confirmServer, readRunId, wasPromoted } from "./server-identity.ts";
-import { NO_DEADLINE, startStore } from "../testing/store.ts";
+import { NO_DEADLINE, openConnections, startStore } from "../testing/store.ts";
 
 const { redis, store } = await startStore();
 
@@ -20,7 +20,7 @@ test("a server that was started again decides nothing until it is confirmed, by 
   const { definition, keys } = await defineAndOpen(store, {
     lots: [lotDefinition("lot-1", { lastsMs: 1 }), lotDefinition("lot-2")],
   });
-  const optimistic = optimisticStrategy(redis.url, keys);
+  const optimistic = optimisticStrategy(openConnections(redis.url), keys);
   const strategies = [scriptStrategy(store, keys), optimistic];
   let amountMinor = 1_000;
   // The second strategy has eight connections: each may come back a moment later.
@@ -56,7 +56,6 @@ test("a server that was started again decides nothing until it is confirmed, by 
     expect(await place(strategy)).toMatchObject([{ outcome: "accepted" }]);
   }
   expect((await advanceDueLots(store, keys)).closed).toEqual(["lot-1"]);
-  optimistic.close();
 });
 
 test("a bidder's process that knows of a later event leaves word of it, and the furthest counts", async () => {
