@@ -9,6 +9,7 @@ import {
   openStore,
 } from "../testing/auction.ts";
 import { startRedis, type TestServer } from "../testing/servers.ts";
+import { openConnections } from "../testing/store.ts";
 import { withMargin } from "../testing/margin.ts";
 import { until } from "../testing/until.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy } from "./batcher.ts";
@@ -93,8 +94,7 @@ test("bids whose call was never sent are unavailable, not unknown, and are not d
   const lots = Array.from({ length: 12 }, (_, i) => lotDefinition(`lot-${i + 1}`));
   const admin = await openStore(redis.url);
   const { keys: ofMany } = await defineAndOpen(admin, auctionDefinition({ lots }));
-  const optimistic = optimisticStrategy(redis.url, ofMany);
-  afterFile(() => optimistic.close());
+  const optimistic = optimisticStrategy(openConnections(redis.url), ofMany);
   await until("it is connected", () => optimistic.nowMs());
   const knowsClock = new Batcher(optimistic, BATCHER_DEFAULTS);
   await knowsClock.place("lot-1", next());
