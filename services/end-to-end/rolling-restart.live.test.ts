@@ -46,7 +46,7 @@ beforeAll(async () => {
 let over = false;
 const failed: string[] = [];
 const acknowledged = new Map<string, string>();
-const counts = { http: 0, socket: 0, tooLow: 0, idleClosed: 0, restarting: 0, resumed: 0 };
+const counts = { busy: 0, http: 0, socket: 0, tooLow: 0, idleClosed: 0, restarting: 0, resumed: 0 };
 let amountMinor = 1_000;
 const nextBid = () => {
   const lotId = LOTS[Math.floor(Math.random() * LOTS.length)]!;
@@ -56,8 +56,11 @@ type Bid = ReturnType<typeof nextBid>;
 
 interface HttpAnswer {
   readonly status: number;
-  readonly body: { bidId?: string; code?: string };
+  readonly body: { bidId?: string; code?: string; detail?: string };
 }
+
+/** What a machine with too few processors answers, restarts or not: nothing was decided. */
+const isBusy = (detail = "") => /overloaded|waited too long/.test(detail);
 
 /** What a closed idle connection does to the request that met it half-way is told apart. */
 function post(agent: Agent, token: string, bid: Bid): Promise<HttpAnswer | "idle connection"> {
@@ -100,9 +103,13 @@ async function httpBidder(n: number): Promise<void> {
         continue;
       }
       const { status, body } = answer;
+      if (isBusy(body.detail)) {
+        counts.busy++;
+        continue;
+      }
       if (status === 201) acknowledged.set(body.bidId!, bid.key);
       else if (body.code === "too_low") counts.tooLow++;
-      else failed.push(`http: ${status} ${body.code}`);
+      else failed.push(`http: ${status} ${body.code} ${body.detail}`);
       counts.http++;
       break;
     }
@@ -138,7 +145,8 @@ async function socketBidder(n: number): Promise<void> {
       counts.socket++;
       if (answer?.["accepted"]) acknowledged.set(answer["bidId"], key);
       else if (answer?.["problem"].code === "too_low") counts.tooLow++;
-      else failed.push(`socket ${n}: ${answer?.["problem"].code ?? "no answer"}`);
+      else if (isBusy(answer?.["problem"].detail)) counts.busy++;
+      else failed.push(`socket ${n}: ${answer?.["problem"].detail ?? "no answer"}`);
       bid = nextBid();
     }
     if (over) viewer.close();

@@ -99,6 +99,7 @@ test("an event loop that falls behind refuses what comes next, and recovers", as
     const answer = await limited.inject("/v1/auction");
     return answer.json().detail.includes("overloaded") ? answer : null;
   });
+  expect((await limited.inject("/app.js")).statusCode).toBe(200);
   expect([refused.statusCode, refused.json().code]).toEqual([503, "unavailable"]);
   expect(refused.headers["retry-after"]).toMatch(/^[1-9]$/);
   await until(

@@ -14,16 +14,22 @@ export async function pageRoutes(app: Server, streamUrl: string): Promise<void> 
     "form-action 'none'",
     "frame-ancestors 'none'",
   ].join("; ");
-  await app.register(fastifyStatic, {
-    root: fileURLToPath(new URL("./page/", import.meta.url)),
-    wildcard: false,
-    schemaHide: true,
-    cacheControl: false,
-    setHeaders: (reply) => {
-      reply.header("content-security-policy", policy);
-      reply.header("x-content-type-options", "nosniff");
-      reply.header("referrer-policy", "no-referrer");
-      reply.header("cache-control", "no-cache");
-    },
+  await app.register(async (page) => {
+    // An overloaded gateway serves the page whole: a page without its script could not even try again.
+    page.addHook("onRoute", (route) => {
+      route.config = { ...route.config, isServedUnderPressure: true };
+    });
+    await page.register(fastifyStatic, {
+      root: fileURLToPath(new URL("./page/", import.meta.url)),
+      wildcard: false,
+      schemaHide: true,
+      cacheControl: false,
+      setHeaders: (reply) => {
+        reply.header("content-security-policy", policy);
+        reply.header("x-content-type-options", "nosniff");
+        reply.header("referrer-policy", "no-referrer");
+        reply.header("cache-control", "no-cache");
+      },
+    });
   });
 }

@@ -13,6 +13,12 @@ import { countUnreadable, type Metrics } from "./metrics.ts";
 import { refuseConnection } from "./unreadable-requests.ts";
 import type { Server } from "./typed-server.ts";
 
+declare module "fastify" {
+  interface FastifyContextConfig {
+    readonly isServedUnderPressure?: boolean;
+  }
+}
+
 export interface ServerOptions {
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -31,6 +37,7 @@ const HEADERS_MAX_BYTES = 8_192;
 /** A longer name in a URL is refused by the router; a shorter one is judged by its schema. */
 const PARAM_MAX_CHARACTERS = 1_024;
 
+const PRESSURE_SAMPLE_MS = 1_000;
 const HEAP_MAX_SHARE = 0.9;
 
 export async function createServer(options: ServerOptions): Promise<Server> {
@@ -55,10 +62,16 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   });
 
   await allowOrigins(app, allowedOrigins);
+  let builtMs = Infinity;
+  app.addHook("onReady", async () => void (builtMs = performance.now()));
   await app.register(underPressure, {
+    sampleInterval: PRESSURE_SAMPLE_MS,
     maxEventLoopDelay: eventLoopDelayMaxMs,
     maxHeapUsedBytes: getHeapStatistics().heap_size_limit * HEAP_MAX_SHARE,
-    pressureHandler: async () => {
+    pressureHandler: async ({ routeOptions }: FastifyRequest) => {
+      // Building the app blocks the event loop; the sample that contains it holds for one more.
+      if (performance.now() - builtMs < 2 * PRESSURE_SAMPLE_MS) return;
+      if (routeOptions.config.isServedUnderPressure === true) return;
       throw new ProblemError(
         problem("unavailable", "The gateway is overloaded. Nothing was decided; send it again."),
       );

@@ -5,6 +5,7 @@ import { chownSync, existsSync, mkdtempSync, renameSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { Client } from "pg";
 import { afterFile } from "./after-file.ts";
 import { findProgram } from "../../servers/find-program.ts";
 import { freePort } from "../../servers/ports.ts";
@@ -62,7 +63,30 @@ async function serve(
 export const startRedis = (): Promise<TestServer> => serve("redis", servers.startRedis);
 export const startNats = (): Promise<TestServer> => serve("nats", servers.startNats);
 export const startPostgres = (): Promise<TestServer> =>
-  serve("postgres", (at) => servers.startPostgres(at, "test", copyTemplate));
+  serve("postgres", async (at) => {
+    const server = await servers.startPostgres(at, "test", copyTemplate);
+    await Promise.race([untilStarted(server.url), server.ended]);
+    return server;
+  });
+
+const CANNOT_CONNECT_NOW = "57P03";
+const START_POLL_MS = 20;
+
+/** Postgres listens before it takes sessions: while it recovers, it refuses them. */
+async function untilStarted(connectionString: string): Promise<void> {
+  for (;;) {
+    const client = new Client({ connectionString });
+    try {
+      await client.connect();
+      return;
+    } catch (error) {
+      if ((error as { code?: string }).code !== CANNOT_CONNECT_NOW) return;
+    } finally {
+      await client.end();
+    }
+    await new Promise((resolve) => setTimeout(resolve, START_POLL_MS));
+  }
+}
 
 /** Fills a data directory from one that initdb made once on this machine: a copy takes a tenth of the time. */
 async function copyTemplate(data: string, owner: servers.Owner, password: string): Promise<void> {
