@@ -13,6 +13,7 @@ import { type VerdictName, VERDICTS } from "../../services/lot/checker/verdicts.
 import { encodeEvent, type LotEvent } from "../../services/lot/events.ts";
 import { afterFile } from "../../services/testing/after-file.ts";
 import { auctionDefinition, lotDefinition } from "../../services/testing/auction.ts";
+import { createHostileDatabase } from "../../services/testing/hostile-settings.ts";
 import { plainEnv } from "../../services/testing/plain-env.ts";
 import { startPostgres } from "../../services/testing/servers.ts";
 import { runHere } from "../testing/run-here.ts";
@@ -20,8 +21,9 @@ import { until } from "../../services/testing/until.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "gavel-check-"));
 const postgres = await startPostgres();
+const url = await createHostileDatabase(postgres.url);
 const archive = connectArchive(
-  () => postgres.url,
+  () => url,
   () => {},
 );
 afterFile(() => archive.end());
@@ -32,7 +34,7 @@ const fileOf = (name: string, lines: readonly string[]): string => {
   writeFileSync(join(dir, name), lines.map((line) => `${line}\n`).join(""));
   return join(dir, name);
 };
-const urlFile = fileOf("postgres-url", [postgres.url]);
+const urlFile = fileOf("postgres-url", [url]);
 
 /** Through a link to the shim, from another folder, as npx runs it. */
 const gavel = join(dir, "gavel");
@@ -83,7 +85,7 @@ async function archived(): Promise<Archived> {
   });
   const { name, title, currency, minorUnitDigits } = definition;
   await archive.query(
-    `insert into auctions (auction_uid, name, title, currency, minor_unit_digits, rules)
+    `insert into public.auctions (auction_uid, name, title, currency, minor_unit_digits, rules)
      values ($1, $2, $3, $4, $5, $6)`,
     [uid, name, title, currency, minorUnitDigits, JSON.stringify(definition)],
   );
@@ -154,25 +156,34 @@ describe("gavel check", () => {
   });
 
   const newest = (table: string) =>
-    `(auction_uid, lot_id, seq) = (select auction_uid, lot_id, max(seq) from ${table}
+    `(auction_uid, lot_id, seq) = (select auction_uid, lot_id, max(seq) from public.${table}
       where auction_uid = $1 and lot_id = 'lot-1' group by 1, 2)`;
   const CORRUPTIONS: [VerdictName, sql: string][] = [
-    ["lost", "delete from events where auction_uid = $1 and seq > 9 and type = 'bid_accepted'"],
-    ["seq_gap", "delete from events where auction_uid = $1 and seq = 3"],
-    ["bids_differ", `update bids set amount_minor = amount_minor + 1 where ${newest("bids")}`],
-    ["bids_differ", `delete from bids where ${newest("bids")}`],
-    ["row_differs", `update events set at = at + interval '1 ms' where ${newest("bids")}`],
-    ["row_differs", `update events set body = 'x' where ${newest("bids")}`],
+    [
+      "lost",
+      "delete from public.events where auction_uid = $1 and seq > 9 and type = 'bid_accepted'",
+    ],
+    ["seq_gap", "delete from public.events where auction_uid = $1 and seq = 3"],
+    [
+      "bids_differ",
+      `update public.bids set amount_minor = amount_minor + 1 where ${newest("bids")}`,
+    ],
+    ["bids_differ", `delete from public.bids where ${newest("bids")}`],
+    ["row_differs", `update public.events set at = at + interval '1 ms' where ${newest("bids")}`],
+    ["row_differs", `update public.events set body = 'x' where ${newest("bids")}`],
     [
       "below_minimum",
-      `update events set body = regexp_replace(body, '"amountMinor":\\d+', '"amountMinor":1')
+      `update public.events set body = regexp_replace(body, '"amountMinor":[0-9]+', '"amountMinor":1')
        where ${newest("bids")}`,
     ],
-    ["results_differ", `update results set bidder_id = 'mallory' where ${newest("results")}`],
-    ["lots_differ", "update lots set bid_count = bid_count + 1 where auction_uid = $1"],
+    [
+      "results_differ",
+      `update public.results set bidder_id = 'mallory' where ${newest("results")}`,
+    ],
+    ["lots_differ", "update public.lots set bid_count = bid_count + 1 where auction_uid = $1"],
     [
       "dead_letter",
-      `insert into dead_letters (auction_uid, partition, reason, detail, body)
+      `insert into public.dead_letters (auction_uid, partition, reason, detail, body)
        values ($1, 0, 'lost', 'a gap', '')`,
     ],
   ];

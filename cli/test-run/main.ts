@@ -11,14 +11,18 @@ import { fileURLToPath } from "node:url";
 import { installPackages } from "../../operator/local/install-packages.ts";
 import { SERVERS } from "../../operator/local/server-programs.ts";
 import { LocalEnv } from "../../operator/local/config.ts";
+import { PGBOUNCER_PACKAGE } from "../../servers/pgbouncer.ts";
 import { PROMETHEUS_PACKAGE } from "../../servers/prometheus.ts";
 import { findProgram } from "../../servers/find-program.ts";
 import { createTerminal } from "../../operator/local/terminal.ts";
 import { readEnv } from "../../services/runtime/env.ts";
 import { closingLines, type VitestReport } from "./closing-lines.ts";
 
-/** Brings promtool, which judges metrics and alerts. */
-const PROMETHEUS = { programs: ["prometheus", "promtool"], packages: [PROMETHEUS_PACKAGE] };
+const OTHERS = {
+  /** Brings promtool, which judges metrics and alerts. */
+  prometheus: { programs: ["prometheus", "promtool"], packages: [PROMETHEUS_PACKAGE] },
+  pgbouncer: { programs: ["pgbouncer"], packages: [PGBOUNCER_PACKAGE] },
+};
 
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -31,9 +35,10 @@ async function prepareMachine(): Promise<void> {
     packages.push("chromium");
     what.push("a browser");
   }
-  if (!PROMETHEUS.programs.every(findProgram)) {
-    packages.push(...PROMETHEUS.packages);
-    what.push("prometheus");
+  for (const [name, { programs, packages: needed }] of Object.entries(OTHERS)) {
+    if (programs.every(findProgram)) continue;
+    packages.push(...needed);
+    what.push(name);
   }
   if (packages.length === 0) return;
   if (findProgram("apt-get") === null) {

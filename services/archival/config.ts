@@ -22,7 +22,8 @@ export const ArchivalEnv = Type.Object({
     minLength: 1,
   }),
   POSTGRES_URL_FILE: Type.String({
-    description: "File with the URL of the archive: postgres://user:password@host:port/database.",
+    description:
+      "File with the URL of the archive, or of PgBouncer in front of it: postgres://user:password@host:port/database. Its tables are in the schema public.",
     minLength: 1,
   }),
   RULES_FILE: Type.String({

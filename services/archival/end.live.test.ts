@@ -320,7 +320,7 @@ test("verify finds whatever the archive lacks, has too much or has otherwise", a
       /lot-3: rows of bids: archived 11, decided 12/,
     ],
   ];
-  const session = await auction.archive.connect();
+  const session = await auction.archive.pool.connect();
   try {
     for (const [sql, undo, difference] of damages) {
       await session.query(sql);

@@ -208,7 +208,7 @@ export class AuctionUnderTest {
 
   async archived(): Promise<string[]> {
     return this.column(
-      "select body from events where auction_uid = $1 order by lot_id, epoch, seq",
+      "select body from public.events where auction_uid = $1 order by lot_id, epoch, seq",
     );
   }
 
@@ -218,7 +218,7 @@ export class AuctionUnderTest {
       values: [this.uid, ...values],
       rowMode: "array",
     });
-    return rows.map(([value]) => value!);
+    return rows.map(([value]) => (value === null ? value : String(value)));
   }
 
   /** Waits until everything is archived, then checks that each event is there once, in order, as decided. */
@@ -227,7 +227,7 @@ export class AuctionUnderTest {
     await until(
       "everything is archived",
       async () => {
-        const sql = "select count(*) from events where auction_uid = $1";
+        const sql = "select count(*) from public.events where auction_uid = $1";
         const [archived] = await this.column(sql);
         return Number(archived) >= decided.length;
       },
@@ -235,14 +235,14 @@ export class AuctionUnderTest {
     );
     expect(await this.archived()).toEqual(decided);
     const bids = decided.filter((text) => text.includes('"bid_accepted"')).length;
-    expect(await this.column("select count(*) from bids where auction_uid = $1")).toEqual([
-      String(bids),
-    ]);
-    expect(await this.column("select sum(bid_count) from lots where auction_uid = $1")).toEqual([
+    expect(await this.column("select count(*) from public.bids where auction_uid = $1")).toEqual([
       String(bids),
     ]);
     expect(
-      await this.column("select reason from dead_letters where auction_uid = $1 order by 1"),
+      await this.column("select sum(bid_count) from public.lots where auction_uid = $1"),
+    ).toEqual([String(bids)]);
+    expect(
+      await this.column("select reason from public.dead_letters where auction_uid = $1 order by 1"),
     ).toEqual(deadLetters);
     await until("Redis knows", async () => {
       return (await readAuction(this.store, this.keys))?.pendingBytes === 0;

@@ -1,7 +1,7 @@
 /** Real servers for one test file, on free ports. They stop after the file, and their data is deleted. */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chownSync, existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -9,6 +9,7 @@ import { Client } from "pg";
 import { afterFile } from "./after-file.ts";
 import { findProgram } from "../../servers/find-program.ts";
 import { freePort } from "../../servers/ports.ts";
+import { startPgBouncer as pgbouncer } from "../../servers/pgbouncer.ts";
 import type { ServerProcess } from "../../servers/server-process.ts";
 import * as servers from "../../servers/store-servers.ts";
 
@@ -86,6 +87,25 @@ async function untilStarted(connectionString: string): Promise<void> {
     }
     await new Promise((resolve) => setTimeout(resolve, START_POLL_MS));
   }
+}
+
+/** PgBouncer in front of a Postgres. @returns the URL to connect to in its place */
+export async function startPgBouncer(
+  postgresUrl: string,
+  poolMode: "session" | "transaction",
+  poolSize: number,
+): Promise<string> {
+  const dir = mkdtempSync(join(tmpdir(), "gavel-pgbouncer-"));
+  chmodSync(dir, 0o755); // Its user reads the configuration again.
+  const port = await freePort();
+  const server = await pgbouncer({ dir, port, postgresUrl, poolMode, poolSize });
+  running.add(server);
+  afterFile(async () => {
+    running.delete(server);
+    await server.kill();
+    rmSync(dir, { recursive: true, force: true });
+  });
+  return server.url;
 }
 
 /** Fills a data directory from one that initdb made once on this machine: a copy takes a tenth of the time. */

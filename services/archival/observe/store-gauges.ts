@@ -79,8 +79,8 @@ export function setStoreGauges(
   showLots(gauges, runsPipeline ? store.lots : [], archive);
 }
 
-function showConnections({ connections }: StoreGauges, pool: Archive): void {
-  const { totalCount, idleCount, waitingCount } = pool;
+function showConnections({ connections }: StoreGauges, archive: Archive): void {
+  const { totalCount, idleCount, waitingCount } = archive.pool;
   connections.set({ state: "busy" }, totalCount - idleCount);
   connections.set({ state: "idle" }, idleCount);
   connections.set({ state: "waiting" }, waitingCount);

@@ -21,8 +21,8 @@ export async function readArchivedDigest(
 ): Promise<ArchivedDigest> {
   let digest = NO_ROWS;
   for (;;) {
-    const { rows } = await archive.query<{ epoch: string; seq: string; body: string }>(
-      `select epoch, seq, body from events
+    const { rows } = await archive.query<{ epoch: number; seq: number; body: string }>(
+      `select epoch, seq, body from public.events
        where auction_uid = $1 and lot_id = $2 and (epoch, seq) > ($3::bigint, $4::bigint)
        order by epoch, seq limit $5`,
       [auctionUid, lotId, digest.epoch, digest.seq, PAGE_EVENTS],
@@ -30,7 +30,7 @@ export async function readArchivedDigest(
     for (const { epoch, seq, body } of rows) {
       const after = digestAfter(digest, eventOf(body), body);
       const events = digest.events + 1;
-      digest = { ...after, events, epoch: Number(epoch), seq: Number(seq) };
+      digest = { ...after, events, epoch, seq };
     }
     if (rows.length < PAGE_EVENTS) return digest;
   }
@@ -50,11 +50,11 @@ export async function countBidRows(
   archive: Archive,
   auctionUid: string,
 ): Promise<Map<string, number>> {
-  const { rows } = await archive.query<{ lot_id: string; bids: string }>(
-    "select lot_id, count(*) as bids from bids where auction_uid = $1 group by lot_id",
+  const { rows } = await archive.query<{ lot_id: string; bids: number }>(
+    "select lot_id, count(*) as bids from public.bids where auction_uid = $1 group by lot_id",
     [auctionUid],
   );
-  return new Map(rows.map(({ lot_id, bids }) => [lot_id, Number(bids)]));
+  return new Map(rows.map(({ lot_id, bids }) => [lot_id, bids]));
 }
 
 /** The archived lots that are not among `lotIds`. */
@@ -64,7 +64,7 @@ export async function readOtherLotIds(
   lotIds: readonly string[],
 ): Promise<string[]> {
   const { rows } = await archive.query<{ lot_id: string }>(
-    "select lot_id from lots where auction_uid = $1 and not lot_id = any($2) order by lot_id",
+    "select lot_id from public.lots where auction_uid = $1 and not lot_id = any($2) order by lot_id",
     [auctionUid, lotIds],
   );
   return rows.map(({ lot_id }) => lot_id);

@@ -15,10 +15,10 @@ export async function readArchivedLots(
   auctionUid: string,
 ): Promise<Map<string, ArchivedLot>> {
   const { rows } = await archive.query<ArchivedLotRow>(
-    `select lot_id, status, epoch::float8, seq::float8, ${epochMs("at")} as at_ms,
+    `select lot_id, status, epoch, seq, ${epochMs("at")} as at_ms,
        ${epochMs("opens_at")} as opens_ms, ${epochMs("closes_at")} as closes_ms, extensions,
-       bid_count::float8, leading_bid_id, leading_bidder_id, leading_amount_minor::float8 as amount
-     from lots join events using (auction_uid, lot_id, epoch, seq)
+       bid_count, leading_bid_id, leading_bidder_id, leading_amount_minor as amount
+     from public.lots join public.events using (auction_uid, lot_id, epoch, seq)
      where auction_uid = $1`,
     [auctionUid],
   );
@@ -64,8 +64,8 @@ function lotOf(row: ArchivedLotRow): ArchivedLot {
 const PAGE_EVENTS = 2_000;
 
 interface EventRow {
-  epoch: string;
-  seq: string;
+  epoch: number;
+  seq: number;
   body: string;
   outbox_id: string;
   at_ms: number;
@@ -81,10 +81,10 @@ async function* latestEvents(
   lotId: string,
   sinceMs: number,
 ): AsyncGenerator<EventRow[]> {
-  let before: [string | number, string | number] = [Number.MAX_SAFE_INTEGER, 0];
+  let before: [number, number] = [Number.MAX_SAFE_INTEGER, 0];
   for (;;) {
     const { rows } = await archive.query<EventRow>(
-      `select epoch, seq, body, outbox_id, ${epochMs("at")} as at_ms from events
+      `select epoch, seq, body, outbox_id, ${epochMs("at")} as at_ms from public.events
        where auction_uid = $1 and lot_id = $2 and (epoch, seq) < ($3::bigint, $4::bigint)
        order by epoch desc, seq desc limit $5`,
       [auctionUid, lotId, ...before, PAGE_EVENTS],

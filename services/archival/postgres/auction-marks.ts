@@ -48,13 +48,13 @@ export async function readAuctionMarks(
     verified: CompletenessProof | null;
     cleaning: boolean;
     cleaned: boolean;
-    dead_letters: string;
+    dead_letters: number;
   }>(
     `select ${epochMs("suspended_at")} as suspended_ms, ${epochMs("fenced_at")} as fenced_ms, fenced_id, verified,
        cleaning_at is not null as cleaning, cleaned_at is not null as cleaned,
-       (select count(*) from dead_letters d
+       (select count(*) from public.dead_letters d
         where d.auction_uid = a.auction_uid and replayed_at is null) as dead_letters
-     from auctions a where auction_uid = $1`,
+     from public.auctions a where auction_uid = $1`,
     [auctionUid],
   );
   const row = rows[0];
@@ -66,7 +66,7 @@ export async function readAuctionMarks(
     verified,
     cleaning,
     cleaned,
-    deadLetters: Number(row.dead_letters),
+    deadLetters: row.dead_letters,
   };
 }
 
@@ -76,7 +76,7 @@ export async function markSuspended(
   atMs: number | null,
 ): Promise<void> {
   await archive.query(
-    "update auctions set suspended_at = to_timestamp($2::float8 / 1000) where auction_uid = $1",
+    "update public.auctions set suspended_at = to_timestamp($2::float8 / 1000) where auction_uid = $1",
     [auctionUid, atMs],
   );
 }
@@ -88,7 +88,7 @@ export async function markFenced(
   { fencedId, fencedAtMs }: Fence,
 ): Promise<void> {
   await archive.query(
-    `update auctions set fenced_id = $2,
+    `update public.auctions set fenced_id = $2,
        fenced_at = coalesce(fenced_at, to_timestamp($3::float8 / 1000))
      where auction_uid = $1`,
     [auctionUid, fencedId, fencedAtMs],
@@ -101,7 +101,7 @@ export async function saveProof(
   proof: CompletenessProof,
 ): Promise<void> {
   await archive.query(
-    `update auctions set verified = $2, verified_at = case when $3 then now() else verified_at end
+    `update public.auctions set verified = $2, verified_at = case when $3 then now() else verified_at end
      where auction_uid = $1`,
     [auctionUid, JSON.stringify(proof), proof.ok],
   );
@@ -109,14 +109,14 @@ export async function saveProof(
 
 export async function markCleaning(archive: Archive, auctionUid: string): Promise<void> {
   await archive.query(
-    "update auctions set cleaning_at = coalesce(cleaning_at, now()) where auction_uid = $1",
+    "update public.auctions set cleaning_at = coalesce(cleaning_at, now()) where auction_uid = $1",
     [auctionUid],
   );
 }
 
 export async function markCleaned(archive: Archive, auctionUid: string): Promise<void> {
   await archive.query(
-    "update auctions set cleaned_at = coalesce(cleaned_at, now()) where auction_uid = $1",
+    "update public.auctions set cleaned_at = coalesce(cleaned_at, now()) where auction_uid = $1",
     [auctionUid],
   );
 }

@@ -15,15 +15,15 @@ export async function registerAuction(
   definition: AuctionDefinition,
 ): Promise<RegisteredAuction> {
   const { uid, name, title, currency, minorUnitDigits } = definition;
-  const { rows } = await archive.query<{ epoch: string; defined: boolean }>(
-    `insert into auctions (auction_uid, name, title, currency, minor_unit_digits, rules)
+  const { rows } = await archive.query<{ epoch: number; defined: boolean }>(
+    `insert into public.auctions (auction_uid, name, title, currency, minor_unit_digits, rules)
      values ($1, $2, $3, $4, $5, $6)
      on conflict (auction_uid) do update set auction_uid = excluded.auction_uid
      returning epoch, defined_at is not null as defined`,
     [uid, name, title, currency, minorUnitDigits, JSON.stringify(definition)],
   );
   const { epoch, defined } = rows[0]!;
-  return { epoch: Number(epoch), wasDefined: defined };
+  return { epoch, wasDefined: defined };
 }
 
 /** Saves the rules that the store took. */
@@ -33,7 +33,7 @@ export async function saveDefinition(
 ): Promise<void> {
   const { uid, name, title, currency, minorUnitDigits } = definition;
   await archive.query(
-    `update auctions set name = $2, title = $3, currency = $4, minor_unit_digits = $5, rules = $6,
+    `update public.auctions set name = $2, title = $3, currency = $4, minor_unit_digits = $5, rules = $6,
        defined_at = coalesce(defined_at, now())
      where auction_uid = $1`,
     [uid, name, title, currency, minorUnitDigits, JSON.stringify(definition)],
@@ -56,7 +56,7 @@ export async function readSavedDefinition(
   auctionUid: string,
 ): Promise<AuctionDefinition | null> {
   const { rows } = await archive.query<{ rules: StoredDefinition }>(
-    "select rules from auctions where auction_uid = $1",
+    "select rules from public.auctions where auction_uid = $1",
     [auctionUid],
   );
   return rows[0] ? currentDefinition(rows[0].rules) : null;
@@ -64,9 +64,9 @@ export async function readSavedDefinition(
 
 /** @returns an epoch above `above` and above every epoch that this auction had */
 export async function raiseEpoch(archive: Archive, auctionUid: string, above = 0): Promise<number> {
-  const { rows } = await archive.query<{ epoch: string }>(
-    "update auctions set epoch = greatest(epoch, $2) + 1 where auction_uid = $1 returning epoch",
+  const { rows } = await archive.query<{ epoch: number }>(
+    "update public.auctions set epoch = greatest(epoch, $2) + 1 where auction_uid = $1 returning epoch",
     [auctionUid, above],
   );
-  return Number(rows[0]!.epoch);
+  return rows[0]!.epoch;
 }

@@ -3,6 +3,7 @@ import type { DeadLetterReason } from "../reasons.ts";
 import type { DeadLetter } from "./batch.ts";
 import type { Archive, Session } from "./connection.ts";
 import { PARTITION } from "./partition.ts";
+import { epochMs } from "./time.ts";
 
 export async function insertDeadLetters(
   session: Session,
@@ -11,7 +12,7 @@ export async function insertDeadLetters(
 ): Promise<void> {
   for (const { reason, detail, lotId, outboxId, body } of letters) {
     await session.query(
-      `insert into dead_letters (auction_uid, partition, lot_id, reason, detail, outbox_id, body)
+      `insert into public.dead_letters (auction_uid, partition, lot_id, reason, detail, outbox_id, body)
        values ($1, $2, $3, $4, $5, $6, $7)`,
       [auctionUid, PARTITION, withoutNul(lotId), reason, withoutNul(detail), outboxId, body],
     );
@@ -31,9 +32,9 @@ export async function insertLoss(
   upToId: string,
 ): Promise<void> {
   await session.query(
-    `insert into dead_letters (auction_uid, partition, reason, detail, outbox_id, after_id, body)
+    `insert into public.dead_letters (auction_uid, partition, reason, detail, outbox_id, after_id, body)
      select $1, $2, 'lost', $5, $4, $3, ''
-     where not exists (select from dead_letters where auction_uid = $1 and partition = $2
+     where not exists (select from public.dead_letters where auction_uid = $1 and partition = $2
        and reason = 'lost' and after_id = $3 and outbox_id = $4)`,
     [
       auctionUid,
@@ -58,14 +59,14 @@ interface ListedDeadLetter {
 }
 
 interface DeadLetterRow {
-  dead_letter_id: string;
+  dead_letter_id: number;
   reason: DeadLetterReason;
   detail: string;
   lot_id: string | null;
   outbox_id: string | null;
   body: Buffer;
-  found_at: Date;
-  replayed_at: Date | null;
+  found_ms: number;
+  replayed_ms: number | null;
 }
 
 /** The dead letters after `afterId`, oldest first. */
@@ -76,20 +77,21 @@ export async function listDeadLetters(
   limit: number,
 ): Promise<{ deadLetters: ListedDeadLetter[]; nextCursor: string | null }> {
   const { rows } = await archive.query<DeadLetterRow>(
-    `select dead_letter_id, reason, detail, lot_id, outbox_id, body, found_at, replayed_at
-     from dead_letters where auction_uid = $1 and dead_letter_id > $2
+    `select dead_letter_id, reason, detail, lot_id, outbox_id, body, ${epochMs("found_at")} as found_ms,
+       ${epochMs("replayed_at")} as replayed_ms
+     from public.dead_letters where auction_uid = $1 and dead_letter_id > $2
      order by dead_letter_id limit $3`,
     [auctionUid, afterId, limit + 1],
   );
   const deadLetters = rows.slice(0, limit).map((row) => ({
-    deadLetterId: Number(row.dead_letter_id),
+    deadLetterId: row.dead_letter_id,
     reason: row.reason,
     detail: row.detail,
     lotId: row.lot_id,
     outboxId: row.outbox_id,
     body: row.body.toString("utf8"),
-    foundAtMs: row.found_at.getTime(),
-    replayedAtMs: row.replayed_at?.getTime() ?? null,
+    foundAtMs: row.found_ms,
+    replayedAtMs: row.replayed_ms,
   }));
   const last = deadLetters.at(-1);
   return {
@@ -105,7 +107,7 @@ export async function lockDeadLetter(
   deadLetterId: number,
 ): Promise<Pick<DeadLetter, "lotId" | "outboxId" | "body"> | null> {
   const { rows } = await session.query<DeadLetterRow>(
-    `select lot_id, outbox_id, body from dead_letters
+    `select lot_id, outbox_id, body from public.dead_letters
      where auction_uid = $1 and dead_letter_id = $2 and replayed_at is null for update`,
     [auctionUid, deadLetterId],
   );
@@ -114,7 +116,8 @@ export async function lockDeadLetter(
 }
 
 export async function markReplayed(session: Session, deadLetterId: number): Promise<void> {
-  await session.query("update dead_letters set replayed_at = now() where dead_letter_id = $1", [
-    deadLetterId,
-  ]);
+  await session.query(
+    "update public.dead_letters set replayed_at = now() where dead_letter_id = $1",
+    [deadLetterId],
+  );
 }

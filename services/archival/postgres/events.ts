@@ -11,8 +11,7 @@ interface InsertedEvents {
   readonly conflicting: readonly ArchivedEvent[];
 }
 
-const keyOf = (lotId: string, epoch: number | string, seq: number | string) =>
-  `${lotId} ${epoch}.${seq}`;
+const keyOf = (lotId: string, epoch: number, seq: number) => `${lotId} ${epoch}.${seq}`;
 
 /** Inserts the events whose positions are free. */
 export async function insertEvents(
@@ -33,10 +32,9 @@ export async function insertEvents(
   const unique = [...byKey.values()];
   if (unique.length === 0) return { insertedEvents: [], repeated, conflicting };
 
-  const { rows } = await session.query<{ lot_id: string; epoch: string; seq: string }>({
-    name: "insert-events",
+  const { rows } = await session.query<{ lot_id: string; epoch: number; seq: number }>({
     text: `
-      insert into events (auction_uid, lot_id, epoch, seq, type, at, body, outbox_id)
+      insert into public.events (auction_uid, lot_id, epoch, seq, type, at, body, outbox_id)
       select $1, lot_id, epoch, seq, type, to_timestamp(at_ms / 1000), body, outbox_id
       from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::float8[], $7::text[],
         $8::text[]) as e (lot_id, epoch, seq, type, at_ms, body, outbox_id)
@@ -72,13 +70,12 @@ async function findDifferent(
   events: readonly ArchivedEvent[],
 ): Promise<ArchivedEvent[]> {
   if (events.length === 0) return [];
-  const { rows } = await session.query<{ at: string }>({
-    name: "find-different",
+  const { rows } = await session.query<{ at: number }>({
     text: `
       select given.at
       from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[])
         with ordinality as given (lot_id, epoch, seq, body, at)
-      join events using (lot_id, epoch, seq)
+      join public.events using (lot_id, epoch, seq)
       where events.auction_uid = $1 and events.body <> given.body`,
     values: [
       auctionUid,
@@ -88,12 +85,12 @@ async function findDifferent(
       events.map(({ body }) => body),
     ],
   });
-  return rows.map(({ at }) => events[Number(at) - 1]!);
+  return rows.map(({ at }) => events[at - 1]!);
 }
 
 export async function hasEvents(archive: Archive, auctionUid: string): Promise<boolean> {
   const { rows } = await archive.query<{ found: boolean }>(
-    "select exists (select from events where auction_uid = $1) as found",
+    "select exists (select from public.events where auction_uid = $1) as found",
     [auctionUid],
   );
   return rows[0]!.found;

@@ -2,6 +2,7 @@
 import type { Outcome } from "../../lot/events.ts";
 import type { Position } from "../../lot/position.ts";
 import type { Archive } from "./connection.ts";
+import { epochMs } from "./time.ts";
 
 interface ArchivedBid {
   readonly bidId: string;
@@ -15,10 +16,10 @@ interface ArchivedBid {
 interface BidRow {
   bid_id: string;
   bidder_id: string;
-  amount_minor: string;
-  epoch: string;
-  seq: string;
-  placed_at: Date;
+  amount_minor: number;
+  epoch: number;
+  seq: number;
+  placed_ms: number;
 }
 
 /** A lot's bids before `before` (null: from the newest), newest first. */
@@ -31,7 +32,8 @@ export async function readBidsBefore(
 ): Promise<{ bids: ArchivedBid[]; nextCursor: string | null }> {
   const { epoch, seq } = before ?? { epoch: Number.MAX_SAFE_INTEGER, seq: 0 };
   const { rows } = await archive.query<BidRow>(
-    `select bid_id, bidder_id, amount_minor, epoch, seq, placed_at from bids
+    `select bid_id, bidder_id, amount_minor, epoch, seq, ${epochMs("placed_at")} as placed_ms
+     from public.bids
      where auction_uid = $1 and lot_id = $2 and (epoch, seq) < ($3::bigint, $4::bigint)
      order by epoch desc, seq desc limit $5`,
     [auctionUid, lotId, epoch, seq, limit + 1],
@@ -39,10 +41,10 @@ export async function readBidsBefore(
   const bids = rows.slice(0, limit).map((row) => ({
     bidId: row.bid_id,
     bidderId: row.bidder_id,
-    amountMinor: Number(row.amount_minor),
-    epoch: Number(row.epoch),
-    seq: Number(row.seq),
-    placedAtMs: row.placed_at.getTime(),
+    amountMinor: row.amount_minor,
+    epoch: row.epoch,
+    seq: row.seq,
+    placedAtMs: row.placed_ms,
   }));
   const last = bids.at(-1);
   const more = rows.length > limit && last !== undefined;
@@ -68,10 +70,11 @@ export async function readResult(
     outcome: Outcome;
     bid_id: string | null;
     bidder_id: string | null;
-    amount_minor: string | null;
-    closed_at: Date;
+    amount_minor: number | null;
+    closed_ms: number;
   }>(
-    `select outcome, bid_id, bidder_id, amount_minor, closed_at from results
+    `select outcome, bid_id, bidder_id, amount_minor, ${epochMs("closed_at")} as closed_ms
+     from public.results
      where auction_uid = $1 and lot_id = $2`,
     [auctionUid, lotId],
   );
@@ -82,7 +85,7 @@ export async function readResult(
     outcome: row.outcome,
     bidId: row.bid_id,
     bidderId: row.bidder_id,
-    amountMinor: row.amount_minor === null ? null : Number(row.amount_minor),
-    closedAtMs: row.closed_at.getTime(),
+    amountMinor: row.amount_minor,
+    closedAtMs: row.closed_ms,
   };
 }

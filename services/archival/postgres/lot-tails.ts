@@ -19,13 +19,13 @@ export interface Tails {
 export async function readTails(archive: Archive, auctionUid: string): Promise<Tails> {
   const { rows: lots } = await archive.query<{
     lot_id: string;
-    epoch: string;
-    seq: string;
+    epoch: number;
+    seq: number;
     outbox_id: string;
-  }>("select lot_id, epoch, seq, outbox_id from lots where auction_uid = $1", [auctionUid]);
+  }>("select lot_id, epoch, seq, outbox_id from public.lots where auction_uid = $1", [auctionUid]);
   const { rows: gaps } = await archive.query<{ lot_id: string | null; id: string }>(
     `select distinct on (lot_id) lot_id, coalesce(after_id, outbox_id) as id
-     from dead_letters
+     from public.dead_letters
      where auction_uid = $1 and partition = $2 and outbox_id is not null
        and reason in ('undecodable', 'refused', 'lost')
      order by lot_id, dead_letter_id desc`,
@@ -47,7 +47,7 @@ export async function readTails(archive: Archive, auctionUid: string): Promise<T
   }
   for (const { lot_id, epoch, seq, outbox_id } of lots) {
     const knownGap = hasKnownGap(lot_id, outbox_id);
-    tails.set(lot_id, { epoch: Number(epoch), seq: Number(seq), knownGap });
+    tails.set(lot_id, { epoch, seq, knownGap });
   }
   return { lots: tails, initial: { ...START, knownGap: lostAfterId !== undefined } };
 }

@@ -36,16 +36,18 @@ function readMigrations(): Migration[] {
 export async function migrate(archive: Archive): Promise<string[]> {
   const migrations = readMigrations();
   return inTransaction(archive, async (session) => {
+    // Released migrations name their tables without a schema.
+    await session.query("set local search_path = public");
     await session.query(`set local lock_timeout = ${WAIT_FOR_OTHERS_MS}`);
     await session.query(`set local statement_timeout = ${WAIT_FOR_OTHERS_MS}`);
     const wait = { query_timeout: WAIT_FOR_OTHERS_MS + 5_000 };
     await session.query({ text: `select pg_advisory_xact_lock(${LOCK})`, ...wait });
     await session.query(`
-      create table if not exists schema_migrations (
+      create table if not exists public.schema_migrations (
         version integer primary key, name text not null, hash text not null,
         applied_at timestamptz not null default now())`);
     const { rows } = await session.query<{ version: number; hash: string }>(
-      "select version, hash from schema_migrations",
+      "select version, hash from public.schema_migrations",
     );
     const applied = new Map(rows.map(({ version, hash }) => [version, hash]));
     const done: string[] = [];
@@ -57,7 +59,7 @@ export async function migrate(archive: Archive): Promise<string[]> {
       if (known !== undefined) continue;
       await session.query({ text: sql, ...wait });
       await session.query(
-        "insert into schema_migrations (version, name, hash) values ($1, $2, $3)",
+        "insert into public.schema_migrations (version, name, hash) values ($1, $2, $3)",
         [version, name, hash],
       );
       done.push(name);

@@ -32,13 +32,13 @@ export async function readMonitoredLots(
   auctionUid: string,
 ): Promise<Map<string, MonitoredLot>> {
   const { rows } = await archive.query<MonitoredLotRow>(
-    `select lots.lot_id, status, lots.epoch::float8, lots.seq::float8, ${epochMs("last.at")} as at_ms,
+    `select lots.lot_id, status, lots.epoch, lots.seq, ${epochMs("last.at")} as at_ms,
        ${epochMs("closes_at")} as closes_ms, leading_bid_id,
-       leading_amount_minor::float8 as amount, announcing.body as minimum_body
-     from lots
-     join events last using (auction_uid, lot_id, epoch, seq)
+       leading_amount_minor as amount, announcing.body as minimum_body
+     from public.lots
+     join public.events last using (auction_uid, lot_id, epoch, seq)
      left join lateral (
-       select body from events e
+       select body from public.events e
        where e.auction_uid = lots.auction_uid and e.lot_id = lots.lot_id
          and e.type in ('lot_opened', 'bid_accepted')
        order by e.epoch desc, e.seq desc limit 1

@@ -66,9 +66,8 @@ export async function project(
 async function insertBids(session: Session, auctionUid: string, bids: BidAccepted[]) {
   if (bids.length === 0) return;
   await session.query({
-    name: "insert-bids",
     text: `
-      insert into bids (auction_uid, lot_id, epoch, seq, bid_id, bidder_id, amount_minor,
+      insert into public.bids (auction_uid, lot_id, epoch, seq, bid_id, bidder_id, amount_minor,
         idempotency_key, placed_at)
       select $1, lot_id, epoch, seq, bid_id, bidder_id, amount_minor, key,
         to_timestamp(at_ms / 1000)
@@ -92,9 +91,8 @@ async function insertBids(session: Session, auctionUid: string, bids: BidAccepte
 async function changeLots(session: Session, auctionUid: string, changes: LotChange[]) {
   if (changes.length === 0) return;
   const { rows } = await session.query<{ lot_id: string }>({
-    name: "change-lots",
     text: `
-      insert into lots (auction_uid, lot_id, status, leading_amount_minor, leading_bidder_id,
+      insert into public.lots (auction_uid, lot_id, status, leading_amount_minor, leading_bidder_id,
         leading_bid_id, bid_count, opens_at, closes_at, extensions, epoch, seq, outbox_id)
       select $1, lot_id, status, amount_minor, bidder_id, bid_id, bids,
         to_timestamp(opens_ms / 1000), to_timestamp(closes_ms / 1000), extensions, epoch, seq,
@@ -141,7 +139,7 @@ async function changeLots(session: Session, auctionUid: string, changes: LotChan
 /** Counts the bids of a replayed dead letter: the lot is past them already. */
 async function countLateBids(session: Session, auctionUid: string, late: LotChange[]) {
   await session.query(
-    `update lots set bid_count = bid_count + late.bids
+    `update public.lots set bid_count = bid_count + late.bids
      from unnest($2::text[], $3::bigint[]) as late (lot_id, bids)
      where lots.auction_uid = $1 and lots.lot_id = late.lot_id`,
     [auctionUid, late.map(({ lotId }) => lotId), late.map(({ bids }) => bids)],
@@ -153,9 +151,8 @@ async function insertResults(session: Session, auctionUid: string, closings: Lot
   // A statement may change a row once: of several closings of one lot (one an epoch) the last counts.
   const results = [...new Map(closings.map((closed) => [closed.lotId, closed])).values()];
   await session.query({
-    name: "insert-results",
     text: `
-      insert into results (auction_uid, lot_id, outcome, amount_minor, bidder_id, bid_id, closed_at,
+      insert into public.results (auction_uid, lot_id, outcome, amount_minor, bidder_id, bid_id, closed_at,
         epoch, seq)
       select $1, lot_id, outcome, amount_minor, bidder_id, bid_id, to_timestamp(at_ms / 1000),
         epoch, seq

@@ -1,5 +1,6 @@
 /** Runs one SQL query of the owner, in a read-only transaction. */
 import pg from "pg";
+import { begin } from "./transaction.ts";
 
 interface QueryResult {
   readonly columns: readonly string[];
@@ -12,6 +13,10 @@ const MAX_ROWS = 1_000;
 const CONNECT_TIMEOUT_MS = 3_000;
 const STATEMENT_TIMEOUT_MS = 30_000;
 
+/** People name tables without a schema. The driver reads times and intervals in these styles only. */
+const DISPLAY =
+  "set local search_path = public; set local datestyle = 'ISO'; set local intervalstyle = 'postgres'";
+
 /** Statements that are read through a cursor, so that a large table is not fetched whole. */
 const CURSOR_STATEMENT = /^\s*(select|with|values|table)\b/i;
 
@@ -22,12 +27,11 @@ export async function readOnlyQuery(url: string, sql: string): Promise<QueryResu
     application_name: "gavel-sql",
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: STATEMENT_TIMEOUT_MS + 1_000,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
   });
   session.on("error", () => {}); // The running query rejects with the same error.
   await session.connect();
   try {
-    await session.query("begin transaction read only");
+    await session.query(`${begin("read committed, read only", STATEMENT_TIMEOUT_MS)}; ${DISPLAY}`);
     // The extended protocol takes one statement: nobody can end the transaction and then write.
     const run = (text: string) => {
       const query: pg.QueryArrayConfig & { queryMode: "extended" } = {

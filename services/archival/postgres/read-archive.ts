@@ -9,6 +9,8 @@ import type {
 } from "../../lot/checker/archive-rows.ts";
 import { currentDefinition, type StoredDefinition } from "./auctions.ts";
 import type { AuctionDefinition } from "../../store/define-lots.ts";
+import { begin } from "./transaction.ts";
+import { READ_NUMBERS } from "./numbers.ts";
 
 const CONNECT_TIMEOUT_MS = 3_000;
 /** A page is an index scan, however large the archive is. */
@@ -31,10 +33,10 @@ interface Selection {
 }
 
 /** A time as ms since 1970. It is exact, because every archived time is whole ms. */
-const ms = (column: string) => `(extract(epoch from ${column}) * 1000)::float8`;
+const ms = (column: string) => `extract(epoch from ${column}) * 1000`;
 
-const POSITION = `lot_id as "lotId", epoch::float8, seq::float8`;
-const LEADER = `bidder_id as "bidderId", bid_id as "bidId", amount_minor::float8 as "amountMinor"`;
+const POSITION = `lot_id as "lotId", epoch, seq`;
+const LEADER = `bidder_id as "bidderId", bid_id as "bidId", amount_minor as "amountMinor"`;
 const WHERE = `where auction_uid = $1 and ($2::text is null or lot_id = $2)`;
 
 /** Reads the rows of one auction, page by page, all in the snapshot of its transaction. */
@@ -52,7 +54,7 @@ export class ArchiveReader {
       Omit<ArchivedAuction, "definition"> & { definition: StoredDefinition }
     >(
       `select auction_uid as "auctionUid", name, rules as definition, ${ms("fenced_at")} as "fencedAtMs"
-       from auctions
+       from public.auctions
        order by registered_at desc, auction_uid`,
     );
     return rows.map((row) => ({ ...row, definition: currentDefinition(row.definition) }));
@@ -61,7 +63,7 @@ export class ArchiveReader {
   /** In the order of each lot. */
   events(selection: Selection): AsyncGenerator<EventRow> {
     return this.#rows(
-      `select ${POSITION}, type, ${ms("at")} as "atMs", body from events ${WHERE}
+      `select ${POSITION}, type, ${ms("at")} as "atMs", body from public.events ${WHERE}
        order by lot_id, epoch, seq`,
       selection,
     );
@@ -70,14 +72,14 @@ export class ArchiveReader {
   bids(selection: Selection): Promise<BidRow[]> {
     return this.#all(
       `select ${POSITION}, ${LEADER}, idempotency_key as key, ${ms("placed_at")} as "placedAtMs"
-       from bids ${WHERE}`,
+       from public.bids ${WHERE}`,
       selection,
     );
   }
 
   results(selection: Selection): Promise<ResultRow[]> {
     return this.#all(
-      `select ${POSITION}, outcome, ${LEADER}, ${ms("closed_at")} as "closedAtMs" from results ${WHERE}`,
+      `select ${POSITION}, outcome, ${LEADER}, ${ms("closed_at")} as "closedAtMs" from public.results ${WHERE}`,
       selection,
     );
   }
@@ -85,9 +87,9 @@ export class ArchiveReader {
   lots(selection: Selection): Promise<LotRow[]> {
     return this.#all(
       `select ${POSITION}, status, leading_bidder_id as "bidderId", leading_bid_id as "bidId",
-         leading_amount_minor::float8 as "amountMinor", bid_count::float8 as "bidCount",
+         leading_amount_minor as "amountMinor", bid_count as "bidCount",
          ${ms("opens_at")} as "opensAtMs", ${ms("closes_at")} as "closesAtMs", extensions
-       from lots ${WHERE}`,
+       from public.lots ${WHERE}`,
       selection,
     );
   }
@@ -95,8 +97,8 @@ export class ArchiveReader {
   /** The dead letters that were not replayed; those without a lot belong to every lot. */
   deadLetters(selection: Selection): Promise<DeadLetterRow[]> {
     return this.#all(
-      `select dead_letter_id::float8 as "deadLetterId", lot_id as "lotId", reason, detail
-       from dead_letters where auction_uid = $1 and replayed_at is null
+      `select dead_letter_id as "deadLetterId", lot_id as "lotId", reason, detail
+       from public.dead_letters where auction_uid = $1 and replayed_at is null
          and ($2::text is null or lot_id is null or lot_id = $2) order by dead_letter_id`,
       selection,
     );
@@ -130,12 +132,12 @@ export async function readArchive<T>(
     application_name: "gavel-verify",
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: STATEMENT_TIMEOUT_MS + 1_000,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
+    types: READ_NUMBERS,
   });
   session.on("error", () => {}); // The running query rejects with the same error.
   try {
     await session.connect();
-    await session.query("begin isolation level repeatable read, read only");
+    await session.query(begin("repeatable read, read only", STATEMENT_TIMEOUT_MS));
     return await work(new ArchiveReader(session));
   } finally {
     await session.end().catch(() => {});

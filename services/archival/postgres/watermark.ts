@@ -10,7 +10,7 @@ export class WatermarkMoved extends Error {
 /** The highest outbox id up to which everything is committed. "0-0" for a new auction. */
 export async function readOrCreateWatermark(archive: Archive, auctionUid: string): Promise<string> {
   const { rows } = await archive.query<{ outbox_id: string }>(
-    `insert into watermarks (auction_uid, partition, outbox_id) values ($1, $2, '0-0')
+    `insert into public.watermarks (auction_uid, partition, outbox_id) values ($1, $2, '0-0')
      on conflict (auction_uid, partition) do update set partition = excluded.partition
      returning outbox_id`,
     [auctionUid, PARTITION],
@@ -31,9 +31,8 @@ export async function moveWatermark(
   toId: string,
 ): Promise<void> {
   const { rowCount } = await session.query({
-    name: "move-watermark",
     text: `
-      update watermarks set outbox_id = $4, updated_at = now()
+      update public.watermarks set outbox_id = $4, updated_at = now()
       where auction_uid = $1 and partition = $2 and outbox_id = $3`,
     values: [auctionUid, PARTITION, fromId, toId],
   });
