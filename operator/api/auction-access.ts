@@ -1,15 +1,7 @@
 /** The part of the schema that says who may bid, and how the auction is reached from outside the cluster. */
 import Type from "typebox";
-import {
-  Duration,
-  HOST_PATTERN,
-  Name,
-  ORIGIN_PATTERN,
-  Section,
-  strict,
-  Text,
-  URL_PATTERN,
-} from "./field-schemas.ts";
+import { HOST_PATTERN, ORIGIN_PATTERN, URL_PATTERN } from "../../services/access/url-patterns.ts";
+import { Duration, Name, Section, strict, Text } from "./field-schemas.ts";
 
 export const Access = Section(
   {
@@ -35,7 +27,8 @@ export const Access = Section(
       Type.Array(Type.String({ pattern: ORIGIN_PATTERN, maxLength: 253 }), {
         maxItems: 32,
         "x-kubernetes-list-type": "set",
-        description: "Origins of web pages that may bid.",
+        description:
+          "Origins of web pages that may bid, each whole: a wildcard is none. Capitals and the default port do not matter.",
       }),
     ),
   },

@@ -107,7 +107,14 @@ export const CONVERSION_CASES: readonly Case[] = [
   refusedUrl("https://user:password@id.example.com/keys"),
 
   accepted("an origin with a port", withAccess({ allowedOrigins: ["http://localhost:3000"] })),
+  accepted(
+    "an origin with capitals and the default port",
+    withAccess({ allowedOrigins: ["https://Shop.Example.com:443", "http://[FD00::1]"] }),
+  ),
   refusedOrigin("https://*.example.com"),
+  refusedOrigin("*"),
+  refusedOrigin("null"),
+  refusedOrigin("https://shop.example.com/"),
   refusedOrigin("https://a.example.com:65536"),
   refusedOrigin("https://a.example.com?b"),
   refusedOrigin("https://1.2.3"),

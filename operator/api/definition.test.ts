@@ -4,7 +4,7 @@ import { parseDefinition } from "../../services/archival/definition/rules-file.t
 import { auctionWith } from "./auction-cases.ts";
 import type { AuctionResource } from "./auction-resource.ts";
 import { definitionOf } from "./definition.ts";
-import { ORIGIN_PATTERN, URL_PATTERN } from "./field-schemas.ts";
+import { ORIGIN_PATTERN, URL_PATTERN } from "../../services/access/url-patterns.ts";
 import { instantMs } from "./instant.ts";
 import { SCHEDULES } from "../testing/schedules.ts";
 import { validateAuction } from "./validate-auction.ts";
@@ -123,9 +123,7 @@ test.each([URL_PATTERN, ORIGIN_PATTERN])("any text that matches %s can be parsed
   const look = fc
     .tuple(
       fc.constantFrom("http://", "https://"),
-      fc.array(
-        fc.constantFrom("1", "0", "256", "08", "0x1f", "a", "xn--a", "-", ".", ":", "::", "[", "]"),
-      ),
+      fc.array(fc.constantFrom("1", "0", "256", "08", "0x1f", "a", "-", ".", ":", "::", "[", "]")),
       fc.constantFrom("", ":1", ":65535", ":65536", "/%zz", "?a"),
     )
     .map(([scheme, host, rest]) => scheme + host.join("") + rest);

@@ -24,31 +24,6 @@ export const TEXT_PATTERN = "^[^\\x00]*$";
 export const Text = (options: { description: string; maxLength: number; default?: string }) =>
   Type.String({ minLength: 1, pattern: TEXT_PATTERN, ...options });
 
-/** The last label begins with a letter: a URL parser takes any other host for an IPv4 address. */
-const hostOf = (letters: string, others: string) => {
-  const restOfLabel = `([${letters}${others}-]{0,61}[${letters}${others}])?`;
-  return `([${letters}${others}]${restOfLabel}\\.)*[${letters}]${restOfLabel}`;
-};
-const BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
-const GROUP = "[0-9a-f]{1,4}";
-const IPV6 = [
-  `(${GROUP}:){7}${GROUP}`,
-  `(${GROUP}:){1,7}:`,
-  ...[6, 5, 4, 3, 2, 1].map((n) => `(${GROUP}:){1,${n}}(:${GROUP}){1,${7 - n}}`),
-  `:(:${GROUP}){1,7}`,
-  "::",
-].join("|");
-const PORT =
-  "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
-const addressOf = (letters: string) =>
-  `(${hostOf(letters, "0-9_")}\\.?|(${BYTE}\\.){3}${BYTE}|\\[(${IPV6})\\])(:${PORT})?`;
-
-export const HOST_PATTERN = `^${hostOf("a-z", "0-9")}$`;
-/** Browsers send the host of an origin in lower case. */
-export const ORIGIN_PATTERN = `^https?://${addressOf("a-z")}$`;
-/** Any text that matches can be parsed and fetched: it has no credentials, which fetch() refuses. */
-export const URL_PATTERN = `^https?://${addressOf("A-Za-z")}([/?#][!-~]*)?$`;
-
 export const Name = (description: string) =>
   Type.String({ minLength: 1, maxLength: 253, description });
 

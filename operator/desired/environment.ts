@@ -119,5 +119,5 @@ function durabilityOf({ spec }: StoredAuction): GatewayEnv["BID_DURABILITY"] {
 function streamOriginsOf(auction: StoredAuction): string {
   const { allowedOrigins } = auction.spec.access;
   if (allowedOrigins === undefined) return "*";
-  return [...new Set([new URL(endpointsOf(auction).page).origin, ...allowedOrigins])].join(",");
+  return [...new Set([endpointsOf(auction).bids, ...allowedOrigins])].join(",");
 }

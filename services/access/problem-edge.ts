@@ -109,8 +109,11 @@ function problemOfRequest(error: FastifyError, bodyLimit: number | undefined): P
       return problem("invalid", "The URL is not valid.", { field: "url" });
   }
   if (statusCode === undefined || statusCode < 400 || statusCode >= 500) return null;
-  // The other errors below 500 are about bodies: bad or empty JSON, forbidden names, a wrong length.
-  return problem("invalid", "The body is not valid JSON.", { field: "body" });
+  // Bad or empty JSON, forbidden names, a wrong length.
+  const isOfBody = code?.startsWith("FST_ERR_CTP_") === true || error instanceof SyntaxError;
+  return isOfBody
+    ? problem("invalid", "The body is not valid JSON.", { field: "body" })
+    : problem("invalid", "The request or one of its headers is not valid.", { field: "request" });
 }
 
 type SchemaError = NonNullable<FastifyError["validation"]>[number];

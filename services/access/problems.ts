@@ -19,6 +19,7 @@ export const PROBLEMS = {
   key_reused: { status: 409, title: "The idempotency key was used for another bid" },
   refused: { status: 409, title: "The auction is not in a state that allows this" },
   too_large: { status: 413, title: "The request is too large" },
+  expectation_failed: { status: 417, title: "The request expects what is not offered" },
   unsupported_media_type: { status: 415, title: "The body must be application/json" },
   headers_too_large: { status: 431, title: "The request's headers are too large" },
   internal: { status: 500, title: "Something went wrong on our side" },

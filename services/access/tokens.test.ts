@@ -47,6 +47,33 @@ test("a token that ends is not remembered beyond its end", async () => {
   }
 });
 
+test("clocks may differ by 5 s: a token is accepted so long before its nbf and after its exp", async () => {
+  const verify = createVerifier({ ...who, TOKEN_SECRET_FILE: file(SECRET) });
+  vi.useFakeTimers({ toFake: ["Date"] });
+  try {
+    const nowSeconds = Math.floor(Date.now() / 1000);
+    vi.setSystemTime(nowSeconds * 1000);
+    const isTaken = async (nbf: number, exp: number) => {
+      const token = await new SignJWT({ nbf: nowSeconds + nbf, iat: nowSeconds + nbf })
+        .setProtectedHeader({ alg: "HS256" })
+        .setSubject("ada")
+        .setIssuer("gavel")
+        .setAudience("gavel")
+        .setExpirationTime(nowSeconds + exp)
+        .sign(new TextEncoder().encode(SECRET));
+      return (await verify(token)) !== null;
+    };
+    expect(await isTaken(0, 60)).toBe(true);
+    expect(await isTaken(2, 60)).toBe(true);
+    expect(await isTaken(5, 60)).toBe(true);
+    expect(await isTaken(6, 60)).toBe(false);
+    expect(await isTaken(-60, -4)).toBe(true);
+    expect(await isTaken(-60, -5)).toBe(false);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 test("a process does not start with a short secret, with none, or with two sources of keys", async () => {
   expect(() => createVerifier({ ...who, TOKEN_SECRET_FILE: file(SECRET.slice(1)) })).toThrow("32");
   expect(() => createVerifier(who)).toThrow("exactly one");

@@ -20,6 +20,7 @@ export interface Identity {
   /** The token's `sub`: 1–128 characters, none of them a control character. */
   readonly bidderId: string;
   readonly scopes: ReadonlySet<Scope>;
+  /** Until when it is accepted: a leeway after the token's `exp`. */
   readonly expiresAtMs: number;
 }
 
@@ -37,6 +38,9 @@ export class KeysUnavailable extends Error {
 /** How long a revoked token may still be accepted. */
 const CACHE_MAX_MS = 60_000;
 const CACHE_MAX_TOKENS = 20_000;
+
+/** By how much the clock of the identity provider and ours may differ: for `nbf` and `exp`. `iat` refuses nothing. */
+const LEEWAY_SECONDS = 5;
 
 const SECRET_MIN_BYTES = 32;
 /** How often the secret file is checked for a change. */
@@ -94,6 +98,7 @@ function createCheck(env: TokenEnv, onChange: () => void): Check {
     issuer: env.TOKEN_ISSUER,
     audience: env.TOKEN_AUDIENCE,
     requiredClaims: ["exp", "sub"],
+    clockTolerance: LEEWAY_SECONDS,
   };
   if (secretFile !== undefined) {
     const secret = new MountedSecret(secretFile, onChange);
@@ -191,7 +196,7 @@ function identityOf({ sub, exp, ["scope"]: scope = "bid" }: JWTPayload): Identit
   if (typeof sub !== "string" || !BIDDER_ID.test(sub)) return null;
   if (typeof exp !== "number" || typeof scope !== "string") return null;
   const scopes = new Set(scope.split(" ").filter(isScope));
-  return { bidderId: sub, scopes, expiresAtMs: exp * 1000 };
+  return { bidderId: sub, scopes, expiresAtMs: (exp + LEEWAY_SECONDS) * 1000 };
 }
 
 export interface TokenClaims {

@@ -189,7 +189,7 @@ test("a socket that asks too much is closed, be it by messages or by pings", asy
 test("a socket is refused at another path, for another origin, above the limits", async () => {
   const { definition } = await defineAndOpen(store, {});
   const { url } = await startOne(redis.url, definition.uid, {
-    ALLOWED_ORIGINS: "https://sale.example, https://b.example",
+    ALLOWED_ORIGINS: "https://Sale.Example:443, https://b.example",
     MAX_SOCKETS: "2",
     MAX_LOTS_PER_SOCKET: "1",
   });
@@ -218,6 +218,65 @@ test("a socket is refused at another path, for another origin, above the limits"
     problem: { code: "invalid", field: "lots" },
   });
   viewer.close();
+});
+
+test("what is no handshake of ours is refused with a problem, and no subprotocol is chosen", async () => {
+  const { definition } = await defineAndOpen(store, {});
+  const { url } = await startOne(redis.url, definition.uid);
+  const { hostname: host, port } = new URL(url);
+  const ask = async (line: string, headers: string) => {
+    const socket = connect({ host, port: Number(port) });
+    let text = "";
+    let isOver = false;
+    socket.on("data", (data) => (text += data.toString("latin1")));
+    socket.on("end", () => (isOver = true)).on("error", () => (isOver = true));
+    socket.write(`${line} HTTP/1.1\r\n${headers}\r\n`);
+    await until(`${line} is answered`, () => isOver || text.startsWith("HTTP/1.1 101"));
+    socket.destroy();
+    const [head = "", body = ""] = text.split("\r\n\r\n");
+    return { head, status: Number(head.slice(9, 12)), body };
+  };
+  const HOST = "host: x\r\n";
+  const UPGRADE = "connection: Upgrade\r\nupgrade: websocket\r\n";
+  const H2C = "connection: Upgrade\r\nupgrade: h2c\r\n";
+  const VERSION = "sec-websocket-version: 13\r\n";
+  const KEY = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+  const ALL = HOST + UPGRADE + VERSION + KEY;
+  const STREAM = "GET /v1/stream";
+  const cases: [line: string, headers: string, status: number, code: string][] = [
+    [STREAM, HOST + UPGRADE + VERSION, 400, "invalid"],
+    [STREAM, HOST + UPGRADE + KEY, 400, "invalid"],
+    [STREAM, `${HOST}${UPGRADE}${KEY}sec-websocket-version: 12\r\n`, 400, "invalid"],
+    [STREAM, HOST + H2C + VERSION + KEY, 400, "invalid"],
+    [STREAM, `${ALL}sec-websocket-protocol: a,,b\r\n`, 400, "invalid"],
+    [STREAM, UPGRADE + VERSION + KEY, 400, "invalid"],
+    [STREAM, ALL + HOST, 400, "invalid"],
+    [STREAM, "", 400, "invalid"],
+    [STREAM, HOST, 426, "not_found"],
+    ["GET /", HOST, 404, "not_found"],
+    ["GET http://x/v1", ALL, 404, "not_found"],
+    ["POST /v1/stream", ALL, 405, "method_not_allowed"],
+    ["CONNECT x:80", HOST, 405, "method_not_allowed"],
+    [STREAM, `${HOST}expect: 200-ok\r\n`, 417, "expectation_failed"],
+    [STREAM, `${HOST}x: ${"a".repeat(20_000)}\r\n`, 431, "headers_too_large"],
+    ["garbage", "", 400, "invalid"],
+  ];
+  for (const [line, headers, status, code] of cases) {
+    const { head, body, ...answer } = await ask(line, headers);
+    const asked = `${line}\n${headers.slice(0, 200)}`;
+    expect([asked, answer.status]).toEqual([asked, status]);
+    expect(head).toMatch(/content-type: application\/problem\+json/i);
+    expect([asked, JSON.parse(body)]).toMatchObject([asked, { code, status }]);
+  }
+  for (const [line, headers] of [
+    [STREAM, `${ALL}sec-websocket-protocol: chat, json\r\n`],
+    ["GET http://x/v1/stream?a=b", ALL],
+    ["GET ws://x/v1/stream", ALL],
+  ] as const) {
+    const { status, head } = await ask(line, headers);
+    expect([line, status]).toEqual([line, 101]);
+    expect(head).not.toMatch(/sec-websocket-protocol/i);
+  }
 });
 
 test("a stalled reader is conflated, then goes on; fifty others miss nothing meanwhile", async () => {

@@ -9,7 +9,14 @@ import { once } from "node:events";
 import { performance } from "node:perf_hooks";
 import { pause } from "../runtime/lifecycle.ts";
 import { type WebSocket, WebSocketServer } from "ws";
-import { problem, type ProblemCode } from "../access/problems.ts";
+import { type Problem, problem, retryAfterSeconds } from "../access/problems.ts";
+import {
+  problemOfHost,
+  refuseConnection,
+  refuseRequest,
+  refuseSocket,
+  refuseUnserved,
+} from "../access/unreadable-requests.ts";
 import type { MessageHandler } from "./message-handler.ts";
 import { PING_FRAME } from "./frames.ts";
 import { Heartbeat } from "./heartbeat.ts";
@@ -32,6 +39,7 @@ const SOCKET_OPTIONS = {
   maxFragments: FRAGMENTS_MAX,
   maxBufferedChunks: 4 * FRAGMENTS_MAX,
   closeTimeout: CLOSE_TIMEOUT_MS,
+  handleProtocols: () => false as const, // No subprotocol is spoken, so none is chosen.
 } as const;
 
 const HEADERS_MAX_BYTES = 8 * 1024;
@@ -73,16 +81,23 @@ export class StreamServer {
       requestTimeout: HEADERS_TIMEOUT_MS,
       connectionsCheckingInterval: 1_000,
       keepAliveTimeout: 1_000,
+      requireHostHeader: false, // problemOfHost() answers with a problem.
     });
     this.#http.maxConnections = dependencies.maxSockets + SPARE_CONNECTIONS;
+    this.#http.on("clientError", (error, socket) => void refuseConnection(error, socket as Socket));
+    refuseUnserved(this.#http);
     this.#http.on("request", (request, response) => {
       const isStream = pathOf(request) === PATH;
-      const [status, body] = isStream
-        ? [426, problem("not_found", `Open ${PATH} as a WebSocket.`)]
-        : [404, problem("not_found", `The stream is at ${PATH}.`)];
-      const headers = { "content-type": "application/problem+json", connection: "close" };
-      response.writeHead(status, isStream ? { ...headers, upgrade: "websocket" } : headers);
-      response.end(JSON.stringify({ ...body, status }));
+      const refusal =
+        problemOfHost(request) ??
+        (isStream
+          ? { ...problem("not_found", `Open ${PATH} as a WebSocket.`), status: 426 }
+          : problem("not_found", `The stream is at ${PATH}.`));
+      refuseRequest(response, refusal, refusal.status === 426 ? { upgrade: "websocket" } : {});
+    });
+    this.#sockets.on("wsClientError", (error, socket, request) => {
+      const [refusal, headers] = handshakeProblem(error, request);
+      refuseSocket(socket as Socket, refusal, headers);
     });
     this.#http.on("upgrade", (request, socket, head) =>
       this.#upgrade(request, socket as Socket, head),
@@ -117,23 +132,25 @@ export class StreamServer {
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     socket.on("error", () => {}); // until ws listens: a peer that disconnects is no error of ours
     const refusal = this.#refusalOf(request);
-    if (refusal) return refuse(socket, ...refusal);
+    if (refusal) return refuseSocket(socket, refusal, retryAfterOf(refusal));
     this.#sockets.handleUpgrade(request, socket, head, (ws) => this.#admit(ws, socket));
   }
 
-  #refusalOf(request: IncomingMessage): [status: string, code: ProblemCode, detail: string] | null {
+  #refusalOf(request: IncomingMessage): Problem | null {
     const { maxSockets, allowedOrigins, metrics } = this.#dependencies;
     const { origin } = request.headers;
-    if (pathOf(request) !== PATH) return ["404 Not Found", "not_found", `Go to ${PATH}.`];
+    const wrongHost = problemOfHost(request);
+    if (wrongHost !== null) return wrongHost;
+    if (pathOf(request) !== PATH) return problem("not_found", `The stream is at ${PATH}.`);
     if (allowedOrigins && origin !== undefined && !allowedOrigins.has(origin)) {
       metrics.refused.inc({ reason: "origin" });
-      return ["403 Forbidden", "forbidden", "Pages of this origin may not open a stream."];
+      return problem("forbidden", "Pages of this origin may not open a stream.");
     }
     const why = this.#draining ? "draining" : this.count >= maxSockets ? "full" : null;
     if (why === null) return null;
     metrics.refused.inc({ reason: why });
     const detail = why === "full" ? "This process is full." : "This process is stopping.";
-    return ["503 Service Unavailable", "unavailable", detail];
+    return problem("unavailable", detail);
   }
 
   #admit(ws: WebSocket, socket: Socket): void {
@@ -215,19 +232,28 @@ export class StreamServer {
   }
 }
 
+/** A request may name scheme and host before the path (RFC 9112, 3.2.2). */
+const AUTHORITY = /^[a-z]+:\/\/[^/?#]*/i;
+
 function pathOf({ url = "" }: IncomingMessage): string {
-  const query = url.indexOf("?");
-  return query < 0 ? url : url.slice(0, query);
+  return url.replace(AUTHORITY, "").replace(/\?.*$/s, "");
 }
 
-function refuse(socket: Socket, status: string, code: ProblemCode, detail: string): void {
-  const body = JSON.stringify(problem(code, detail));
-  const retryAfter = status.startsWith("503") ? "Retry-After: 2\r\n" : "";
-  const head =
-    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n` +
-    `${retryAfter}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n`;
-  socket.once("finish", () => socket.destroy());
-  socket.end(head + body);
+function retryAfterOf({ code }: Problem): Record<string, number> {
+  const seconds = retryAfterSeconds(code);
+  return seconds === null ? {} : { "retry-after": seconds };
+}
+
+/** What is wrong with a handshake that `ws` refuses, and the headers of the answer. */
+function handshakeProblem(
+  { message }: Error,
+  { method }: IncomingMessage,
+): [Problem, Record<string, string>] {
+  if (method !== "GET") {
+    return [problem("method_not_allowed", "Allowed here: GET."), { allow: "GET" }];
+  }
+  const refusal = problem("invalid", `${message}.`, { field: "request" });
+  return [refusal, message.includes("Version") ? { "sec-websocket-version": "13, 8" } : {}];
 }
 
 /** ws gives its errors codes WS_ERR_…; an error with another code comes from the network. */

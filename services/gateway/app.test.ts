@@ -61,7 +61,7 @@ test("every code of the catalogue is documented, with its status", () => {
   }
   const bid = document.paths["/v1/lots/{lotId}/bids"]!["post"]!.responses;
   const said = JSON.stringify(bid);
-  const elsewhere = ["not_found", "method_not_allowed", "refused"];
+  const elsewhere = ["not_found", "method_not_allowed", "expectation_failed", "refused"];
   for (const code of Object.keys(PROBLEMS).filter((each) => !elsewhere.includes(each))) {
     expect(said).toContain(`\`${code}\``);
   }
@@ -136,7 +136,8 @@ test("CORS: named origins get their headers, nobody else does", async () => {
     "access-control-allow-origin": "https://a.example",
     "access-control-expose-headers": "Retry-After",
     "access-control-allow-methods": "GET, POST",
-    "access-control-allow-headers": "Authorization, Content-Type, Idempotency-Key",
+    "access-control-allow-headers":
+      "Authorization, Content-Type, Idempotency-Key, traceparent, tracestate",
     "access-control-max-age": "600",
   });
   expect(allowed.headers).not.toHaveProperty("access-control-allow-credentials");

@@ -284,6 +284,13 @@ describe("a token that is not good is 401 in the same words, whatever is wrong w
     });
   });
 
+  test("a token of an identity provider whose clock is 2 s ahead is good", async () => {
+    const nowSeconds = Math.floor(Date.now() / 1000);
+    const ahead = forge(HS256, { ...good, nbf: nowSeconds + 2, iat: nowSeconds + 2 });
+    expect((await gateway.bid("canary", amountMinor, { token: ahead })).status).toBe(201);
+    amountMinor += 1_000;
+  });
+
   test("a good token without the scope to bid is 403", async () => {
     for (const scope of ["", "admin", "bidding", "view"]) {
       await harmless(async () => {
@@ -317,6 +324,7 @@ describe("a request that is not as it must be is refused for what is wrong with 
   add("a form", 415, media, "amountMinor=5000", {
     "content-type": "application/x-www-form-urlencoded",
   });
+  add("a body that is said to be packed", 415, media, GOOD, { "content-encoding": "gzip" });
   add("a content type that only looks right", 415, media, GOOD, {
     "content-type": "application/jsonp",
   });
@@ -335,7 +343,10 @@ describe("a request that is not as it must be is refused for what is wrong with 
   add("two lengths", 400, request400, GOOD, { "content-length": "20\r\ncontent-length: 21" });
   add("a folded header", 400, request400, GOOD, { "x-a": "b\r\n c" });
   add("a bare line feed", 400, request400, GOOD, { "x-a": "b\nx-c: d" });
-  add("no host", 400, {}, GOOD, { host: null });
+  const host = { code: "invalid", field: "host" };
+  add("no host", 400, host, GOOD, { host: null });
+  add("two hosts", 400, host, GOOD, { host: "a\r\nhost: b" });
+  add("an unknown expectation", 417, { code: "expectation_failed" }, GOOD, { expect: "200-ok" });
   const headers = { code: "headers_too_large" };
   add("100 KB of headers", 431, headers, GOOD, { "x-a": "a".repeat(100_000) });
   add("2,000 headers", 431, headers, GOOD, {
@@ -349,6 +360,9 @@ describe("a request that is not as it must be is refused for what is wrong with 
   const method = { code: "method_not_allowed" };
   add("PUT", 405, method, GOOD, {}, "/v1/lots/lot-1/bids", "PUT");
   add("DELETE", 405, method, "", {}, "/v1/lots/lot-1", "DELETE");
+  add("CONNECT", 405, method, "", {}, "localhost:80", "CONNECT");
+  const tag = { "content-length": null, "if-match": '"x"' };
+  add("a file of another tag", 400, request400, "", tag, "/app.js", "GET");
   add("POST where there is only GET", 405, method, "x", {}, "/v1/auction");
   add("a limit of 0", 400, { field: "limit" }, "", {}, "/v1/lots?limit=0", "GET");
   add("a limit of 201", 400, { field: "limit" }, "", {}, "/v1/lots?limit=201", "GET");
@@ -372,6 +386,20 @@ describe("a request that is not as it must be is refused for what is wrong with 
       expect([answer.status, answer.body]).toMatchObject([status, said]);
     });
   });
+});
+
+test("a file is sent whole, whatever range or form of URL asks for it", async () => {
+  const file = async (path: string, range: string | null) => {
+    const headers = { "content-length": null, "content-type": null, range };
+    const { status, head } = await raw(request("", headers, path, "GET"));
+    return { status, length: /content-length: (\d+)/i.exec(head)?.[1] };
+  };
+  const whole = await file("/gavel.svg", null);
+  expect(whole.status).toBe(200);
+  for (const range of ["bytes=999999-", "bytes=0-3", "bytes=9-1", "lines=1-2"]) {
+    expect([range, await file("/gavel.svg", range)]).toEqual([range, whole]);
+  }
+  expect(await file("http://localhost/gavel.svg", null)).toEqual(whole);
 });
 
 describe("whoever is slow is hung up on, and nobody else waits", () => {

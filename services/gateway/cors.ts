@@ -6,7 +6,8 @@ const PREFLIGHT_SECONDS = 600;
 
 const CORS: FastifyCorsOptions = {
   methods: "GET, POST",
-  allowedHeaders: "Authorization, Content-Type, Idempotency-Key",
+  // The last two are of W3C Trace Context: instrumented pages add them to each request.
+  allowedHeaders: "Authorization, Content-Type, Idempotency-Key, traceparent, tracestate",
   exposedHeaders: "Retry-After",
   maxAge: PREFLIGHT_SECONDS,
 };

@@ -24,6 +24,7 @@ export async function pageRoutes(app: Server, streamUrl: string): Promise<void> 
       wildcard: false,
       schemaHide: true,
       cacheControl: false,
+      acceptRanges: false, // Files this small are sent whole.
       setHeaders: (reply) => {
         reply.header("content-security-policy", policy);
         reply.header("x-content-type-options", "nosniff");

@@ -6,11 +6,11 @@ import { fastify, type FastifyInstance, type FastifyRequest } from "fastify";
 import { MESSAGE_MAX_BYTES } from "../access/limits.ts";
 import { answerErrors, problemOfError, ProblemError, sendProblem } from "../access/problem-edge.ts";
 import { problem } from "../access/problems.ts";
+import { problemOfHost, refuseConnection, refuseUnserved } from "../access/unreadable-requests.ts";
 import { type Logger, traceIds } from "../runtime/log.ts";
 import { allowOrigins } from "./cors.ts";
 import { readJsonStrictly } from "./strict-json.ts";
 import { countUnreadable, type Metrics } from "./metrics.ts";
-import { refuseConnection } from "./unreadable-requests.ts";
 import type { Server } from "./typed-server.ts";
 
 declare module "fastify" {
@@ -43,6 +43,11 @@ const HEAP_MAX_SHARE = 0.9;
 export async function createServer(options: ServerOptions): Promise<Server> {
   const { log, metrics, allowedOrigins, eventLoopDelayMaxMs } = options;
   const app = createFastify(metrics);
+  refuseUnserved(app.server);
+  app.addHook("onRequest", (request, _reply, done) => {
+    const refusal = problemOfHost(request.raw);
+    done(refusal === null ? undefined : new ProblemError(refusal));
+  });
   readJsonStrictly(app);
   app.decorateRequest("bidderId", "");
   app.decorateRequest("span", null);
@@ -94,6 +99,7 @@ function createFastify(metrics: Metrics): Server {
       headersTimeout: REQUEST_TIMEOUT_MS,
       maxHeaderSize: HEADERS_MAX_BYTES,
       connectionsCheckingInterval: 500,
+      requireHostHeader: false, // problemOfHost() answers with a problem.
     },
     routerOptions: { maxParamLength: PARAM_MAX_CHARACTERS },
     trustProxy: false,

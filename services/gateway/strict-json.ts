@@ -1,5 +1,6 @@
 import { isExactAmount } from "../access/exact-amount.ts";
-import { invalid } from "../access/problem-edge.ts";
+import { invalid, ProblemError } from "../access/problem-edge.ts";
+import { problem } from "../access/problems.ts";
 import type { Server } from "./typed-server.ts";
 
 const BOM = "\ufeff";
@@ -15,6 +16,11 @@ export function readJsonStrictly(app: Server): void {
     "application/json",
     { parseAs: "string" },
     (request, text, done) => {
+      if (request.headers["content-encoding"] !== undefined) {
+        return done(
+          new ProblemError(problem("unsupported_media_type", "Send the body unencoded.")),
+        );
+      }
       if (text.startsWith(BOM)) return done(invalid("body", "begins with a byte order mark"));
       return parse(request, text, (error, body?: { amountMinor?: unknown } | null) => {
         if (!error && Number.isInteger(body?.amountMinor) && !isExactAmount(text)) {
