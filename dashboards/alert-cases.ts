@@ -138,6 +138,12 @@ export const CASES: Readonly<Record<string, Case>> = {
     quiet: ofAuction("gavel_archival_dead_letters_waiting", "0x20"),
     at: "5m",
   },
+  GavelStoreRefuses: {
+    fires: ofAuction("gavel_archival_store_refuses", "1x20", `dependency="postgres"`),
+    quiet: ofAuction("gavel_archival_store_refuses", "0x20", `dependency="postgres"`),
+    at: "5m",
+    labels: { ...AUCTION, dependency: "postgres" },
+  },
   GavelNothingRelays: {
     fires: ofAuction("gavel_archival_lease_held", "0x20"),
     quiet: {

@@ -138,6 +138,20 @@ const COMPONENT_ALERTS: readonly Alert[] = [
     act: "For `conflict` see GavelArchiveConflict, for `lost` see GavelEventsLost. For other reasons remove the cause that `detail` names, then replay each: POST /internal/v1/dead-letters/{id}/replay on archival.",
   },
   {
+    name: "GavelStoreRefuses",
+    severity: "page",
+    expr: `max by (${BY}, dependency) (gavel_archival_store_refuses) > 0`,
+    for: "30s",
+    summary: "A store answers archival and refuses: somebody must change something.",
+    means:
+      "The store in the label works, but not for archival: a missing table, permission denied, a rejected password, a full disk. A store that does not answer is GavelStoreAway.",
+    impact:
+      "Bidding continues. Nothing is archived; events wait in NATS and in the outbox. When the outbox is full, every bid is refused with 503.",
+    check:
+      "`logs archival`: “store refuses” at level error has the store's own words, as have `/readyz` of archival, `status` and the conditions BackingReady and Degraded.",
+    act: "Remove the cause that the store names. Archival retries and continues by itself.",
+  },
+  {
     name: "GavelNothingRelays",
     severity: "page",
     expr: `sum by (${BY}) (gavel_archival_lease_held) == 0`,
@@ -154,13 +168,13 @@ const COMPONENT_ALERTS: readonly Alert[] = [
     severity: "page",
     expr: `sum by (${BY}, tier) (increase(gavel_gateway_internal_errors_total[10m]) or increase(gavel_broadcast_internal_errors_total[10m]) or increase(gavel_archival_internal_errors_total[10m])) > 0`,
     for: "0s",
-    summary: "A tier answered requests with `internal`: the code has a defect.",
+    summary: "The code of a tier has a defect.",
     means:
-      "A request or a message failed with an error that no outage of a store explains. The caller got status 500 and code `internal`.",
+      "A request, a message, a batch of bids or the lot clock failed with an error that no outage of a store explains. The caller of a route got status 500 and code `internal`, a bidder of the batch `unknown`.",
     impact:
       "A bid answered with `internal` may or may not have been placed. The same bid with the same idempotency key returns what happened.",
     check:
-      "`logs TIER` for the tier in label `tier`: “request failed: defect” at level error, with the route or message type and the stack. Panel “Defects” (Tiers). Since when does this version run?",
+      "`logs TIER` for the tier in label `tier`: lines that end in “: defect” at level error have the stack, and the route or message type. Panel “Defects” (Tiers). Since when does this version run?",
     act: "If it began with a rollout, roll back. Otherwise report the stack. If bids fail, suspend the auction (`suspend`) until a fixed version runs.",
   },
   {

@@ -51,9 +51,10 @@ export async function status({ folder, terminal }: Invocation): Promise<number> 
 async function archiveText({ endpoints }: RunRecord): Promise<string> {
   const state = await readArchivalState(endpoints.internal.archival);
   if (state === null) return "archive  unknown: archival does not answer";
-  const { phase, pendingBytes, archiveLagMs, deadLetters } = state;
+  const { phase, pendingBytes, archiveLagMs, deadLetters, refusals } = state;
   const shown = (value: number | null, unit: string) => (value === null ? "?" : `${value} ${unit}`);
-  return `archive  ${phase}; lag ${shown(archiveLagMs, "ms")}, ${shown(pendingBytes, "bytes")}; ${shown(deadLetters, "dead letters")}`;
+  const refusing = Object.entries(refusals).map(([store, why]) => `\n  ${store} refuses: ${why}`);
+  return `archive  ${phase}; lag ${shown(archiveLagMs, "ms")}, ${shown(pendingBytes, "bytes")}; ${shown(deadLetters, "dead letters")}${refusing.join("")}`;
 }
 
 async function lotsText({ endpoints }: RunRecord): Promise<string> {

@@ -2,6 +2,7 @@
 import type { Condition, Phase } from "../api/auction-status.ts";
 import { durationMs } from "../api/duration.ts";
 import type { Scale } from "../desired/inputs.ts";
+import type { ArchivalState } from "../../services/archival/observe/state.ts";
 import { recentState, type StatusFacts } from "./status-facts.ts";
 import type { Workload } from "./workload.ts";
 
@@ -54,16 +55,27 @@ const unanswered = (facts: StatusFacts) => unknown(`archival does not answer: ${
 function backingReady(facts: StatusFacts): Value {
   const state = recentState(facts);
   if (state === null) return unanswered(facts);
+  const refusal = firstRefusal(state);
+  if (refusal !== null) return no(refusal.reason, refusal.message);
   const unreachable = (["redis", "nats", "postgres"] as const).filter((store) => !state[store]);
   if (unreachable.length === 0) return yes("AllReachable", "redis, nats and postgres answer");
   const [first] = unreachable;
-  const reason = `${first![0]!.toUpperCase()}${first!.slice(1)}Unreachable`;
+  const reason = `${titleOf(first!)}Unreachable`;
   const managed = facts.auction.spec.backing[first!].mode === "Managed";
   const hint = managed
     ? `check pod ${facts.auction.metadata.name}-${first}-0`
     : `check that Secret ${facts.auction.spec.backing[first!].external?.secretRef.name} has the right URL`;
   return no(reason, `archival cannot reach ${unreachable.join(", ")}: ${hint}`);
 }
+
+/** A store that answers archival and refuses, in the store's own words. A person must change something. */
+function firstRefusal({ refusals }: ArchivalState): Pick<Condition, "reason" | "message"> | null {
+  const [store] = (["redis", "nats", "postgres"] as const).filter((each) => refusals[each]);
+  if (store === undefined) return null;
+  return { reason: `${titleOf(store)}Refuses`, message: `${store} refuses: ${refusals[store]}` };
+}
+
+const titleOf = (store: string) => `${store[0]!.toUpperCase()}${store.slice(1)}`;
 
 function rulesPublished(facts: StatusFacts): Value {
   const state = recentState(facts);
@@ -118,6 +130,9 @@ function archiveCurrent(facts: StatusFacts, phase: Phase): Value {
   }
   if (state.rulesHash === null) return unknown("there is nothing to archive yet");
   if (!state.postgres) return no("PostgresUnreachable", "Postgres does not answer");
+  if (state.refusals.postgres) {
+    return no("PostgresRefuses", `postgres refuses: ${state.refusals.postgres}`);
+  }
   const { archiveLagMs } = state;
   if (archiveLagMs === null) return unknown("the lag is not known");
   const maxLag = facts.auction.spec.tiers.archival.maxLag;
@@ -147,6 +162,8 @@ function degraded(
 ): Value {
   const state = recentState(facts);
   if (phase !== "Pending" && state !== null) {
+    const refusal = firstRefusal(state);
+    if (refusal !== null) return yes(refusal.reason, refusal.message);
     if (!state.postgres)
       return yes("PostgresDown", "bids go on; they are archived once it is back");
     if (!state.nats) return yes("NatsDown", "bids go on; they are archived once it is back");

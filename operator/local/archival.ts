@@ -8,7 +8,7 @@ import type { Endpoints } from "./tiers.ts";
 /** The fields of `GET /internal/v1/state` that are shown here. */
 type LocalState = Pick<
   ArchivalState,
-  "phase" | "rulesHash" | "pendingBytes" | "archiveLagMs" | "deadLetters"
+  "phase" | "rulesHash" | "pendingBytes" | "archiveLagMs" | "deadLetters" | "refusals"
 >;
 
 const REQUEST_TIMEOUT_MS = 3_000;

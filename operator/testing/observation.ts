@@ -42,6 +42,7 @@ export const state = (changes: Partial<ArchivalState> = {}): ArchivalState => ({
   archivedId: "1000-0",
   archiveLagMs: 0,
   deadLetters: 0,
+  refusals: {},
   nowMs: NOW_MS,
   lots: { total: 2, scheduled: 0, open: 2, closed: 0, sold: 0, unsold: 0, withdrawn: 0 },
   closesAtMs: NOW_MS + 60_000,

@@ -58,10 +58,11 @@ const POSTGRES_NOT_NOW = /^(08...|40...|57...|55P03|25P0[34]|53300)$/;
 /**
  * SQLSTATEs of a server that is not what we need until somebody changes it: authorization (28), permission (42501),
  * resources (53), I/O (58), damage (XX), its configuration (F0), a feature that it lacks (0A), read-only (25006), a
- * database, schema, table, column or function that is absent, of another owner, or there already.
+ * database, schema, table, column or function that is absent, of another owner, or there already, and a constraint
+ * (23502, 23503, 23514, 23P01) that our schema does not have.
  */
 const POSTGRES_REFUSES =
-  /^(28...|42501|53...|58...|XX...|F0...|0A...|25006|3D000|3F000|42P01|42703|42883|42704|42P0[4-7]|42701|42710|42723|42809|55000|55006)$/;
+  /^(28...|42501|53...|58...|XX...|F0...|0A...|25006|3D000|3F000|42P01|42703|42883|42704|42P0[4-7]|42701|42710|42723|42809|55000|55006|23502|23503|23514|23P01)$/;
 
 const NATS_UNREACHABLE = new Set([
   "ConnectionError",
@@ -73,6 +74,7 @@ const NATS_UNREACHABLE = new Set([
   // Of a stream or a consumer that went away while it was read.
   "JetStreamError",
   "JetStreamStatusError",
+  "StreamUnavailable",
 ]);
 
 const NATS_REFUSES = new Set([
@@ -104,11 +106,32 @@ export function isUnavailable(error: unknown): boolean {
   return recognise(error) !== null;
 }
 
-/** The words of the dependency that did not serve the call, for a person: "42501: permission denied". */
-export function reasonOf(error: unknown): string {
-  const { message, code } = (recognise(error)?.error ?? error) as Error & { code?: unknown };
+/** For `catch`: what stands in for the answer of a dependency that did not serve. @throws the error if it is a defect */
+export function ifUnavailable<T>(value: T): (error: unknown) => T {
+  return (error) => {
+    if (!isUnavailable(error)) throw error;
+    return value;
+  };
+}
+
+type StoreName = "redis" | "nats" | "postgres";
+
+/** Which store refuses, in its own words: "42501: permission denied". Null if the error is not a refusal. */
+export function refusalOf(error: unknown): { store: StoreName | null; reason: string } | null {
+  const found = recognise(error);
+  if (found?.errorClass !== "refused") return null;
+  const { name, message, code } = found.error as Error & { code?: unknown };
   const isNamed = typeof code === "string" && !message.includes(code);
-  return isNamed ? `${code}: ${message}` : message;
+  return {
+    store: storeOf(found.error, name),
+    reason: isNamed ? `${code}: ${message}` : message,
+  };
+}
+
+function storeOf(error: Error, name: string): StoreName | null {
+  if ("severity" in error || POSTGRES_HANDSHAKE_REFUSED.test(error.message)) return "postgres";
+  if (NATS_REFUSES.has(name) || JETSTREAM_ANSWERS.has(name)) return "nats";
+  return name === "ReplyError" ? "redis" : null;
 }
 
 /** The first error, among this one and what caused it, that a dependency's client throws. Null: a defect. */

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { BreakerOpen } from "../runtime/breaker.ts";
 import type { Logger } from "../runtime/log.ts";
 import { StoreRefused, StoreUnavailable } from "../store/unreachable.ts";
-import { classOf, isUnavailable, reasonOf } from "./error-class.ts";
+import { classOf, isUnavailable, refusalOf } from "./error-class.ts";
 import { answerErrors, createInternalErrors, invalid } from "./problem-edge.ts";
 import { KeysUnavailable } from "./tokens.ts";
 
@@ -48,6 +48,7 @@ const REFUSED: readonly (readonly [string, Error])[] = [
   ["Postgres's disk is full", postgres("53100", "no space")],
   ["a table that is absent", postgres("42P01", 'relation "events" does not exist')],
   ["a table of somebody else", postgres("42501", "permission denied for table events")],
+  ["a constraint of somebody else", postgres("23514", "violates check constraint")],
   ["a wrong password of Postgres", postgres("28P01", "password authentication failed", "FATAL")],
   ["no password of Postgres", new Error("SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must…")],
   ["a database that is absent", postgres("3D000", "database does not exist", "FATAL")],
@@ -66,7 +67,7 @@ const DEFECTS: readonly (readonly [string, unknown])[] = [
   ["a wrong type of a key", named("ReplyError", "WRONGTYPE Operation against a key")],
   ["an error in a script", named("ReplyError", "ERR user_script:12: attempt to index nil")],
   ["wrong SQL", postgres("42601", "syntax error")],
-  ["a value that a column refuses", postgres("23514", "check")],
+  ["a value that a type refuses", postgres("22P02", "invalid input syntax")],
   ["what is no error", "text"],
 ];
 
@@ -85,13 +86,18 @@ test.each(DEFECTS)("defect: %s", (_, error) => {
   expect(isUnavailable(error)).toBe(false);
 });
 
-test("the reason of a refusal is that of the store, with its code", () => {
+test("a refusal names the store, and gives its reason with its code", () => {
   const denied = postgres("42501", "permission denied for table events");
-  expect(reasonOf(new Error("batch", { cause: denied }))).toBe(
-    "42501: permission denied for table events",
-  );
-  expect(reasonOf(refused)).toBe("ECONNREFUSED: connect");
-  expect(reasonOf(new Error("unexpected"))).toBe("unexpected");
+  const reason = "42501: permission denied for table events";
+  expect(refusalOf(new Error("batch", { cause: denied }))).toEqual({ store: "postgres", reason });
+  expect(REFUSED.map(([, error]) => refusalOf(error)?.store)).toEqual([
+    null,
+    ...Array(4).fill("redis"),
+    ...Array(7).fill("postgres"),
+    null,
+    ...Array(3).fill("nats"),
+  ]);
+  for (const [, error] of [...UNREACHABLE, ...DEFECTS]) expect(refusalOf(error)).toBe(null);
 });
 
 test("defects are answered internal, logged as errors with the stack and counted; outages are not", async () => {

@@ -25,6 +25,7 @@ import { probeStores } from "./observe/store-probes.ts";
 import type { ProcessState } from "./pipeline/process-state.ts";
 import { TIMING, type Timing } from "./pipeline/timing.ts";
 import { connectArchive } from "./postgres/connection.ts";
+import { Refusals } from "./refusals.ts";
 import { supervise } from "./supervisor.ts";
 
 export interface Archival {
@@ -57,7 +58,8 @@ export async function startArchival(
     state.phase = "lost";
     metrics.storeLost.set(1);
   };
-  const base = { ...stores, auctionUid, state, metrics, onLost, log };
+  const refusals = new Refusals(metrics.storeRefuses, log);
+  const base = { ...stores, auctionUid, state, metrics, refusals, onLost, log };
   const rules = new Rules(env.RULES_FILE, base, log);
   const breakers = probeStores(stores, log, stopping.signal, (name, seconds) =>
     metrics.answerSeconds[name].observe(seconds),
@@ -74,7 +76,8 @@ export async function startArchival(
     await healthSummary.written;
     state.phase = "removed";
   };
-  const app = createInternalServer({ ready: readiness(stores.store, stopping.signal) }, registry);
+  const ready = readiness(stores.store, refusals, stopping.signal);
+  const app = createInternalServer({ ready }, registry);
   const operatorTokenFile = env.OPERATOR_TOKEN_FILE ?? null;
   const routed = { ...base, rules, postgres: breakers.postgres, operatorTokenFile, endWork };
   addRoutes(app, routed, createVerifier(env), log);
@@ -82,19 +85,11 @@ export async function startArchival(
   const internalUrl = await app.listen({ host: env.HOST, port: env.INTERNAL_PORT });
 
   const observed = startObserver(base, registry, healthSummary, stopping.signal);
-  supervised = supervise(
-    {
-      ...base,
-      definition,
-      rules,
-      timing,
-      monitor: new InvariantMonitor(createInvariantMetrics(registry), log),
-      tracing: telemetry.tracing,
-    },
-    workSignal,
-  );
+  const monitor = new InvariantMonitor(createInvariantMetrics(registry), log);
+  const { tracing } = telemetry;
+  supervised = supervise({ ...base, definition, rules, timing, monitor, tracing }, workSignal);
   const watching = rules.watch(auctionUid, workSignal, timing.rulesEveryMs);
-  for (const loop of [supervised, observed]) endProcessOnDefect(loop);
+  for (const loop of [supervised, observed, watching]) endProcessOnDefect(loop);
 
   return {
     internalUrl,
@@ -109,8 +104,11 @@ export async function startArchival(
   };
 }
 
-const readiness = (store: Store, stopping: AbortSignal) => () =>
-  stopping.aborted ? notReady("stopping") : redisAnswers(store);
+/** A store that is away is waited for, and a store that refuses needs a person: only that is not ready. */
+const readiness = (store: Store, refusals: Refusals, stopping: AbortSignal) => () => {
+  const why = stopping.aborted ? "stopping" : refusals.text;
+  return why === null ? redisAnswers(store) : notReady(why);
+};
 
 function startObserver(
   dependencies: ObserverDependencies & { readonly metrics: ArchivalMetrics },

@@ -3,7 +3,7 @@ import { createInternalErrors } from "../access/problem-edge.ts";
 import { DELAY_SECONDS, LATENCY_SECONDS, seriesOf } from "../runtime/series.ts";
 import { DEAD_LETTER_REASONS, RESTART_REASONS } from "./reasons.ts";
 
-const DEPENDENCIES = ["redis", "nats", "postgres"] as const;
+export const DEPENDENCIES = ["redis", "nats", "postgres"] as const;
 export type Dependency = (typeof DEPENDENCIES)[number];
 
 export type ArchivalMetrics = ReturnType<typeof createMetrics>;
@@ -111,7 +111,15 @@ function createGauges(registry: Registry) {
   const registers = [registry];
   const gauge = (name: string, help: string) =>
     new Gauge({ name: `gavel_archival_${name}`, help, registers });
+  const storeRefuses = new Gauge({
+    name: "gavel_archival_store_refuses",
+    help: "1 while a store answers and refuses, so that a person must change something; the log and the state of archival say why.",
+    labelNames: ["dependency"] as const,
+    registers,
+  });
+  for (const dependency of DEPENDENCIES) storeRefuses.set({ dependency }, 0);
   return {
+    storeRefuses,
     leaseHeld: gauge("lease_held", "1 where this process relays and archives."),
     storeLost: gauge(
       "store_lost",

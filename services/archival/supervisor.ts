@@ -5,15 +5,17 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { pause } from "../runtime/lifecycle.ts";
-import type { Logger } from "../runtime/log.ts";
 import type { AuctionDefinition } from "../store/define-lots.ts";
 import type { Rules } from "./definition/rules.ts";
+import type { Dependency } from "./metrics.ts";
+import { ARCHIVING } from "./pipeline/archive.ts";
 import type { ProcessState } from "./pipeline/process-state.ts";
 import { withLease } from "./pipeline/lease.ts";
 import { type PipelineDependencies, runPipeline } from "./pipeline/pipeline.ts";
 import { failing, PipelineFailure } from "./pipeline/pipeline-failure.ts";
 import { RelayedPositions } from "./pipeline/relayed-positions.ts";
-import { backoffMs, type Timing } from "./pipeline/timing.ts";
+import { backoffMs } from "./pipeline/timing.ts";
+import type { RestartReason } from "./reasons.ts";
 import { readAuctionMarks } from "./postgres/auction-marks.ts";
 import { migrate } from "./postgres/migrate.ts";
 import { type CheckDependencies, checkStore } from "./recovery/check-store.ts";
@@ -34,6 +36,16 @@ interface AcrossTurns extends SupervisorDependencies {
   readonly relayedPositions: RelayedPositions;
 }
 
+/** Names this work among those that a store may refuse. */
+const PIPELINE = "pipeline";
+
+/** The store behind a failure whose error names none; the others are of Redis. */
+const STORE_OF_REASON: Partial<Record<RestartReason, Dependency>> = {
+  publish: "nats",
+  bus: "nats",
+  archive: "postgres",
+};
+
 /** How long a turn of the lease waits for NATS before it checks the store again. */
 const BUS_WAIT_MS = 1_000;
 
@@ -42,14 +54,14 @@ const IDLE_MS = 60_000;
 /** After a run of this length the backoff begins anew. */
 const STABLE_MS = 30_000;
 
-/** Returns when the signal aborts; never before. */
+/** Returns when the signal aborts; never before. @throws a defect */
 export async function supervise(
   dependencies: SupervisorDependencies,
   signal: AbortSignal,
 ): Promise<void> {
   const { auctionUid, archive, state, timing, log } = dependencies;
   const retry = <T>(step: string, work: () => Promise<T>) =>
-    retryUntilDone(step, work, log, timing, signal);
+    retryUntilDone(step, work, dependencies, signal);
   const applied = await retry("migrate the archive", () => migrate(archive));
   if (applied !== null && applied.length > 0) log.info({ applied }, "schema migrated");
   const marks = await retry("read the marks", () => readAuctionMarks(archive, auctionUid));
@@ -85,10 +97,11 @@ function setServing({ state, metrics }: SupervisorDependencies): void {
 
 /** One turn of the lease. @returns whether something failed */
 async function runOnce(turn: AcrossTurns, signal: AbortSignal): Promise<boolean> {
-  const { store, keys, timing, metrics, log, relayedPositions, state, holder } = turn;
+  const { store, keys, timing, metrics, log, relayedPositions, refusals, state, holder } = turn;
   const onOther = () => {
     relayedPositions.forget();
     state.writesSummary = false;
+    for (const work of [PIPELINE, ARCHIVING]) refusals.served(work);
   };
   const run = async (leased: AbortSignal) => {
     metrics.leaseHeld.set(1);
@@ -111,6 +124,7 @@ async function runOnce(turn: AcrossTurns, signal: AbortSignal): Promise<boolean>
   if (reason === "lease" || reason === "publish" || reason === "superseded") {
     relayedPositions.forget();
   }
+  if (cause !== undefined) refusals.failed(PIPELINE, STORE_OF_REASON[reason] ?? "redis", cause);
   metrics.pipelineRestarts.inc({ reason });
   log.warn({ reason, message, err: cause }, "pipeline restarting");
   return true;
@@ -121,7 +135,7 @@ async function checkAndRun(
   turn: AcrossTurns,
   leased: AbortSignal,
 ): Promise<PipelineFailure | null> {
-  const { relayedPositions, state, waitForBus, log } = turn;
+  const { relayedPositions, state, waitForBus, refusals, log } = turn;
   try {
     const checked = await failing("check", checkStore(turn, relayedPositions));
     if (checked === "removed") {
@@ -130,13 +144,15 @@ async function checkAndRun(
     }
     setServing(turn);
   } catch (error) {
-    return error as PipelineFailure;
+    if (!(error instanceof PipelineFailure)) throw error;
+    return error;
   }
   const bus = await Promise.race([waitForBus().catch(() => null), pause(BUS_WAIT_MS, leased)]);
   if (!bus) return null;
   state.writesSummary = true;
   const onStarted = (progress: NonNullable<ProcessState["progress"]>) => {
     state.progress = progress;
+    refusals.served(PIPELINE);
     log.info({ watermark: progress.archivedId }, "pipeline started");
   };
   const failure = await runPipeline({ ...turn, bus }, onStarted, leased);
@@ -144,18 +160,20 @@ async function checkAndRun(
   return failure;
 }
 
-/** Retries until it succeeds. Null after the signal aborted. */
+/** Retries until it succeeds. Null after the signal aborted. @throws a defect */
 async function retryUntilDone<T>(
   step: string,
   work: () => Promise<T>,
-  log: Logger,
-  timing: Timing,
+  { refusals, timing, log }: Pick<SupervisorDependencies, "refusals" | "timing" | "log">,
   signal: AbortSignal,
 ): Promise<T | null> {
   for (let attempt = 0; !signal.aborted; attempt++) {
     try {
-      return await work();
+      const result = await work();
+      refusals.served(step);
+      return result;
     } catch (error) {
+      refusals.failed(step, "postgres", error);
       log.warn({ err: error, step }, "step failed: retrying");
       await pause(backoffMs(timing, attempt), signal);
     }

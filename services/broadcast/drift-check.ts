@@ -3,6 +3,7 @@
  * lots that were added or removed, changed schedules, events that did not reach this process, and events that
  * this process has and the store lost. It also sets the store clock.
  */
+import { isUnavailable } from "../access/error-class.ts";
 import type { Lot } from "../lot/lot.ts";
 import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
@@ -58,6 +59,7 @@ export class DriftCheck {
     return this.#defined;
   }
 
+  /** Checks until the signal aborts. @throws a defect */
   async run(signal: AbortSignal): Promise<void> {
     let early = new AbortController();
     this.#dependencies.store.on("ready", () => early.abort());
@@ -70,6 +72,7 @@ export class DriftCheck {
         await this.check();
         this.#failing = false;
       } catch (error) {
+        if (!isUnavailable(error)) throw error;
         if (!this.#failing) this.#dependencies.log.warn({ err: error }, "drift check failed");
         this.#failing = true;
       }

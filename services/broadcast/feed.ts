@@ -4,6 +4,7 @@
  * The feed may lose entries (a trimmed outbox, an unreadable entry): that shows as a gap in a lot's `seq`, and
  * the gap is filled from the lot's own stream. A loss that shows as no gap is found by the drift check.
  */
+import { isUnavailable } from "../access/error-class.ts";
 import { decodeEvents, type LotEvent } from "../lot/events.ts";
 import { pause } from "../runtime/lifecycle.ts";
 import { type Logger, SampledLog } from "../runtime/log.ts";
@@ -61,7 +62,7 @@ export class Feed {
     this.#gaps = new SampledLog(dependencies.log);
   }
 
-  /** Feeds the hub until the signal aborts; an outage of the store is waited for. */
+  /** Feeds the hub until the signal aborts; an outage of the store is waited for. @throws a defect */
   async run(signal: AbortSignal): Promise<void> {
     const { blocking, log } = this.#dependencies;
     signal.addEventListener("abort", () => blocking.disconnect(), { once: true });
@@ -73,6 +74,7 @@ export class Feed {
         this.#failures = 0;
       } catch (error) {
         if (signal.aborted) return;
+        if (!isUnavailable(error)) throw error;
         if (++this.#failures === LOGGED_FAILURES) {
           log.warn({ err: error }, "feed interrupted");
         }

@@ -2,6 +2,7 @@ import type { ConsumerMessages } from "@nats-io/jetstream";
 import { Wake } from "../runtime/lifecycle.ts";
 import type { Bus } from "./connect.ts";
 import { type Delivery, deliveryOf } from "./entry.ts";
+import { StreamUnavailable } from "./stream.ts";
 import { consumerNameOf, PARTITION, streamNameOf } from "./subjects.ts";
 
 /** Messages requested in advance; the consumer's max_ack_pending bounds those that wait here. */
@@ -54,7 +55,8 @@ export class Puller {
    */
   async next(limits: BatchLimits, signal: AbortSignal): Promise<Delivery[]> {
     while (this.#waiting.length === 0 && !signal.aborted) {
-      if (this.#ended) throw this.#ended.error ?? new Error("the consumer does not exist any more");
+      if (this.#ended)
+        throw this.#ended.error ?? new StreamUnavailable("the consumer does not exist any more");
       await this.#arrived.wait(signal);
     }
     const deadline = performance.now() + limits.lingerMs;

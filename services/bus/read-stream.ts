@@ -2,7 +2,7 @@ import { AckPolicy, DeliverPolicy } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/transport-node";
 import type { Bus } from "./connect.ts";
 import { type Delivery, deliveryOf } from "./entry.ts";
-import { streamState } from "./stream.ts";
+import { streamState, StreamUnavailable } from "./stream.ts";
 import { PARTITION, streamNameOf, subjectsOf } from "./subjects.ts";
 
 const FETCH_MESSAGES = 500;
@@ -39,7 +39,8 @@ export async function* readStream(bus: Bus, auctionUid: string): AsyncGenerator<
       for await (const message of messages) deliveries.push(deliveryOf(message));
       left -= deliveries.length;
       empty = deliveries.length === 0 ? empty + 1 : 0;
-      if (empty > EMPTY_FETCHES_MAX) throw new Error(`the stream did not deliver ${left} messages`);
+      if (empty > EMPTY_FETCHES_MAX)
+        throw new StreamUnavailable(`the stream did not deliver ${left} messages`);
       if (deliveries.length > 0) yield deliveries;
     }
   } finally {

@@ -16,6 +16,11 @@ import { nanos } from "@nats-io/transport-node";
 import type { Bus } from "./connect.ts";
 import { consumerNameOf, PARTITION, streamNameOf, subjectsOf } from "./subjects.ts";
 
+/** The stream, or its consumer, went away while it was read. */
+export class StreamUnavailable extends Error {
+  override readonly name = "StreamUnavailable";
+}
+
 export interface StreamState {
   /** `last_seq` of JetStream: of the newest message ever; 0 for a new stream. */
   readonly lastSeq: number;

@@ -15,7 +15,12 @@ import { type History, HistoryAnswer } from "./schemas.ts";
 const ARCHIVAL_TIMEOUT_MS = 900;
 
 /** An archival tier that hangs must not delay every request for old bids by a second. */
-export const ARCHIVAL_BREAKER = { failures: 5, waitMs: 200, waitMaxMs: 2_000 } as const;
+export const ARCHIVAL_BREAKER = {
+  failures: 5,
+  waitMs: 200,
+  waitMaxMs: 2_000,
+  isOutage: isUnavailable,
+} as const;
 /**
  * Reads of the store for one page, and entries of the first read; each further read takes twice as many. One entry
  * may hold the events of 256 bids: as many entries as the page has bids could be a hundred times too many.

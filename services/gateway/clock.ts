@@ -5,6 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
+import { isUnavailable } from "../access/error-class.ts";
 import { pause } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { Store } from "../store/connect.ts";
@@ -28,7 +29,7 @@ interface ClockOptions {
   readonly store: Store;
   readonly keys: Keys;
   readonly log: Logger;
-  readonly metrics: Pick<Metrics, "clockHeld" | "clockLateness">;
+  readonly metrics: Pick<Metrics, "clockHeld" | "clockLateness" | "internalErrors">;
 }
 
 /** Starts the loop. @returns what ends it and releases the lease */
@@ -59,12 +60,20 @@ async function run(options: ClockOptions, holder: string, signal: AbortSignal): 
       failures = 0;
     } catch (error) {
       metrics.clockHeld.set(0);
-      if (++failures === REPORTED_FAILURES) log.warn({ err: error }, "lot clock stalled");
+      failures++;
+      if (!isUnavailable(error)) reportDefect(options, error);
+      else if (failures === REPORTED_FAILURES) log.warn({ err: error }, "lot clock stalled");
       pauseMs = Math.random() * Math.min(BACKOFF_MAX_MS, 50 * 2 ** Math.min(failures, 10));
     }
     await pause(Math.max(PAUSE_MIN_MS, pauseMs), signal);
   }
   metrics.clockHeld.set(0);
+}
+
+/** A defect does not stop the gateway: bids need no clock, and another gateway may turn it. It is an alert. */
+function reportDefect({ log, metrics }: ClockOptions, error: unknown): void {
+  metrics.internalErrors.inc();
+  log.error({ err: error }, "lot clock failed: defect");
 }
 
 /** One turn. @returns the time until the next one */

@@ -15,6 +15,7 @@ function breakerAt(random = 0.5) {
     failures: 3,
     waitMs: 100,
     waitMaxMs: 1_000,
+    isOutage: (error) => !(error instanceof TypeError),
     nowMs: () => clock.ms,
     random: () => random,
     onChange: (state) => states.push(state),
@@ -110,4 +111,15 @@ test("the state of each is a metric", async () => {
   );
   fail(breaker, 3);
   expect(await registry.metrics()).toContain('breaker_state{dependency="redis",tier="test"} 2');
+});
+
+test("a defect of the caller does not open it, and ends a probe as a failure", async () => {
+  const { breaker, clock } = breakerAt();
+  const defect = () => Promise.reject(new TypeError("x is not a function"));
+  for (let i = 0; i < 5; i++) await expect(breaker.call(defect)).rejects.toThrow(TypeError);
+  expect(breaker.state).toBe("closed");
+  fail(breaker, 3);
+  clock.ms += 1_000;
+  await expect(breaker.call(defect)).rejects.toThrow(TypeError);
+  expect(breaker.state).toBe("open");
 });

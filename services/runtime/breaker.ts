@@ -15,6 +15,8 @@ interface BreakerOptions {
   readonly waitMs: number;
   /** The longest time within which a probe is made. */
   readonly waitMaxMs: number;
+  /** Whether an error says that the dependency did not serve. A defect of ours says nothing about it. */
+  readonly isOutage: (error: unknown) => boolean;
   /** A monotonic clock. */
   readonly nowMs?: () => number;
   /** In [0, 1). */
@@ -88,7 +90,8 @@ export class Breaker {
       this.succeeded();
       return result;
     } catch (error) {
-      this.failed();
+      // A probe must end, whatever ended it.
+      if (this.#state === "half_open" || this.#options.isOutage(error)) this.failed();
       throw error;
     }
   }

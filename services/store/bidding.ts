@@ -2,6 +2,7 @@
  * Wires the path of a bid to Redis, the same in every tier that takes bids:
  * batcher → guard (circuit breaker) → durability → strategy.
  */
+import type { Counter } from "prom-client";
 import Type from "typebox";
 import { Breaker, keepProbing, logChanges } from "../runtime/breaker.ts";
 import type { Lifecycle } from "../runtime/lifecycle.ts";
@@ -10,7 +11,7 @@ import type { Tracing } from "../runtime/tracing.ts";
 import type { BiddingMetrics } from "./bidding-metrics.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "./batcher.ts";
 import type { StoreConnections } from "./connections.ts";
-import { guardStrategy } from "./guard.ts";
+import { didNotServe, guardStrategy } from "./guard.ts";
 import type { Keys } from "./keys.ts";
 import { optimisticStrategy } from "./optimistic.ts";
 import { StoreUnavailable } from "./unreachable.ts";
@@ -34,7 +35,7 @@ interface BiddingDependencies {
   /** Those of the whole process: it is ready while all of them are. Bids get some of their own. */
   readonly connections: StoreConnections;
   readonly keys: Keys;
-  readonly metrics: BiddingMetrics;
+  readonly metrics: BiddingMetrics & { readonly internalErrors: Pick<Counter, "inc"> };
   /** An optimistic transaction lost a race and is tried again. */
   readonly onConflict: () => void;
   /** The script decided a batch in place of an optimistic transaction. */
@@ -57,7 +58,11 @@ export function startBidding(dependencies: BiddingDependencies): Bidding {
   const { connections, metrics, tracing, log, lifecycle } = dependencies;
   const strategy = withDurability(chooseStrategy(dependencies), dependencies);
 
-  const breaker = new Breaker({ ...STORE_BREAKER, onChange: logChanges(log, "redis") });
+  const breaker = new Breaker({
+    ...STORE_BREAKER,
+    isOutage: didNotServe,
+    onChange: logChanges(log, "redis"),
+  });
   const probing = new AbortController();
   void keepProbing(breaker, () => strategy.nowMs(), probing.signal);
   lifecycle.onStop("store probes", () => probing.abort());
@@ -70,7 +75,11 @@ export function startBidding(dependencies: BiddingDependencies): Bidding {
       metrics.batchWait.observe(waitedMs / 1000);
       metrics.storeCall.observe(tookMs / 1000);
     },
-    onError: (error) => lost.warn({ err: error }, "store call with bids failed"),
+    onError: (error) => {
+      if (didNotServe(error)) return lost.warn({ err: error }, "store call with bids failed");
+      metrics.internalErrors.inc();
+      lost.error({ err: error }, "store call with bids failed: defect");
+    },
     tracing,
   });
   const probe = async () => {

@@ -2,6 +2,7 @@
 import type { Breaker } from "../runtime/breaker.ts";
 import type { Strategy } from "./batcher.ts";
 import { NotDecided } from "./place-bids.ts";
+import { classOfRedisError, StoreRefused, StoreUnavailable } from "./unreachable.ts";
 
 /** Bids are never used as probes that close the breaker again; `keepProbing` sends those. */
 export function guardStrategy(strategy: Strategy, breaker: Breaker): Strategy {
@@ -13,7 +14,7 @@ export function guardStrategy(strategy: Strategy, breaker: Breaker): Strategy {
       return reply;
     } catch (error) {
       if (isErrorReply(error as Error)) breaker.succeeded();
-      else breaker.failed();
+      else if (didNotServe(error)) breaker.failed();
       throw error;
     }
   };
@@ -28,4 +29,12 @@ export function guardStrategy(strategy: Strategy, breaker: Breaker): Strategy {
 /** An error reply proves that the store answers. */
 function isErrorReply(error: Error): boolean {
   return error.name === "ReplyError" || (error.cause as Error | undefined)?.name === "ReplyError";
+}
+
+/** Whether a call failed because Redis did not serve it. Otherwise the error is a defect of ours. */
+export function didNotServe(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (error instanceof NotDecided) return error.cause === undefined || didNotServe(error.cause);
+  if (error instanceof StoreUnavailable || error instanceof StoreRefused) return true;
+  return classOfRedisError(error) !== "defect";
 }

@@ -6,6 +6,7 @@ import Type from "typebox";
 import { Value } from "typebox/value";
 import { type Store, storeClockMs } from "./connect.ts";
 import type { Keys } from "./keys.ts";
+import { classOfRedisError } from "./unreachable.ts";
 
 const Summary = Type.Object({
   /** Time of writing, by Redis's clock. */
@@ -47,7 +48,7 @@ export async function writeSummary(store: Store, keys: Keys, summary: Summary): 
   await store.set(keys.healthSummary, JSON.stringify(summary), "EX", KEPT_SECONDS);
 }
 
-/** Never rejects. @param archiveCurrent whether an archive that lags is a violation */
+/** @throws a defect only. @param archiveCurrent whether an archive that lags is a violation */
 export async function readViolations(
   store: Store,
   keys: Keys,
@@ -66,7 +67,8 @@ export async function readViolations(
     const lags = !isFresh || summary.lagMs > LAG_MAX_MS;
     if (archiveCurrent && lags) violations.push("archive_lag");
     return violations;
-  } catch {
+  } catch (error) {
+    if (classOfRedisError(error as Error) === "defect") throw error;
     return ["store unreachable"];
   }
 }

@@ -5,6 +5,7 @@ import type { Store } from "./connect.ts";
 import { type Digest, digestOf } from "./digest.ts";
 import type { Keys } from "./keys.ts";
 import type { Position } from "../lot/position.ts";
+import { StoreRefused } from "./unreachable.ts";
 
 /** An auction in the store. */
 export interface StoredAuction {
@@ -48,7 +49,7 @@ export async function readAuction(store: Store, keys: Keys): Promise<StoredAucti
 export function auctionOf(fields: Record<string, string>): StoredAuction {
   const field = (name: string) => {
     const value = fields[name];
-    if (value === undefined) throw new Error(`the auction in the store has no ${name}`);
+    if (value === undefined) throw new StoreRefused(`the auction in the store has no ${name}`);
     return value;
   };
   return {

@@ -8,9 +8,10 @@ import type { Digest } from "./digest.ts";
 import { type Keys, KEYS_WINDOW_MS } from "./keys.ts";
 import type { Accepted } from "./place-bids.ts";
 import { writeAnswer } from "./place-bids.ts";
+import { StoreUnavailable } from "./unreachable.ts";
 
 /** Another restore with a higher epoch is under way, or the server was confirmed meanwhile. */
-export class RestoreSuperseded extends Error {
+export class RestoreSuperseded extends StoreUnavailable {
   override readonly name = "RestoreSuperseded";
 }
 

@@ -8,7 +8,7 @@
  */
 import type { Store } from "./connect.ts";
 import type { Keys } from "./keys.ts";
-import { StoreUnavailable } from "./unreachable.ts";
+import { StoreRefused, StoreUnavailable } from "./unreachable.ts";
 
 interface Identity {
   runId: string | null;
@@ -71,7 +71,7 @@ async function read(store: Store, identity: Identity): Promise<string> {
 
 function valueOf(info: string, field: string): string {
   const value = new RegExp(`^${field}:(\\w+)`, "m").exec(info)?.[1];
-  if (value === undefined) throw new Error(`INFO has no ${field}`);
+  if (value === undefined) throw new StoreRefused(`Redis's INFO has no ${field}`);
   return value;
 }
 

@@ -1,6 +1,6 @@
 /** A store cannot serve a call at the moment. The call may be repeated. */
 export class StoreUnavailable extends Error {
-  override readonly name = "StoreUnavailable";
+  override readonly name: string = "StoreUnavailable";
 }
 
 /** A store answers and refuses, for a reason that a person must remove. The call may be repeated then. */
@@ -20,7 +20,9 @@ const NOT_NOW =
 const REFUSES = /^(OOM|MISCONF|NOAUTH|NOPERM|WRONGPASS|ERR invalid password|ERR unknown command)\b/;
 
 /** What follows from an error of ioredis; see access/error-class.ts. Every other error reply is a defect of ours. */
-export function classOfRedisError({ name, message }: Error): "unreachable" | "refused" | "defect" {
+export function classOfRedisError(error: Error): "unreachable" | "refused" | "defect" {
+  const { name, message } = error;
+  if ("syscall" in error) return "unreachable"; // Of the socket.
   if (name === "MaxRetriesPerRequestError" || name === "AbortError") return "unreachable";
   if (name !== "ReplyError") return CONNECTION_LOST.test(message) ? "unreachable" : "defect";
   if (NOT_NOW.test(message)) return "unreachable";

@@ -124,9 +124,12 @@ export class AuctionUnderTest {
   }
 
   /** Starts the tier as a process, with its usual times: for a test that kills it. */
-  spawn(): ChildProcess {
+  spawn(more: NodeJS.ProcessEnv = {}): ChildProcess {
     const main = fileURLToPath(new URL("../archival/main.ts", import.meta.url));
-    const child = spawn(process.execPath, [main], { env: this.#env(), stdio: "ignore" });
+    const child = spawn(process.execPath, [main], {
+      env: { ...this.#env(), ...more },
+      stdio: "ignore",
+    });
     onTestFinished(() => void child.kill("SIGKILL"));
     return child;
   }

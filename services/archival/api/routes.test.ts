@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { isUnavailable } from "../../access/error-class.ts";
 import { Breaker } from "../../runtime/breaker.ts";
 import { createInternalServer, createRegistry } from "../../runtime/internal.ts";
 import { createLog } from "../../runtime/log.ts";
@@ -17,7 +18,12 @@ function routesOver(error: Error) {
         throw error;
       },
     },
-    postgres: new Breaker({ failures: 5, waitMs: 1, waitMaxMs: 1 }),
+    postgres: new Breaker({
+      failures: 2,
+      waitMs: 10_000,
+      waitMaxMs: 10_000,
+      isOutage: isUnavailable,
+    }),
     operatorTokenFile: null,
     metrics: createMetrics(registry),
   } as unknown as RouteDependencies;
@@ -27,10 +33,13 @@ function routesOver(error: Error) {
 
 test("a defect in a route is answered internal, and not as a store that cannot be reached", async () => {
   const app = routesOver(new TypeError("Cannot read properties of undefined"));
-  const answer = await app.inject("/internal/v1/lots/lot-1/bids");
-  expect([answer.statusCode, answer.json().code]).toEqual([500, "internal"]);
+  // More than the failures in a row that open the circuit breaker: a defect is none.
+  for (let i = 0; i < 4; i++) {
+    const answer = await app.inject("/internal/v1/lots/lot-1/bids");
+    expect([answer.statusCode, answer.json().code]).toEqual([500, "internal"]);
+  }
   expect((await app.inject("/metrics")).body).toMatch(
-    /gavel_archival_internal_errors_total\S* 1\n/,
+    /gavel_archival_internal_errors_total\S* 4\n/,
   );
 });
 

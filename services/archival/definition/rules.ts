@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { isUnavailable } from "../../access/error-class.ts";
 import { pause } from "../../runtime/lifecycle.ts";
 import type { Logger } from "../../runtime/log.ts";
 import type { AuctionDefinition } from "../../store/define-lots.ts";
@@ -52,6 +53,7 @@ export class Rules {
       try {
         await this.#applyChangedFile(auctionUid);
       } catch (error) {
+        if (!isUnavailable(error)) throw error;
         this.#log.warn({ err: error }, "applying changed rules failed: retrying");
       }
     }

@@ -2,6 +2,7 @@
  * The health summary: what archival leaves in Redis, so that any tier can tell whether the auction is healthy.
  * The process that runs the pipeline writes it.
  */
+import { isUnavailable } from "../../access/error-class.ts";
 import type { Logger } from "../../runtime/log.ts";
 import type { Store } from "../../store/connect.ts";
 import { type Summary, writeSummary } from "../../store/health-summary.ts";
@@ -39,6 +40,7 @@ export class HealthSummary {
   write(observation: Observation): Promise<void> {
     if (!this.#dependencies.state.writesSummary) return Promise.resolve();
     this.#writing = this.#write(observation).catch((error: unknown) => {
+      if (!isUnavailable(error)) throw error;
       this.#dependencies.log.debug({ err: error }, "health summary not written");
     });
     return this.#writing;

@@ -1,4 +1,5 @@
 /** One reading of the stores: the auction and its lots as Redis, Postgres and JetStream have them. */
+import { ifUnavailable } from "../../access/error-class.ts";
 import type { Bus } from "../../bus/connect.ts";
 import type { StreamState } from "../../bus/stream.ts";
 import type { Lot } from "../../lot/lot.ts";
@@ -73,7 +74,7 @@ export async function observeStore({
   const [auction, nowMs, durability, health] = await Promise.all([
     readAuction(store, keys),
     storeClockMs(store),
-    readDurability(store).catch(() => UNKNOWN_DURABILITY),
+    readDurability(store).catch(ifUnavailable(UNKNOWN_DURABILITY)),
     readRedisHealth(store),
   ]);
   const storedId = auction?.archivedId ?? "0-0";
@@ -82,7 +83,7 @@ export async function observeStore({
   const relayedId = state.progress?.relayedId ?? storedId;
   const [lots, lastId, outboxEntries, [unarchived], unrelayed, [, dueMs]] = await Promise.all([
     auction === null ? [] : presentLots(store, keys, auction),
-    lastOutboxId(store, keys).catch(() => null),
+    lastOutboxId(store, keys),
     store.xlen(keys.outbox),
     store.xrange(keys.outbox, `(${archivedId}`, "+", "COUNT", 1),
     store.xrange(keys.outbox, `(${relayedId}`, "+", "COUNT", UNRELAYED_MAX),

@@ -1,4 +1,5 @@
 /** The observer: reads the stores once a second, and hands the observation to gauges and health summary. */
+import { ifUnavailable } from "../../access/error-class.ts";
 import { streamState, type StreamState } from "../../bus/stream.ts";
 import { pause } from "../../runtime/lifecycle.ts";
 import {
@@ -28,7 +29,7 @@ export async function runObserver(
   while (!signal.aborted) {
     const startedMs = performance.now();
     const [store] = await Promise.all([
-      observeStore(dependencies).catch(() => null),
+      observeStore(dependencies).catch(ifUnavailable(null)),
       archive.refresh(WAIT_MS),
       stream.refresh(WAIT_MS),
     ]);
@@ -51,10 +52,7 @@ class Latest<T> {
   /** Reads anew. @param waitMs how long to wait for the value at most */
   async refresh(waitMs: number): Promise<void> {
     this.#reading ??= this.#read()
-      .then(
-        (value) => void (this.value = value),
-        () => {},
-      )
+      .then((value) => void (this.value = value), ifUnavailable(undefined))
       .finally(() => (this.#reading = null));
     const timer = new AbortController();
     await Promise.race([this.#reading, pause(waitMs, timer.signal)]);

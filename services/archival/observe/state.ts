@@ -1,9 +1,11 @@
 /** The answer of `GET /internal/v1/state`, for the operator and `make status`: read from the stores on request. */
+import { ifUnavailable } from "../../access/error-class.ts";
 import { answers as busAnswers } from "../../bus/connect.ts";
 import { result } from "../../lot/lifecycle.ts";
 import type { Lot } from "../../lot/lot.ts";
 import type { StoreDurability } from "../../store/store-settings.ts";
 import type { StoredAuction } from "../../store/lots.ts";
+import type { Dependency } from "../metrics.ts";
 import type { Phase } from "../pipeline/process-state.ts";
 import { type CompletenessProof, readAuctionMarks } from "../postgres/auction-marks.ts";
 import { answers as archiveAnswers } from "../postgres/connection.ts";
@@ -13,6 +15,7 @@ const ANSWER_MS = 1_000;
 
 export interface StateDependencies extends ObserverDependencies {
   readonly rules: { readonly refused: string | null };
+  readonly refusals: { readonly reasons: ArchivalState["refusals"] };
 }
 
 /** Lots by whether they take bids, at Redis's clock. While the auction is suspended, that time does not pass. */
@@ -65,6 +68,8 @@ export interface ArchivalState {
   readonly durability: StoreDurability;
   /** The auction is removed from Redis and JetStream; the archive has it. */
   readonly cleaned: boolean;
+  /** The stores that answer and refuse, each with its reason: a person must change something. */
+  readonly refusals: Readonly<Partial<Record<Dependency, string>>>;
   /** Why the latest rules were refused. */
   readonly refusedRules: string | null;
 }
@@ -73,8 +78,8 @@ export async function readState(dependencies: StateDependencies): Promise<Archiv
   const { auctionUid, archive, currentBus, state, rules } = dependencies;
   const bus = currentBus();
   const [store, marks, nats, postgres] = await Promise.all([
-    observeStore(dependencies).catch(() => null),
-    readAuctionMarks(archive, auctionUid).catch(() => null),
+    observeStore(dependencies).catch(ifUnavailable(null)),
+    readAuctionMarks(archive, auctionUid).catch(ifUnavailable(null)),
     bus !== null && busAnswers(bus, ANSWER_MS),
     archiveAnswers(archive, ANSWER_MS),
   ]);
@@ -107,6 +112,7 @@ export async function readState(dependencies: StateDependencies): Promise<Archiv
     verified: marks?.verified ?? null,
     durability: store?.durability ?? UNKNOWN_DURABILITY,
     cleaned: marks?.cleaned ?? false,
+    refusals: dependencies.refusals.reasons,
     refusedRules: rules.refused,
   };
 }

@@ -2,11 +2,13 @@
  * Probes Redis, NATS and Postgres once a second each, and less often while one does not answer. The breakers are
  * metrics, and requests that need a store fail at once while its breaker is open.
  */
+import { isUnavailable } from "../../access/error-class.ts";
 import { answers as busAnswers, type Bus } from "../../bus/connect.ts";
 import { Breaker, type BreakerState, logChanges } from "../../runtime/breaker.ts";
 import { pause } from "../../runtime/lifecycle.ts";
 import type { Logger } from "../../runtime/log.ts";
 import type { Store } from "../../store/connect.ts";
+import { StoreUnavailable } from "../../store/unreachable.ts";
 import type { Dependency } from "../metrics.ts";
 import { type Archive, answers as archiveAnswers } from "../postgres/connection.ts";
 
@@ -14,7 +16,7 @@ export type StoreBreakers = Readonly<Record<Dependency, Breaker>>;
 
 const PROBE_EVERY_MS = 1_000;
 const ANSWER_MS = 1_000;
-const PROBING = { failures: 2, waitMs: 200, waitMaxMs: 2_000 } as const;
+const PROBING = { failures: 2, waitMs: 200, waitMaxMs: 2_000, isOutage: isUnavailable } as const;
 
 interface ProbedStores {
   readonly store: Store;
@@ -71,7 +73,7 @@ export function probeStores(
 }
 
 function requireAnswer(answered: boolean): void {
-  if (!answered) throw new Error("no answer");
+  if (!answered) throw new StoreUnavailable("no answer");
 }
 
 async function keepProbing(

@@ -11,6 +11,7 @@ import type { Batch } from "../postgres/batch.ts";
 import type { Archive } from "../postgres/connection.ts";
 import type { Tails } from "../postgres/lot-tails.ts";
 import { recordBatch, type Recorded } from "../postgres/record-batch.ts";
+import type { Refusals } from "../refusals.ts";
 import { WatermarkMoved } from "../postgres/watermark.ts";
 import { failing, PipelineFailure } from "./pipeline-failure.ts";
 import type { Progress } from "./progress.ts";
@@ -18,6 +19,9 @@ import type { Retention } from "./retention.ts";
 import { EventGap, buildBatch } from "./build-batch.ts";
 import { backoffMs, type Timing } from "./timing.ts";
 import { traceBatch } from "./trace-archive.ts";
+
+/** Names this work among those that a store may refuse. */
+export const ARCHIVING = "archive";
 
 const BATCH: BatchLimits = { messages: 500, bytes: 4 * 1024 * 1024, lingerMs: 50 };
 
@@ -30,6 +34,7 @@ interface ArchiveDependencies {
   readonly timing: Timing;
   readonly metrics: ArchivalMetrics;
   readonly monitor: InvariantMonitor;
+  readonly refusals: Refusals;
   readonly tracing: Tracing | null;
   readonly log: Logger;
 }
@@ -37,9 +42,9 @@ interface ArchiveDependencies {
 /**
  * Writes the messages of JetStream to Postgres, batch by batch, until the signal aborts; it finishes the
  * current batch. A message is acknowledged after COMMIT.
- * While Postgres is unreachable it keeps the current batch and retries: the relay goes on, so that acknowledged
- * events are on two disks.
- * @throws PipelineFailure: the current batch was written whole or not at all, and is not acknowledged
+ * While Postgres is unreachable or refuses, it keeps the current batch and retries: the relay goes on, so that
+ * acknowledged events are on two disks.
+ * @throws PipelineFailure, or a defect: the current batch was written whole or not at all, and is not acknowledged
  */
 export async function archiveEntries(
   dependencies: ArchiveDependencies,
@@ -107,20 +112,23 @@ function buildBatchReportingGaps(
   }
 }
 
-/** Retries until Postgres takes the batch. @throws PipelineFailure: "archive" only after the signal aborted */
+/** Retries until Postgres takes the batch. @throws PipelineFailure: "archive" only after the signal aborted; a defect */
 async function recordWithRetries(
-  { auctionUid, archive, timing, log }: ArchiveDependencies,
+  { auctionUid, archive, refusals, timing, log }: ArchiveDependencies,
   progress: Progress,
   batch: Batch,
   signal: AbortSignal,
 ): Promise<Recorded> {
   for (let attempt = 0; ; attempt++) {
     try {
-      return await recordBatch(archive, auctionUid, batch);
+      const recorded = await recordBatch(archive, auctionUid, batch);
+      refusals.served(ARCHIVING);
+      return recorded;
     } catch (error) {
       const { message } = error as Error;
       if (error instanceof WatermarkMoved) throw new PipelineFailure("superseded", message, error);
-      if (attempt === 0) log.warn({ err: error }, "Postgres unavailable: batch is retried");
+      refusals.failed(ARCHIVING, "postgres", error);
+      if (attempt === 0) log.warn({ err: error }, "batch not archived: retrying");
       progress.archiveUnavailable();
       await pause(backoffMs(timing, attempt), signal);
       if (signal.aborted) throw new PipelineFailure("archive", message, error);

@@ -1,4 +1,7 @@
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { expect, test } from "vitest";
 import { connectBus } from "../../bus/connect.ts";
 import { publishEntry } from "../../bus/entry.ts";
@@ -21,6 +24,25 @@ async function atWork(timing = IMPATIENT) {
   await auction.bid(30);
   await auction.expectAllArchived();
   return { auction, archival };
+}
+
+/** An event that would be the lot's next one. */
+async function nextBid({ store, keys }: AuctionUnderTest, lotId: string) {
+  const [tail] = await store.xrevrange(keys.lot(lotId).events, "+", "-", "COUNT", 1);
+  return {
+    type: "bid_accepted",
+    lotId,
+    epoch: 1,
+    seq: Number(tail![0].split("-")[1]) + 1,
+    atMs: Date.now(),
+    bidId: randomUUID() as string,
+    bidderId: "b",
+    amountMinor: 5,
+    minimumMinor: 6,
+    key: "k",
+    closesAtMs: Date.now() + 1000,
+    reserveMet: null,
+  } as const;
 }
 
 const letters = (auction: AuctionUnderTest, what: string) =>
@@ -55,28 +77,8 @@ test("a message on the stream that is not from the outbox moves no watermark", a
 
 test("an event that Postgres cannot hold is set aside alone; the rest of its batch is not", async () => {
   const { auction, archival } = await atWork();
-  const [tail] = await auction.store.xrevrange(
-    auction.keys.lot("lot-1").events,
-    "+",
-    "-",
-    "COUNT",
-    1,
-  );
-  const seq = Number(tail![0].split("-")[1]) + 1;
-  const event = {
-    type: "bid_accepted",
-    lotId: "lot-1",
-    epoch: 1,
-    seq,
-    atMs: Date.now(),
-    bidId: randomUUID(),
-    bidderId: "a\0b",
-    amountMinor: 5,
-    minimumMinor: 6,
-    key: "k",
-    closesAtMs: Date.now() + 1000,
-    reserveMet: null,
-  } as const;
+  const event = { ...(await nextBid(auction, "lot-1")), bidderId: "a\0b" };
+  const { seq } = event;
   const multi = auction.store.multi();
   multi.xadd(auction.keys.outbox, "*", "lotId", "lot-1", "events", encodeEvent(event));
   await multi.exec();
@@ -105,6 +107,68 @@ test("an event that Postgres cannot hold is set aside alone; the rest of its bat
   const repaired = await fetch(replay, { method: "POST", ...admin });
   expect(await repaired.json()).toEqual({ outcome: "archived", events: 1 });
   expect((await fetch(replay, { method: "POST", ...admin })).status).toBe(404);
+});
+
+test("an entry too long for an index is set aside alone", async () => {
+  const { auction } = await atWork();
+  const bidId = randomBytes(6_000).toString("base64url");
+  const event = { ...(await nextBid(auction, "lot-1")), bidId };
+  await auction.smuggle("lot-1", encodeEvent(event));
+  await auction.bid(30);
+  await until("it is a dead letter", async () => (await letters(auction, "reason")).length === 1);
+  expect((await letters(auction, "detail"))[0]).toMatch(/^54000: index row size/);
+});
+
+test("a Postgres that refuses is named, and everything is archived once it serves", async () => {
+  const { auction, archival } = await atWork();
+  const stateOf = async () => (await fetch(`${archival.internalUrl}/internal/v1/state`)).json();
+  const readiness = () => fetch(`${archival.internalUrl}/readyz`);
+  const refuses = () => metric(archival, "gavel_archival_store_refuses", '"postgres"');
+  expect([(await readiness()).status, await refuses()]).toEqual([200, 0]);
+
+  await auction.archive.query("alter table events rename to events_away");
+  await auction.bid(30);
+  const reason = '42P01: relation "events" does not exist';
+  await until("it is named", async () => (await readiness()).status === 503);
+  expect(await (await readiness()).json()).toMatchObject({ why: `postgres refuses: ${reason}` });
+  expect(await stateOf()).toMatchObject({ postgres: true, refusals: { postgres: reason } });
+  expect(await refuses()).toBe(1);
+
+  await auction.archive.query("alter table events_away rename to events");
+  await auction.expectAllArchived();
+  await until("nothing is refused", async () => (await readiness()).status === 200);
+  expect(await refuses()).toBe(0);
+});
+
+test("a constraint that somebody added to the archive makes no dead letter", async () => {
+  const { auction, archival } = await atWork();
+  await auction.archive.query("alter table events add check (seq < 0) not valid");
+  await auction.bid(1);
+  const readiness = () => fetch(`${archival.internalUrl}/readyz`);
+  await until("it is named", async () => (await readiness()).status === 503);
+  expect(await (await readiness()).text()).toContain("23514");
+  await auction.archive.query("alter table events drop constraint events_seq_check");
+  await auction.expectAllArchived();
+});
+
+test("a defect while a batch is written stops the process", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const require = createRequire(import.meta.url);
+  writeFileSync(
+    auction.file("defect.mjs"),
+    `import { createRequire } from "node:module";
+     const { Client } = createRequire(${JSON.stringify(require.resolve("pg"))})("pg");
+     const { query } = Client.prototype;
+     Client.prototype.query = function (what, ...rest) {
+       if (/insert into events/.test(what.text)) throw new TypeError("x is not a function");
+       return query.call(this, what, ...rest);
+     };`,
+  );
+  const spawned = auction.spawn({ NODE_OPTIONS: `--import=${auction.file("defect.mjs")}` });
+  const exited = once(spawned, "exit");
+  await auction.open();
+  await auction.bid(3);
+  expect(await exited).toEqual([1, null]);
 });
 
 test("another event at an archived position becomes a dead letter and is counted", async () => {

@@ -1,3 +1,4 @@
+import { ifUnavailable } from "../../access/error-class.ts";
 import { pause } from "../../runtime/lifecycle.ts";
 import type { Store } from "../../store/connect.ts";
 import type { Keys } from "../../store/keys.ts";
@@ -28,8 +29,8 @@ export async function withLease<T>(
   const tryToHold = async (): Promise<Attempt> => {
     try {
       return (await holdLease(store, keys, "relay", holder, leaseMs)) ? "held" : "other holds";
-    } catch {
-      return "no answer";
+    } catch (error) {
+      return ifUnavailable("no answer" as const)(error);
     }
   };
 

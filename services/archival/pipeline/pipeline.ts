@@ -2,6 +2,7 @@
  * The pipeline: relay and archive run as one, under one lease, from one watermark. When either fails, both end
  * and start again at the watermark in Postgres. A restart repeats work and skips nothing.
  */
+import { classOf } from "../../access/error-class.ts";
 import type { Bus } from "../../bus/connect.ts";
 import { ensureStream, purgeBefore, replaceConsumer } from "../../bus/stream.ts";
 import { pause } from "../../runtime/lifecycle.ts";
@@ -18,6 +19,7 @@ import { type Archive, STATEMENT_TIMEOUT_MS } from "../postgres/connection.ts";
 import { insertLoss } from "../postgres/dead-letters.ts";
 import { readTails, type Tails } from "../postgres/lot-tails.ts";
 import { readOrCreateWatermark } from "../postgres/watermark.ts";
+import type { Refusals } from "../refusals.ts";
 import { archiveEntries } from "./archive.ts";
 import { failing, PipelineFailure } from "./pipeline-failure.ts";
 import { Progress } from "./progress.ts";
@@ -52,6 +54,7 @@ export interface PipelineDependencies {
   readonly relayedPositions: RelayedPositions;
   readonly metrics: ArchivalMetrics;
   readonly monitor: InvariantMonitor;
+  readonly refusals: Refusals;
   readonly tracing: Tracing | null;
   readonly log: Logger;
 }
@@ -60,6 +63,7 @@ export interface PipelineDependencies {
  * Runs the pipeline until the signal aborts or something fails.
  * @param onStarted gets the progress of this run
  * @returns the failure; null after the signal aborted
+ * @throws a defect, after everything has ended
  */
 export async function runPipeline(
   dependencies: PipelineDependencies,
@@ -67,10 +71,9 @@ export async function runPipeline(
   signal: AbortSignal,
 ): Promise<PipelineFailure | null> {
   const ending = new AbortController();
-  let failure: PipelineFailure | null = null;
+  let failure: unknown = null;
   const fail = (error: unknown): void => {
-    if (!(error instanceof PipelineFailure)) throw error;
-    if (!ending.signal.aborted) failure = error;
+    if (!ending.signal.aborted || !(error instanceof PipelineFailure)) failure = error;
     ending.abort();
   };
   const stop = () => ending.abort();
@@ -104,6 +107,7 @@ export async function runPipeline(
     bus.onLost.delete(onBusLost);
     signal.removeEventListener("abort", stop);
   }
+  if (failure !== null && !(failure instanceof PipelineFailure)) throw failure;
   return signal.aborted ? null : failure;
 }
 
@@ -173,6 +177,7 @@ async function keepTrimmed(
       [writtenId, writtenAtMs] = [archivedId, performance.now()];
       if (keep.streamSeq !== null) await purgeBefore(bus, auctionUid, keep.streamSeq);
     } catch (error) {
+      if (classOf(error) === "defect") throw error;
       log.warn({ err: error }, "trimming failed: retrying");
     }
   };

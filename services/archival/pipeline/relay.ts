@@ -1,4 +1,5 @@
 /** The first half of the pipeline: outbox → JetStream. */
+import { classOf } from "../../access/error-class.ts";
 import { publishEntry } from "../../bus/entry.ts";
 import type { Bus } from "../../bus/connect.ts";
 import { isRefusedForSpace } from "../../bus/stream.ts";
@@ -53,7 +54,9 @@ export async function relayEntries(
   let onAcknowledged = () => {};
 
   const publishInOrder = async (entry: OutboxEntry, previousSeq: number, previousId: string) => {
-    const failure = await publish(dependencies, entry, previousSeq, previousId);
+    const failure = await publish(dependencies, entry, previousSeq, previousId).catch(
+      (defect: unknown) => defect,
+    );
     if (failure === null) progress.relayed(entry.id);
     else fail(failure);
     inFlight--;
@@ -78,7 +81,7 @@ export async function relayEntries(
   }
 }
 
-/** @returns why JetStream did not take the entry; null when it did */
+/** @returns why JetStream did not take the entry; null when it did. @throws a defect */
 async function publish(
   { auctionUid, bus, metrics, tracing }: RelayDependencies,
   entry: OutboxEntry,
@@ -98,6 +101,7 @@ async function publish(
     metrics.relayDelay.observe(outboxId);
   } catch (error) {
     if (isRefusedForSpace(error)) metrics.streamFull.inc();
+    if (classOf(error) === "defect") throw error;
     failure = new PipelineFailure("publish", (error as Error).message, error);
   }
   if (span) tracing!.finish(span, {}, failure);

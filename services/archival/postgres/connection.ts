@@ -96,11 +96,12 @@ export async function inTransaction<T>(
 }
 
 /**
- * Whether Postgres refuses these values for ever: SQLSTATE class 22 (data) or 23 (constraint). An outage, a
- * timeout or a full disk has another class. Severity and message are in the language of the server.
+ * Whether Postgres refuses these values for ever: SQLSTATE class 22 (data) or 54 (a value too long for an index), or
+ * 23505 (a bid id that is taken). Our schema has no other constraint: what breaks one breaks a rule of somebody else.
+ * Severity and message are in the language of the server.
  */
 export function isRefusedData(error: unknown): error is pg.DatabaseError {
-  return error instanceof pg.DatabaseError && /^2[23]/.test(error.code ?? "");
+  return error instanceof pg.DatabaseError && /^(22...|54...|23505)$/.test(error.code ?? "");
 }
 
 /** Whether Postgres answers a query within the time limit. */

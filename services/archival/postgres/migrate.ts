@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
+import { StoreRefused } from "../../store/unreachable.ts";
 import { type Archive, inTransaction } from "./connection.ts";
 
 const FOLDER = new URL("./schema/", import.meta.url);
@@ -54,7 +55,9 @@ export async function migrate(archive: Archive): Promise<string[]> {
     for (const { version, name, sql, hash } of migrations) {
       const known = applied.get(version);
       if (known !== undefined && known !== hash) {
-        throw new Error(`schema/${version} ${name} was edited after it was applied; add a new one`);
+        throw new StoreRefused(
+          `schema/${version} ${name} was edited after it was applied; add a new one`,
+        );
       }
       if (known !== undefined) continue;
       await session.query({ text: sql, ...wait });

@@ -1,6 +1,7 @@
 /**
  * One transaction of the archive: events, projections, dead letters and the new watermark, all or nothing.
  */
+import { StoreRefused } from "../../store/unreachable.ts";
 import type { ArchivedEvent, Batch, DeadLetter, Entry } from "./batch.ts";
 import { type Archive, inTransaction, isRefusedData, type Session } from "./connection.ts";
 import { insertDeadLetters } from "./dead-letters.ts";
@@ -64,7 +65,7 @@ export async function insertTogether(
   return { inserted: insertedEvents.length, insertedEvents, repeated, letters };
 }
 
-/** @throws the refusal when Postgres refused every one of several entries: then the data is not the cause */
+/** @throws StoreRefused when Postgres refused every one of several entries: then the data is not the cause */
 async function insertOneByOne(
   session: Session,
   auctionUid: string,
@@ -83,7 +84,9 @@ async function insertOneByOne(
     } catch (error) {
       if (!isRefusedData(error)) throw error;
       refused++;
-      if (entries.length > 1 && refused === entries.length) throw error;
+      if (entries.length > 1 && refused === entries.length) {
+        throw new StoreRefused(`every entry: ${error.code}: ${error.message}`, { cause: error });
+      }
       await session.query("rollback to savepoint entry");
       const { lotId, outboxId, bytes } = entry;
       const detail = `${error.code}: ${error.message}`;

@@ -1,9 +1,10 @@
 /** The watermark: how far the outbox is archived. Redis and JetStream follow the value in Postgres. */
+import { StoreUnavailable } from "../../store/unreachable.ts";
 import type { Archive, Session } from "./connection.ts";
 import { PARTITION } from "./partition.ts";
 
 /** The watermark is not where the writer left it. */
-export class WatermarkMoved extends Error {
+export class WatermarkMoved extends StoreUnavailable {
   override readonly name = "WatermarkMoved";
 }
 

@@ -27,6 +27,7 @@ import {
   restoreLot,
   type StreamEntry,
 } from "../../store/restore.ts";
+import { StoreRefused } from "../../store/unreachable.ts";
 import { readArchivedDigest } from "../postgres/archived-digest.ts";
 import {
   answeredOf,
@@ -140,10 +141,11 @@ async function readSources(
   { auctionUid, keys, archive }: RestoreDependencies,
 ): Promise<Sources> {
   const definition = await readSavedDefinition(archive, auctionUid);
-  if (definition === null) throw new Error(`the archive does not know auction ${auctionUid}`);
+  if (definition === null)
+    throw new StoreRefused(`the archive does not know auction ${auctionUid}`);
   const archivedLots = await readArchivedLots(archive, auctionUid);
   const marks = await readAuctionMarks(archive, auctionUid);
-  if (marks.cleaning) throw new Error(`auction ${auctionUid} was removed for good`);
+  if (marks.cleaning) throw new StoreRefused(`auction ${auctionUid} was removed for good`);
 
   if ((await readAuction(store, keys)) !== null) await requestRestore(store, keys);
   const auction = await readAuction(store, keys);

@@ -1,0 +1,65 @@
+/** Which stores refuse this process, and why: what a person must change before it goes on. */
+import type { Gauge } from "prom-client";
+import { classOf, refusalOf } from "../access/error-class.ts";
+import type { Logger } from "../runtime/log.ts";
+import { DEPENDENCIES, type Dependency } from "./metrics.ts";
+
+interface Refusal {
+  readonly store: Dependency;
+  readonly reason: string;
+}
+
+export class Refusals {
+  /** By the work that was refused: each clears its own once it is served. */
+  #byWork = new Map<string, Refusal>();
+  readonly #gauge: Gauge<"dependency">;
+  readonly #log: Logger;
+
+  constructor(gauge: Gauge<"dependency">, log: Logger) {
+    this.#gauge = gauge;
+    this.#log = log;
+  }
+
+  /** The reason of each store that refuses, in the store's own words. */
+  get reasons(): Partial<Record<Dependency, string>> {
+    return Object.fromEntries([...this.#byWork.values()].map((each) => [each.store, each.reason]));
+  }
+
+  /** Of all stores, in one line: "postgres refuses: 42501: permission denied for table events". Null: none refuses. */
+  get text(): string | null {
+    const lines = Object.entries(this.reasons).map(([store, why]) => `${store} refuses: ${why}`);
+    return lines.length === 0 ? null : lines.join("; ");
+  }
+
+  /**
+   * Takes note of why work failed.
+   * @param store the one to name if the error does not tell
+   * @throws the error itself if it is a defect: it stops the process
+   */
+  failed(work: string, store: Dependency, error: unknown): void {
+    if (classOf(error) === "defect") throw error;
+    const refusal = refusalOf(error);
+    if (refusal === null) return;
+    const { reason } = refusal;
+    const refusing = refusal.store ?? store;
+    const before = this.#byWork.get(work);
+    this.#byWork.set(work, { store: refusing, reason });
+    this.#show();
+    if (before?.reason === reason) return;
+    this.#log.error({ store: refusing, reason, work, err: error }, "store refuses");
+  }
+
+  served(work: string): void {
+    const before = this.#byWork.get(work);
+    if (before === undefined) return;
+    this.#byWork.delete(work);
+    this.#show();
+    this.#log.info({ store: before.store, work }, "store serves again");
+  }
+
+  #show(): void {
+    for (const dependency of DEPENDENCIES) {
+      this.#gauge.set({ dependency }, dependency in this.reasons ? 1 : 0);
+    }
+  }
+}
