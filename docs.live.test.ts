@@ -115,6 +115,11 @@ test("docs/observability.md: metrics are served, and a dashboard is drawn withou
   expect(readFileSync(picture, "utf8")).toContain("<svg");
 });
 
+test("docs/operating.md: no dead letter waits", () => {
+  const [list] = blocksIn("docs/operating.md", "Dead letters");
+  expect(run(list!)).toContain("No dead letter waits.");
+});
+
 // Last: its commands end the auction and delete its data.
 test("docs/operating.md: the commands of a first session work in their order", () => {
   const [session] = blocksIn("docs/operating.md", "A first session");

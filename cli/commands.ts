@@ -51,6 +51,12 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     failureExitCode: EXIT_CODES.unreadable,
     run: async (invocation) => (await import("./commands/check.ts")).check(invocation),
   },
+  "dead-letters": {
+    usage: "dead-letters",
+    help: "list, show, replay or discard what could not be archived",
+    optionsHelp: async () => (await import("./commands/dead-letters.ts")).DEAD_LETTERS_HELP,
+    run: async (invocation) => (await import("./commands/dead-letters.ts")).deadLetters(invocation),
+  },
   restore: {
     usage: "restore [--force]",
     help: "write the auction from the archive back into Redis; asks first",

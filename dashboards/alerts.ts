@@ -131,11 +131,11 @@ const COMPONENT_ALERTS: readonly Alert[] = [
     for: "1m",
     summary: "Events could not be archived and wait in the dead letters.",
     means:
-      "Some events are in table `dead_letters` instead of `events`. All other events continue.",
+      "Some events, or messages of somebody else, are in table `dead_letters` instead of `events`. All other events continue.",
     impact: "Bidding continues. The history and the result of the affected lots are incomplete.",
     check:
-      '`sql "select id, reason, detail, lot_id, outbox_id from dead_letters where replayed_at is null"`.',
-    act: "For `conflict` see GavelArchiveConflict, for `lost` see GavelEventsLost. For other reasons remove the cause that `detail` names, then replay each: POST /internal/v1/dead-letters/{id}/replay on archival.",
+      "`gavel dead-letters list` shows reason, lot and detail of each; `gavel dead-letters show ID` its body.",
+    act: "For `conflict` see GavelArchiveConflict, for `lost` see GavelEventsLost. `foreign` was never in the outbox: find out who publishes to the subjects of the auction, then discard it. For other reasons remove the cause that `detail` names, then `gavel dead-letters replay ID`. What can never be archived: `gavel dead-letters discard ID --reason TEXT`. docs/operating.md#dead-letters.",
   },
   {
     name: "GavelStoreRefuses",

@@ -168,7 +168,10 @@ function degraded(
       return yes("PostgresDown", "bids go on; they are archived once it is back");
     if (!state.nats) return yes("NatsDown", "bids go on; they are archived once it is back");
     if (state.deadLetters) {
-      return yes("DeadLetters", `${state.deadLetters} events could not be archived; replay them`);
+      return yes(
+        "DeadLetters",
+        `${state.deadLetters} dead letters wait; replay or discard them: gavel dead-letters`,
+      );
     }
     if (state.verified?.ok === false && state.fencedId !== null) {
       return yes("VerifyFailed", state.verified.differences.slice(0, 3).join("; "));

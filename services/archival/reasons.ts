@@ -6,6 +6,7 @@ export const DEAD_LETTER_REASONS = [
   "refused", // Postgres cannot hold its values
   "conflict", // another event is archived at its position
   "lost", // the outbox dropped it before it was archived
+  "foreign", // a message on the stream that the relay did not write: it was never in the outbox
 ] as const;
 
 export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number];

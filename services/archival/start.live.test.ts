@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { readAuction, readLots } from "../store/lots.ts";
 import { until } from "../testing/until.ts";
 import { AuctionUnderTest, metric, startServers } from "../testing/archival.ts";
+import { answers } from "./postgres/connection.ts";
 import { migrate } from "./postgres/migrate.ts";
 import type { ArchivalState } from "./observe/state.ts";
 
@@ -18,8 +19,13 @@ const stateOf = async (archival: { internalUrl: string }) =>
 
 test("several processes that migrate at once, and again, apply each migration once", async () => {
   const { archive } = new AuctionUnderTest(servers);
+  await until("Postgres has started", () => answers(archive, 1_000));
   const done = await Promise.all(Array.from({ length: 4 }, () => migrate(archive)));
-  expect(done.flat()).toEqual(["events-and-what-they-make", "the-end-of-an-auction"]);
+  expect(done.flat()).toEqual([
+    "events-and-what-they-make",
+    "the-end-of-an-auction",
+    "dead-letters-end",
+  ]);
   expect(await migrate(archive)).toEqual([]);
 
   const edited = "update schema_migrations set hash = $1 where version = 1";

@@ -23,6 +23,8 @@ interface RelayedEntry {
 /** A message of the stream: an entry, or a message that the relay did not write. */
 export interface Delivery {
   readonly streamSeq: number;
+  /** When JetStream stored it, with nanoseconds. A stream that was made anew counts from 1 again, at a later time. */
+  readonly storedAt: string;
   /** The last token of its subject. */
   readonly lotId: string;
   /** Null for a message that the relay did not write. */
@@ -63,6 +65,7 @@ export function deliveryOf(message: JsMsg): Delivery {
   };
   return {
     streamSeq: message.seq,
+    storedAt: message.timestamp,
     lotId: message.subject.split(".").at(-1) ?? "",
     outboxId: id(OUTBOX_ID),
     afterId: id(AFTER_ID),

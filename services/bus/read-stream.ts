@@ -3,7 +3,7 @@ import { nanos } from "@nats-io/transport-node";
 import type { Bus } from "./connect.ts";
 import { type Delivery, deliveryOf } from "./entry.ts";
 import { streamState, StreamUnavailable } from "./stream.ts";
-import { PARTITION, streamNameOf, subjectsOf } from "./subjects.ts";
+import { streamNameOf, subjectsOf } from "./subjects.ts";
 
 const FETCH_MESSAGES = 500;
 const FETCH_EXPIRES_MS = 2_000;
@@ -13,17 +13,22 @@ const INACTIVE_MS = 30_000;
 const EMPTY_FETCHES_MAX = 5;
 
 /**
- * Reads what an auction's stream has now, oldest first, beside the archive's consumer and without
+ * Reads what an auction's stream has now, from `fromSeq` on, oldest first, beside the archive's consumer and without
  * acknowledging anything. No stream: nothing.
  * @throws when NATS does not answer
  */
-export async function* readStream(bus: Bus, auctionUid: string): AsyncGenerator<Delivery[]> {
+export async function* readStream(
+  bus: Bus,
+  auctionUid: string,
+  fromSeq = 1,
+): AsyncGenerator<Delivery[]> {
   const state = await streamState(bus, auctionUid);
-  if (state === null || state.lastSeq === 0) return;
+  if (state === null || state.lastSeq < fromSeq) return;
   const stream = streamNameOf(auctionUid);
   const { name } = await bus.manager.consumers.add(stream, {
-    filter_subject: subjectsOf(auctionUid, PARTITION),
-    deliver_policy: DeliverPolicy.All,
+    filter_subject: subjectsOf(auctionUid),
+    deliver_policy: DeliverPolicy.StartSequence,
+    opt_start_seq: fromSeq,
     ack_policy: AckPolicy.None,
     inactive_threshold: nanos(INACTIVE_MS),
   });

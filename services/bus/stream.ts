@@ -91,6 +91,21 @@ export async function purgeBefore(bus: Bus, auctionUid: string, seq: number): Pr
   await bus.manager.streams.purge(streamNameOf(auctionUid), { seq });
 }
 
+/**
+ * The last message up to which the archive's consumer has acknowledged everything. 0 if there is no consumer: nothing
+ * is known to be read.
+ */
+export async function lastReadSeq(bus: Bus, auctionUid: string): Promise<number> {
+  try {
+    const name = consumerNameOf(PARTITION);
+    const { ack_floor } = await bus.manager.consumers.info(streamNameOf(auctionUid), name);
+    return ack_floor.stream_seq;
+  } catch (error) {
+    if (isNotFound(error, JetStreamApiCodes.ConsumerNotFound)) return 0;
+    throw error;
+  }
+}
+
 /** Creates the archive's consumer anew: it begins at `startSeq`, without pending messages of an earlier one. */
 export async function replaceConsumer(
   bus: Bus,
@@ -107,7 +122,8 @@ export async function replaceConsumer(
   }
   await consumers.add(streamNameOf(auctionUid), {
     durable_name: name,
-    filter_subject: subjectsOf(auctionUid, PARTITION),
+    // All of the stream: what others published to a lot of no partition must not stay unread.
+    filter_subject: subjectsOf(auctionUid),
     deliver_policy: DeliverPolicy.StartSequence,
     opt_start_seq: startSeq,
     ack_policy: AckPolicy.Explicit,

@@ -20,7 +20,7 @@ interface ProofDependencies {
 
 /**
  * Compares the digests that Redis keeps of each lot's events with the archive's rows, and saves the result in
- * the archive. It also requires a fence, a watermark at the fence, and no dead letter. Null if the store has
+ * the archive. It also requires a fence, a watermark at the fence, and no dead letter of the outbox that waits. Null if the store has
  * no auction.
  * @throws when a store does not answer
  */
@@ -77,8 +77,10 @@ async function findBlockers(
   else if (compareIds(archivedId, fencedId) < 0) {
     blockers.push(`archived up to ${archivedId}, fenced at ${fencedId}`);
   }
-  const { deadLetters } = await readAuctionMarks(archive, auctionUid);
-  if (deadLetters > 0) blockers.push(`${deadLetters} dead letters wait for a replay`);
+  const { deadEntries } = await readAuctionMarks(archive, auctionUid);
+  if (deadEntries > 0) {
+    blockers.push(`${deadEntries} dead letters wait: replay or discard them`);
+  }
   return blockers;
 }
 

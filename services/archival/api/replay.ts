@@ -24,8 +24,12 @@ export async function replayDeadLetter(
       }
       const read = readEntry(letter.lotId, letter.outboxId, letter.body);
       if (!read.readable) return { outcome: "refused", detail: read.why };
+      await session.query("savepoint replay");
       const { inserted, letters } = await insertTogether(session, auctionUid, [read.entry]);
-      if (letters.length > 0) return { outcome: "refused", detail: letters[0]!.detail };
+      if (letters.length > 0) {
+        await session.query("rollback to savepoint replay"); // Nothing of it, not a part.
+        return { outcome: "refused", detail: letters[0]!.detail };
+      }
       await markReplayed(session, deadLetterId);
       return { outcome: "archived", events: inserted };
     });

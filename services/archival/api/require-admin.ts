@@ -6,6 +6,16 @@ import type { Verify } from "../../access/tokens.ts";
 import type { Logger } from "../../runtime/log.ts";
 import { readSecretFile } from "../../runtime/secret-file.ts";
 
+/** The actor of the operator's own token, which has no subject. */
+const OPERATOR = "operator";
+
+const actors = new WeakMap<FastifyRequest, string>();
+
+/** Who sends a request that was admitted: the subject of its token. */
+export function actorOf(request: FastifyRequest): string {
+  return actors.get(request)!;
+}
+
 /**
  * A hook that admits the operator's token and tokens with the scope admin.
  * @param operatorTokenFile has the operator's token; read at each use, because the token may change
@@ -22,10 +32,10 @@ export function requireAdmin(verify: Verify, operatorTokenFile: string | null, l
   };
   return async (request: FastifyRequest, reply: FastifyReply) => {
     const token = bearerToken(request.headers.authorization);
-    if (token !== null && isOperator(token)) return;
+    if (token !== null && isOperator(token)) return void actors.set(request, OPERATOR);
     const identity = token === null ? null : await verify(token);
     if (identity === null) return refuse(reply, "unauthenticated", "Send a valid bearer token.");
-    if (identity.scopes.has("admin")) return;
+    if (identity.scopes.has("admin")) return void actors.set(request, identity.bidderId);
     return refuse(reply, "forbidden", "The token lacks the scope admin.");
   };
 }

@@ -10,8 +10,7 @@ import type { ArchivalMetrics } from "../metrics.ts";
 import type { StoreBreakers } from "../observe/store-probes.ts";
 import { readBidsBefore, readResult } from "../postgres/lot-history.ts";
 import { addLifecycleRoutes, type LifecycleDependencies } from "./lifecycle-routes.ts";
-import { listDeadLetters } from "../postgres/dead-letters.ts";
-import { replayDeadLetter } from "./replay.ts";
+import { addDeadLetterRoutes } from "./dead-letter-routes.ts";
 import { requireAdmin } from "./require-admin.ts";
 import { readState, type StateDependencies } from "../observe/state.ts";
 
@@ -21,11 +20,6 @@ const LotParams = Type.Object({ lotId: Type.String({ pattern: LOT_ID_PATTERN }) 
 const Limit = Type.Integer({ minimum: 1, maximum: PAGE_MAX, default: PAGE_DEFAULT });
 const BidsQuery = Type.Object({
   before: Type.Optional(Type.String({ pattern: "^\\d{1,15}\\.\\d{1,15}$" })),
-  limit: Limit,
-});
-const LetterParams = Type.Object({ deadLetterId: Type.Integer({ minimum: 1 }) });
-const LettersQuery = Type.Object({
-  cursor: Type.Integer({ minimum: 0, default: 0 }),
   limit: Limit,
 });
 
@@ -73,20 +67,5 @@ export function addRoutes(
   const admin = { preHandler: requireAdmin(verify, operatorTokenFile, log) };
   addLifecycleRoutes(app, dependencies, admin, log);
 
-  app.get<{ Querystring: Type.Static<typeof LettersQuery> }>(
-    "/internal/v1/dead-letters",
-    { ...admin, schema: { querystring: LettersQuery } },
-    ({ query }) => listDeadLetters(archive, auctionUid, query.cursor, query.limit),
-  );
-
-  app.post<{ Params: Type.Static<typeof LetterParams> }>(
-    "/internal/v1/dead-letters/:deadLetterId/replay",
-    { ...admin, schema: { params: LetterParams } },
-    async ({ params }, reply) => {
-      const replayed = await replayDeadLetter(archive, auctionUid, params.deadLetterId);
-      log.info({ ...params, ...replayed }, "dead letter replayed");
-      if (replayed.outcome !== "not_found") return replayed;
-      return refuse(reply, "not_found", "There is no such dead letter that waits for a replay.");
-    },
-  );
+  addDeadLetterRoutes(app, dependencies, admin, log);
 }

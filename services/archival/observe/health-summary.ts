@@ -73,9 +73,9 @@ function summaryOf(
   };
 }
 
-/** Whether there are dead letters, or a lot at the same position has another number of bids in the archive. */
+/** Whether dead letters of the outbox wait, or a lot at the same position has another number of bids in the archive. */
 function isMissingEvents(inStore: StoreObservation, { marks, lots }: ArchiveObservation): boolean {
-  if (marks.deadLetters > 0) return true;
+  if (marks.deadEntries > 0) return true;
   return inStore.lots.some(({ lotId, epoch, seq, bidCount }) => {
     const archived = lots.get(lotId);
     if (archived?.epoch !== epoch || archived.seq !== seq) return false;

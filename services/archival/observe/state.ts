@@ -49,7 +49,7 @@ export interface ArchivalState {
   readonly archivedId: string | null;
   /** Age of the oldest event that is not archived. */
   readonly archiveLagMs: number | null;
-  /** How many were not replayed; null if Postgres does not answer. */
+  /** How many were neither replayed nor discarded; null if Postgres does not answer. */
   readonly deadLetters: number | null;
   /** Redis's clock. */
   readonly nowMs: number | null;

@@ -29,7 +29,10 @@ export function createStoreGauges(registry: Registry) {
       "unarchived_events",
       "Events that the store has and Postgres has not committed.",
     ),
-    deadLetters: gauge("dead_letters_waiting", "Dead letters that were not replayed."),
+    deadLetters: gauge(
+      "dead_letters_waiting",
+      "Dead letters that were neither replayed nor discarded.",
+    ),
     durability: gauge(
       "store_durability",
       "1 for whether Redis keeps what it acknowledged, by its settings: yes, no or unknown.",

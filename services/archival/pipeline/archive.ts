@@ -7,7 +7,7 @@ import type { Logger } from "../../runtime/log.ts";
 import type { Tracing } from "../../runtime/tracing.ts";
 import type { InvariantMonitor } from "../invariants/invariant-monitor.ts";
 import type { ArchivalMetrics } from "../metrics.ts";
-import type { Batch } from "../postgres/batch.ts";
+import type { Batch, DeadLetter } from "../postgres/batch.ts";
 import type { Archive } from "../postgres/connection.ts";
 import type { Tails } from "../postgres/lot-tails.ts";
 import { recordBatch, type Recorded } from "../postgres/record-batch.ts";
@@ -147,6 +147,14 @@ function countRecorded(
   for (const { outboxId } of batch.entries) metrics.archiveDelay.observe(outboxId);
   metrics.events.inc(inserted);
   metrics.repeatedEvents.inc(repeated);
+  reportLetters(metrics, log, letters);
+}
+
+export function reportLetters(
+  metrics: ArchivalMetrics,
+  log: Logger,
+  letters: readonly DeadLetter[],
+): void {
   for (const { reason, lotId, outboxId, detail } of letters) {
     metrics.deadLetters.inc({ reason });
     if (reason === "conflict") metrics.conflicts.inc();

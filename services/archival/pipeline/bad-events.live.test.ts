@@ -5,7 +5,6 @@ import { createRequire } from "node:module";
 import { expect, test } from "vitest";
 import { connectBus } from "../../bus/connect.ts";
 import { publishEntry } from "../../bus/entry.ts";
-import { subjectOf } from "../../bus/subjects.ts";
 import { encodeEvent } from "../../lot/events.ts";
 import { readAuction } from "../../store/lots.ts";
 import { compareIds } from "../../store/outbox.ts";
@@ -56,23 +55,6 @@ test("what cannot be read goes to the dead letters and stops nothing", async () 
   await auction.expectAllArchived(["undecodable", "undecodable"]);
   expect((await letters(auction, "encode(body, 'hex')"))[0]).toBe("7b0020" + "22c3bc");
   expect((await letters(auction, "outbox_id"))[0]).toBe(id);
-});
-
-test("a message on the stream that is not from the outbox moves no watermark", async () => {
-  const { auction, archival } = await atWork();
-  const bus = await connectBus(() => servers.nats.url, "stranger");
-  const [before] = await auction.column("select outbox_id from watermarks where auction_uid = $1");
-  await bus.stream.publish(subjectOf(auction.uid, 0, "lot-1"), Uint8Array.of(0x7b, 0xff, 0));
-  await until("it is a dead letter", async () => (await letters(auction, "reason")).length === 1);
-  expect(await letters(auction, "encode(body, 'hex')")).toEqual(["7bff00"]);
-  expect(await auction.column("select outbox_id from watermarks where auction_uid = $1")).toEqual([
-    before,
-  ]);
-  // The relay's next publish is refused, since the stream is not where it left it; then all is well.
-  await auction.bid(30);
-  await auction.expectAllArchived(["undecodable"]);
-  expect(await metric(archival, "gavel_archival_pair_restarts_total", '"publish"')).toBe(1);
-  await bus.connection.close();
 });
 
 test("an event that Postgres cannot hold is set aside alone; the rest of its batch is not", async () => {
@@ -128,9 +110,9 @@ test("a Postgres that refuses is named, and everything is archived once it serve
 
   await auction.archive.query("alter table events rename to events_away");
   await auction.bid(30);
-  const reason = '42P01: relation "events" does not exist';
+  const reason = expect.stringMatching(/42P01: relation ".*events" does not exist$/);
   await until("it is named", async () => (await readiness()).status === 503);
-  expect(await (await readiness()).json()).toMatchObject({ why: `postgres refuses: ${reason}` });
+  expect(await (await readiness()).json()).toMatchObject({ why: reason });
   expect(await stateOf()).toMatchObject({ postgres: true, refusals: { postgres: reason } });
   expect(await refuses()).toBe(1);
 
@@ -160,7 +142,7 @@ test("a defect while a batch is written stops the process", async () => {
      const { Client } = createRequire(${JSON.stringify(require.resolve("pg"))})("pg");
      const { query } = Client.prototype;
      Client.prototype.query = function (what, ...rest) {
-       if (/insert into events/.test(what.text)) throw new TypeError("x is not a function");
+       if (/insert into \\S*events/.test(what.text ?? what)) throw new TypeError("x is not a function");
        return query.call(this, what, ...rest);
      };`,
   );

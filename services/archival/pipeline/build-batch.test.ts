@@ -28,7 +28,15 @@ function delivery(n: number, events: LotEvent[], after = n - 1): Delivery {
   const body = new TextEncoder().encode(encodeEvents(events));
   const lotId = events[0]!.lotId;
   const ids = { outboxId: `${n}-0`, afterId: `${after}-0` };
-  return { streamSeq: n, lotId, ...ids, traceparent: null, body, ack: () => {} };
+  return {
+    storedAt: "2026-11-28T18:00:00.000000001Z",
+    streamSeq: n,
+    lotId,
+    ...ids,
+    traceparent: null,
+    body,
+    ack: () => {},
+  };
 }
 
 function tails(lots: Record<string, Tail> = {}, lost = false): Tails {
@@ -117,13 +125,22 @@ test("a lot's change is the sum of its events", () => {
 test("what is kept is bounded by age and by bytes, whichever is less, and by the watermark", () => {
   const byAge = new Retention(1_000, 1_000_000);
   for (let ms = 5_000; ms <= 9_000; ms += 500) byAge.archived(`${ms}-0`, ms / 500, 10);
-  expect(byAge.keepFrom(9_000, "9000-0")).toEqual({ minId: "8000-0", streamSeq: 16 });
-  expect(byAge.keepFrom(9_000, "9000-0")).toEqual({ minId: "8000-0", streamSeq: null });
+  expect(byAge.keepFrom(9_000, "9000-0")).toEqual({
+    minId: "8000-0",
+    streamSeq: 16,
+  });
+  expect(byAge.keepFrom(9_000, "9000-0")).toEqual({
+    minId: "8000-0",
+    streamSeq: null,
+  });
   expect(byAge.keepFrom(99_000, "9000-0").minId).toBe("9000-0");
 
   const byBytes = new Retention(1_000_000, 100);
   for (let n = 1; n <= 50; n++) byBytes.archived(`${5_000 + n}-0`, n, 10);
-  expect(byBytes.keepFrom(6_000, "5050-0")).toEqual({ minId: "5040-0", streamSeq: 40 });
+  expect(byBytes.keepFrom(6_000, "5050-0")).toEqual({
+    minId: "5040-0",
+    streamSeq: 40,
+  });
 });
 
 test("the marks of what is kept stay few", () => {

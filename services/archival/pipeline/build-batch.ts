@@ -36,10 +36,10 @@ export function buildBatch(
   const newTails = new Map<string, Tail>();
   let toId = fromId;
 
-  for (const { lotId, outboxId, afterId, body } of deliveries) {
+  for (const delivery of deliveries) {
+    const { lotId, outboxId, afterId, body } = delivery;
     if (outboxId === null || afterId === null) {
-      const detail = "a message on the stream that the relay did not write";
-      letters.push({ reason: "undecodable", detail, lotId, outboxId: null, body });
+      letters.push(foreignLetter(delivery));
       continue;
     }
     if (compareIds(outboxId, toId) <= 0) continue; // Delivered again: archived, or in this batch.
@@ -61,6 +61,20 @@ export function buildBatch(
     }
   }
   return { batch: { entries, letters, fromId, toId }, newTails };
+}
+
+/** Of a message that the relay did not write. */
+function foreignLetter({ lotId, streamSeq, storedAt, body }: Delivery): DeadLetter {
+  const detail = "a message on the stream that the relay did not write";
+  const streamId = `${streamSeq} ${storedAt}`;
+  return { reason: "foreign", detail, lotId, outboxId: null, streamId, body };
+}
+
+/** A batch of those among the messages that the relay did not write. The watermark stays. */
+export function foreignBatch(deliveries: readonly Delivery[], watermark: string): Batch {
+  const isForeign = ({ outboxId, afterId }: Delivery) => outboxId === null || afterId === null;
+  const letters = deliveries.filter(isForeign).map(foreignLetter);
+  return { entries: [], letters, fromId: watermark, toId: watermark };
 }
 
 function tailAfter({ lotId, events }: Entry, before: Tail): Tail {

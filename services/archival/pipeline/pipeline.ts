@@ -4,7 +4,8 @@
  */
 import { classOf } from "../../access/error-class.ts";
 import type { Bus } from "../../bus/connect.ts";
-import { ensureStream, purgeBefore, replaceConsumer } from "../../bus/stream.ts";
+import { readStream } from "../../bus/read-stream.ts";
+import { ensureStream, lastReadSeq, purgeBefore, replaceConsumer } from "../../bus/stream.ts";
 import { pause } from "../../runtime/lifecycle.ts";
 import type { Logger } from "../../runtime/log.ts";
 import type { Tracing } from "../../runtime/tracing.ts";
@@ -17,10 +18,12 @@ import type { InvariantMonitor } from "../invariants/invariant-monitor.ts";
 import type { ArchivalMetrics } from "../metrics.ts";
 import { type Archive, STATEMENT_TIMEOUT_MS } from "../postgres/connection.ts";
 import { insertLoss } from "../postgres/dead-letters.ts";
+import { recordBatch } from "../postgres/record-batch.ts";
 import { readTails, type Tails } from "../postgres/lot-tails.ts";
 import { readOrCreateWatermark } from "../postgres/watermark.ts";
 import type { Refusals } from "../refusals.ts";
-import { archiveEntries } from "./archive.ts";
+import { archiveEntries, reportLetters } from "./archive.ts";
+import { foreignBatch } from "./build-batch.ts";
 import { failing, PipelineFailure } from "./pipeline-failure.ts";
 import { Progress } from "./progress.ts";
 import { READ_BLOCK_MS, relayEntries } from "./relay.ts";
@@ -120,7 +123,7 @@ interface Start {
 
 /**
  * Reads the watermark, from which the relay publishes again, and places the consumer after the newest message of
- * the stream. It also records lost entries and starts the invariant monitor.
+ * the stream. It also records lost entries and foreign messages, and starts the invariant monitor.
  */
 async function prepareRun(dependencies: PipelineDependencies): Promise<Start> {
   const { auctionUid, store, keys, archive, monitor } = dependencies;
@@ -130,7 +133,7 @@ async function prepareRun(dependencies: PipelineDependencies): Promise<Start> {
   await recordLoss(dependencies, watermark, auction.trimmedId);
   const tails = await failing("archive", readTails(archive, auctionUid));
   await failing("archive", monitor.begin(archive, auctionUid, tails, watermark));
-  return { watermark, tails, lastSeq: await prepareStream(dependencies) };
+  return { watermark, tails, lastSeq: await prepareStream(dependencies, watermark) };
 }
 
 /** Entries that were trimmed from the outbox before they were archived are lost: the pipeline continues after them. */
@@ -146,16 +149,38 @@ async function recordLoss(
 }
 
 /** @returns the newest message of the stream; the consumer begins after it */
-async function prepareStream({ auctionUid, bus, maxBytes }: PipelineDependencies): Promise<number> {
+async function prepareStream(
+  dependencies: PipelineDependencies,
+  watermark: string,
+): Promise<number> {
+  const { auctionUid, bus, maxBytes } = dependencies;
   // The bodies of retained messages and of those between relay and archive have at most `maxBytes`. The limit is
   // twice that, because JetStream counts subjects and headers, too.
   const stream = ensureStream(bus, auctionUid, 2 * maxBytes);
   const { lastSeq, bytes } = await failing("bus", stream);
   const startSeq = lastSeq + 1;
-  // Every message on the stream is archived, or is relayed again from the outbox.
+  await failing("bus", recordUnread(dependencies, watermark));
+  // Every message on the stream is archived, is a dead letter, or is relayed again from the outbox.
   if (bytes > maxBytes / 2) await failing("bus", purgeBefore(bus, auctionUid, startSeq));
   await failing("bus", replaceConsumer(bus, auctionUid, startSeq, ACK_WAIT_MS));
   return lastSeq;
+}
+
+/**
+ * What the last run did not read from the stream: the new consumer begins after it. The relay publishes its own
+ * messages again; those of others become dead letters now.
+ */
+async function recordUnread(
+  { auctionUid, bus, archive, metrics, log }: PipelineDependencies,
+  watermark: string,
+): Promise<void> {
+  const fromSeq = (await lastReadSeq(bus, auctionUid)) + 1;
+  for await (const deliveries of readStream(bus, auctionUid, fromSeq)) {
+    const batch = foreignBatch(deliveries, watermark);
+    if (batch.letters.length === 0) continue;
+    const { letters } = await failing("archive", recordBatch(archive, auctionUid, batch));
+    reportLetters(metrics, log, letters);
+  }
 }
 
 /** Writes the watermark to Redis, and drops what need not be retained from the outbox and the stream. */

@@ -1,6 +1,7 @@
 /** Marks of an auction that must outlive its Redis: suspended, fenced, verified, cleaned. */
 import type { Fence } from "../../store/lot-changes.ts";
 import type { Archive } from "./connection.ts";
+import { WAITING } from "./dead-letters.ts";
 import { epochMs } from "./time.ts";
 
 /** The result of comparing Redis with the archive. */
@@ -23,8 +24,10 @@ export interface AuctionMarks {
   readonly cleaning: boolean;
   /** The auction is removed from Redis and JetStream. */
   readonly cleaned: boolean;
-  /** How many dead letters were not replayed. */
+  /** How many dead letters were neither replayed nor discarded. */
   readonly deadLetters: number;
+  /** Those of them that were in the outbox: the archive may lack their events. */
+  readonly deadEntries: number;
 }
 
 const NONE: AuctionMarks = {
@@ -34,6 +37,7 @@ const NONE: AuctionMarks = {
   cleaning: false,
   cleaned: false,
   deadLetters: 0,
+  deadEntries: 0,
 };
 
 /** An auction that the archive does not have has no marks. @throws when Postgres does not answer */
@@ -49,12 +53,15 @@ export async function readAuctionMarks(
     cleaning: boolean;
     cleaned: boolean;
     dead_letters: number;
+    dead_entries: number;
   }>(
     `select ${epochMs("suspended_at")} as suspended_ms, ${epochMs("fenced_at")} as fenced_ms, fenced_id, verified,
        cleaning_at is not null as cleaning, cleaned_at is not null as cleaned,
-       (select count(*) from public.dead_letters d
-        where d.auction_uid = a.auction_uid and replayed_at is null) as dead_letters
-     from public.auctions a where auction_uid = $1`,
+       letters.waiting as dead_letters, letters.entries as dead_entries
+     from public.auctions a cross join lateral (
+       select count(*) as waiting, count(outbox_id) as entries
+       from public.dead_letters d where d.auction_uid = a.auction_uid and ${WAITING}
+     ) letters where auction_uid = $1`,
     [auctionUid],
   );
   const row = rows[0];
@@ -67,6 +74,7 @@ export async function readAuctionMarks(
     cleaning,
     cleaned,
     deadLetters: row.dead_letters,
+    deadEntries: row.dead_entries,
   };
 }
 

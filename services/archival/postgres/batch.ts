@@ -26,12 +26,14 @@ export interface ArchivedEvent {
   readonly outboxId: string;
 }
 
-/** What could not be archived. It stops nothing, is kept, and can be replayed. */
+/** What could not be archived. It stops nothing, is kept, and can be replayed or discarded. */
 export interface DeadLetter {
   readonly reason: DeadLetterReason;
   readonly detail: string;
   readonly lotId: string | null;
   /** Null for a message that did not come from the outbox. */
   readonly outboxId: string | null;
+  /** Its place on the stream, for a message that did not come from the outbox: it is one letter, however often read. */
+  readonly streamId?: string;
   readonly body: Uint8Array;
 }

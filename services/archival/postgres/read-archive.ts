@@ -9,6 +9,7 @@ import type {
 } from "../../lot/checker/archive-rows.ts";
 import { currentDefinition, type StoredDefinition } from "./auctions.ts";
 import type { AuctionDefinition } from "../../store/define-lots.ts";
+import { WAITING } from "./dead-letters.ts";
 import { begin } from "./transaction.ts";
 import { READ_NUMBERS } from "./numbers.ts";
 
@@ -94,11 +95,11 @@ export class ArchiveReader {
     );
   }
 
-  /** The dead letters that were not replayed; those without a lot belong to every lot. */
+  /** The dead letters of the outbox that wait; those without a lot belong to every lot. */
   deadLetters(selection: Selection): Promise<DeadLetterRow[]> {
     return this.#all(
       `select dead_letter_id as "deadLetterId", lot_id as "lotId", reason, detail
-       from public.dead_letters where auction_uid = $1 and replayed_at is null
+       from public.dead_letters where auction_uid = $1 and ${WAITING} and outbox_id is not null
          and ($2::text is null or lot_id is null or lot_id = $2) order by dead_letter_id`,
       selection,
     );

@@ -15,6 +15,7 @@ export interface Recorded {
   readonly insertedEvents: readonly ArchivedEvent[];
   /** How many were archived before, with the same text. */
   readonly repeated: number;
+  /** Those that were not stored before. */
   readonly letters: readonly DeadLetter[];
 }
 
@@ -34,8 +35,10 @@ export async function recordBatch(
       await moveWatermark(session, auctionUid, batch.fromId, batch.toId);
       const { letters, ...recorded } = await insert(session, auctionUid, batch.entries);
       const allLetters = batch.letters.concat(letters);
-      await insertDeadLetters(session, auctionUid, allLetters);
-      return { ...recorded, letters: allLetters };
+      return {
+        ...recorded,
+        letters: await insertDeadLetters(session, auctionUid, allLetters),
+      };
     });
   try {
     return await write(insertTogether);
