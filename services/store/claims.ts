@@ -33,21 +33,22 @@ const READ_ENTRIES = 1_000;
 
 /** The claimed events of each lot, in order and without duplicates. Unreadable texts are left out. */
 export async function readClaims(store: Store, keys: Keys): Promise<Map<string, LotEvent[]>> {
-  const all = new Map<string, LotEvent[]>();
-  for (let from = "-"; ;) {
-    const entries = await store.xrange(keys.claims, from, "+", "COUNT", READ_ENTRIES);
-    for (const [, [, lotId, , text]] of entries) {
-      const events = all.get(lotId!) ?? [];
-      all.set(lotId!, [...events, ...readable(lotId!, text!)]);
+  const ofLots = new Map<string, Map<string, LotEvent>>();
+  let cursor = "0";
+  do {
+    const [next, flat] = await store.hscan(keys.claims, cursor, "COUNT", READ_ENTRIES);
+    for (let at = 0; at < flat.length; at += 2) {
+      const [lotId, digest] = flat[at]!.split(":");
+      if (digest === undefined) continue; // the field "bytes"
+      const events = ofLots.get(lotId!) ?? new Map<string, LotEvent>();
+      ofLots.set(lotId!, events);
+      for (const event of readable(lotId!, flat[at + 1]!)) {
+        events.set(`${event.epoch}-${event.seq}`, event);
+      }
     }
-    if (entries.length < READ_ENTRIES) break;
-    from = `(${entries.at(-1)![0]}`;
-  }
-  for (const [lotId, events] of all) {
-    const once = new Map(events.map((event) => [`${event.epoch}-${event.seq}`, event]));
-    all.set(lotId, [...once.values()].sort(compare));
-  }
-  return all;
+    cursor = next;
+  } while (cursor !== "0");
+  return new Map([...ofLots].map(([lotId, events]) => [lotId, [...events.values()].sort(compare)]));
 }
 
 function readable(lotId: string, text: string): LotEvent[] {

@@ -41,7 +41,7 @@ export function keysOf(auctionUid: string): Keys {
     due: `${tag}:due`,
     answers: [`${tag}:keys:0`, `${tag}:keys:1`],
     restoring: `${tag}:restoring`,
-    claims: `${tag}:claims`,
+    claims: `${tag}:claimed`,
     cleaned: `${tag}:cleaned`,
     healthSummary: `${tag}:invariants`,
     round: `${tag}:round`,

@@ -83,6 +83,27 @@ test("claims are read in order, each event once, and only what goes on without a
   expect(contiguousAfter(claimed, { epoch: 2, seq: 4 })).toEqual([]);
 });
 
+test("what several processes claim again and again is kept once, and only so much of it", async () => {
+  const { keys } = await defineAndOpen(store);
+  const event = (seq: number) =>
+    `{"type":"lot_withdrawn","lotId":"lot-1","epoch":1,"seq":${seq},"atMs":1}`;
+  const claim = (seq: number, entries: string[]) =>
+    claimEvents(store, keys, "lot-1", { epoch: 1, seq }, entries);
+  const some = [event(5), event(6)];
+  await claim(6, []); // a process that has the position and not the events
+  await claim(6, some);
+  const kept = await store.memory("USAGE", keys.claims);
+  for (let again = 0; again < 200; again++) await claim(6, some);
+  expect(await store.memory("USAGE", keys.claims)).toBe(kept);
+
+  const large = (seq: number) => `${event(seq)}\n${"x".repeat(1024 * 1024)}`;
+  for (let seq = 7; seq <= 40; seq++) await claim(seq, [large(seq)]);
+  expect(await store.memory("USAGE", keys.claims)).toBeLessThan(24 * 1024 * 1024);
+  expect((await readAuction(store, keys))!.ahead.get("lot-1")).toEqual({ epoch: 1, seq: 40 });
+  const claimed = (await readClaims(store, keys)).get("lot-1")!;
+  expect(claimed.map(({ seq }) => seq)).toEqual([5, 6]); // the large texts are not events
+});
+
 test("of two restores the one with the higher epoch ends, and a store that decides again is left alone", async () => {
   const { definition, keys } = await defineAndOpen(store);
   const auction = (await readAuction(store, keys))!;
