@@ -23,6 +23,7 @@ export function faultAuction(durationMs: number): AuctionDefinition {
   });
   return {
     uid: randomUUID(),
+    generation: 0,
     name: "faults",
     title: "Faults",
     currency: "EUR",

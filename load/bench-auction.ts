@@ -71,6 +71,7 @@ export async function startBenchAuction(): Promise<BenchAuction> {
 function definitionOf(uid: string): AuctionDefinition {
   return {
     uid,
+    generation: 0,
     name: "bench",
     title: "Bench",
     currency: "EUR",

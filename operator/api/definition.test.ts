@@ -31,6 +31,7 @@ test("definitionOf() counts everything in minor units and ms", () => {
   );
   expect(definition).toEqual({
     uid: "uid-1",
+    generation: 0,
     name: "spring",
     title: "Spring",
     currency: "EUR",

@@ -7,12 +7,14 @@ import { instantMs } from "./instant.ts";
 
 /**
  * @param reserves amounts of the lots that have a `reserveFrom`, by lot id
+ * @param generation the Auction's `metadata.generation`; `make up` has none
  * @throws Error if such an amount is missing: the caller reads and checks the Secrets first
  */
 export function definitionOf(
   auction: AuctionResource,
   uid: string,
   reserves: ReadonlyMap<string, number>,
+  generation = 0,
 ): AuctionDefinition {
   const { metadata, spec } = auction;
   const { schedule, rules, lots } = spec;
@@ -23,6 +25,7 @@ export function definitionOf(
 
   return {
     uid,
+    generation,
     name: metadata.name,
     title: spec.title ?? metadata.name,
     currency: spec.currency,

@@ -14,8 +14,9 @@ export type DesiredRules =
 
 export function desiredRules({ auction, secrets }: Observation): DesiredRules {
   if (secrets.obstacle !== null) return { definition: null, rulesHash: null };
-  const { name, uid } = auction.metadata;
-  const definition = definitionOf({ ...auction, metadata: { name } }, uid, secrets.reserves);
+  const { name, uid, generation } = auction.metadata;
+  const named = { ...auction, metadata: { name } };
+  const definition = definitionOf(named, uid, secrets.reserves, generation);
   return { definition, rulesHash: rulesHashOf(definition) };
 }
 

@@ -45,7 +45,7 @@ export async function startArchival(
   timing: Timing = TIMING,
 ): Promise<Archival> {
   const { AUCTION_UID: auctionUid } = env;
-  const definition = readRulesFile(env.RULES_FILE, auctionUid);
+  const rulesFile = readRulesFile(env.RULES_FILE, auctionUid);
   const attributes = { "gavel.auction.uid": auctionUid };
   const telemetry = await startTelemetry(env, "gavel-archival", attributes, log);
   const stopping = new AbortController();
@@ -60,7 +60,7 @@ export async function startArchival(
   };
   const refusals = new Refusals(metrics.storeRefuses, log);
   const base = { ...stores, auctionUid, state, metrics, refusals, onLost, log };
-  const rules = new Rules(env.RULES_FILE, base, log);
+  const rules = new Rules(env.RULES_FILE, rulesFile, base, log);
   const breakers = probeStores(stores, log, stopping.signal, (name, seconds) =>
     metrics.answerSeconds[name].observe(seconds),
   );
@@ -87,8 +87,8 @@ export async function startArchival(
   const observed = startObserver(base, registry, healthSummary, stopping.signal);
   const monitor = new InvariantMonitor(createInvariantMetrics(registry), log);
   const { tracing } = telemetry;
-  supervised = supervise({ ...base, definition, rules, timing, monitor, tracing }, workSignal);
-  const watching = rules.watch(auctionUid, workSignal, timing.rulesEveryMs);
+  supervised = supervise({ ...base, rules, timing, monitor, tracing }, workSignal);
+  const watching = rules.watch(workSignal, timing.rulesEveryMs);
   for (const loop of [supervised, observed, watching]) endProcessOnDefect(loop);
 
   return {

@@ -5,7 +5,6 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { pause } from "../runtime/lifecycle.ts";
-import type { AuctionDefinition } from "../store/define-lots.ts";
 import type { Rules } from "./definition/rules.ts";
 import type { Dependency } from "./metrics.ts";
 import { ARCHIVING } from "./pipeline/archive.ts";
@@ -24,7 +23,6 @@ type SharedDependencies = Omit<PipelineDependencies, "bus" | "relayedPositions">
   CheckDependencies;
 
 interface SupervisorDependencies extends SharedDependencies {
-  readonly definition: AuctionDefinition;
   readonly rules: Rules;
   readonly state: ProcessState;
 }
@@ -83,8 +81,8 @@ async function define(
   dependencies: SupervisorDependencies,
   retry: <T>(step: string, work: () => Promise<T>) => Promise<T | null>,
 ): Promise<void> {
-  const { log, definition, rules } = dependencies;
-  const defined = await retry("define the auction", () => rules.apply(definition));
+  const { log, rules } = dependencies;
+  const defined = await retry("define the auction", () => rules.applyLatest());
   if (defined === null) return;
   if (defined.outcome === "defined") log.info("auction defined");
   setServing(dependencies);

@@ -34,7 +34,10 @@ declare module "ioredis" {
       keys: number,
       ...keysAndArguments: Arguments
     ): Result<[string, string?, number?], Context>;
-    defineLots(keys: number, ...keysAndArguments: Arguments): Result<[string, string?], Context>;
+    defineLots(
+      keys: number,
+      ...keysAndArguments: Arguments
+    ): Result<["defined" | "refused" | "outdated" | "unconfirmed" | "again", string?], Context>;
     holdLease(...keysAndArguments: Arguments): Result<[0 | 1, number], Context>;
     trimOutbox(...keysAndArguments: Arguments): Result<[number, number], Context>;
     claimEvents(...keysAndArguments: Arguments): Result<0 | 1, Context>;

@@ -1,7 +1,8 @@
 --[[
 define-lots: write the rules and the lots of an auction. Until it opens, everything may change. After that, lots
 may be withdrawn, closes may move later, and bidding may be suspended and resumed; any other change is refused,
-and then nothing is written. Repeating a definition changes nothing. A fenced auction never changes.
+and then nothing is written. Repeating a definition changes nothing. A fenced auction never changes. A definition with a lower generation than
+the last one is older: it changes nothing.
 
 When bidding resumes, each lot that was open by then closes later by as long as it took no bids: resumed() of
 lot/lifecycle.ts.
@@ -13,14 +14,15 @@ ARGV[2] the lots in the order of their keys, JSON: [{lotId, fields: {…}, withd
 ARGV[3] lotIds of the auction hash, as the caller read it; "" for none
 
 Reply   {"defined"} | {"refused", why} | {"again"}: the store changed since the caller read it
-        {"unconfirmed"}: nothing was done
+        {"unconfirmed"} | {"outdated"}: nothing was done
 --]]
 local auction, lots = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 local clock = now_ms()
 local known = redis.call("HMGET", KEYS[1], "lotIds", "termsHash", "opensAtMs", "keysBucket", "pendingBytes",
-  "stamped", "fencedId", "rulesHash", "suspended", "suspendedAtMs", "maxJump")
+  "stamped", "fencedId", "rulesHash", "suspended", "suspendedAtMs", "maxJump", "generation")
 if (known[1] or "") ~= ARGV[3] then return {"again"} end
 if not is_confirmed(KEYS[1]) then return {"unconfirmed"} end
+if tonumber(auction.generation) < tonumber(known[12] or "0") then return {"outdated"} end
 if known[7] then
   if known[8] == auction.rulesHash then return {"defined"} end
   return {"refused", "the auction is fenced: nothing of it changes any more"}

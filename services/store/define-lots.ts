@@ -6,6 +6,8 @@ import { type Keys, keysOfLots } from "./keys.ts";
 /** The definition of an auction: the content of a rules file. */
 export interface AuctionDefinition {
   readonly uid: string;
+  /** The Auction's `metadata.generation`: of two definitions the one with the lower is older. 0: nothing counts it. */
+  readonly generation: number;
   readonly name: string;
   readonly title: string;
   readonly currency: string;
@@ -29,9 +31,10 @@ export interface LotDefinition {
   readonly withdrawn: boolean;
 }
 
-/** The hash of the whole definition: the store has these rules when the hashes are equal. */
+/** The hash of what a definition says: the store has these rules when the hashes are equal. */
 export function rulesHashOf(definition: AuctionDefinition): string {
-  return hashOf({ ...definition, rules: hashedRules(definition.rules) });
+  const { generation: _, ...said } = definition;
+  return hashOf({ ...said, rules: hashedRules(definition.rules) });
 }
 
 /** The hash of what is frozen once the auction is open: all but withdrawals, closes and `suspended`. */
@@ -53,6 +56,8 @@ const hashOf = (value: object) => canonicalHash(value).slice(0, 32);
 export type Defined =
   | { readonly outcome: "defined" }
   | { readonly outcome: "refused"; readonly why: string }
+  /** The store has a newer definition; nothing was done. */
+  | { readonly outcome: "outdated" }
   /** The server is not confirmed; nothing was done. */
   | { readonly outcome: "unconfirmed" };
 
@@ -96,8 +101,8 @@ export async function defineLots(
       known ?? "",
     );
     if (status === "refused") return { outcome: status, why: why ?? "" };
-    if (status === "defined" || status === "unconfirmed") return { outcome: status };
-    // "again": another definition was written after our read. Read again.
+    if (status !== "again") return { outcome: status };
+    // Another definition was written after our read. Read again.
   }
 }
 
@@ -110,6 +115,7 @@ export function fieldsOf(
   const { uid, name, title, currency, minorUnitDigits, opensAtMs, rules, lots } = definition;
   return {
     uid,
+    generation: String(definition.generation),
     name,
     title,
     currency,

@@ -82,6 +82,7 @@ export class AuctionUnderTest {
   definition(): AuctionDefinition {
     return {
       uid: this.uid,
+      generation: 0,
       name: "spring",
       title: "Spring sale",
       currency: "EUR",

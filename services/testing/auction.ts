@@ -35,6 +35,7 @@ export function lotDefinition(lotId: string, changes: Partial<LotDefinition> = {
 export function auctionDefinition(changes: Partial<AuctionDefinition> = {}): AuctionDefinition {
   return {
     uid: randomUUID(),
+    generation: 0,
     name: "test-sale",
     title: "Test sale",
     currency: "EUR",

@@ -45,6 +45,9 @@ export function addLifecycleRoutes(
     }
     const applied = await inTime(rules.apply(definition));
     if (applied.outcome === "refused") return refuse(reply, "refused", applied.why);
+    if (applied.outcome === "outdated") {
+      return refuse(reply, "refused", `generation ${definition.generation} is not the newest`);
+    }
     return { outcome: "defined", rulesHash: rulesHashOf(definition) };
   });
 

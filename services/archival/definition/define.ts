@@ -5,14 +5,15 @@
 import { type AuctionDefinition, defineLots } from "../../store/define-lots.ts";
 import { readAuction } from "../../store/lots.ts";
 import { StoreUnavailable } from "../../store/unreachable.ts";
-import { markSuspended } from "../postgres/auction-marks.ts";
 import { raiseEpoch, registerAuction, saveDefinition } from "../postgres/auctions.ts";
 import { type CheckDependencies, checkStore } from "../recovery/check-store.ts";
 
 export type DefineOutcome =
   | { readonly outcome: "defined" }
   /** The store keeps the rules that it has. */
-  | { readonly outcome: "refused"; readonly why: string };
+  | { readonly outcome: "refused"; readonly why: string }
+  /** The store has a newer definition. */
+  | { readonly outcome: "outdated" };
 
 /** @throws when a store does not answer: nothing was decided, and the call may be repeated */
 export async function defineAuction(
@@ -24,20 +25,23 @@ export async function defineAuction(
   let { epoch } = registered;
   const checked = await checkStore(dependencies, null);
   if (checked === "removed") return { outcome: "refused", why: "the auction was removed" };
-  if (checked === "new" && registered.wasDefined) {
+  if (checked === "new" && registered.saved !== null) {
     // An earlier store took the auction, and nothing of it was archived. Its events are lost, and must not be
     // confused with new ones.
     epoch = await raiseEpoch(archive, definition.uid);
   }
-  const defined = await defineLots(store, keys, definition, { epoch, maxPendingBytes });
+  // A new store has no definition that a given one could be older than.
+  const { saved } = registered;
+  const isOlder = saved !== null && definition.generation < saved.generation;
+  const newest = isOlder ? saved : definition;
+  const defined = await defineLots(store, keys, newest, { epoch, maxPendingBytes });
   if (defined.outcome === "unconfirmed")
     throw new StoreUnavailable("Redis changed during the definition");
-  if (defined.outcome === "refused") return defined;
+  if (defined.outcome !== "defined") return defined;
   // Only after the store took the rules: a restore uses the saved ones, which are those in force.
   const taken = await readAuction(store, keys);
-  const rules = taken?.rules ?? definition.rules;
-  await saveDefinition(archive, { ...definition, rules });
-  await markSuspended(archive, definition.uid, taken?.suspendedAtMs ?? null);
+  const rules = taken?.rules ?? newest.rules;
+  await saveDefinition(archive, { ...newest, rules }, taken?.suspendedAtMs ?? null);
   await checkStore(dependencies, null);
-  return { outcome: "defined" };
+  return { outcome: isOlder ? "outdated" : "defined" };
 }

@@ -18,6 +18,7 @@ export class InvalidDefinition extends Error {
 /** The shape of a rules file. The operator has checked the rules between its fields. */
 const Definition = Type.Object({
   uid: Type.String({ pattern: "^[A-Za-z0-9_-]{1,64}$" }),
+  generation: Type.Integer({ minimum: 0, maximum: MAX_MINOR, default: 0 }),
   name: Type.String(),
   title: Type.String(),
   currency: Type.String({ pattern: "^[A-Z]{3}$" }),
@@ -59,15 +60,25 @@ const Definition = Type.Object({
   ),
 });
 
+/** A rules file as it was read at one moment. */
+export interface RulesFile {
+  readonly text: string;
+  readonly definition: AuctionDefinition;
+}
+
 /** @throws Error naming the file and each wrong field */
-export function readRulesFile(path: string, auctionUid: string): AuctionDefinition {
-  let text: string;
+export function readRulesFile(path: string, auctionUid: string): RulesFile {
+  const text = readRulesText(path);
+  return { text, definition: parseRules(text, path, auctionUid) };
+}
+
+/** @throws Error naming the file */
+export function readRulesText(path: string): string {
   try {
-    text = readFileSync(path, "utf8");
+    return readFileSync(path, "utf8");
   } catch (error) {
     throw new Error(`rules file ${path}: ${(error as Error).message}`, { cause: error });
   }
-  return parseRules(text, path, auctionUid);
 }
 
 /** @throws Error naming the file and each wrong field */

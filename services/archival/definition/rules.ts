@@ -1,39 +1,68 @@
-import { readFileSync } from "node:fs";
 import { isUnavailable } from "../../access/error-class.ts";
 import { pause } from "../../runtime/lifecycle.ts";
 import type { Logger } from "../../runtime/log.ts";
 import type { AuctionDefinition } from "../../store/define-lots.ts";
 import type { CheckDependencies } from "../recovery/check-store.ts";
 import { defineAuction, type DefineOutcome } from "./define.ts";
-import { parseRules } from "./rules-file.ts";
+import { parseRules, readRulesText, type RulesFile } from "./rules-file.ts";
 
-/** Applies the rules of an auction, from the rules file and from the API, one after the other. */
+/**
+ * The one owner of the auction's latest definition: from the rules file, as it is at the start and whenever it
+ * changes, and from the API. Definitions are applied one after the other, and an older one never replaces a newer
+ * one: neither here, nor in the store, which another process or an earlier run may have given a newer one.
+ */
 export class Rules {
   /** Why the latest rules were refused, or null; the store keeps the rules that it has. */
   refused: string | null = null;
-  #latest: Promise<unknown> = Promise.resolve();
-  /** The file's text that was applied last. */
+  /** The newest definition that was given. */
+  #latest: AuctionDefinition;
+  #applying: Promise<unknown> = Promise.resolve();
+  /** The file's text that was taken last. */
   #fileText: string;
   readonly #file: string;
   readonly #dependencies: CheckDependencies;
   readonly #log: Logger;
 
-  constructor(file: string, dependencies: CheckDependencies, log: Logger) {
+  /** @param first the file as it was read at the start */
+  constructor(file: string, first: RulesFile, dependencies: CheckDependencies, log: Logger) {
     this.#file = file;
-    this.#fileText = readFileSync(file, "utf8");
+    this.#fileText = first.text;
+    this.#latest = first.definition;
     this.#dependencies = dependencies;
     this.#log = log;
   }
 
-  /** @throws when a store does not answer: nothing was decided, and the call may be repeated */
+  /**
+   * Takes over a definition, unless a newer one was given, and applies it.
+   * @throws when a store does not answer: nothing was decided, and the call may be repeated
+   */
   apply(definition: AuctionDefinition): Promise<DefineOutcome> {
-    const applied = this.#latest.then(() => this.#applyNext(definition));
-    this.#latest = applied.catch(() => {});
+    if (definition.generation >= this.#latest.generation) this.#latest = definition;
+    return this.#applyNext(definition);
+  }
+
+  /** Applies what was given last: for a caller that repeats this, it may be newer with each call. @throws as `apply` */
+  applyLatest(): Promise<DefineOutcome> {
+    return this.#applyNext(null);
+  }
+
+  /** @param definition null: the latest when its turn has come */
+  #applyNext(definition: AuctionDefinition | null): Promise<DefineOutcome> {
+    const applied = this.#applying.then(() => this.#define(definition ?? this.#latest));
+    this.#applying = applied.catch(() => {});
     return applied;
   }
 
-  async #applyNext(definition: AuctionDefinition): Promise<DefineOutcome> {
-    const applied = await defineAuction(this.#dependencies, definition);
+  async #define(definition: AuctionDefinition): Promise<DefineOutcome> {
+    const { generation } = definition;
+    const applied: DefineOutcome =
+      generation < this.#latest.generation
+        ? { outcome: "outdated" }
+        : await defineAuction(this.#dependencies, definition);
+    if (applied.outcome === "outdated") {
+      this.#log.warn({ generation }, "older rules ignored: newer ones were given before");
+      return applied;
+    }
     const why = applied.outcome === "refused" ? applied.why : null;
     if (why !== null && why !== this.refused) {
       this.#log.error({ why }, "rules refused: the store keeps the earlier ones");
@@ -46,12 +75,12 @@ export class Rules {
    * Applies the file whenever its text changes, until the signal aborts. It polls the file: a mounted file is
    * changed by swapping a link, which file watchers do not report reliably.
    */
-  async watch(auctionUid: string, signal: AbortSignal, everyMs: number): Promise<void> {
+  async watch(signal: AbortSignal, everyMs: number): Promise<void> {
     while (!signal.aborted) {
       await pause(everyMs, signal);
       if (signal.aborted) return;
       try {
-        await this.#applyChangedFile(auctionUid);
+        await this.#applyChangedFile();
       } catch (error) {
         if (!isUnavailable(error)) throw error;
         this.#log.warn({ err: error }, "applying changed rules failed: retrying");
@@ -59,10 +88,10 @@ export class Rules {
     }
   }
 
-  async #applyChangedFile(auctionUid: string): Promise<void> {
+  async #applyChangedFile(): Promise<void> {
     let text: string;
     try {
-      text = readFileSync(this.#file, "utf8");
+      text = readRulesText(this.#file);
     } catch (error) {
       this.#log.warn({ err: error }, "rules file unreadable");
       return;
@@ -70,7 +99,7 @@ export class Rules {
     if (text === this.#fileText) return;
     let definition: AuctionDefinition;
     try {
-      definition = parseRules(text, this.#file, auctionUid);
+      definition = parseRules(text, this.#file, this.#dependencies.auctionUid);
     } catch (error) {
       const why = (error as Error).message;
       this.#log.error({ why }, "changed rules file invalid");

@@ -78,17 +78,6 @@ export async function readAuctionMarks(
   };
 }
 
-export async function markSuspended(
-  archive: Archive,
-  auctionUid: string,
-  atMs: number | null,
-): Promise<void> {
-  await archive.query(
-    "update public.auctions set suspended_at = to_timestamp($2::float8 / 1000) where auction_uid = $1",
-    [auctionUid, atMs],
-  );
-}
-
 /** The latest fence of the store replaces an earlier one: a restore gives it another id. */
 export async function markFenced(
   archive: Archive,
