@@ -1,6 +1,7 @@
 /** `make faults [DURATION=seconds] [SEED=n]`: injects faults into every process and link of an auction under load, and judges every bid. */
 import { randomInt } from "node:crypto";
 import { tmpdir } from "node:os";
+import { tolerateClosedPipe } from "../services/runtime/closed-pipe.ts";
 import { reportOf } from "./report.ts";
 import { runFaults } from "./run.ts";
 import { stopSystems } from "./system.ts";
@@ -12,9 +13,10 @@ function numberOf(name: string, defaultValue: number): number {
   throw new Error(`${name} must be a positive number, got ${text}`);
 }
 
+tolerateClosedPipe();
 const log = (line: string): void => void process.stdout.write(`${line}\n`);
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => void stopSystems().finally(() => process.exit(1)));
 }
 

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
+import { endWithParent } from "../servers/end-with-parent.ts";
 
 export const SERVER_CORE = 0;
 export const CLIENT_CORE = 1;
@@ -32,8 +33,8 @@ export function runPinned(
 ): Pinned {
   const script = fileURLToPath(new URL(`../${program}`, import.meta.url));
   const command = [process.execPath, "--max-semi-space-size=64", script, ...args];
-  const [file, ...rest] = PINS ? ["taskset", "-c", String(core), ...command] : command;
-  const child = spawn(file!, rest, {
+  const [file, ...words] = PINS ? ["taskset", "-c", String(core), ...command] : command;
+  const child = spawn(...endWithParent(file!, words), {
     stdio: ["ignore", "ignore", "inherit", "ipc"],
     env: { ...process.env, ...env },
   });

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
+import { endWithParent } from "./end-with-parent.ts";
 import { isPortInUse } from "./ports.ts";
 
 export interface ServerProcess {
@@ -30,7 +31,10 @@ interface ServerCommand {
   readonly uid?: number;
   readonly gid?: number;
   readonly env?: NodeJS.ProcessEnv;
-  /** Called right after the spawn, before the server accepts connections, so that a caller that crashes has the pid on record. */
+  /**
+   * Called right after the spawn, before the server accepts connections, so that a caller that crashes has the pid
+   * on record. Without it the server ends with its parent, however that ends.
+   */
   readonly onSpawn?: (pid: number) => void;
 }
 
@@ -48,7 +52,11 @@ export async function startServer(command: ServerCommand): Promise<ServerProcess
 
   const log = createWriteStream(logFile, { flags: "a" });
   await once(log, "open");
-  const child = spawn(command.command, args, {
+  const [program, words] =
+    command.onSpawn === undefined
+      ? endWithParent(command.command, args)
+      : [command.command, [...args]];
+  const child = spawn(program, words, {
     cwd,
     detached: true,
     stdio: ["ignore", log, log],

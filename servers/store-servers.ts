@@ -5,15 +5,18 @@
 import { execFile, execFileSync } from "node:child_process";
 import { promisify } from "node:util";
 import {
+  chmodSync,
   chownSync,
   existsSync,
+  lstatSync,
   mkdirSync,
+  mkdtempSync,
   realpathSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { createHash } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { join, resolve } from "node:path";
 import { findProgram } from "./find-program.ts";
 import { type ServerProcess, startServer } from "./server-process.ts";
@@ -27,13 +30,25 @@ export interface StoreOptions {
   readonly onSpawn?: (pid: number) => void;
 }
 
+/** Writes a configuration with a password: nobody else can read it, and it is no argument, which everybody can. */
+function writeConfig(dir: string, name: string, text: string): string {
+  const file = join(dir, name);
+  rmSync(file, { force: true });
+  writeFileSync(file, text, { mode: 0o600, flag: "wx" });
+  return file;
+}
+
 function program(name: string): string {
   const path = findProgram(name);
   if (path === null) throw new Error(`${name} is not installed`);
   return path;
 }
 
-export async function startRedis(options: StoreOptions): Promise<ServerProcess> {
+/** @param password null: none is asked for */
+export async function startRedis(
+  options: StoreOptions,
+  password: string | null = null,
+): Promise<ServerProcess> {
   const { dir, port } = options;
   mkdirSync(dir, { recursive: true, mode: 0o700 }); // it holds reserves and idempotency keys
   return startServer({
@@ -41,6 +56,7 @@ export async function startRedis(options: StoreOptions): Promise<ServerProcess> 
     name: "redis-server",
     command: program("redis-server"),
     args: [
+      ...(password === null ? [] : [writeConfig(dir, "redis.conf", `requirepass ${password}\n`)]),
       "--port",
       String(port),
       "--bind",
@@ -58,23 +74,37 @@ export async function startRedis(options: StoreOptions): Promise<ServerProcess> 
     ],
     cwd: dir,
     logFile: join(dir, "redis.log"),
-    url: `redis://127.0.0.1:${port}`,
+    url: `redis://${password === null ? "" : `:${encodeURIComponent(password)}@`}127.0.0.1:${port}`,
     port,
     stopSignal: "SIGTERM",
   });
 }
 
-export async function startNats(options: StoreOptions): Promise<ServerProcess> {
+/** @param password of the user `gavel`; null: none is asked for */
+export async function startNats(
+  options: StoreOptions,
+  password: string | null = null,
+): Promise<ServerProcess> {
   const { dir, port } = options;
-  mkdirSync(dir, { recursive: true });
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const users = `authorization { user: "gavel", password: "${password}" }\n`;
   return startServer({
     ...onSpawnOf(options),
     name: "nats-server",
     command: program("nats-server"),
-    args: ["--jetstream", "--store_dir", dir, "--addr", "127.0.0.1", "--port", String(port)],
+    args: [
+      ...(password === null ? [] : ["--config", writeConfig(dir, "nats.conf", users)]),
+      "--jetstream",
+      "--store_dir",
+      dir,
+      "--addr",
+      "127.0.0.1",
+      "--port",
+      String(port),
+    ],
     cwd: dir,
     logFile: join(dir, "nats.log"),
-    url: `nats://127.0.0.1:${port}`,
+    url: `nats://${password === null ? "" : `gavel:${encodeURIComponent(password)}@`}127.0.0.1:${port}`,
     port,
     stopSignal: "SIGTERM",
   });
@@ -90,8 +120,9 @@ export async function startPostgres(
   fill: typeof initialise = initialise,
 ): Promise<ServerProcess> {
   const { dir, port } = options;
-  mkdirSync(dir, { recursive: true });
   const owner = postgresOwner();
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  if (owner.uid !== undefined) chmodSync(dir, 0o711); // its user enters, and lists nothing
   const data = dataDirectory(dir, owner);
   if (!existsSync(join(data, "PG_VERSION"))) await fill(data, owner, password);
   return startServer({
@@ -143,17 +174,17 @@ function postgresOwner(): Owner {
 }
 
 /**
- * The data directory: `data` inside `dir`. If the owner cannot enter `dir` (a clone under /root),
- * `data` is a link to a folder in /var/tmp.
+ * The data directory: `data` inside `dir`. If the owner cannot enter `dir` (a clone under /root), `data` is a link
+ * to a folder in /var/tmp with a name that nobody can guess.
+ * @throws Error if what is there is not a folder of Postgres's user
  */
 function dataDirectory(dir: string, owner: Owner): string {
   const data = join(resolve(dir), "data");
   // The target of the link: the owner cannot follow a link through a folder that only root may enter.
-  if (existsSync(data)) return realpathSync(data);
+  if (lstatSync(data, { throwIfNoEntry: false }) !== undefined) return ownDirectory(data, owner);
   let target = data;
   if (owner.uid !== undefined && !canReach(resolve(dir), owner)) {
-    target = `/var/tmp/gavel-${createHash("sha256").update(data).digest("hex").slice(0, 12)}`;
-    mkdirSync(target, { recursive: true, mode: 0o700 });
+    target = mkdtempSync("/var/tmp/gavel-");
     symlinkSync(target, data);
   } else {
     mkdirSync(data, { mode: 0o700 });
@@ -162,10 +193,28 @@ function dataDirectory(dir: string, owner: Owner): string {
   return realpathSync(data);
 }
 
+/** Everybody may create a folder in /var/tmp: one that was replaced there must not be taken for ours. */
+function ownDirectory(data: string, owner: Owner): string {
+  const uid = owner.uid ?? process.getuid?.();
+  const target = existsSync(data) ? realpathSync(data) : null;
+  const found = target === null ? null : lstatSync(target);
+  if (target === null || found === null)
+    throw new Error(
+      `the data of Postgres is gone: ${data} is a link to nothing; restore it from a backup, or delete all data with make reset`,
+    );
+  const isPrivate = (found.mode & 0o077) === 0;
+  if (!found.isDirectory() || (uid !== undefined && found.uid !== uid) || !isPrivate)
+    throw new Error(
+      `${target} is not the data of Postgres: it must be a folder of user ${uid} with mode 0700 (it is of user ${found.uid}, mode ${(found.mode & 0o7777).toString(8)})`,
+    );
+  return target;
+}
+
 /** Removes the data of a stopped Postgres, including a data directory in /var/tmp. */
 export function removePostgresData(dir: string): void {
   const data = join(resolve(dir), "data");
-  if (existsSync(data)) rmSync(realpathSync(data), { recursive: true, force: true });
+  const link = lstatSync(data, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
+  if (link && existsSync(data)) rmSync(ownDirectory(data, postgresOwner()), { recursive: true });
   rmSync(dir, { recursive: true, force: true });
 }
 
@@ -180,8 +229,8 @@ function canReach(dir: string, owner: Owner): boolean {
 
 /** Runs initdb. Asynchronous, because it takes seconds while other servers start. */
 export async function initialise(data: string, owner: Owner, password: string): Promise<void> {
-  const passwordFile = `/var/tmp/gavel-${process.pid}-${Date.now()}`;
-  writeFileSync(passwordFile, password, { mode: 0o600 });
+  const passwordFile = `/var/tmp/gavel-${randomUUID()}`;
+  writeFileSync(passwordFile, password, { mode: 0o600, flag: "wx" }); // fails where a link lies in wait
   if (owner.uid !== undefined) chownSync(passwordFile, owner.uid, owner.gid);
   try {
     const args = ["-D", data, "-U", "gavel", "-A", "scram-sha-256", `--pwfile=${passwordFile}`];

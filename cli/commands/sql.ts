@@ -10,7 +10,7 @@ const EXAMPLE = 'make sql Q="select lot_id, bidder_id, amount_minor from bids or
 export async function sql({ env, folder, terminal, argument }: Invocation): Promise<number> {
   const statement = argument ?? env.Q;
   if (statement === undefined) throw new Error(`no statement given; for example: ${EXAMPLE}`);
-  const urlFile = folder.urlFile("postgres");
+  const urlFile = folder.readerUrlFile;
   if (!existsSync(urlFile))
     throw new Error(`${folder.path} has no archive yet: make up creates one`);
   const { columns, rows, more } = await readOnlyQuery(readSecretFile(urlFile), statement);

@@ -5,6 +5,7 @@ import { readRun, type RunRecord } from "../../operator/local/run-record.ts";
 import { isStoreReady } from "../../operator/local/stores.ts";
 import { readinessOf } from "../../operator/local/tiers.ts";
 import { printMajor } from "../../services/lot/money.ts";
+import { readSecretFile } from "../../services/runtime/secret-file.ts";
 import type { LotView } from "../../services/lot/view.ts";
 import type { Invocation } from "../command.ts";
 import { tableOf } from "../output/table.ts";
@@ -30,7 +31,11 @@ export async function status({ folder, terminal }: Invocation): Promise<number> 
   );
   const stores = await Promise.all(
     STORES.map(async (store) => {
-      const ok = await isStoreReady(store, run.storePorts[store]);
+      const ok = await isStoreReady(
+        store,
+        run.storePorts[store],
+        readSecretFile(folder.passwordFile(store)),
+      );
       return { ok, row: [store, ok ? "answers" : "does not answer"] };
     }),
   );

@@ -15,6 +15,7 @@ import { PGBOUNCER_PACKAGE } from "../../servers/pgbouncer.ts";
 import { PROMETHEUS_PACKAGE } from "../../servers/prometheus.ts";
 import { findProgram } from "../../servers/find-program.ts";
 import { createTerminal } from "../../operator/local/terminal.ts";
+import { tolerateClosedPipe } from "../../services/runtime/closed-pipe.ts";
 import { readEnv } from "../../services/runtime/env.ts";
 import { closingLines, type VitestReport } from "./closing-lines.ts";
 
@@ -86,6 +87,7 @@ function readReport(path: string): VitestReport | null {
   }
 }
 
+tolerateClosedPipe();
 try {
   await prepareMachine();
   process.exitCode = await runTests(process.argv.slice(2));

@@ -86,7 +86,7 @@ export async function chooseServers(folder: DataFolder, terminal: Terminal): Pro
     terminal.say(`  ${SERVERS[store].program.padEnd(13)} ${describeSource(store, choices[store])}`);
   }
   const sources = choices as Sources;
-  writeAtomically(sourcesFile(folder), `${JSON.stringify(sources)}\n`, 0o644);
+  writeAtomically(sourcesFile(folder), `${JSON.stringify(sources)}\n`);
   return sources;
 }
 

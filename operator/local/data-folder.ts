@@ -1,9 +1,9 @@
 /**
  * The folder `.gavel/`: the auctions that it runs, the secrets, the URLs of the stores, data and logs.
- * Only the owner can read files with secrets.
+ * Only the owner can read anything in it.
  */
 import { randomBytes, randomUUID } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { type StoreName, STORES, type TierName } from "../api/components.ts";
 
@@ -34,8 +34,16 @@ export class DataFolder {
   get tokenSecretFile(): string {
     return join(this.path, "secrets", "token");
   }
-  get postgresPasswordFile(): string {
-    return join(this.path, "secrets", "postgres-password");
+  passwordFile(store: StoreName): string {
+    return join(this.path, "secrets", `${store}-password`);
+  }
+  /** Password of the role that `make sql` uses. */
+  get readerPasswordFile(): string {
+    return join(this.path, "secrets", "postgres-reader-password");
+  }
+  /** URL of the archive for the role that `make sql` uses. */
+  get readerUrlFile(): string {
+    return join(this.path, "connections", "postgres-reader-url");
   }
   urlFile(store: StoreName): string {
     return join(this.path, "connections", `${store}-url`);
@@ -57,10 +65,15 @@ export class DataFolder {
 
   /** Creates the folder and the secrets if they do not exist. */
   prepare(): void {
-    for (const name of ["secrets", "connections", "logs", "run"]) {
+    mkdirSync(this.path, { recursive: true, mode: 0o700 });
+    // As root, Postgres runs as another user, who enters this folder and lists nothing in it.
+    chmodSync(this.path, process.getuid?.() === 0 ? 0o711 : 0o700);
+    for (const name of ["secrets", "connections", "logs", "run", "redis", "nats"]) {
       mkdirSync(join(this.path, name), { recursive: true });
+      chmodSync(join(this.path, name), 0o700); // made by an earlier version
     }
-    for (const file of [this.tokenSecretFile, this.postgresPasswordFile]) {
+    const passwords = STORES.map((store) => this.passwordFile(store));
+    for (const file of [this.tokenSecretFile, ...passwords, this.readerPasswordFile]) {
       if (!existsSync(file)) writeSecret(file, randomBytes(32).toString("hex"));
     }
   }
@@ -74,7 +87,7 @@ export class DataFolder {
   record(name: string, file: string, uid: string = randomUUID()): RecordedAuction {
     const auction = { uid, name, file };
     const all = { ...this.#auctions(), [name]: auction };
-    writeAtomically(this.#auctionsFile, `${JSON.stringify(all, null, 2)}\n`, 0o644);
+    writeAtomically(this.#auctionsFile, `${JSON.stringify(all, null, 2)}\n`);
     return auction;
   }
 
@@ -89,13 +102,13 @@ export class DataFolder {
 }
 
 export function writeSecret(file: string, text: string): void {
-  writeAtomically(file, `${text}\n`, 0o600);
+  writeAtomically(file, `${text}\n`);
 }
 
-/** Writes to a temporary file and renames it: a crash leaves the old content. */
-export function writeAtomically(file: string, text: string, mode: number): void {
-  mkdirSync(dirname(file), { recursive: true });
+/** Writes to a temporary file and renames it: a crash leaves the old content. Only the owner can read it. */
+export function writeAtomically(file: string, text: string): void {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   const temporaryFile = `${file}.new`;
-  writeFileSync(temporaryFile, text, { mode, flush: true });
+  writeFileSync(temporaryFile, text, { mode: 0o600, flush: true });
   renameSync(temporaryFile, file);
 }

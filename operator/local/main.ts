@@ -1,4 +1,5 @@
 /** Entry point of `make up`: node operator/local/main.ts up <file>. */
+import { tolerateClosedPipe } from "../../services/runtime/closed-pipe.ts";
 import { readEnv } from "../../services/runtime/env.ts";
 import { readAuctionFile } from "./auction-file.ts";
 import { LocalEnv } from "./config.ts";
@@ -8,6 +9,8 @@ import { installMissing } from "./choose-sources.ts";
 import { createTerminal } from "./terminal.ts";
 import { up } from "./up.ts";
 
+tolerateClosedPipe();
+process.umask(0o077); // Data, logs and records of every process that is started here are the owner's alone.
 const interrupted = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => interrupted.abort());

@@ -48,11 +48,7 @@ export function writeProcessRecord(
   const startedAt = startInstantOf(record.pid);
   if (startedAt === null) return null;
   const completeRecord = { ...record, startedAt };
-  writeAtomically(
-    join(runDir, `${record.name}.pid.json`),
-    `${JSON.stringify(completeRecord)}\n`,
-    0o644,
-  );
+  writeAtomically(join(runDir, `${record.name}.pid.json`), `${JSON.stringify(completeRecord)}\n`);
   return completeRecord;
 }
 

@@ -15,7 +15,7 @@ export async function reset(folder: DataFolder, terminal: Terminal): Promise<num
     return 0;
   }
   // GAVEL_DIR may name any folder: delete only one that `make up` made.
-  const isOurs = [folder.tokenSecretFile, folder.postgresPasswordFile, folder.runDir].every(
+  const isOurs = [folder.tokenSecretFile, folder.passwordFile("postgres"), folder.runDir].every(
     (path) => existsSync(path),
   );
   if (!isOurs) {

@@ -34,7 +34,7 @@ export function beginRun(folder: DataFolder, env: LocalEnv): boolean {
   if (readRun(folder) !== null) return false;
   rmSync(pathOf(folder), { force: true });
   try {
-    writeFileSync(pathOf(folder), recordText(env, null, false), { flag: "wx" });
+    writeFileSync(pathOf(folder), recordText(env, null, false), { flag: "wx", mode: 0o600 });
     return true;
   } catch {
     return false;
@@ -42,7 +42,7 @@ export function beginRun(folder: DataFolder, env: LocalEnv): boolean {
 }
 
 export function markRunReady(folder: DataFolder, env: LocalEnv, auction: RecordedAuction): void {
-  writeAtomically(pathOf(folder), recordText(env, auction, true), 0o644);
+  writeAtomically(pathOf(folder), recordText(env, auction, true));
 }
 
 export function endRun(folder: DataFolder): void {

@@ -1,12 +1,14 @@
 /** Starts the three stores of this machine, each as a program or a container, and checks their readiness. */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
+import { join } from "node:path";
 import { mkdirSync } from "node:fs";
 import { connect } from "node:net";
+import { createReaderRole, READER_ROLE } from "../../services/archival/postgres/reader-role.ts";
 import { readSecretFile } from "../../services/runtime/secret-file.ts";
 import type { LocalEnv } from "./config.ts";
 import type { StoreName } from "../api/components.ts";
-import { type DataFolder, writeSecret } from "./data-folder.ts";
+import { type DataFolder, writeAtomically, writeSecret } from "./data-folder.ts";
 import type { Source } from "./choose-sources.ts";
 import { type ServerProcess, startServer } from "../../servers/server-process.ts";
 import { startNats, startPostgres, startRedis } from "../../servers/store-servers.ts";
@@ -24,21 +26,36 @@ export async function startStore(
   onSpawn: (pid: number) => void,
 ): Promise<ServerProcess> {
   const options = { dir: folder.storeDir(store), port: storePorts(env)[store], onSpawn };
-  const password = readSecretFile(folder.postgresPasswordFile);
+  const password = readSecretFile(folder.passwordFile(store));
   const start = {
-    redis: () => startRedis(options),
-    nats: () => startNats(options),
+    redis: () => startRedis(options, password),
+    nats: () => startNats(options, password),
     postgres: () => startPostgres(options, password),
   };
   const server = await (source === "program"
     ? start[store]()
     : startContainer(store, folder, env, password, onSpawn));
-  if (!(await untilStoreReady(store, server))) {
+  try {
+    if (!(await untilStoreReady(store, server, password)))
+      throw new Error(
+        `${store} started but does not accept commands; see ${folder.logFile(store)}`,
+      );
+    if (store === "postgres") await writeReaderUrl(server.url, folder);
+  } catch (error) {
     await server.kill();
-    throw new Error(`${store} started but does not accept commands; see ${folder.logFile(store)}`);
+    throw error;
   }
   writeSecret(folder.urlFile(store), server.url);
   return server;
+}
+
+/** For `make sql`. Also a data folder of an earlier version gets the role. */
+async function writeReaderUrl(ownerUrl: string, folder: DataFolder): Promise<void> {
+  const password = readSecretFile(folder.readerPasswordFile);
+  await createReaderRole(ownerUrl, password);
+  const url = new URL(ownerUrl);
+  [url.username, url.password] = [READER_ROLE, password];
+  writeSecret(folder.readerUrlFile, url.href);
 }
 
 /** Unique per folder and store, so that two clones on one machine do not share a container. */
@@ -59,6 +76,7 @@ async function startContainer(
   const name = containerName(store, folder);
   removeContainer(name); // left by a crashed run
   const { image, containerPort, dataDir, options, args } = CONTAINERS[store];
+  if (store === "nats") writeAtomically(join(dir, "nats.conf"), NATS_CONFIG);
   pullImage(env[image]);
   const port = storePorts(env)[store];
   const publish = `127.0.0.1:${port}:${containerPort}`;
@@ -74,6 +92,7 @@ async function startContainer(
       publish,
       "-v",
       `${name}:${dataDir}`,
+      ...(store === "nats" ? ["-v", `${join(dir, "nats.conf")}:/nats.conf:ro`] : []),
       ...options,
       env[image],
       ...args,
@@ -88,6 +107,8 @@ async function startContainer(
       POSTGRES_USER: "gavel",
       POSTGRES_DB: "postgres",
       POSTGRES_PASSWORD: password,
+      REDIS_PASSWORD: password,
+      NATS_PASSWORD: `"${password}"`, // in quotes: NATS reads the value as a part of its configuration
       PGDATA: "/var/lib/postgresql/data/pgdata",
     },
   });
@@ -103,23 +124,28 @@ interface Container {
   readonly args: readonly string[];
 }
 
-const REDIS_ARGS =
-  "redis-server --appendonly yes --appendfsync always --maxmemory-policy noeviction --protected-mode no";
+/** Redis reads the password from standard input: other users can read arguments. */
+const REDIS_COMMAND = `exec redis-server - --dir /data --appendonly yes --appendfsync always --maxmemory-policy noeviction --protected-mode no --save '' <<END
+requirepass $REDIS_PASSWORD
+END`;
+
+/** Names the variable, and does not contain the password. */
+const NATS_CONFIG = 'authorization { user: "gavel", password: $NATS_PASSWORD }\n';
 
 const CONTAINERS: Readonly<Record<StoreName, Container>> = {
   redis: {
     image: "REDIS_IMAGE",
     containerPort: 6379,
     dataDir: "/data",
-    options: [],
-    args: REDIS_ARGS.split(" ").concat("--save", ""),
+    options: ["-e", "REDIS_PASSWORD"],
+    args: ["sh", "-c", REDIS_COMMAND],
   },
   nats: {
     image: "NATS_IMAGE",
     containerPort: 4222,
     dataDir: "/data",
-    options: [],
-    args: ["--jetstream", "--store_dir", "/data"],
+    options: ["-e", "NATS_PASSWORD"],
+    args: ["--config", "/nats.conf", "--jetstream", "--store_dir", "/data"],
   },
   postgres: {
     image: "POSTGRES_IMAGE",
@@ -134,8 +160,8 @@ const CONTAINERS: Readonly<Record<StoreName, Container>> = {
 function storeUrl(store: StoreName, port: number, password: string): string {
   const address = `127.0.0.1:${port}`;
   return {
-    redis: `redis://${address}`,
-    nats: `nats://${address}`,
+    redis: `redis://:${password}@${address}`,
+    nats: `nats://gavel:${password}@${address}`,
     postgres: `postgres://gavel:${password}@${address}/postgres`,
   }[store];
 }
@@ -166,12 +192,16 @@ export function removeVolume(name: string): void {
 const STORE_READY_TIMEOUT_MS = 120_000;
 const PROBE_TIMEOUT_MS = 1_000;
 
-async function untilStoreReady(store: StoreName, server: ServerProcess): Promise<boolean> {
+async function untilStoreReady(
+  store: StoreName,
+  server: ServerProcess,
+  password: string,
+): Promise<boolean> {
   let exited = false;
   void server.ended.then(() => (exited = true));
   const deadline = Date.now() + STORE_READY_TIMEOUT_MS;
   while (!exited && Date.now() < deadline) {
-    if (await isStoreReady(store, server.port)) return true;
+    if (await isStoreReady(store, server.port, password)) return true;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   return false;
@@ -181,9 +211,9 @@ async function untilStoreReady(store: StoreName, server: ServerProcess): Promise
 const POSTGRES_STARTUP = Buffer.from("\0\0\0\x14\0\x03\0\0user\0gavel\0\0", "latin1");
 
 /** Whether a store of this kind listens on the port and accepts commands. A Redis that loads its data does not. */
-export function isStoreReady(store: StoreName, port: number): Promise<boolean> {
+export function isStoreReady(store: StoreName, port: number, password: string): Promise<boolean> {
   const { request, reply } = {
-    redis: { request: Buffer.from("PING\r\n"), reply: /^\+PONG/ },
+    redis: { request: Buffer.from(`AUTH ${password}\r\nPING\r\n`), reply: /^\+PONG/m },
     nats: { request: Buffer.alloc(0), reply: /^INFO / },
     postgres: { request: POSTGRES_STARTUP, reply: /^R/ },
   }[store];
@@ -194,7 +224,12 @@ export function isStoreReady(store: StoreName, port: number): Promise<boolean> {
       resolve(isReady);
     };
     socket.once("connect", () => socket.write(request));
-    socket.once("data", (data) => finish(reply.test(data.toString("latin1"))));
+    let text = "";
+    socket.on("data", (data) => {
+      text += data.toString("latin1");
+      if (reply.test(text)) finish(true);
+      else if (store !== "redis" || /^-(?!ERR AUTH)/m.test(text)) finish(false);
+    });
     socket.once("timeout", () => finish(false));
     socket.once("error", () => finish(false));
     socket.once("close", () => finish(false));

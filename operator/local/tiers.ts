@@ -12,6 +12,8 @@ import { type ServerProcess, startServer } from "../../servers/server-process.ts
 /** Below the 10 s after which the supervisor kills a process that does not stop. */
 const DRAIN_MS = 8_000;
 
+const LOOPBACK = "127.0.0.1";
+
 const REPOSITORY = new URL("../../", import.meta.url);
 
 export interface Endpoints {
@@ -56,13 +58,15 @@ function environmentOf(
     AUCTION_UID: auctionUid,
     REDIS_URL_FILE: folder.urlFile("redis"),
     TOKEN_SECRET_FILE: folder.tokenSecretFile,
-    HOST: env.LISTEN_HOST,
     INTERNAL_PORT: internalPort(tier, env),
     DRAIN_MS,
   };
   const { internal, stream } = endpointsOf(env);
+  // Only the two public ports are opened to other machines.
+  const listen = { HOST: env.LISTEN_HOST, INTERNAL_HOST: LOOPBACK };
   const gateway: Partial<GatewayEnv> = {
     ...common,
+    ...listen,
     PORT: env.GATEWAY_PORT,
     STREAM_URL: stream,
     ARCHIVAL_URL: internal.archival,
@@ -70,11 +74,13 @@ function environmentOf(
   };
   const broadcast: Partial<BroadcastEnv> = {
     ...common,
+    ...listen,
     PORT: env.BROADCAST_PORT,
     BID_STRATEGY: env.BID_STRATEGY,
   };
   const archival: Partial<ArchivalEnv> = {
     ...common,
+    HOST: LOOPBACK,
     NATS_URL_FILE: folder.urlFile("nats"),
     POSTGRES_URL_FILE: folder.urlFile("postgres"),
     RULES_FILE: folder.rulesFile,

@@ -1,7 +1,9 @@
 /** `make up` on real servers: from a YAML file to an archived bid, through crashes and restarts. */
-import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
-import { createServer } from "node:net";
+import { spawnSync } from "node:child_process";
+import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { connect, createServer } from "node:net";
 import { once } from "node:events";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { until } from "../../services/testing/until.ts";
@@ -56,11 +58,19 @@ async function watch(lotId: string): Promise<{ messages: Record<string, unknown>
   return { messages };
 }
 
+/** No other user of this machine can read anything in the folder. */
+function expectPrivate(path: string): void {
+  const open = readdirSync(path, { recursive: true, withFileTypes: true })
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((file) => !lstatSync(file).isSymbolicLink() && (statSync(file).mode & 0o066) !== 0);
+  expect(open).toEqual([]);
+  expect(statSync(path).mode & 0o066).toBe(0);
+}
+
 test("a bid over HTTP is shown on the stream and archived, and a second run continues the auction", async () => {
   const first = await sharedRun();
   expect(first.output()).toContain(sandbox.env["GATEWAY_PORT"]);
-  expect(statSync(sandbox.folder.tokenSecretFile).mode & 0o077).toBe(0);
-  expect(statSync(sandbox.folder.rulesFile).mode & 0o077).toBe(0);
+  expectPrivate(sandbox.folder.path);
   const uid = await auctionUid();
   const viewer = await watch("oak-table");
 
@@ -75,6 +85,24 @@ test("a bid over HTTP is shown on the stream and archived, and a second run cont
   await until("the archive has the bid", async () => (await sandbox.query(Q)).length > 0);
   expect(sandbox.gavel(["sql"], { Q }).stdout).toMatch(/alice\s+12000\n\(1 row\)/);
   expect(sandbox.gavel(["sql", "delete from bids"]).stderr).toContain("read-only");
+  for (const Q of [
+    "copy (select 1) to program 'touch /tmp/gavel-was-run'",
+    "select pg_read_file('/etc/hostname')",
+    "select rolpassword from pg_authid",
+    "select lo_import('/etc/hostname')",
+    "set role gavel",
+  ]) {
+    const refused = sandbox.gavel(["sql"], { Q });
+    expect([refused.status, refused.stderr], Q).toEqual([
+      1,
+      expect.stringMatching(/permission denied|must be superuser/),
+    ]);
+  }
+  expect(existsSync("/tmp/gavel-was-run")).toBe(false);
+  const role =
+    "select rolsuper, rolcreaterole, rolcreatedb from pg_roles where rolname = current_user";
+  expect(sandbox.gavel(["sql"], { Q: role }).stdout).toMatch(/false\s+false\s+false/);
+  expect(sandbox.gavel(["sql"], { Q: "show statement_timeout" }).stdout).toContain("30s");
   const status = sandbox.gavel(["status"]);
   expect(status.status).toBe(0);
   expect(status.stdout).toMatch(/oak-table\s+open\s+1\s+120\.00\s+alice/);
@@ -184,11 +212,55 @@ test("an auction whose closing time passed while it was stopped is settled, and 
   await down(second);
 }, 240_000);
 
-test("DETACH=1 returns when the auction is ready, and make down stops it", async () => {
-  const parent = sandbox.up(SAMPLE, { DETACH: "1" });
+const listensOn = (host: string, port: number) =>
+  new Promise<boolean>((resolve) => {
+    const socket = connect({ host, port });
+    const finish = (listens: boolean) => {
+      socket.destroy();
+      resolve(listens);
+    };
+    socket.once("connect", () => finish(true)).once("error", () => finish(false));
+  });
+
+/** What a store says to a client without a password. */
+const greet = async (port: string, request: string): Promise<string> => {
+  const socket = connect({ host: "127.0.0.1", port: Number(port) });
+  let text = "";
+  socket.on("data", (data) => (text += data.toString()));
+  socket.write(request);
+  await until("it answers", () => /NOAUTH|Authorization Violation|PONG/.test(text));
+  socket.destroy();
+  return text;
+};
+
+test("DETACH=1 returns when the auction is ready, and make down stops it; only the two public ports are open to other machines, and the stores ask for passwords", async () => {
+  const parent = sandbox.up(SAMPLE, { DETACH: "1", LISTEN_HOST: "0.0.0.0" });
   expect(await parent.ended).toBe(0);
+  const { env, folder } = sandbox;
+  const own = Object.values(networkInterfaces()).flat();
+  const address = own.find((one) => one?.family === "IPv4" && !one.internal)?.address;
+  if (address !== undefined) {
+    const variables = Object.keys(env).filter((name) => name.endsWith("_PORT"));
+    const open = await Promise.all(
+      variables.map(async (name) => ((await listensOn(address, Number(env[name]))) ? [name] : [])),
+    );
+    expect(open.flat().sort()).toEqual(["BROADCAST_PORT", "GATEWAY_PORT"]);
+  }
+  expect(await greet(env["REDIS_PORT"]!, "PING\r\n")).toContain("NOAUTH");
+  const hello = 'CONNECT {"verbose":false}\r\nPING\r\n';
+  expect(await greet(env["NATS_PORT"]!, hello)).toContain("Authorization Violation");
+  const { stdout: processes } = spawnSync("ps", ["-eo", "args"], { encoding: "utf8" });
+  for (const file of readdirSync(join(folder.path, "secrets"))) {
+    const secret = readFileSync(join(folder.path, "secrets", file), "utf8").trim();
+    expect(processes.includes(secret), file).toBe(false);
+  }
+  const pipe = `"$0" "$1" status | head -n 1`;
+  const headed = spawnSync("sh", ["-c", pipe, process.execPath, sandbox.cli], {
+    encoding: "utf8",
+    env: { ...process.env, ...env },
+  });
+  expect([headed.stdout.split("\n").length, headed.stderr]).toEqual([2, ""]);
   expect(parent.output()).toContain("the next make up continues the auction");
-  expect(sandbox.gavel(["status"]).status).toBe(0);
   expect(sandbox.gavel(["reset"], { YES: "1" })).toMatchObject({ status: 1 });
   expect(sandbox.gavel(["down"]).stdout).toContain("stopped");
   expect(sandbox.gavel(["status"]).status).toBe(3);

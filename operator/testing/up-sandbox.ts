@@ -37,6 +37,8 @@ export interface RunningUp {
 
 export class UpSandbox {
   readonly root = mkdtempSync(join(tmpdir(), "gavel-up-"));
+  /** The command line, as a file. */
+  readonly cli = CLI;
   readonly folder = new DataFolder(join(this.root, ".gavel"));
   readonly env: Readonly<Record<string, string>>;
   readonly #children: ChildProcess[] = [];

@@ -69,14 +69,7 @@ async function start(env: BroadcastEnv, log: Logger, lifecycle: Lifecycle): Prom
     subscriptions: () => hub.subscriptions,
     waitingBids: () => bidding.batcher.waiting,
   });
-  // A random name: the connections of one process among those of all.
-  const processName = `gavel-broadcast-${randomUUID().slice(0, 8)}`;
-  const connections = new StoreConnections(
-    () => readSecretFile(env.REDIS_URL_FILE),
-    processName,
-    log,
-    (connected) => metrics.storeUp.set(connected ? 1 : 0),
-  );
+  const connections = openConnections(env, metrics, log);
   lifecycle.onStop("connections", () => connections.close());
   const bidding = startBidding({
     env,
@@ -114,12 +107,29 @@ async function start(env: BroadcastEnv, log: Logger, lifecycle: Lifecycle): Prom
   lifecycle.onStop("internal server", () => internal.close());
   lifecycle.onStop("sockets", () => server.drain(env.DRAIN_MS * SOCKETS_SHARE));
   lifecycle.onStop("notice", () => pause(env.DRAIN_NOTICE_MS));
-  const internalUrl = await internal.listen({ host: env.HOST, port: env.INTERNAL_PORT });
+  const internalUrl = await internal.listen({
+    host: env.INTERNAL_HOST ?? env.HOST,
+    port: env.INTERNAL_PORT,
+  });
   const port = await server.listen(env.HOST, env.PORT);
   log.info({ port, internalUrl, auctionUid: env.AUCTION_UID }, "broadcast listening");
   const host = env.HOST === "0.0.0.0" ? "127.0.0.1" : env.HOST;
   const stop = () => lifecycle.stop();
   return { url: `ws://${host}:${port}/v1/stream`, internalUrl, metrics, stop };
+}
+
+/** A random name: the connections of one process among those of all. */
+function openConnections(
+  { REDIS_URL_FILE }: BroadcastEnv,
+  { storeUp }: Metrics,
+  log: Logger,
+): StoreConnections {
+  return new StoreConnections(
+    () => readSecretFile(REDIS_URL_FILE),
+    `gavel-broadcast-${randomUUID().slice(0, 8)}`,
+    log,
+    (connected) => storeUp.set(connected ? 1 : 0),
+  );
 }
 
 /** What the parts of one process share. */

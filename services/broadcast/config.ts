@@ -25,6 +25,9 @@ export const BroadcastEnv = Type.Object({
     maximum: 65_535,
     default: 8081,
   }),
+  INTERNAL_HOST: Type.Optional(
+    Type.String({ description: "Address for INTERNAL_PORT; HOST if it is not set.", minLength: 1 }),
+  ),
   INTERNAL_PORT: Type.Integer({
     description: "Port of /livez, /readyz and /metrics; 0 picks a free port.",
     minimum: 0,

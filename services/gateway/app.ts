@@ -107,7 +107,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
   lifecycle.onStop("server", () => app.close());
   lifecycle.onStop("notice", () => pause(env.DRAIN_NOTICE_MS));
 
-  const internalUrl = await listen(internal, env.HOST, env.INTERNAL_PORT);
+  const internalUrl = await listen(internal, env.INTERNAL_HOST ?? env.HOST, env.INTERNAL_PORT);
   const url = await listen(app as unknown as FastifyInstance, env.HOST, env.PORT);
   // Stopped first: another gateway gets the lease at once.
   lifecycle.onStop("clock", startClock({ store, keys, log, metrics }));

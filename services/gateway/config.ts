@@ -22,6 +22,9 @@ export const GatewayEnv = Type.Object({
     maximum: 65535,
     default: 8080,
   }),
+  INTERNAL_HOST: Type.Optional(
+    Type.String({ description: "Address for INTERNAL_PORT; HOST if it is not set.", minLength: 1 }),
+  ),
   INTERNAL_PORT: Type.Integer({
     description: "Port of /livez, /readyz and /metrics; 0 picks a free port.",
     minimum: 0,

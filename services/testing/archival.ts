@@ -1,5 +1,6 @@
 /** One auction per test on the servers of the test file, its archival tier, and the checks of its archive. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { endWithParent } from "../../servers/end-with-parent.ts";
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -127,10 +128,8 @@ export class AuctionUnderTest {
   /** Starts the tier as a process, with its usual times: for a test that kills it. */
   spawn(more: NodeJS.ProcessEnv = {}): ChildProcess {
     const main = fileURLToPath(new URL("../archival/main.ts", import.meta.url));
-    const child = spawn(process.execPath, [main], {
-      env: { ...this.#env(), ...more },
-      stdio: "ignore",
-    });
+    const words = endWithParent(process.execPath, [main]);
+    const child = spawn(...words, { env: { ...this.#env(), ...more }, stdio: "ignore" });
     onTestFinished(() => void child.kill("SIGKILL"));
     return child;
   }

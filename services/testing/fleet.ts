@@ -6,6 +6,7 @@ import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { endWithParent } from "../../servers/end-with-parent.ts";
 import { afterFile } from "./after-file.ts";
 import { freePort } from "../../servers/ports.ts";
 import { signToken } from "../access/tokens.ts";
@@ -124,7 +125,7 @@ function memberOf(tier: Tier, internalPort: number, env: NodeJS.ProcessEnv): Mem
       return child?.pid ?? 0;
     },
     async start() {
-      child = spawn(process.execPath, [main], {
+      child = spawn(...endWithParent(process.execPath, [main]), {
         env: { ...process.env, ...env },
         stdio: ["ignore", "inherit", "inherit"],
       });

@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync }
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { endWithParent } from "../../servers/end-with-parent.ts";
 import { findProgram } from "../../servers/find-program.ts";
 import { freePort } from "../../servers/ports.ts";
 import { afterFile } from "./after-file.ts";
@@ -36,7 +37,7 @@ export async function startCollector(to: string, host = "127.0.0.1"): Promise<st
   const port = await freePort();
   const config = join(dir, "config.json");
   writeFileSync(config, JSON.stringify(configOf(`${host}:${port}`, to)));
-  const child = spawn(binary, ["--config", config], { stdio: "ignore" });
+  const child = spawn(...endWithParent(binary, ["--config", config]), { stdio: "ignore" });
   process.once("exit", () => child.kill("SIGKILL"));
   afterFile(() => {
     child.kill("SIGKILL");

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { endWithParent } from "../../servers/end-with-parent.ts";
 import { afterFile } from "./after-file.ts";
 import { freePort } from "../../servers/ports.ts";
 import { signToken } from "../access/tokens.ts";
@@ -145,7 +146,7 @@ async function startTier(
 ): Promise<Killable> {
   const main = fileURLToPath(new URL(`../${tier}/main.ts`, import.meta.url));
   const launch = async (): Promise<ChildProcess> => {
-    const child = spawn(process.execPath, [main], {
+    const child = spawn(...endWithParent(process.execPath, [main]), {
       env: { ...process.env, ...env },
       stdio: ["ignore", "inherit", "inherit"],
     });

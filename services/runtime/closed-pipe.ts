@@ -1,0 +1,11 @@
+/**
+ * Lets a program run to its end, with its exit code, when its reader has gone: `make status | head -3` closes the
+ * pipe early. Every other error of an output still ends the process.
+ */
+export function tolerateClosedPipe(): void {
+  for (const output of [process.stdout, process.stderr]) {
+    output.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+    });
+  }
+}
