@@ -164,6 +164,12 @@ export const CASES: Readonly<Record<string, Case>> = {
     at: "5m",
     labels: { ...AUCTION, dependency: "redis" },
   },
+  GavelTokenKeysStale: {
+    fires: ofAuction("gavel_gateway_token_keys_stale", "1x40", `tier="gateway"`),
+    quiet: ofAuction("gavel_gateway_token_keys_stale", "0x8 1x4 0x28", `tier="gateway"`),
+    at: "8m",
+    labels: { ...AUCTION, tier: "gateway" },
+  },
   GavelViewersTooSlow: {
     fires: closes("0+10x60"),
     quiet: closes("0x20 5x60"),

@@ -192,6 +192,21 @@ const COMPONENT_ALERTS: readonly Alert[] = [
     act: "Bring the dependency back. The breakers close and all work continues by itself.",
   },
   {
+    name: "GavelTokenKeysStale",
+    severity: "page",
+    expr: `max by (${BY}, tier) (gavel_gateway_token_keys_stale or gavel_broadcast_token_keys_stale) > 0`,
+    for: "5m",
+    summary:
+      "The keys of bidders' tokens cannot be fetched: old ones are in use, for an hour at most.",
+    means:
+      "The identity provider's key set (`access.jwksUrl`) does not answer, or not with a key set. The keys fetched last are still used.",
+    impact:
+      "None at first. A token of a new key gets 503. An hour after the last fetch every bidder whose token was not verified within the last minute gets 503.",
+    check:
+      "Fetch `access.jwksUrl` from a pod of the tier in label `tier`. DNS, the identity provider, its certificate, and network policies.",
+    act: "Bring the key set back. The tiers fetch it again within 30 s.",
+  },
+  {
     name: "GavelViewersTooSlow",
     severity: "ticket",
     expr: `sum by (${BY}) (increase(gavel_broadcast_closes_total{reason="slow"}[5m])) > 0.01 * sum by (${BY}) (gavel_broadcast_sockets) and sum by (${BY}) (increase(gavel_broadcast_closes_total{reason="slow"}[5m])) > 10`,

@@ -134,6 +134,32 @@ test("a key set that cannot be had is our trouble, never a bad token", async () 
   expect(await gone("garbage")).toBeNull();
 });
 
+test("while the key set is away its old keys are used, for an hour at most", async () => {
+  const { state, token, url } = await keyServer();
+  const stale: boolean[] = [];
+  const verify = createVerifier({ ...who, TOKEN_JWKS_URL: url }, (isStale) => stale.push(isStale));
+  vi.useFakeTimers({ toFake: ["Date"] });
+  try {
+    expect(await verify(await token())).toMatchObject({ bidderId: "ada" });
+    state.status = 500;
+    vi.setSystemTime(Date.now() + 11 * 60_000); // the set is older than it may be without a fetch
+    expect(await verify(await token())).toMatchObject({ bidderId: "ada" });
+    const other = await generateKeyPair("ES256");
+    expect(await verify(await token("one", other.privateKey))).toBeNull();
+    // A key that we do not know may be a new one.
+    await expect(verify(await token("two", other.privateKey))).rejects.toThrow(KeysUnavailable);
+    expect(stale).toEqual([true]);
+    vi.setSystemTime(Date.now() + 50 * 60_000);
+    const late = await token();
+    await expect(verify(late)).rejects.toThrow(KeysUnavailable);
+    state.status = 200;
+    await until("the set is fetched again", () => verify(late).catch(() => null));
+    expect(stale).toEqual([true, false]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 test("a secret that was replaced is the only one whose tokens are good, remembered ones included", async () => {
   const path = file(SECRET);
   const verify = createVerifier({ ...who, TOKEN_SECRET_FILE: path });

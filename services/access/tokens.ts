@@ -4,7 +4,9 @@ import {
   type CryptoKey,
   type JWTPayload,
   type JWTVerifyGetKey,
+  type RemoteJWKSet,
   SignJWT,
+  createLocalJWKSet,
   createRemoteJWKSet,
   errors,
   jwtVerify,
@@ -48,8 +50,11 @@ const SECRET_CHECK_MS = 1_000;
 const JWKS_TIMEOUT_MS = 900;
 const JWKS_COOLDOWN_MS = 30_000;
 const JWKS_MAX_AGE_MS = 600_000;
-/** After a failed fetch, tokens are refused for so long without another fetch. */
+/** After a failed fetch nothing is fetched for so long. */
 const JWKS_RETRY_MS = 1_000;
+const JWKS_IDLE_RETRY_MS = 30_000;
+/** How long old keys are used while the set cannot be fetched: so long a withdrawn key may still be accepted. */
+const JWKS_STALE_MAX_MS = 3_600_000;
 
 /**
  * The bidderId is stored in Redis, in JSON and in Postgres's text type, which allows neither NUL nor lone
@@ -60,15 +65,19 @@ const BIDDER_ID = /^[^\p{Cc}\p{Cs}]{1,128}$/u;
 const isScope = (word: string): word is Scope => word === "bid" || word === "admin";
 
 /**
+ * @param onStale is called when the key set cannot be fetched, and when it can again
  * @throws Error unless exactly one source of keys is set, or when the secret is shorter than 32 bytes: the process
  *   must not start
  */
-export function createVerifier(env: TokenEnv): Verify {
+export function createVerifier(
+  env: TokenEnv,
+  onStale: (isStale: boolean) => void = () => {},
+): Verify {
   const known = new LRUCache<string, Identity>({ max: CACHE_MAX_TOKENS, ttl: CACHE_MAX_MS });
-  const check = createCheck(env, () => known.clear());
+  const check = createCheck(env, () => known.clear(), onStale);
 
   return async (token) => {
-    if (token.length > TOKEN_MAX_BYTES) return null;
+    if (Buffer.byteLength(token) > TOKEN_MAX_BYTES) return null;
     check.refresh();
     const name = hash("sha256", token, "base64");
     const remembered = known.get(name);
@@ -87,7 +96,11 @@ interface Check {
   readonly verify: (token: string) => Promise<JWTPayload | null>;
 }
 
-function createCheck(env: TokenEnv, onChange: () => void): Check {
+function createCheck(
+  env: TokenEnv,
+  onChange: () => void,
+  onStale: (isStale: boolean) => void,
+): Check {
   const { TOKEN_SECRET_FILE: secretFile, TOKEN_JWKS_URL: jwksUrl } = env;
   if ((secretFile === undefined) === (jwksUrl === undefined)) {
     throw new Error("set exactly one of TOKEN_SECRET_FILE and TOKEN_JWKS_URL");
@@ -109,11 +122,15 @@ function createCheck(env: TokenEnv, onChange: () => void): Check {
         jwtVerify(token, secret.bytes, options).then(({ payload }) => payload, refuse),
     };
   }
-  const keys = remoteKeys(new URL(jwksUrl!));
+  const keys = new RemoteKeys(new URL(jwksUrl!), onStale);
   const options = { ...claims, algorithms: ["RS256", "ES256", "EdDSA"] };
   return {
     refresh: () => {},
-    verify: (token) => jwtVerify(token, keys, options).then(({ payload }) => payload, refuse),
+    verify: (token) =>
+      jwtVerify(token, (...of: KeyQuery) => keys.keyFor(...of), options).then(
+        ({ payload }) => payload,
+        refuse,
+      ),
   };
 }
 
@@ -166,30 +183,90 @@ function refuse(error: unknown): null {
   throw error;
 }
 
-/** jose's remote key set. A failed fetch throws KeysUnavailable and is not repeated for every token. */
-function remoteKeys(url: URL): JWTVerifyGetKey<CryptoKey> {
-  const remote = createRemoteJWKSet(url, {
-    timeoutDuration: JWKS_TIMEOUT_MS,
-    cooldownDuration: JWKS_COOLDOWN_MS,
-    cacheMaxAge: JWKS_MAX_AGE_MS,
-  });
-  let failedAtMs = -Infinity;
-  return async (...header) => {
-    if (!remote.fresh && performance.now() - failedAtMs < JWKS_RETRY_MS) {
-      throw new KeysUnavailable("the key set could not be fetched");
+/**
+ * jose's remote key set, which outlives an outage of its server: while it cannot be fetched, the keys that were
+ * fetched last are used, for JWKS_STALE_MAX_MS at most. A key that is not among them may be a new one.
+ */
+class RemoteKeys {
+  #isFailing = false;
+  #triedAtMs = -Infinity;
+  /** When the set was last known to be current, by the clock that jose uses. */
+  #freshAtMs = -Infinity;
+  readonly #remote: RemoteJWKSet;
+  readonly #onStale: (isStale: boolean) => void;
+
+  constructor(url: URL, onStale: (isStale: boolean) => void) {
+    this.#onStale = onStale;
+    this.#remote = createRemoteJWKSet(url, {
+      timeoutDuration: JWKS_TIMEOUT_MS,
+      cooldownDuration: JWKS_COOLDOWN_MS,
+      cacheMaxAge: JWKS_MAX_AGE_MS,
+    });
+  }
+
+  /** @throws KeysUnavailable when the set cannot be fetched and the old keys do not do */
+  async keyFor(...of: KeyQuery): Promise<CryptoKey> {
+    if (this.#isFailing) {
+      const retried = this.#retry();
+      if (this.#oldKeys() === null) await retried; // Otherwise nobody waits for it.
     }
-    try {
-      return await remote(...header);
-    } catch (error) {
-      const isTokenFault =
-        error instanceof errors.JWKSNoMatchingKey ||
-        error instanceof errors.JWKSMultipleMatchingKeys ||
-        error instanceof errors.JOSENotSupported;
-      if (isTokenFault) throw error;
-      failedAtMs = performance.now();
-      throw new KeysUnavailable("the key set cannot be fetched", { cause: error });
+    if (!this.#isFailing) {
+      try {
+        const key = await this.#remote(...of);
+        this.#succeeded();
+        return key;
+      } catch (error) {
+        if (isTokenFault(error)) throw error;
+        this.#failed();
+      }
     }
-  };
+    const old = this.#oldKeys();
+    if (old === null) throw new KeysUnavailable("the key set cannot be fetched");
+    return old(...of).catch((error: unknown) => {
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+      throw new KeysUnavailable("the key set cannot be fetched, and no old key fits");
+    });
+  }
+
+  #oldKeys(): ReturnType<typeof createLocalJWKSet> | null {
+    const keys = this.#remote.jwks();
+    if (keys === undefined || Date.now() - this.#freshAtMs > JWKS_STALE_MAX_MS) return null;
+    return createLocalJWKSet(keys);
+  }
+
+  /** Fetches again, at most once in JWKS_RETRY_MS. Never rejects. */
+  async #retry(): Promise<void> {
+    if (!this.#isFailing || performance.now() - this.#triedAtMs < JWKS_RETRY_MS) return;
+    this.#triedAtMs = performance.now();
+    await this.#remote.reload().then(
+      () => this.#succeeded(),
+      () => this.#failed(),
+    );
+  }
+
+  #succeeded(): void {
+    if (this.#remote.fresh) this.#freshAtMs = Date.now();
+    if (this.#isFailing) this.#onStale(false);
+    this.#isFailing = false;
+  }
+
+  #failed(): void {
+    this.#triedAtMs = performance.now();
+    if (!this.#isFailing) this.#onStale(true);
+    this.#isFailing = true;
+    // So that the end of an outage is noticed without a bidder, too.
+    setTimeout(() => void this.#retry(), JWKS_IDLE_RETRY_MS).unref();
+  }
+}
+
+type KeyQuery = Parameters<JWTVerifyGetKey<CryptoKey>>;
+
+function isTokenFault(error: unknown): boolean {
+  return (
+    error instanceof errors.JWKSNoMatchingKey ||
+    error instanceof errors.JWKSMultipleMatchingKeys ||
+    error instanceof errors.JOSENotSupported
+  );
 }
 
 function identityOf({ sub, exp, ["scope"]: scope = "bid" }: JWTPayload): Identity | null {

@@ -193,7 +193,7 @@ function createMessageHandler(
     log,
     reporter: new BidReporter(tracing, log),
     resume: new Resume(store, keys, hub, gapFill),
-    verify: createVerifier(env),
+    verify: createVerifier(env, (isStale) => metrics.tokenKeysStale.set(isStale ? 1 : 0)),
     maxLotsPerSocket: env.MAX_LOTS_PER_SOCKET,
     defined: () => driftCheck.defined,
     onBid: (outcome) => metrics.bids.inc({ outcome }),

@@ -53,7 +53,6 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
   const telemetry = await startTelemetry(env, "gavel-gateway", resource, log);
   const { tracing } = telemetry;
   lifecycle.onStop("telemetry", () => telemetry.stop());
-  const verify = createVerifier(env);
   const redisUrl = () => readSecretFile(env.REDIS_URL_FILE);
   const keys = keysOf(env.AUCTION_UID);
   const registry = createRegistry("gateway");
@@ -61,6 +60,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
     waitingBids: () => bidding.batcher.waiting,
     connections: () => connectionsOf(app.server),
   });
+  const verify = createVerifier(env, (isStale) => metrics.tokenKeysStale.set(isStale ? 1 : 0));
 
   const connections = new StoreConnections(redisUrl, "gavel-gateway", log, (connected) =>
     metrics.storeUp.set(connected ? 1 : 0),

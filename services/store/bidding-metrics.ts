@@ -23,6 +23,11 @@ export function createBiddingMetrics(registry: Registry, prefix: string) {
       help: "1 while every connection of the process to the store is there.",
       registers,
     }),
+    tokenKeysStale: new Gauge({
+      name: `${prefix}token_keys_stale`,
+      help: "1 while the key set of the tokens cannot be fetched: the known keys are used for an hour at most.",
+      registers,
+    }),
     batchBids: new Histogram({
       name: `${prefix}batch_bids`,
       help: "Bids in one call to the store.",
