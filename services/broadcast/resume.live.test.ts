@@ -212,11 +212,14 @@ test("a raised epoch is told to who watches and to who comes back", async () => 
   viewer.send({ type: "subscribe", lots: ["lot-1"] });
   await until("it saw all", () => viewer.frames.some(({ seq }) => seq === 6));
   await store.hset(keys.lot("lot-1").lot, "epoch", "2"); // as a restore does
-  await bidUp(keys, "lot-1", 5, 2);
+  await bidUp(keys, "lot-1", 5, 2, 2);
   const reset = await viewer.next((frame) => frame.epoch === 2);
-  expect(reset).toMatchObject({ type: "snapshot", recovered: false });
+  // The two bids before it have no message of their own: the snapshot shows them.
+  expect(reset).toMatchObject({ type: "snapshot", recovered: false, seq: 8, bidCount: 7 });
   await bidUp(keys, "lot-1", 7, 1);
   await viewer.next((frame) => frame.seq === 9);
+  const shown = viewer.frames.filter((frame) => frame.epoch === 2 && isEvent(frame));
+  expect(shown.map(({ seq }) => seq)).toEqual([9]);
   const { snapshot } = await resume(process, "lot-1", { epoch: 1, seq: 6 });
   expect(snapshot).toMatchObject({ recovered: false, epoch: 2, seq: 9 });
   expect((await resume(process, "lot-1", { epoch: 2, seq: 8 })).seqs).toEqual([9]);

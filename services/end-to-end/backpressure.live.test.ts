@@ -244,3 +244,22 @@ test.for(["postgres", "nats"] as const)(
     }
   },
 );
+
+test("with NATS hung and archival gone, a restarted gateway is ready and takes bids", async () => {
+  const [gateway, archival] = [memberOf("gateway"), memberOf("archival")];
+  servers["nats"]!.signal("SIGSTOP");
+  try {
+    await archival.terminate();
+    await gateway.terminate();
+    await gateway.start();
+    const load = bidders();
+    await until("bids flow", () => load.seen.accepted > 100);
+    await load.stop();
+    expect(load.seen.full + load.seen.other.length).toBe(0);
+  } finally {
+    servers["nats"]!.signal("SIGCONT");
+  }
+  await archival.start();
+  await until("all is archived", async () => (await pendingBytes()) === 0);
+  expect(await archivedBidIds()).toEqual(acknowledged);
+});
