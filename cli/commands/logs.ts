@@ -1,26 +1,34 @@
-import { closeSync, existsSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
+import { dirname } from "node:path";
 import { STORES } from "../../operator/api/components.ts";
 import { START_ORDER } from "../../operator/local/data-folder.ts";
 import type { Invocation } from "../command.ts";
 
-type ProcessName = Parameters<Invocation["folder"]["logFile"]>[0];
-
 /** Prints the last log lines of each process. JSON lines are printed as text. */
 export async function logs({ env, folder, terminal, argument }: Invocation): Promise<number> {
-  const all: ProcessName[] = ["up", ...STORES, ...START_ORDER];
+  const all = ["up", ...STORES, ...START_ORDER];
   const only = argument ?? env.TIER;
-  if (only !== undefined && !all.includes(only as ProcessName)) {
+  const names = all
+    .flatMap((name) => [name, ...replicasOf(folder, name)])
+    .filter((name) => only === undefined || name === only || name.replace(/-\d+$/, "") === only)
+    .filter((name) => existsSync(folder.logFile(name)));
+  if (names.length === 0 && only !== undefined && !all.includes(only)) {
     throw new Error(`no process ${only}; the processes are ${all.join(", ")}`);
   }
-  const names = (only === undefined ? all : [only as ProcessName]).filter((name) =>
-    existsSync(folder.logFile(name)),
-  );
   if (names.length === 0) terminal.say(`${folder.path} has no logs yet`);
   for (const name of names) {
     terminal.say(`== ${name}  (${folder.logFile(name)})`);
     for (const line of lastLines(folder.logFile(name), env.LINES)) terminal.say(readable(line));
   }
   return 0;
+}
+
+/** The further processes of a tier (REPLICAS=…), by their log files. */
+function replicasOf(folder: Invocation["folder"], tier: string): string[] {
+  const logs = dirname(folder.logFile("up"));
+  if (!existsSync(logs)) return [];
+  const names = readdirSync(logs).map((file) => /^(\w+-\d+)\.log$/.exec(file)?.[1] ?? "");
+  return names.filter((name) => name.startsWith(`${tier}-`)).sort();
 }
 
 const TAIL_MAX_BYTES = 8 * 1024 * 1024;

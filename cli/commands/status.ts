@@ -1,6 +1,5 @@
 import { readArchivalState } from "../../operator/local/archival.ts";
 import { STORES } from "../../operator/api/components.ts";
-import { START_ORDER } from "../../operator/local/data-folder.ts";
 import { readRun, type RunRecord } from "../../operator/local/run-record.ts";
 import { isStoreReady } from "../../operator/local/stores.ts";
 import { readinessOf } from "../../operator/local/tiers.ts";
@@ -24,9 +23,9 @@ export async function status({ folder, terminal }: Invocation): Promise<number> 
   terminal.say(`${name}, run by pid ${run.pid} from ${folder.path}\n`);
 
   const tiers = await Promise.all(
-    START_ORDER.map(async (tier) => {
-      const readiness = await readinessOf(endpoints.internal[tier]);
-      return { ok: readiness.ready, row: [tier, readiness.ready ? "ready" : readiness.reason] };
+    endpoints.processes.map(async ({ name: process, internal }) => {
+      const readiness = await readinessOf(internal);
+      return { ok: readiness.ready, row: [process, readiness.ready ? "ready" : readiness.reason] };
     }),
   );
   const stores = await Promise.all(
@@ -49,7 +48,7 @@ export async function status({ folder, terminal }: Invocation): Promise<number> 
   terminal.say(`\n${await archiveText(run)}\n`);
   terminal.say(await lotsText(run));
   terminal.say(`\ngateway  ${endpoints.gateway}\nstream   ${endpoints.stream}`);
-  terminal.say(`health   ${START_ORDER.map((tier) => endpoints.internal[tier]).join("  ")}`);
+  terminal.say(`health   ${endpoints.processes.map(({ internal }) => internal).join("  ")}`);
   return processes.every(({ ok }) => ok) ? 0 : 1;
 }
 

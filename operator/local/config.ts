@@ -32,6 +32,13 @@ export const LocalEnv = Type.Object({
   GATEWAY_INTERNAL_PORT: Port("Port for health and metrics of the gateway.", 9080),
   BROADCAST_INTERNAL_PORT: Port("Port for health and metrics of broadcast.", 9081),
   ARCHIVAL_INTERNAL_PORT: Port("Port for health and metrics of archival.", 9082),
+  REPLICAS: Type.Integer({
+    description:
+      "How many processes of each tier `make up` starts. They share the public ports; the internal ports of the second are those of the first + 100, of the third + 200 …",
+    minimum: 1,
+    maximum: 8,
+    default: 1,
+  }),
   REDIS_PORT: Port("Port of the redis-server that is started.", 16379),
   NATS_PORT: Port("Port of the nats-server that is started.", 14222),
   POSTGRES_PORT: Port("Port of the postgres that is started.", 15432),

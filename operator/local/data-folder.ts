@@ -55,7 +55,8 @@ export class DataFolder {
   get prometheusDir(): string {
     return join(this.path, "prometheus");
   }
-  logFile(process: StoreName | TierName | "up" | "prometheus"): string {
+  /** @param process a store, a process of a tier (`gateway-2`), `up` or `prometheus` */
+  logFile(process: string): string {
     const isStore = (STORES as readonly string[]).includes(process);
     return join(this.path, isStore ? process : "logs", `${process}.log`);
   }

@@ -5,8 +5,8 @@ import { readProcessRecords, stopRecordedProcess } from "./process-record.ts";
 import { readRun } from "./run-record.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Six processes, each with up to 10 s to stop, and a margin. */
-const RUN_STOP_TIMEOUT_MS = 70_000;
+/** Three stores and at most eight processes of each tier, each with up to 10 s to stop, and a margin. */
+const RUN_STOP_TIMEOUT_MS = 280_000;
 
 export async function down(folder: DataFolder, terminal: Terminal): Promise<number> {
   const run = readRun(folder);

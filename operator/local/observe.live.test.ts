@@ -18,15 +18,20 @@ interface Scraped {
 }
 
 test.skipIf(findProgram("prometheus") === null)(
-  "OBSERVE=1 scrapes every tier and watches the alerts, and ends with make down (needs prometheus)",
+  "OBSERVE=1 scrapes every process of two replicas and watches the alerts, each is known by name, and all end with make down (needs prometheus)",
   async () => {
     const port = await freePort();
     const url = `http://127.0.0.1:${port}/api/v1`;
-    const running = sandbox.up(SAMPLE, { OBSERVE: "1", PROMETHEUS_PORT: String(port) });
+    const running = sandbox.up(SAMPLE, {
+      OBSERVE: "1",
+      PROMETHEUS_PORT: String(port),
+      REPLICAS: "2",
+    });
     await sandbox.ready(running);
     for (const tier of ["GATEWAY", "BROADCAST", "ARCHIVAL"]) {
       const internal = sandbox.env[`${tier}_INTERNAL_PORT`];
-      expect(running.output()).toContain(`http://127.0.0.1:${internal}/metrics`);
+      for (const port of [Number(internal), Number(internal) + 100])
+        expect(running.output()).toContain(`http://127.0.0.1:${port}/metrics`);
     }
     expect(running.output()).toContain(`Prometheus: http://localhost:${port}`);
 
@@ -38,7 +43,7 @@ test.skipIf(findProgram("prometheus") === null)(
     };
     await until(
       "all tiers are scraped",
-      async () => (await targets()).filter(({ health }) => health === "up").length === 3,
+      async () => (await targets()).filter(({ health }) => health === "up").length === 6,
     );
     for (const { labels } of await targets()) expect(labels["auction"]).toBe("spring-sale");
     const { data } = (await (await fetch(`${url}/rules?type=alert`)).json()) as {
@@ -46,6 +51,27 @@ test.skipIf(findProgram("prometheus") === null)(
     };
     const names = data.groups.flatMap(({ rules }) => rules.map(({ name }) => name));
     expect(names.sort()).toEqual(ALERTS.map(({ name }) => name).sort());
+
+    const status = sandbox.gavel(["status"]);
+    for (const name of ["gateway", "gateway-2", "broadcast-2", "archival-2"])
+      expect(status.stdout).toMatch(new RegExp(`^${name} +ready$`, "m"));
+    expect(sandbox.gavel(["logs", "gateway-2"], { LINES: "1" }).stdout).toContain("== gateway-2 ");
+    expect(sandbox.gavel(["logs"], { TIER: "gateway" }).stdout).toContain("== gateway-2 ");
+    // Both take bids at one port; one that is killed is started again under its name.
+    const served = async (n: number): Promise<number> => {
+      const internal = Number(sandbox.env["GATEWAY_INTERNAL_PORT"]) + n * 100;
+      const metrics = await (await fetch(`http://127.0.0.1:${internal}/metrics`)).text();
+      const counts = metrics.matchAll(/^gavel_gateway_bids_total{.*} (\d+)$/gm);
+      return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+    };
+    await until("both have taken bids", async () => {
+      // At once: each on a connection of its own.
+      const bids = Array.from({ length: 8 }, () => sandbox.bid("oak-table", 12_000, "ada"));
+      for (const { status } of await Promise.all(bids)) expect([201, 409]).toContain(status);
+      return (await served(0)) > 0 && (await served(1)) > 0;
+    });
+    process.kill(sandbox.pidOf("gateway-2"), "SIGKILL");
+    await until("it runs again", () => running.output().includes("gateway-2 restarted"));
 
     expect(existsSync(sandbox.folder.prometheusDir)).toBe(true);
     expect(sandbox.gavel(["down"])).toMatchObject({ status: 0 });

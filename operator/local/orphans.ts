@@ -15,7 +15,8 @@ const STOP_ORDER: readonly string[] = [
 
 export async function stopOrphans(folder: DataFolder, say: (line: string) => void): Promise<void> {
   const records = readProcessRecords(folder.runDir);
-  records.sort((a, b) => STOP_ORDER.indexOf(a.name) - STOP_ORDER.indexOf(b.name));
+  const orderOf = ({ name }: { name: string }) => STOP_ORDER.indexOf(name.replace(/-\d+$/, ""));
+  records.sort((a, b) => orderOf(a) - orderOf(b));
   for (const record of records) {
     say(`  stopping ${record.name} (pid ${record.pid}), left behind by an earlier run`);
     await stopRecordedProcess(record);

@@ -5,7 +5,7 @@ import type { AuctionResource } from "../api/auction-resource.ts";
 import { minorUnitDigitsOf } from "../api/currency.ts";
 import { signLocalToken } from "./local-token.ts";
 import type { LocalEnv } from "./config.ts";
-import { type DataFolder, START_ORDER } from "./data-folder.ts";
+import type { DataFolder } from "./data-folder.ts";
 import { endpointsOf } from "./tiers.ts";
 
 /** The last words of the summary. DETACH=1 waits for them. */
@@ -21,8 +21,8 @@ export async function summaryOf(
   env: LocalEnv,
   withPrometheus: boolean,
 ): Promise<string> {
-  const { gateway, stream, internal } = endpointsOf(env);
-  const metrics = START_ORDER.map((tier) => `${internal[tier]}/metrics`);
+  const { gateway, stream, processes } = endpointsOf(env);
+  const metrics = processes.map(({ internal }) => `${internal}/metrics`);
   if (withPrometheus) metrics.push(`Prometheus: http://localhost:${env.PROMETHEUS_PORT}/alerts`);
   const token = await signLocalToken(folder, SAMPLE_BIDDER, "bid", TOKEN_LIFETIME_SECONDS);
   const lots = await readLots(env);

@@ -19,8 +19,28 @@ const REPOSITORY = new URL("../../", import.meta.url);
 export interface Endpoints {
   readonly gateway: string;
   readonly stream: string;
-  /** Base URL for health and metrics of each tier. */
+  /** Base URL for health and metrics of each tier's first process. */
   readonly internal: Readonly<Record<TierName, string>>;
+  /** Every process of a tier, in the order of their start. */
+  readonly processes: readonly TierProcess[];
+}
+
+/** One process of a tier: `gateway`, `gateway-2` … */
+export interface TierProcess {
+  readonly name: string;
+  readonly tier: TierName;
+  readonly internalPort: number;
+  /** Base URL for health and metrics. */
+  readonly internal: string;
+}
+
+/** Between the internal ports of two processes of a tier. */
+const REPLICA_PORT_STEP = 100;
+
+function processOf(tier: TierName, n: number, env: LocalEnv): TierProcess {
+  const port = internalPort(tier, env) + n * REPLICA_PORT_STEP;
+  const name = n === 0 ? tier : `${tier}-${n + 1}`;
+  return { name, tier, internalPort: port, internal: `http://127.0.0.1:${port}` };
 }
 
 export function endpointsOf(env: LocalEnv): Endpoints {
@@ -33,10 +53,13 @@ export function endpointsOf(env: LocalEnv): Endpoints {
       gateway: internal("gateway"),
       broadcast: internal("broadcast"),
     },
+    processes: START_ORDER.flatMap((tier) =>
+      Array.from({ length: env.REPLICAS }, (_, n) => processOf(tier, n, env)),
+    ),
   };
 }
 
-export function internalPort(tier: TierName, env: LocalEnv): number {
+function internalPort(tier: TierName, env: LocalEnv): number {
   const { ARCHIVAL_INTERNAL_PORT, GATEWAY_INTERNAL_PORT, BROADCAST_INTERNAL_PORT } = env;
   return {
     archival: ARCHIVAL_INTERNAL_PORT,
@@ -45,11 +68,11 @@ export function internalPort(tier: TierName, env: LocalEnv): number {
   }[tier];
 }
 
-type Environment = Readonly<Record<string, string | number>>;
+type Environment = Readonly<Record<string, string | number | boolean>>;
 
 /** The environment of a tier. Its types are declared by the process that reads it. */
 function environmentOf(
-  tier: TierName,
+  { tier, internalPort }: TierProcess,
   auctionUid: string,
   folder: DataFolder,
   env: LocalEnv,
@@ -58,12 +81,16 @@ function environmentOf(
     AUCTION_UID: auctionUid,
     REDIS_URL_FILE: folder.urlFile("redis"),
     TOKEN_SECRET_FILE: folder.tokenSecretFile,
-    INTERNAL_PORT: internalPort(tier, env),
+    INTERNAL_PORT: internalPort,
     DRAIN_MS,
   };
   const { internal, stream } = endpointsOf(env);
   // Only the two public ports are opened to other machines.
-  const listen = { HOST: env.LISTEN_HOST, INTERNAL_HOST: LOOPBACK };
+  const listen = {
+    HOST: env.LISTEN_HOST,
+    INTERNAL_HOST: LOOPBACK,
+    REUSE_PORT: env.REPLICAS > 1,
+  };
   const gateway: Partial<GatewayEnv> = {
     ...common,
     ...listen,
@@ -91,29 +118,29 @@ function environmentOf(
 const LOG_MAX_BYTES = 50 * 1024 * 1024;
 
 export function startTier(
-  tier: TierName,
+  started: TierProcess,
   auctionUid: string,
   folder: DataFolder,
   env: LocalEnv,
   onSpawn: (pid: number) => void,
 ): Promise<ServerProcess> {
-  const logFile = folder.logFile(tier);
+  const { name, tier, internalPort: port, internal } = started;
+  const logFile = folder.logFile(name);
   if (existsSync(logFile) && statSync(logFile).size > LOG_MAX_BYTES) {
     renameSync(logFile, `${logFile}.1`);
   }
-  const values = Object.entries(environmentOf(tier, auctionUid, folder, env));
-  const port = internalPort(tier, env);
+  const values = Object.entries(environmentOf(started, auctionUid, folder, env));
   return startServer({
-    name: tier,
+    name,
     command: process.execPath,
     args: [fileURLToPath(new URL(`services/${tier}/main.ts`, REPOSITORY))],
     cwd: folder.path,
     logFile,
-    url: `http://127.0.0.1:${port}`,
+    url: internal,
     port,
     stopSignal: "SIGTERM",
     onSpawn,
-    env: Object.fromEntries(values.map(([name, value]) => [name, String(value)])),
+    env: Object.fromEntries(values.map(([variable, value]) => [variable, String(value)])),
   });
 }
 
@@ -138,11 +165,16 @@ export function portsOf(env: LocalEnv): { variable: keyof LocalEnv; port: number
   const variables = [
     "GATEWAY_PORT",
     "BROADCAST_PORT",
-    ...START_ORDER.map((tier) => `${tier.toUpperCase()}_INTERNAL_PORT`),
     "REDIS_PORT",
     "NATS_PORT",
     "POSTGRES_PORT",
     ...(env.OBSERVE ? ["PROMETHEUS_PORT"] : []),
   ] as (keyof LocalEnv)[];
-  return variables.map((variable) => ({ variable, port: env[variable] as number }));
+  const internal = endpointsOf(env).processes.map(({ tier, internalPort: port }) => {
+    return { variable: `${tier.toUpperCase()}_INTERNAL_PORT` as keyof LocalEnv, port };
+  });
+  return [
+    ...variables.map((variable) => ({ variable, port: env[variable] as number })),
+    ...internal,
+  ];
 }

@@ -5,14 +5,14 @@ import { aborted, pause } from "../../services/runtime/lifecycle.ts";
 import { readSecretFile } from "../../services/runtime/secret-file.ts";
 import { rulesHashOf } from "../../services/store/define-lots.ts";
 import type { AuctionResource } from "../api/auction-resource.ts";
-import { type TierName, STORES } from "../api/components.ts";
+import { STORES } from "../api/components.ts";
 import { definitionOf } from "../api/definition.ts";
 import { durationMs } from "../api/duration.ts";
 import { instantMs } from "../api/instant.ts";
 import { readArchivalState, openAuction } from "./archival.ts";
 import { type FileProblem, readAuctionFile } from "./auction-file.ts";
 import type { LocalEnv } from "./config.ts";
-import { type DataFolder, type RecordedAuction, START_ORDER, writeSecret } from "./data-folder.ts";
+import { type DataFolder, type RecordedAuction, writeSecret } from "./data-folder.ts";
 import { previousAuctionState, closePreviousAuction } from "./previous-auction.ts";
 import { chooseServers } from "./choose-sources.ts";
 import { processListeningOn } from "./port-owner.ts";
@@ -25,7 +25,7 @@ import { containerName, startStore } from "./stores.ts";
 import { summaryOf } from "./summary.ts";
 import { Supervisor } from "./supervisor.ts";
 import type { Terminal } from "./terminal.ts";
-import { endpointsOf, internalPort, portsOf, readinessOf, startTier } from "./tiers.ts";
+import { endpointsOf, portsOf, readinessOf, startTier, type TierProcess } from "./tiers.ts";
 
 type Reserves = ReadonlyMap<string, number>;
 
@@ -137,7 +137,8 @@ async function start(run: Run): Promise<RecordedAuction> {
   const recorded = await chooseAuction(run);
   terminal.say(`Tiers of ${recorded.name} (auction ${recorded.uid})`);
   writeRules(run, recorded.uid);
-  for (const tier of START_ORDER) await startTierAndWait(run, tier, recorded.uid);
+  for (const started of endpointsOf(env).processes)
+    await startTierAndWait(run, started, recorded.uid);
 
   await openAuction(endpointsOf(env), folder, supervisor.stopping);
   await warnIfRulesDiffer(run, recorded.uid);
@@ -162,11 +163,8 @@ async function startObserving({
     );
     return false;
   }
-  const targets = START_ORDER.map((tier) => {
-    return {
-      address: `127.0.0.1:${internalPort(tier, env)}`,
-      labels: { auction: auction.metadata.name },
-    };
+  const targets = endpointsOf(env).processes.map(({ internalPort }) => {
+    return { address: `127.0.0.1:${internalPort}`, labels: { auction: auction.metadata.name } };
   });
   await supervisor.start({
     name: "prometheus",
@@ -232,7 +230,8 @@ async function closePrevious(run: Run, previous: RecordedAuction, redisUrl: stri
   if (!existsSync(folder.rulesFile)) writeRules(run, previous.uid);
   const { uid } = JSON.parse(readFileSync(folder.rulesFile, "utf8")) as { uid: string };
   if (uid !== previous.uid) writeRules(run, previous.uid);
-  await startTierAndWait(run, "archival", previous.uid);
+  const archival = endpointsOf(run.env).processes.find(({ tier }) => tier === "archival")!;
+  await startTierAndWait(run, archival, previous.uid);
   if (!(await closePreviousAuction(redisUrl, previous.uid, supervisor.stopping))) {
     supervisor.stopping.throwIfAborted();
     throw new Error(
@@ -249,26 +248,26 @@ function writeRules({ auction, reserves, folder }: Run, uid: string): void {
 
 const READY_TIMEOUT_MS = 60_000;
 
-async function startTierAndWait(run: Run, tier: TierName, uid: string): Promise<void> {
+async function startTierAndWait(run: Run, started: TierProcess, uid: string): Promise<void> {
+  const { name, internal } = started;
   const { supervisor, folder, env, terminal } = run;
   await supervisor.start({
-    name: tier,
+    name,
     stopSignal: "SIGTERM",
     container: null,
-    launch: (onSpawn) => startTier(tier, uid, folder, env, onSpawn),
+    launch: (onSpawn) => startTier(started, uid, folder, env, onSpawn),
   });
-  const url = endpointsOf(env).internal[tier];
   const deadline = Date.now() + READY_TIMEOUT_MS;
   for (;;) {
     supervisor.stopping.throwIfAborted();
-    const readiness = await readinessOf(url);
+    const readiness = await readinessOf(internal);
     if (readiness.ready) break;
     if (Date.now() > deadline) {
-      throw new Error(`${tier} is not ready: ${readiness.reason}; see ${folder.logFile(tier)}`);
+      throw new Error(`${name} is not ready: ${readiness.reason}; see ${folder.logFile(name)}`);
     }
     await pause(50, supervisor.stopping);
   }
-  terminal.say(`  ${tier} is ready`);
+  terminal.say(`  ${name} is ready`);
 }
 
 /** Archival refuses most changes of an open auction, and the store keeps its rules: says so if the file differs. */

@@ -111,7 +111,7 @@ async function start(env: BroadcastEnv, log: Logger, lifecycle: Lifecycle): Prom
     host: env.INTERNAL_HOST ?? env.HOST,
     port: env.INTERNAL_PORT,
   });
-  const port = await server.listen(env.HOST, env.PORT);
+  const port = await server.listen(env.HOST, env.PORT, env.REUSE_PORT);
   log.info({ port, internalUrl, auctionUid: env.AUCTION_UID }, "broadcast listening");
   const host = env.HOST === "0.0.0.0" ? "127.0.0.1" : env.HOST;
   const stop = () => lifecycle.stop();

@@ -1,11 +1,12 @@
 import Type from "typebox";
 import { TokenEnv } from "../access/config.ts";
-import { ProcessEnv } from "../runtime/env.ts";
+import { ProcessEnv, PublicPortEnv } from "../runtime/env.ts";
 import { SamplingEnv, TelemetryEnv } from "../runtime/telemetry.ts";
 import { BiddingEnv } from "../store/bidding.ts";
 
 export const BroadcastEnv = Type.Object({
   ...ProcessEnv,
+  ...PublicPortEnv,
   ...TelemetryEnv,
   ...SamplingEnv,
   ...TokenEnv,
@@ -25,9 +26,6 @@ export const BroadcastEnv = Type.Object({
     maximum: 65_535,
     default: 8081,
   }),
-  INTERNAL_HOST: Type.Optional(
-    Type.String({ description: "Address for INTERNAL_PORT; HOST if it is not set.", minLength: 1 }),
-  ),
   INTERNAL_PORT: Type.Integer({
     description: "Port of /livez, /readyz and /metrics; 0 picks a free port.",
     minimum: 0,

@@ -121,8 +121,8 @@ export class StreamServer {
   }
 
   /** @returns the port */
-  async listen(host: string, port: number): Promise<number> {
-    this.#http.listen({ host, port, backlog: 4096 });
+  async listen(host: string, port: number, reusePort = false): Promise<number> {
+    this.#http.listen({ host, port, reusePort, backlog: 4096 });
     await once(this.#http, "listening");
     const checking = setInterval(() => this.#closeSlow(), BEHIND_CHECK_MS);
     this.#stopTimers = [() => clearInterval(checking), this.#heartbeat.start()];

@@ -108,7 +108,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
   lifecycle.onStop("notice", () => pause(env.DRAIN_NOTICE_MS));
 
   const internalUrl = await listen(internal, env.INTERNAL_HOST ?? env.HOST, env.INTERNAL_PORT);
-  const url = await listen(app as unknown as FastifyInstance, env.HOST, env.PORT);
+  const url = await listen(app as unknown as FastifyInstance, env.HOST, env.PORT, env.REUSE_PORT);
   // Stopped first: another gateway gets the lease at once.
   lifecycle.onStop("clock", startClock({ store, keys, log, metrics }));
   log.info({ url, internalUrl, auctionUid: env.AUCTION_UID }, "gateway listening");
@@ -149,8 +149,14 @@ function connectionsOf(server: NetServer): Promise<number> {
   return new Promise((resolve) => server.getConnections((_, count) => resolve(count ?? 0)));
 }
 
-async function listen(app: FastifyInstance, host: string, port: number): Promise<string> {
-  await app.listen({ host, port });
+async function listen(
+  app: FastifyInstance,
+  host: string,
+  port: number,
+  reusePort = false,
+): Promise<string> {
+  const options = { host, port, reusePort }; // fastify passes it on, and does not declare it
+  await app.listen(options);
   const { port: taken } = app.server.address() as AddressInfo;
   return `http://${host === "0.0.0.0" ? "localhost" : host}:${taken}`;
 }

@@ -1,12 +1,13 @@
 import Type from "typebox";
 import { TokenEnv } from "../access/config.ts";
-import { ProcessEnv } from "../runtime/env.ts";
+import { ProcessEnv, PublicPortEnv } from "../runtime/env.ts";
 import { SamplingEnv, TelemetryEnv } from "../runtime/telemetry.ts";
 import { BiddingEnv } from "../store/bidding.ts";
 
 /** The environment of a gateway. */
 export const GatewayEnv = Type.Object({
   ...ProcessEnv,
+  ...PublicPortEnv,
   ...TelemetryEnv,
   ...SamplingEnv,
   ...TokenEnv,
@@ -22,9 +23,6 @@ export const GatewayEnv = Type.Object({
     maximum: 65535,
     default: 8080,
   }),
-  INTERNAL_HOST: Type.Optional(
-    Type.String({ description: "Address for INTERNAL_PORT; HOST if it is not set.", minLength: 1 }),
-  ),
   INTERNAL_PORT: Type.Integer({
     description: "Port of /livez, /readyz and /metrics; 0 picks a free port.",
     minimum: 0,

@@ -24,6 +24,18 @@ export const ProcessEnv = {
   }),
 };
 
+/** Variables of the tiers that have a public port besides the internal one. */
+export const PublicPortEnv = {
+  INTERNAL_HOST: Type.Optional(
+    Type.String({ description: "Address for INTERNAL_PORT; HOST if it is not set.", minLength: 1 }),
+  ),
+  REUSE_PORT: Type.Boolean({
+    description:
+      "Whether several processes of one machine share PORT: the kernel spreads connections.",
+    default: false,
+  }),
+};
+
 /**
  * Reads the environment by a schema of flat properties. Numbers and booleans are read from text;
  * defaults are filled in; variables that the schema does not name are ignored.
