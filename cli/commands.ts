@@ -57,6 +57,12 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     optionsHelp: async () => (await import("./commands/dead-letters.ts")).DEAD_LETTERS_HELP,
     run: async (invocation) => (await import("./commands/dead-letters.ts")).deadLetters(invocation),
   },
+  capacity: {
+    usage: "capacity [auction.yaml]",
+    help: "print the memory that Redis needs, and what for",
+    optionsHelp: async () => (await import("./commands/capacity.ts")).CAPACITY_HELP,
+    run: async (invocation) => (await import("./commands/capacity.ts")).capacity(invocation),
+  },
   restore: {
     usage: "restore [--force]",
     help: "write the auction from the archive back into Redis; asks first",

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -101,6 +102,17 @@ test("commands on a folder where nothing ever ran say so, and make nothing", asy
   expect((await gavel(["reset"])).stdout).toContain("nothing to delete");
   expect(await gavel(["token"])).toMatchObject({ status: 1, stdout: "" });
   expect((await gavel(["sql", "select 1"])).stderr).toContain("make up creates one");
+});
+
+test("capacity prints the budget of an Auction or of options, and refuses what it cannot read", async () => {
+  const file = "manifests/samples/spring-sale.yaml";
+  const ofFile = await gavel(["capacity", fileURLToPath(new URL(`../${file}`, import.meta.url))]);
+  expect(ofFile).toMatchObject({ status: 0, stdout: expect.stringMatching(/maxmemory +\d+/) });
+  const busy = await gavel(["capacity", "--rate", "20000", "--lots", "10"]);
+  expect(busy.stdout).toContain("idempotency keys  4800000000");
+  expect(await gavel(["capacity", "--rate", "many"])).toMatchObject({ status: 2 });
+  expect(await gavel(["capacity", "no-such.yaml"])).toMatchObject({ status: 2 });
+  expect(await gavel(["capacity", "--running"])).toMatchObject({ status: 3 });
 });
 
 test("a wrong variable is named", async () => {

@@ -228,6 +228,7 @@ function environmentOf(system: Environment): (tier: TierName) => NodeJS.ProcessE
       POSTGRES_URL_FILE: through(name, "postgres"),
       RULES_FILE: rules,
       OUTBOX_MAX_BYTES: String(system.outboxMaxBytes),
+      ACCEPTED_PER_SECOND: "10000", // As fast as this machine can.
     };
   };
 }

@@ -10,6 +10,7 @@ import { connectStore, type Store } from "../services/store/connect.ts";
 import { type AuctionDefinition, defineLots } from "../services/store/define-lots.ts";
 import { keysOf } from "../services/store/keys.ts";
 import { openAuction } from "../services/store/lot-changes.ts";
+import { maxKeysBytesFor } from "../services/store/memory-budget.ts";
 import { trimOutbox, outboxTail } from "../services/store/outbox.ts";
 import { CLIENT_CORE, pin } from "./pinned.ts";
 
@@ -33,7 +34,8 @@ export async function startBenchAuction(): Promise<BenchAuction> {
   await store.connect();
   const uid = randomUUID();
   const keys = keysOf(uid);
-  await defineLots(store, keys, definitionOf(uid), { maxPendingBytes: 1024 ** 3 });
+  const limits = { maxPendingBytes: 1024 ** 3, maxKeysBytes: maxKeysBytesFor(20_000) };
+  await defineLots(store, keys, benchDefinition(uid, [LOT_ID]), limits);
   await openAuction(store, keys, [LOT_ID]);
   // There is no archival: trim the outbox as its watermark would allow.
   const trimming = setInterval(() => {
@@ -68,7 +70,8 @@ export async function startBenchAuction(): Promise<BenchAuction> {
   };
 }
 
-function definitionOf(uid: string): AuctionDefinition {
+/** Rules that refuse no higher amount: clients derive their amounts from the clock. */
+export function benchDefinition(uid: string, lotIds: readonly string[]): AuctionDefinition {
   return {
     uid,
     generation: 0,
@@ -82,19 +85,17 @@ function definitionOf(uid: string): AuctionDefinition {
       increments: [{ fromMinor: 0, stepMinor: 1 }],
       antiSniping: { windowMs: 0, extensionMs: 0, maxExtensions: 0 },
       maxAmountMinor: Number.MAX_SAFE_INTEGER,
-      maxJump: null, // Clients derive their amounts from the clock.
+      maxJump: null,
       reserveDisclosure: "MetOnly",
     },
-    lots: [
-      {
-        lotId: LOT_ID,
-        title: "Lot",
-        startMinor: 1_000,
-        reserveMinor: null,
-        closesAtMs: null,
-        lastsMs: 3_600_000,
-        withdrawn: false,
-      },
-    ],
+    lots: lotIds.map((lotId) => ({
+      lotId,
+      title: lotId,
+      startMinor: 1_000,
+      reserveMinor: null,
+      closesAtMs: null,
+      lastsMs: 3_600_000,
+      withdrawn: false,
+    })),
   };
 }

@@ -30,6 +30,11 @@ export interface StoreOptions {
   readonly onSpawn?: (pid: number) => void;
 }
 
+interface RedisOptions extends StoreOptions {
+  /** 0, the default of Redis, is no limit. */
+  readonly maxMemoryBytes?: number;
+}
+
 /** Writes a configuration with a password: nobody else can read it, and it is no argument, which everybody can. */
 function writeConfig(dir: string, name: string, text: string): string {
   const file = join(dir, name);
@@ -46,10 +51,10 @@ function program(name: string): string {
 
 /** @param password null: none is asked for */
 export async function startRedis(
-  options: StoreOptions,
+  options: RedisOptions,
   password: string | null = null,
 ): Promise<ServerProcess> {
-  const { dir, port } = options;
+  const { dir, port, maxMemoryBytes = 0 } = options;
   mkdirSync(dir, { recursive: true, mode: 0o700 }); // it holds reserves and idempotency keys
   return startServer({
     ...onSpawnOf(options),
@@ -69,6 +74,8 @@ export async function startRedis(
       "always",
       "--maxmemory-policy",
       "noeviction",
+      "--maxmemory",
+      String(maxMemoryBytes),
       "--save",
       "",
     ],

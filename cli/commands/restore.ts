@@ -137,7 +137,7 @@ async function restoreFrom(
       keys,
       archive,
       bus,
-      maxBytes: OUTBOX_MAX_BYTES,
+      limits: { maxPendingBytes: OUTBOX_MAX_BYTES },
       log: createLog("restore", "error"),
     });
   } finally {

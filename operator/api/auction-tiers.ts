@@ -1,5 +1,6 @@
 /** The part of the schema that says how the tiers run on a cluster, and what a deletion does. `make up` ignores it. */
 import Type from "typebox";
+import { DEFAULT_ACCEPTED_PER_SECOND } from "../../services/store/memory-budget.ts";
 import { Duration, Image, Name, Resources, Section, strict } from "./field-schemas.ts";
 
 const Replicas = (minimum: 0 | 1, byDefault?: number) =>
@@ -94,6 +95,13 @@ export const ArchivalTier = Section(
       default: 256 * 1024 ** 2,
       description:
         "Maximum bytes of events that are not archived. Above it, bids are rejected with 503.",
+    }),
+    acceptedPerSecond: Type.Integer({
+      minimum: 1,
+      maximum: 1_000_000,
+      default: DEFAULT_ACCEPTED_PER_SECOND,
+      description:
+        "Accepted bids a second, over ten minutes, for which Redis has room to keep idempotency keys. After more, bids are answered with 503 until the ten minutes are over.",
     }),
     terminationGracePeriodSeconds: Grace(30, "Time for a stopping pod to hand over its work."),
   },

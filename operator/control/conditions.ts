@@ -27,6 +27,7 @@ export function conditionsOf(facts: StatusFacts, phase: Phase): Readonly<Record<
     AcceptingBids: acceptingBids(facts, phase),
     ArchiveCurrent: archiveCurrent(facts, phase),
     DurabilityWeak: durabilityWeak(facts),
+    MemoryShort: memoryShort(facts),
   };
   const transient: Record<Transient, Value | null> = {
     Stalled: stalled(facts),
@@ -118,6 +119,10 @@ function acceptingBids(facts: StatusFacts, phase: Phase): Value {
   const full =
     state.pendingBytes !== null && state.pendingBytes >= (state.maxPendingBytes ?? Infinity);
   if (full) return no("OutboxFull", "events wait for NATS or Postgres, and their limit is reached");
+  if (state.keysFull) {
+    const message = "more bids were accepted in ten minutes than tiers.archival.acceptedPerSecond";
+    return no("KeysFull", message);
+  }
   if (facts.workloads.gateway?.ready === 0) return no("TierUnavailable", "no gateway is ready");
   return yes("DoorsOpen", `${state.lots?.open ?? 0} lots are open`);
 }
@@ -153,6 +158,12 @@ function durabilityWeak(facts: StatusFacts): Value | null {
   const weak = durability === "Replica" ? settings.filter((s) => !/^append/.test(s)) : settings;
   if (weak.length === 0) return no("Durable", "Redis keeps what it acknowledges");
   return yes("RedisSettings", `Redis may lose acknowledged bids; change: ${weak.join(", ")}`);
+}
+
+/** Like every condition of a fault, it exists only while it is true. */
+function memoryShort(facts: StatusFacts): Value | null {
+  const why = recentState(facts)?.memoryShortage ?? null;
+  return why === null ? null : yes("MaxMemoryTooLow", why);
 }
 
 function degraded(

@@ -10,6 +10,7 @@ const REPORTED: Readonly<
   Degraded: { value: "True", type: "Warning" },
   BackingReady: { value: "False", type: "Warning" },
   DurabilityWeak: { value: "True", type: "Warning" },
+  MemoryShort: { value: "True", type: "Warning" },
   RulesPublished: { value: "True", type: "Normal" },
   UpdatePending: { value: "True", type: "Normal" },
   Suspended: { value: "True", type: "Normal" },

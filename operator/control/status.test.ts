@@ -233,6 +233,14 @@ const external = (durability: string) =>
     backing: { redis: { mode: "External", external: { secretRef: { name: "r" } }, durability } },
   });
 
+test("MemoryShort says what to set where Redis has less memory than the auction may take", () => {
+  const why = "Redis has no maxmemory, and this auction needs 1000 bytes: set maxmemory 1000";
+  const given = (memoryShortage: string | null) =>
+    condition(statusOf(statusFacts({ probe: probing({ memoryShortage }) })), "MemoryShort");
+  expect(given(why)).toMatchObject({ status: "True", message: why });
+  expect(given(null)).toBeUndefined();
+});
+
 test("DurabilityWeak names the settings with which an External Redis may lose acknowledged bids", () => {
   const weak = (settings: string[], durability = "Disk") => {
     const keeps = settings.length === 0 ? "yes" : "no";

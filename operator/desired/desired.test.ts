@@ -10,6 +10,8 @@ import { readEnv } from "../../services/runtime/env.ts";
 import { type TierName, TIERS } from "../api/components.ts";
 import type { DesiredInputs } from "./inputs.ts";
 import type { KubeObject } from "./kube-object.ts";
+import { storedAuction } from "../testing/observation.ts";
+import { managedMaxMemory } from "./capacity.ts";
 import { desired } from "./desired.ts";
 import { endpointsOf } from "./endpoints.ts";
 import { ownedByGc } from "./identity.ts";
@@ -81,6 +83,26 @@ function printed(objects: readonly KubeObject[]): Promise<string> {
   const head = "# Written by `npx vitest run operator/desired/desired.test.ts -u`.\n";
   return format(head + documents.join("---\n"), { parser: "yaml", printWidth: 100 });
 }
+
+test("a Managed Redis has a maxmemory below the limit of its pod, also where the Auction gives the limit", () => {
+  const memoryOf = (memory: string | null) => {
+    const resources = memory === null ? {} : { resources: { limits: { memory } } };
+    const auction = storedAuction({ backing: { redis: { managed: resources } } });
+    const { maxMemoryBytes, processBytes } = managedMaxMemory(auction.spec);
+    return { maxMemoryBytes, processBytes };
+  };
+  const usual = memoryOf(null);
+  expect(usual.maxMemoryBytes).toBeLessThan(usual.processBytes / 1.5);
+  expect(memoryOf("16Gi").maxMemoryBytes).toBe(usual.maxMemoryBytes);
+  for (const [memory, bytes] of [
+    ["1Gi", 2 ** 30],
+    ["300M", 3e8],
+    ["2e8", 2e8],
+    ["268435456", 2 ** 28],
+  ] as const) {
+    expect(memoryOf(memory).maxMemoryBytes).toBe(Math.floor((bytes - 64 * 2 ** 20) / 1.5));
+  }
+});
 
 test.each(Object.keys(SAMPLES))("%s matches its golden file", async (name) => {
   const text = await printed(objectsOf(SAMPLES[name]!));

@@ -70,6 +70,7 @@ function archivalEnv(auction: StoredAuction): Partial<ArchivalEnv> {
     RULES_FILE: `${MOUNTS.rules}/rules.json`,
     OPERATOR_TOKEN_FILE: `${MOUNTS.operator}/token`,
     OUTBOX_MAX_BYTES: auction.spec.tiers.archival.outboxMaxBytes,
+    ACCEPTED_PER_SECOND: auction.spec.tiers.archival.acceptedPerSecond,
   };
 }
 

@@ -15,6 +15,7 @@ import type { KubeObject } from "./kube-object.ts";
 import { childName, keptMetadata, labelsOf, selectorOf } from "./identity.ts";
 import { placementOf, resourcesOr, withRevision } from "./pod-template.ts";
 import { RESTRICTED_CONTAINER, restrictedPod, SECRET_MODE } from "./restricted.ts";
+import { managedMaxMemory } from "./capacity.ts";
 import { DATABASE, isManaged, STORE_PORTS } from "./secrets.ts";
 
 export const managedStoresOf = (auction: StoredAuction): readonly StoreName[] =>
@@ -154,8 +155,7 @@ const MEBI = 1024 ** 2;
 /** Redis writes to disk before it answers, and evicts nothing. */
 function redisRecipe({ spec }: StoredAuction): Recipe {
   const ping = `REDISCLI_AUTH="$(cat ${SECRET_DIR}/password)" redis-cli ping | grep -q PONG`;
-  // The outbox, twice because the append-only file is rewritten, and the lots.
-  const limit = 256 + Math.ceil((2 * spec.tiers.archival.outboxMaxBytes) / MEBI);
+  const { maxMemoryBytes, processBytes } = managedMaxMemory(spec);
   return {
     secretKeys: ["redis.conf", "password"],
     container: {
@@ -173,13 +173,15 @@ function redisRecipe({ spec }: StoredAuction): Recipe {
         "",
         "--maxmemory-policy",
         "noeviction",
+        "--maxmemory",
+        String(maxMemoryBytes),
       ],
       ...probes({ tcpSocket: { port: "redis" } }, { exec: { command: shell(ping) } }),
     },
     scratchDirs: [],
     resources: {
       requests: { cpu: "25m", memory: "128Mi" },
-      limits: { memory: `${limit}Mi` },
+      limits: { memory: `${processBytes / MEBI}Mi` },
     },
     graceSeconds: 30,
   };

@@ -17,24 +17,28 @@ export function storePorts(env: LocalEnv): Record<StoreName, number> {
   return { redis: env.REDIS_PORT, nats: env.NATS_PORT, postgres: env.POSTGRES_PORT };
 }
 
-/** Starts a store, waits until it accepts commands, and writes its URL to the folder. */
+/**
+ * Starts a store, waits until it accepts commands, and writes its URL to the folder.
+ * @param maxMemoryBytes of Redis
+ */
 export async function startStore(
   store: StoreName,
   source: Source,
   folder: DataFolder,
   env: LocalEnv,
+  maxMemoryBytes: number,
   onSpawn: (pid: number) => void,
 ): Promise<ServerProcess> {
   const options = { dir: folder.storeDir(store), port: storePorts(env)[store], onSpawn };
   const password = readSecretFile(folder.passwordFile(store));
   const start = {
-    redis: () => startRedis(options, password),
+    redis: () => startRedis({ ...options, maxMemoryBytes }, password),
     nats: () => startNats(options, password),
     postgres: () => startPostgres(options, password),
   };
   const server = await (source === "program"
     ? start[store]()
-    : startContainer(store, folder, env, password, onSpawn));
+    : startContainer(store, folder, env, password, maxMemoryBytes, onSpawn));
   try {
     if (!(await untilStoreReady(store, server, password)))
       throw new Error(
@@ -69,6 +73,7 @@ async function startContainer(
   folder: DataFolder,
   env: LocalEnv,
   password: string,
+  maxMemoryBytes: number,
   onSpawn: (pid: number) => void,
 ): Promise<ServerProcess> {
   const dir = folder.storeDir(store);
@@ -108,6 +113,7 @@ async function startContainer(
       POSTGRES_DB: "postgres",
       POSTGRES_PASSWORD: password,
       REDIS_PASSWORD: password,
+      REDIS_MAXMEMORY: String(maxMemoryBytes),
       NATS_PASSWORD: `"${password}"`, // in quotes: NATS reads the value as a part of its configuration
       PGDATA: "/var/lib/postgresql/data/pgdata",
     },
@@ -127,6 +133,7 @@ interface Container {
 /** Redis reads the password from standard input: other users can read arguments. */
 const REDIS_COMMAND = `exec redis-server - --dir /data --appendonly yes --appendfsync always --maxmemory-policy noeviction --protected-mode no --save '' <<END
 requirepass $REDIS_PASSWORD
+maxmemory $REDIS_MAXMEMORY
 END`;
 
 /** Names the variable, and does not contain the password. */
@@ -137,7 +144,7 @@ const CONTAINERS: Readonly<Record<StoreName, Container>> = {
     image: "REDIS_IMAGE",
     containerPort: 6379,
     dataDir: "/data",
-    options: ["-e", "REDIS_PASSWORD"],
+    options: ["-e", "REDIS_PASSWORD", "-e", "REDIS_MAXMEMORY"],
     args: ["sh", "-c", REDIS_COMMAND],
   },
   nats: {

@@ -5,6 +5,7 @@ import type { ArchivalEnv } from "../../services/archival/config.ts";
 import type { BroadcastEnv } from "../../services/broadcast/config.ts";
 import type { GatewayEnv } from "../../services/gateway/config.ts";
 import type { LocalEnv } from "./config.ts";
+import type { Spec } from "../api/auction-resource.ts";
 import type { TierName } from "../api/components.ts";
 import { type DataFolder, START_ORDER } from "./data-folder.ts";
 import { type ServerProcess, startServer } from "../../servers/server-process.ts";
@@ -76,6 +77,7 @@ function environmentOf(
   auctionUid: string,
   folder: DataFolder,
   env: LocalEnv,
+  spec: Spec,
 ): Environment {
   const common = {
     AUCTION_UID: auctionUid,
@@ -111,6 +113,8 @@ function environmentOf(
     NATS_URL_FILE: folder.urlFile("nats"),
     POSTGRES_URL_FILE: folder.urlFile("postgres"),
     RULES_FILE: folder.rulesFile,
+    OUTBOX_MAX_BYTES: spec.tiers.archival.outboxMaxBytes,
+    ACCEPTED_PER_SECOND: spec.tiers.archival.acceptedPerSecond,
   };
   return { gateway, broadcast, archival }[tier] as Environment;
 }
@@ -122,6 +126,7 @@ export function startTier(
   auctionUid: string,
   folder: DataFolder,
   env: LocalEnv,
+  spec: Spec,
   onSpawn: (pid: number) => void,
 ): Promise<ServerProcess> {
   const { name, tier, internalPort: port, internal } = started;
@@ -129,7 +134,7 @@ export function startTier(
   if (existsSync(logFile) && statSync(logFile).size > LOG_MAX_BYTES) {
     renameSync(logFile, `${logFile}.1`);
   }
-  const values = Object.entries(environmentOf(started, auctionUid, folder, env));
+  const values = Object.entries(environmentOf(started, auctionUid, folder, env, spec));
   return startServer({
     name,
     command: process.execPath,

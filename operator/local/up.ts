@@ -1,12 +1,14 @@
 /** `make up`: runs an Auction on this machine. It starts the stores and the tiers and opens the auction. */
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { memoryBudgetOf } from "../../services/store/memory-budget.ts";
 import { aborted, pause } from "../../services/runtime/lifecycle.ts";
 import { readSecretFile } from "../../services/runtime/secret-file.ts";
 import { rulesHashOf } from "../../services/store/define-lots.ts";
 import type { AuctionResource } from "../api/auction-resource.ts";
 import { STORES } from "../api/components.ts";
 import { definitionOf } from "../api/definition.ts";
+import { capacityOf } from "../desired/capacity.ts";
 import { durationMs } from "../api/duration.ts";
 import { instantMs } from "../api/instant.ts";
 import { readArchivalState, openAuction } from "./archival.ts";
@@ -125,12 +127,13 @@ async function start(run: Run): Promise<RecordedAuction> {
   const { folder, env, terminal, supervisor, auction, file } = run;
   terminal.say("Servers");
   const sources = await chooseServers(folder, terminal);
+  const { maxMemoryBytes } = memoryBudgetOf(capacityOf(auction.spec));
   for (const store of STORES) {
     await supervisor.start({
       name: store,
       stopSignal: store === "postgres" ? "SIGINT" : "SIGTERM",
       container: sources[store] === "docker" ? containerName(store, folder) : null,
-      launch: (onSpawn) => startStore(store, sources[store], folder, env, onSpawn),
+      launch: (onSpawn) => startStore(store, sources[store], folder, env, maxMemoryBytes, onSpawn),
     });
     terminal.say(`  ${store} is up`);
   }
@@ -250,12 +253,12 @@ const READY_TIMEOUT_MS = 60_000;
 
 async function startTierAndWait(run: Run, started: TierProcess, uid: string): Promise<void> {
   const { name, internal } = started;
-  const { supervisor, folder, env, terminal } = run;
+  const { supervisor, folder, env, terminal, auction } = run;
   await supervisor.start({
     name,
     stopSignal: "SIGTERM",
     container: null,
-    launch: (onSpawn) => startTier(started, uid, folder, env, onSpawn),
+    launch: (onSpawn) => startTier(started, uid, folder, env, auction.spec, onSpawn),
   });
   const deadline = Date.now() + READY_TIMEOUT_MS;
   for (;;) {

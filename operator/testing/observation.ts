@@ -38,6 +38,8 @@ export const state = (changes: Partial<ArchivalState> = {}): ArchivalState => ({
   opensAtMs: NOW_MS - 60_000,
   pendingBytes: 0,
   maxPendingBytes: 1_000_000,
+  keysFull: false,
+  memoryShortage: null,
   relayedId: "1000-0",
   archivedId: "1000-0",
   archiveLagMs: 0,

@@ -76,7 +76,7 @@ const UNAVAILABLE_DETAILS: Record<UnavailableReason, string> = {
   expired: "The bid waited too long.",
   regressed: "The store is behind what was already acknowledged; it is being checked.",
   unconfirmed: "The store came back, and is compared with the archive first.",
-  full: "The outbox is full until the archive catches up.",
+  full: "The store is full, until the archive has caught up or old idempotency keys are forgotten.",
 };
 
 /** The problem of a bid that was not accepted. */

@@ -9,6 +9,7 @@ import { readSecretFile } from "../runtime/secret-file.ts";
 import { startTelemetry } from "../runtime/telemetry.ts";
 import { connectStore, startConnecting, type Store } from "../store/connect.ts";
 import { keysOf } from "../store/keys.ts";
+import { maxKeysBytesFor } from "../store/memory-budget.ts";
 import { StoreUnavailable } from "../store/unreachable.ts";
 import { addRoutes } from "./api/routes.ts";
 import type { ArchivalEnv } from "./config.ts";
@@ -84,7 +85,7 @@ export async function startArchival(
   startConnecting(stores.store, (error) => log.debug({ err: error }, "Redis unavailable"));
   const internalUrl = await app.listen({ host: env.HOST, port: env.INTERNAL_PORT });
 
-  const observed = startObserver(base, registry, healthSummary, stopping.signal);
+  const observed = startObserver(base, registry, healthSummary, log, stopping.signal);
   const monitor = new InvariantMonitor(createInvariantMetrics(registry), log);
   const { tracing } = telemetry;
   supervised = supervise({ ...base, rules, timing, monitor, tracing }, workSignal);
@@ -114,12 +115,19 @@ function startObserver(
   dependencies: ObserverDependencies & { readonly metrics: ArchivalMetrics },
   registry: Registry,
   healthSummary: HealthSummary,
+  log: Logger,
   signal: AbortSignal,
 ): Promise<void> {
   const { archive, metrics, state } = dependencies;
+  let shortage: string | null = null;
   const storeGauges = createStoreGauges(registry);
   const onObservation = async (observation: Observation): Promise<void> => {
     if (observation.store) setOutboxGauges(metrics, observation.store, state.progress);
+    const { memoryShortage = null } = observation.store ?? {};
+    if (memoryShortage !== null && memoryShortage !== shortage) {
+      log.warn({ why: memoryShortage }, "redis may run out of memory before bids are refused");
+    }
+    shortage = memoryShortage ?? shortage;
     setStoreGauges(storeGauges, observation, archive, state.progress !== null);
     await healthSummary.write(observation);
   };
@@ -145,6 +153,10 @@ function connectStores(env: ArchivalEnv, log: Logger, stopping: AbortSignal) {
   return {
     keys: keysOf(env.AUCTION_UID),
     maxBytes: env.OUTBOX_MAX_BYTES,
+    limits: {
+      maxPendingBytes: env.OUTBOX_MAX_BYTES,
+      maxKeysBytes: maxKeysBytesFor(env.ACCEPTED_PER_SECOND),
+    },
     readStoreUrl,
     store,
     archive,

@@ -2,6 +2,7 @@ import Type from "typebox";
 import { TokenEnv } from "../access/config.ts";
 import { ProcessEnv } from "../runtime/env.ts";
 import { TelemetryEnv } from "../runtime/telemetry.ts";
+import { DEFAULT_ACCEPTED_PER_SECOND } from "../store/memory-budget.ts";
 
 /** What the archival tier reads from its environment. */
 export const ArchivalEnv = Type.Object({
@@ -52,6 +53,13 @@ export const ArchivalEnv = Type.Object({
     minimum: 1024 * 1024,
     maximum: 16 * 1024 ** 3,
     default: 256 * 1024 ** 2,
+  }),
+  ACCEPTED_PER_SECOND: Type.Integer({
+    description:
+      "Accepted bids a second, over ten minutes, for which idempotency keys are kept. Bids are refused until the next ten minutes when there were more.",
+    minimum: 1,
+    maximum: 1_000_000,
+    default: DEFAULT_ACCEPTED_PER_SECOND,
   }),
 });
 

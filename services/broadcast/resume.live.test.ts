@@ -84,6 +84,7 @@ test("a place that cannot be resumed from gives the lot as it stands, and says s
   const { definition, keys } = await defineAndOpen(store, { lots });
   await bidUp(keys, "lot-1", 0, 2_500, 1);
   await bidUp(keys, "lot-2", 0, 2_500, 5);
+  await store.xtrim(keys.lot("lot-1").events, "MAXLEN", 1_000);
   const process = await startOne(redis.url, definition.uid);
   await caughtUp(process, "lot-1", 2_501);
   const places = [

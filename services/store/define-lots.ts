@@ -1,6 +1,7 @@
 import { DEFAULT_MAX_JUMP, type Rules } from "../lot/terms.ts";
 import { canonicalHash } from "../runtime/canonical-hash.ts";
 import type { Store } from "./connect.ts";
+import { DEFAULT_ACCEPTED_PER_SECOND, maxKeysBytesFor } from "./memory-budget.ts";
 import { type Keys, keysOfLots } from "./keys.ts";
 
 /** The definition of an auction: the content of a rules file. */
@@ -30,6 +31,16 @@ export interface LotDefinition {
   readonly lastsMs: number | null;
   readonly withdrawn: boolean;
 }
+
+/** Bids are refused from these limits on. */
+export interface StoreLimits {
+  /** Bytes of events that are not archived. */
+  readonly maxPendingBytes: number;
+  /** Bytes of idempotency keys of one window. */
+  readonly maxKeysBytes?: number;
+}
+
+const USUAL_KEYS_BYTES = maxKeysBytesFor(DEFAULT_ACCEPTED_PER_SECOND);
 
 /** The hash of what a definition says: the store has these rules when the hashes are equal. */
 export function rulesHashOf(definition: AuctionDefinition): string {
@@ -65,20 +76,19 @@ export type Defined =
  * Writes the rules and lots of an auction. A repeated call changes nothing. Once the auction is open, only
  * withdrawals, later closes and `suspended` may change; a definition with another change is refused.
  * @param epoch for a first definition; a store that has the auction keeps its epoch
- * @param maxPendingBytes bytes of events that are not archived; bids are refused from this limit on
  */
 export async function defineLots(
   store: Store,
   keys: Keys,
   definition: AuctionDefinition,
-  { epoch = 1, maxPendingBytes }: { epoch?: number; maxPendingBytes: number },
+  { epoch = 1, ...limits }: { epoch?: number } & StoreLimits,
 ): Promise<Defined> {
   const { lots } = definition;
   for (;;) {
     const [known, knownEpoch] = await store.hmget(keys.auction, "lotIds", "epoch");
     const lotIds = lots.map(({ lotId }) => lotId);
     const dropped = (JSON.parse(known ?? "[]") as string[]).filter((id) => !lotIds.includes(id));
-    const fields = fieldsOf(definition, Number(knownEpoch ?? epoch), maxPendingBytes);
+    const fields = fieldsOf(definition, Number(knownEpoch ?? epoch), limits);
     const definitions = [
       ...lots.map((lot) => ({
         lotId: lot.lotId,
@@ -110,7 +120,7 @@ export async function defineLots(
 export function fieldsOf(
   definition: AuctionDefinition,
   epoch: number,
-  maxPendingBytes: number,
+  { maxPendingBytes, maxKeysBytes = USUAL_KEYS_BYTES }: StoreLimits,
 ): Record<string, string> {
   const { uid, name, title, currency, minorUnitDigits, opensAtMs, rules, lots } = definition;
   return {
@@ -131,6 +141,7 @@ export function fieldsOf(
     reserveDisclosure: rules.reserveDisclosure,
     suspended: definition.suspended ? "1" : "0",
     maxPendingBytes: String(maxPendingBytes),
+    maxKeysBytes: String(maxKeysBytes),
     epoch: String(epoch),
     rulesHash: rulesHashOf(definition),
     termsHash: termsHashOf(definition),

@@ -5,7 +5,7 @@ import type { Keys } from "./keys.ts";
 
 /**
  * A lot's events after `since`, oldest first, up to the newest. Null when the store no longer has the first of
- * them (it keeps about the last 1,000 entries of a lot), or never had `since`.
+ * them (it keeps at most LOT_STREAM_BYTES of a lot), or never had `since`.
  */
 export async function eventsSince(
   store: Store,

@@ -30,8 +30,8 @@ interface LotKeys {
 
 /** The two hashes of answers alternate after this time: a key is kept for one to two windows. As in place-bids.lua. */
 export const KEYS_WINDOW_MS = 10 * 60 * 1000;
-/** Approximate length of a lot's stream; older events are in the archive. As in lot-functions.lua. */
-export const LOT_STREAM_ENTRIES = 1000;
+/** The most bytes of events in a lot's stream; older events are in the archive. As in lot-functions.lua. */
+export const LOT_STREAM_BYTES = 1024 * 1024;
 
 export function keysOf(auctionUid: string): Keys {
   const tag = `gavel:{${auctionUid}:0}`;

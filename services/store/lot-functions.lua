@@ -8,7 +8,7 @@
 -- No text is built from raw input: bidders and keys arrive as JSON string literals.
 -- whole() formats numbers: cjson and ".." turn amounts from 10^14 on into 1e+14.
 
-local LOT_STREAM_ENTRIES = 1000 -- approximate; older events are in the archive
+local LOT_STREAM_BYTES = 1048576 -- older events are in the archive
 local SUM_MODULUS = 1e15 -- as in digest.ts: a double holds two such sums exactly
 
 local function whole(number) return string.format("%.0f", number) end
@@ -53,7 +53,7 @@ end
 local function read_lot(key, lot_id)
   local f = redis.call("HMGET", key, "status", "epoch", "seq", "atMs", "opensAtMs", "closesAtMs",
     "extensions", "startMinor", "reserveMinor", "bidId", "bidder", "amountMinor", "bidCount",
-    "sumMinor", "chain")
+    "sumMinor", "chain", "streamBytes", "streamFrom")
   if not f[1] then return nil end
   return {
     id = lot_id, key = key, status = f[1], epoch = tonumber(f[2]), seq = tonumber(f[3]),
@@ -61,6 +61,7 @@ local function read_lot(key, lot_id)
     extensions = tonumber(f[7]), start = tonumber(f[8]), reserve = tonumber(f[9]),
     bid_id = f[10], bidder = f[11], amount = tonumber(f[12]), bids = tonumber(f[13]),
     sum = tonumber(f[14] or "0"), chain = f[15] or "",
+    stream_bytes = tonumber(f[16] or "0"), stream_from = f[17],
     lines = {},
   }
 end
@@ -115,8 +116,16 @@ local function append(lot, keys, traceparent)
   -- For the completeness proof: digest.ts computes the same chain from the archive's rows.
   local chain = lot.chain
   for i = 1, #lot.lines do chain = redis.sha1hex(chain .. lot.lines[i]) end
-  redis.call("XADD", keys.events, "MAXLEN", "~", LOT_STREAM_ENTRIES,
-    whole(lot.epoch) .. "-" .. whole(lot.seq), "events", text)
+  local id = whole(lot.epoch) .. "-" .. whole(lot.seq)
+  -- The stream keeps the half that is being filled, from streamFrom on, and the one before it.
+  local from, bytes = lot.stream_from, lot.stream_bytes + #text
+  if from and bytes > LOT_STREAM_BYTES / 2 then
+    redis.call("XADD", keys.events, "MINID", from, id, "events", text)
+    from, bytes = id, #text
+  else
+    redis.call("XADD", keys.events, id, "events", text)
+    from = from or id
+  end
   if traceparent and traceparent ~= "" then
     redis.call("XADD", keys.outbox, "*", "lotId", lot.id, "events", text, "traceparent", traceparent)
   else
@@ -125,7 +134,7 @@ local function append(lot, keys, traceparent)
   redis.call("HINCRBY", keys.auction, "pendingBytes", #text)
   redis.call("HSET", lot.key, "status", lot.status, "seq", whole(lot.seq), "atMs", whole(lot.at),
     "extensions", lot.extensions, "bidCount", whole(lot.bids), "sumMinor", whole(lot.sum),
-    "chain", chain)
+    "chain", chain, "streamFrom", from, "streamBytes", bytes)
   if lot.amount then
     redis.call("HSET", lot.key, "bidId", lot.bid_id, "bidder", lot.bidder,
       "amountMinor", whole(lot.amount))

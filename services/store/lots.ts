@@ -31,6 +31,9 @@ export interface StoredAuction {
   /** Bytes of events that Postgres has not committed, and their limit. */
   readonly pendingBytes: number;
   readonly maxPendingBytes: number;
+  /** Bytes of idempotency keys of this window, and their limit. */
+  readonly keysBytes: number;
+  readonly maxKeysBytes: number;
   /** Outbox ids: the watermark of Postgres, and where the outbox was trimmed. */
   readonly archivedId: string;
   readonly trimmedId: string;
@@ -78,6 +81,8 @@ export function auctionOf(fields: Record<string, string>): StoredAuction {
     rulesHash: field("rulesHash"),
     pendingBytes: Number(field("pendingBytes")),
     maxPendingBytes: Number(field("maxPendingBytes")),
+    keysBytes: Number(fields["keysBytes"] ?? 0),
+    maxKeysBytes: Number(fields["maxKeysBytes"] ?? Infinity),
     archivedId: fields["archivedId"] ?? "0-0",
     trimmedId: fields["trimmedId"] ?? "0-0",
     confirmedServer: fields["confirmedServer"] ?? null,

@@ -15,8 +15,9 @@ import type { Strategy } from "./batcher.ts";
 import { type Store, storeClockMs } from "./connect.ts";
 import type { StoreConnections } from "./connections.ts";
 import { type Digest, digestAfter, digestOf } from "./digest.ts";
-import { type Keys, KEYS_WINDOW_MS, LOT_STREAM_ENTRIES } from "./keys.ts";
+import { type Keys, KEYS_WINDOW_MS, LOT_STREAM_BYTES } from "./keys.ts";
 import { auctionOf, lotOf } from "./lots.ts";
+import { keptBytesOf } from "./memory-budget.ts";
 import {
   type Accepted,
   type DecidedBatch,
@@ -91,7 +92,12 @@ async function attemptBatch(
   const names = bids.map(
     ({ bidderId, key }) => `${lotId}:${JSON.stringify(bidderId)}:${JSON.stringify(key)}`,
   );
-  const { auction, lot, digest, recent, older, nowMs } = await read(store, keys, lotId, names);
+  const { auction, lot, digest, stream, recent, older, nowMs } = await read(
+    store,
+    keys,
+    lotId,
+    names,
+  );
   const bucket = Math.floor(nowMs / KEYS_WINDOW_MS);
   if (
     auction === null ||
@@ -100,6 +106,7 @@ async function attemptBatch(
     nowMs > deadlineMs ||
     isBehind(lot, known) ||
     auction.pendingBytes >= auction.maxPendingBytes ||
+    auction.keysBytes >= auction.maxKeysBytes ||
     bucket > auction.keysBucket ||
     (auction.confirmedServer !== null && auction.confirmedServer !== knownRunId(store))
   ) {
@@ -112,7 +119,16 @@ async function attemptBatch(
   else {
     onSend?.();
     const { keysBucket } = auction;
-    const isWritten = await write(store, keys, lot, digest, judged, keysBucket, traceparent);
+    const isWritten = await write(
+      store,
+      keys,
+      lot,
+      digest,
+      stream,
+      judged,
+      keysBucket,
+      traceparent,
+    );
     if (!isWritten) return "conflict";
   }
   const { epoch, seq } = judged.lot;
@@ -146,6 +162,7 @@ async function read(store: Store, keys: Keys, lotId: string, names: string[]) {
     auction: stored && { ...stored, keysBucket },
     lot: stored && lotOf(lotFields, stored),
     digest: digestOf(lotFields),
+    stream: { from: lotFields["streamFrom"] ?? null, bytes: Number(lotFields["streamBytes"] ?? 0) },
     recent,
     older,
     nowMs: Number(time[0]) * 1000 + Math.floor(Number(time[1]) / 1000),
@@ -216,12 +233,19 @@ function acceptedOf(events: readonly LotEvent[]): Accepted {
   return { outcome: "accepted", ...answer };
 }
 
+/** Where a lot's stream was last halved, and the bytes since then: `append` of lot-functions.lua. */
+interface LotStream {
+  readonly from: string | null;
+  readonly bytes: number;
+}
+
 /** False when EXEC was aborted: the lot changed or closed since it was read. */
 async function write(
   store: Store,
   keys: Keys,
   before: Lot,
   had: Digest,
+  stream: LotStream,
   { lot, events, toKeep }: Judged,
   keysBucket: number,
   traceparent: string | null,
@@ -236,9 +260,12 @@ async function write(
   const entry = ["events", text];
   const beside = traceparent === null ? [] : ["traceparent", traceparent];
   const id = `${lot.epoch}-${lot.seq}`;
+  const streamBytes = stream.bytes + Buffer.byteLength(text);
+  const startsHalf = stream.from !== null && streamBytes > LOT_STREAM_BYTES / 2;
+  const trimmed = startsHalf ? ["MINID", stream.from] : [];
   const multi = store
     .multi()
-    .xadd(eventsKey, "MAXLEN", "~", LOT_STREAM_ENTRIES, id, ...entry)
+    .call("XADD", eventsKey, ...trimmed, id, ...entry)
     .xadd(keys.outbox, "*", "lotId", lot.lotId, ...entry, ...beside)
     .hincrby(keys.auction, "pendingBytes", Buffer.byteLength(text))
     .hset(lotKey, {
@@ -251,7 +278,10 @@ async function write(
       amountMinor,
       sumMinor,
       chain,
+      streamFrom: startsHalf ? id : (stream.from ?? id),
+      streamBytes: startsHalf ? Buffer.byteLength(text) : streamBytes,
     })
+    .hincrby(keys.auction, "keysBytes", keptBytesOf(toKeep))
     .hset(keys.answers[keysBucket % 2]!, ...toKeep);
   if (lot.closesAtMs !== before.closesAtMs) {
     multi

@@ -1,13 +1,16 @@
 import { expect, test } from "vitest";
 import { decodeEvents, type LotEvent } from "../lot/events.ts";
+import { START } from "../lot/position.ts";
 import { bid, defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
 import { until } from "../testing/until.ts";
+import { scriptStrategy } from "./batcher.ts";
 import { eventsBefore, eventsSince } from "./history.ts";
-import type { Keys } from "./keys.ts";
+import { type Keys, LOT_STREAM_BYTES } from "./keys.ts";
 import { readAuction } from "./lots.ts";
+import { optimisticStrategy } from "./optimistic.ts";
 import { compareIds, outboxTail, readOutbox, trimOutbox } from "./outbox.ts";
 import { placeBids } from "./place-bids.ts";
-import { startStore } from "../testing/store.ts";
+import { NO_DEADLINE, openConnections, startStore } from "../testing/store.ts";
 
 const { redis, store } = await startStore();
 
@@ -20,6 +23,11 @@ async function placeBatches(keys: Keys, sizes: number[], lotId = "lot-1"): Promi
     await placeBids(store, keys, lotId, bids, { epoch: 0, seq: 0 }, Number.MAX_SAFE_INTEGER);
   }
 }
+async function streamBytes(key: string): Promise<number> {
+  const entries = await store.xrange(key, "-", "+");
+  return entries.reduce((sum, [, fields]) => sum + Buffer.byteLength(fields[1]!), 0);
+}
+
 const seqs = (events: LotEvent[] | null) => events?.map(({ seq }) => seq);
 
 test("the outbox is read in order from any id, and waits for what comes", async () => {
@@ -86,6 +94,54 @@ test("a lot's missed events are found from any of its events on, also inside a b
   await store.xtrim(keys.lot("lot-1").events, "MAXLEN", 2);
   expect(await since(4)).toEqual([5, 6, 7]);
   expect(await since(3)).toBeUndefined();
+});
+
+test("a lot's stream is bounded by bytes, and a viewer whose place is gone gets a snapshot", async () => {
+  const strategies = [
+    (keys: Keys) => scriptStrategy(store, keys),
+    (keys: Keys) => optimisticStrategy(openConnections(redis.url), keys),
+  ];
+  for (const strategyOf of strategies) {
+    const { keys } = await defineAndOpen(store);
+    const strategy = strategyOf(keys);
+    await until("it is connected", () => strategy.nowMs());
+    const { events } = keys.lot("lot-1");
+    let amountMinor = 1_000;
+    let highest = 0;
+    for (let calls = 0; calls < 80; calls++) {
+      const bids = Array.from({ length: 130 }, () => bid((amountMinor += 200)));
+      const { placements } = await strategy.decide("lot-1", bids, START, NO_DEADLINE);
+      expect(placements.at(-1)).toMatchObject({ outcome: "accepted" });
+      highest = Math.max(highest, await streamBytes(events));
+    }
+    const entries = await store.xrange(events, "-", "+");
+    const entryBytes = Buffer.byteLength(entries[0]![1][1]!);
+    expect(80 * entryBytes).toBeGreaterThan(2 * LOT_STREAM_BYTES);
+    expect(highest).toBeLessThanOrEqual(LOT_STREAM_BYTES + entryBytes);
+    expect(await streamBytes(events)).toBeGreaterThan(LOT_STREAM_BYTES / 2 - entryBytes);
+    const oldest = decodeEvents(entries[0]![1][1]!)[0]!;
+    const since = (seq: number) => eventsSince(store, keys, "lot-1", { epoch: 1, seq }, 5_000);
+    expect(await since(oldest.seq - 2)).toBeNull();
+    expect((await since(oldest.seq - 1))!.at(-1)).toMatchObject({ seq: 80 * 130 + 1 });
+  }
+});
+
+test("a lot's stream that an earlier version left is cut to the bound", async () => {
+  const { keys } = await defineAndOpen(store);
+  const { lot, events } = keys.lot("lot-1");
+  let amount = 1_000;
+  const place = async (calls: number, onCall: () => Promise<unknown>): Promise<void> => {
+    for (let n = 0; n < calls; n++) {
+      const bids = Array.from({ length: 200 }, () => bid((amount += 200)));
+      await placeBids(store, keys, "lot-1", bids, START, NO_DEADLINE);
+      await onCall();
+    }
+  };
+  // As the version before left it: without the fields, so that nothing is dropped.
+  await place(48, () => store.hdel(lot, "streamFrom", "streamBytes"));
+  expect(await streamBytes(events)).toBeGreaterThan(2 * LOT_STREAM_BYTES);
+  await place(12, () => Promise.resolve());
+  expect(await streamBytes(events)).toBeLessThanOrEqual(LOT_STREAM_BYTES);
 });
 
 test("a lot's history is read newest first, page by page, and says when older events are gone", async () => {

@@ -12,9 +12,10 @@ import { until } from "../testing/until.ts";
 import { Batcher, BATCHER_DEFAULTS, scriptStrategy, type Strategy } from "./batcher.ts";
 import { storeClockMs } from "./connect.ts";
 import type { Keys } from "./keys.ts";
+import { keptBytesOf } from "./memory-budget.ts";
 import { readAuction, readLots } from "./lots.ts";
 import { optimisticStrategy } from "./optimistic.ts";
-import { MAX_BATCH, placeBids } from "./place-bids.ts";
+import { type Accepted, MAX_BATCH, placeBids } from "./place-bids.ts";
 import {
   NO_DEADLINE,
   openConnections,
@@ -302,6 +303,44 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     await store.del(keys.auction);
     expect(await ask()).toEqual({ outcome: "unavailable", why: "undefined" });
     expect(await store.exists(keys.outbox)).toBe(0);
+  });
+
+  test("an answer that an earlier version kept is given again", async () => {
+    const { keys } = await defineAndOpen(store);
+    const strategy = strategyOf(name, keys);
+    await ready(strategy);
+    const place = async (one: Bid) => {
+      return (await strategy.decide("lot-1", [one], START, NO_DEADLINE)).placements[0];
+    };
+    const one = bid(1_000);
+    const first = (await place(one)) as Accepted;
+    const { amountMinor, bidId, epoch, seq, placedAtMs, closesAtMs, minimumMinor } = first;
+    const values = [amountMinor, bidId, epoch, seq, placedAtMs, closesAtMs, minimumMinor];
+    const kept = keys.answers[Number(await store.hget(keys.auction, "keysBucket")) % 2]!;
+    const [field] = await store.hkeys(kept);
+    await store.hset(kept, field!, ["accepted", ...values].join(" "));
+    expect(await place({ ...one, bidId: "another" })).toEqual(first);
+    expect(await place({ ...one, amountMinor: 1_500 })).toEqual({ outcome: "key_reused" });
+  });
+
+  test("the bytes of the keys of a window are counted, and bids are refused at their limit", async () => {
+    const { keys } = await defineAndOpen(store);
+    const strategy = strategyOf(name, keys);
+    await ready(strategy);
+    const place = async (one: Bid) => {
+      return (await strategy.decide("lot-1", [one], START, NO_DEADLINE)).placements[0];
+    };
+    await place(bid(1_000));
+    const counted = (await readAuction(store, keys))!.keysBytes;
+    const kept = keys.answers[Number(await store.hget(keys.auction, "keysBucket")) % 2]!;
+    const text = Object.entries(await store.hgetall(kept)).flat();
+    expect(counted).toBe(keptBytesOf(text));
+    await store.hset(keys.auction, "maxKeysBytes", counted);
+    expect(await place(bid(2_000))).toEqual({ outcome: "unavailable", why: "full" });
+    // The next window has room.
+    await store.hincrby(keys.auction, "keysBucket", -1);
+    expect(await place(bid(2_000))).toMatchObject({ outcome: "accepted" });
+    expect((await readAuction(store, keys))!.keysBytes).toBeLessThan(2 * counted);
   });
 
   test("an answer is kept for one to two windows of ten minutes, and then given up", async () => {

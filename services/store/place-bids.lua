@@ -6,7 +6,7 @@ The rules are those of decide() in lot/decide.ts, in the same order; place-bids.
 The clock is Redis's: the clocks of gateways differ, and a slow one would accept bids after the close. The
 first bid after opensAtMs opens the lot.
 
-KEYS[1] auction  hash    the rules, keysBucket, pendingBytes, confirmedServer, suspended, fencedId (no bid is
+KEYS[1] auction  hash    the rules, keysBucket, keysBytes (of its hash), pendingBytes, confirmedServer, suspended, fencedId (no bid is
                          accepted once it is set); ahead:<lotId>: a position that was in a reply to a caller
                          and that this store does not have, for archival
 KEYS[2] outbox   stream  every event, for the relay and the broadcast tier
@@ -25,26 +25,27 @@ Reply   {"undefined"}           no auction here (yet)            nothing was dec
         {"expired", nowMs}      the deadline has passed          nothing was decided
         {"regressed", nowMs}    the store is behind the caller   nothing was decided
         {"unconfirmed", nowMs}  archival has not compared it     nothing was decided
-        {"full", nowMs}         the outbox is at its limit       nothing was decided
+        {"full", nowMs}         the outbox is at its limit, or the keys of this window
         {"unknown_lot", nowMs}
         {"decided", nowMs, epoch, seq, closesAtMs or "", answer of each bid ...}
-Answer  "accepted <amountMinor> <bidId> <epoch> <seq> <placedAtMs> <closesAtMs> <minimumMinor>"
+Answer  "a <amountMinor> <bidId> <epoch> <seq> <placedAtMs> <ms until the close> <step>": accepted; kept
+        under the key. "accepted …" was written by an earlier version, and is answered as it is
         "<rejection> <minimumMinor> <maximumMinor> <seq>": withdrawn closed suspended not_open too_low
         too_high jump_too_large, judged at seq
         "key_reused": the same key was used before with another amount
 --]]
 local KEYS_WINDOW_MS = 10 * 60 * 1000
-local KEYS_MAX = 5000000
+local KEY_OVERHEAD_BYTES = 64 -- as in memory-budget.ts
 local MAX_MINOR = 9007199254740991 -- 2^53 - 1, as in money.ts
 
 local lot_id, known_epoch, known_seq = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local clock = now_ms()
 
 local increments_json, window, extension, max_extensions, max_amount, max_jump, reserve_disclosure,
-  pending_bytes, max_pending_bytes, keys_bucket, confirmed_server, suspended, fenced_id =
+  pending_bytes, max_pending_bytes, keys_bytes, max_keys_bytes, keys_bucket, confirmed_server, suspended, fenced_id =
   unpack(redis.call("HMGET", KEYS[1],
     "increments", "windowMs", "extensionMs", "maxExtensions", "maxAmountMinor", "maxJump", "reserveDisclosure",
-    "pendingBytes", "maxPendingBytes", "keysBucket", "confirmedServer", "suspended", "fencedId"))
+    "pendingBytes", "maxPendingBytes", "keysBytes", "maxKeysBytes", "keysBucket", "confirmedServer", "suspended", "fencedId"))
 if not increments_json then return {"undefined"} end
 if clock > tonumber(ARGV[4]) then return {"expired", clock} end
 
@@ -71,12 +72,13 @@ local bucket, kept = math.floor(clock / KEYS_WINDOW_MS), tonumber(keys_bucket)
 if bucket > kept then
   redis.call("UNLINK", KEYS[4 + bucket % 2])
   if bucket > kept + 1 then redis.call("UNLINK", KEYS[4 + (bucket + 1) % 2]) end
-  redis.call("HSET", KEYS[1], "keysBucket", whole(bucket))
+  redis.call("HSET", KEYS[1], "keysBucket", whole(bucket), "keysBytes", "0")
+  keys_bytes = "0"
 else
   bucket = kept
 end
 local current, previous = KEYS[4 + bucket % 2], KEYS[4 + (bucket + 1) % 2]
-if redis.call("HLEN", current) >= KEYS_MAX then return {"full", clock} end
+if tonumber(keys_bytes or "0") >= (tonumber(max_keys_bytes or "") or math.huge) then return {"full", clock} end
 
 local names = {}
 for i = 7, #ARGV, 4 do names[#names + 1] = lot_id .. ":" .. ARGV[i + 1] .. ":" .. ARGV[i + 2] end
@@ -85,7 +87,7 @@ local older = redis.call("HMGET", previous, unpack(names))
 
 lot.at = math.max(lot.at, clock)
 local minimum = minimum_of(lot, increments)
-local answered, to_keep = {}, {}
+local answered, to_keep, kept_bytes = {}, {}, 0
 
 -- As in increments.ts: never below the minimum. An auction from before maxJump existed has none.
 local function maximum_of(least)
@@ -122,8 +124,8 @@ local function decide(bid_id, bidder, key, amount)
   event(lot, "bid_accepted", string.format(
     ',"bidId":"%s","bidderId":%s,"amountMinor":%.0f,"minimumMinor":%.0f,"closesAtMs":%.0f,"reserveMet":%s,"key":%s',
     bid_id, bidder, amount, minimum, closes, reserve_met, key))
-  local answer = string.format("accepted %.0f %s %.0f %.0f %.0f %.0f %.0f",
-    amount, bid_id, lot.epoch, lot.seq, lot.at, closes, minimum)
+  local answer = string.format("a %.0f %s %.0f %.0f %.0f %.0f %.0f",
+    amount, bid_id, lot.epoch, lot.seq, lot.at, closes - lot.at, minimum - amount)
   if closes ~= lot.closes then
     lot.closes, lot.extensions, lot.moved = closes, lot.extensions + 1, true
     event(lot, "lot_extended", string.format(',"closesAtMs":%.0f,"extensions":%.0f',
@@ -139,13 +141,14 @@ for i = 1, #names do
   local amount = tonumber(ARGV[at + 3])
   if not earlier then
     local answer = decide(ARGV[at], ARGV[at + 1], ARGV[at + 2], amount)
-    if string.sub(answer, 1, 9) == "accepted " then
+    if string.sub(answer, 1, 2) == "a " then
       answered[name] = answer
       to_keep[#to_keep + 1] = name
       to_keep[#to_keep + 1] = answer
+      kept_bytes = kept_bytes + #name + #answer + KEY_OVERHEAD_BYTES
     end
     reply[#reply + 1] = answer
-  elseif string.sub(earlier, 10, 10 + #ARGV[at + 3]) == ARGV[at + 3] .. " " then
+  elseif string.match(earlier, "^%l+ (%d+) ") == ARGV[at + 3] then
     reply[#reply + 1] = earlier
   else
     reply[#reply + 1] = "key_reused"
@@ -153,7 +156,10 @@ for i = 1, #names do
 end
 
 append(lot, {auction = KEYS[1], outbox = KEYS[2], due = KEYS[3], events = KEYS[7], closing = KEYS[8]}, ARGV[6])
-if #to_keep > 0 then redis.call("HSET", current, unpack(to_keep)) end
+if #to_keep > 0 then
+  redis.call("HSET", current, unpack(to_keep))
+  redis.call("HINCRBY", KEYS[1], "keysBytes", kept_bytes)
+end
 reply[3], reply[4] = lot.epoch, lot.seq
 if lot.closes then reply[5] = whole(lot.closes) end
 return reply

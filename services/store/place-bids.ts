@@ -141,6 +141,21 @@ function readReply(
 export function readAnswer(lotId: string, lotEpoch: number, answer: string): Placement {
   const [status, ...values] = answer.split(" ");
   switch (status) {
+    case "a": {
+      const [amountMinor, bidId, epoch, seq, placedAtMs, lastsMs, stepMinor] = values;
+      return {
+        outcome: "accepted",
+        bidId: bidId!,
+        lotId,
+        amountMinor: Number(amountMinor),
+        epoch: Number(epoch),
+        seq: Number(seq),
+        placedAtMs: Number(placedAtMs),
+        closesAtMs: Number(placedAtMs) + Number(lastsMs),
+        minimumMinor: Number(amountMinor) + Number(stepMinor),
+      };
+    }
+    // An earlier version kept it under its key. No store has one 20 minutes after its upgrade.
     case "accepted": {
       const [amountMinor, bidId, epoch, seq, placedAtMs, closesAtMs, minimumMinor] = values;
       return {
@@ -175,7 +190,7 @@ export function readAnswer(lotId: string, lotEpoch: number, answer: string): Pla
 /** The answer that the store keeps under the key of an accepted bid; `readAnswer` reads it. */
 export function writeAnswer(accepted: Accepted): string {
   const { amountMinor, bidId, epoch, seq, placedAtMs, closesAtMs, minimumMinor } = accepted;
-  return ["accepted", amountMinor, bidId, epoch, seq, placedAtMs, closesAtMs, minimumMinor].join(
-    " ",
-  );
+  const lastsMs = closesAtMs - placedAtMs;
+  const stepMinor = minimumMinor - amountMinor;
+  return ["a", amountMinor, bidId, epoch, seq, placedAtMs, lastsMs, stepMinor].join(" ");
 }

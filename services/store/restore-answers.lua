@@ -11,6 +11,6 @@ local kept = tonumber(redis.call("HGET", KEYS[1], "keysBucket") or "0")
 if bucket > kept then
   redis.call("UNLINK", KEYS[2 + bucket % 2])
   if bucket > kept + 1 then redis.call("UNLINK", KEYS[2 + (bucket + 1) % 2]) end
-  redis.call("HSET", KEYS[1], "keysBucket", whole(bucket))
+  redis.call("HSET", KEYS[1], "keysBucket", whole(bucket), "keysBytes", "0")
 end
 return 1

@@ -6,6 +6,7 @@ import type { LeadingBid, LotStatus } from "../lot/lot.ts";
 import type { Store } from "./connect.ts";
 import type { Digest } from "./digest.ts";
 import { type Keys, KEYS_WINDOW_MS } from "./keys.ts";
+import { keptBytesOf } from "./memory-budget.ts";
 import type { Accepted } from "./place-bids.ts";
 import { writeAnswer } from "./place-bids.ts";
 import { StoreUnavailable } from "./unreachable.ts";
@@ -149,7 +150,10 @@ export class AnswerWriter {
       hashes[bucket % 2]!.push(name, writeAnswer(accepted));
     }
     for (const [i, fields] of hashes.entries()) {
-      if (fields.length > 0) await this.#store.hset(this.#keys.answers[i]!, ...fields);
+      if (fields.length === 0) continue;
+      await this.#store.hset(this.#keys.answers[i]!, ...fields);
+      if (i !== this.#bucket % 2) continue;
+      await this.#store.hincrby(this.#keys.auction, "keysBytes", keptBytesOf(fields));
     }
   }
 }

@@ -20,7 +20,7 @@ export async function defineAuction(
   dependencies: CheckDependencies,
   definition: AuctionDefinition,
 ): Promise<DefineOutcome> {
-  const { store, keys, archive, maxBytes: maxPendingBytes } = dependencies;
+  const { store, keys, archive, limits } = dependencies;
   const registered = await registerAuction(archive, definition);
   let { epoch } = registered;
   const checked = await checkStore(dependencies, null);
@@ -34,7 +34,7 @@ export async function defineAuction(
   const { saved } = registered;
   const isOlder = saved !== null && definition.generation < saved.generation;
   const newest = isOlder ? saved : definition;
-  const defined = await defineLots(store, keys, newest, { epoch, maxPendingBytes });
+  const defined = await defineLots(store, keys, newest, { epoch, ...limits });
   if (defined.outcome === "unconfirmed")
     throw new StoreUnavailable("Redis changed during the definition");
   if (defined.outcome !== "defined") return defined;

@@ -4,6 +4,7 @@ import type { Bus } from "../../bus/connect.ts";
 import type { StreamState } from "../../bus/stream.ts";
 import type { Lot } from "../../lot/lot.ts";
 import { type Store, storeClockMs } from "../../store/connect.ts";
+import { memoryShortage } from "../../store/memory-budget.ts";
 import { readDurability, type StoreDurability } from "../../store/store-settings.ts";
 import type { Keys } from "../../store/keys.ts";
 import { readAuction, readLots, type StoredAuction } from "../../store/lots.ts";
@@ -51,6 +52,8 @@ export interface StoreObservation {
   /** How long the next lot to be opened or closed has been due; 0 if none is. */
   readonly overdueMs: number;
   readonly durability: StoreDurability;
+  /** Of Redis, by its maxmemory; null if it has enough, has no auction, or does not say. */
+  readonly memoryShortage: string | null;
   /** Null if Redis refuses INFO. */
   readonly health: RedisHealth | null;
 }
@@ -104,8 +107,15 @@ export async function observeStore({
     unrelayedEvents: unrelayed.reduce((sum, [, fields]) => sum + fields[3]!.split("\n").length, 0),
     overdueMs: isTicking && dueMs !== undefined ? Math.max(0, nowMs - Number(dueMs)) : 0,
     durability,
+    memoryShortage: shortageOf(auction, health),
     health,
   };
+}
+
+function shortageOf(auction: StoredAuction | null, health: RedisHealth | null): string | null {
+  if (auction === null || health === null || !Number.isFinite(auction.maxKeysBytes)) return null;
+  const { lotIds, maxPendingBytes, maxKeysBytes } = auction;
+  return memoryShortage({ lots: lotIds.length, maxPendingBytes, maxKeysBytes }, health.maxBytes);
 }
 
 async function presentLots(store: Store, keys: Keys, auction: StoredAuction): Promise<Lot[]> {

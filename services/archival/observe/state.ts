@@ -44,6 +44,8 @@ export interface ArchivalState {
   readonly opensAtMs: number | null;
   readonly pendingBytes: number | null;
   readonly maxPendingBytes: number | null;
+  /** Bids are refused until the next window of idempotency keys. */
+  readonly keysFull: boolean;
   /** Null if this process does not relay. */
   readonly relayedId: string | null;
   readonly archivedId: string | null;
@@ -66,6 +68,8 @@ export interface ArchivalState {
   /** The latest completeness proof. */
   readonly verified: CompletenessProof | null;
   readonly durability: StoreDurability;
+  /** Why Redis may run out of memory before bids are refused, and what to change; null if it will not. */
+  readonly memoryShortage: string | null;
   /** The auction is removed from Redis and JetStream; the archive has it. */
   readonly cleaned: boolean;
   /** The stores that answer and refuse, each with its reason: a person must change something. */
@@ -97,6 +101,7 @@ export async function readState(dependencies: StateDependencies): Promise<Archiv
     opensAtMs: auction?.opensAtMs ?? null,
     pendingBytes: auction?.pendingBytes ?? null,
     maxPendingBytes: auction?.maxPendingBytes ?? null,
+    keysFull: auction !== null && auction.keysBytes >= auction.maxKeysBytes,
     relayedId: state.progress?.relayedId ?? null,
     archivedId: state.progress?.archivedId ?? auction?.archivedId ?? null,
     archiveLagMs: store?.unarchivedMs ?? null,
@@ -111,6 +116,7 @@ export async function readState(dependencies: StateDependencies): Promise<Archiv
     lastId: store?.lastId ?? null,
     verified: marks?.verified ?? null,
     durability: store?.durability ?? UNKNOWN_DURABILITY,
+    memoryShortage: store?.memoryShortage ?? null,
     cleaned: marks?.cleaned ?? false,
     refusals: dependencies.refusals.reasons,
     refusedRules: rules.refused,

@@ -6,6 +6,7 @@ import type { Bus } from "../../bus/connect.ts";
 import { streamState } from "../../bus/stream.ts";
 import { pause } from "../../runtime/lifecycle.ts";
 import type { Logger } from "../../runtime/log.ts";
+import type { StoreLimits } from "../../store/define-lots.ts";
 import type { Store } from "../../store/connect.ts";
 import type { Keys } from "../../store/keys.ts";
 import { readAuction, readLots, type StoredAuction } from "../../store/lots.ts";
@@ -36,7 +37,7 @@ export interface CheckDependencies {
   readonly archive: Archive;
   /** Waits for NATS. @throws when the process stops meanwhile */
   readonly waitForBus: () => Promise<Bus>;
-  readonly maxBytes: number;
+  readonly limits: StoreLimits;
   readonly metrics: ArchivalMetrics;
   readonly log: Logger;
   /** Is called before a restore. */

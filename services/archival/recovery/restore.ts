@@ -14,6 +14,7 @@ import {
   fieldsOf,
   type LotDefinition,
   lotFieldsOf,
+  type StoreLimits,
 } from "../../store/define-lots.ts";
 import { contiguousAfter, readClaims } from "../../store/claims.ts";
 import { type Digest, digestAfter } from "../../store/digest.ts";
@@ -49,8 +50,8 @@ interface RestoreDependencies {
   readonly keys: Keys;
   readonly archive: Archive;
   readonly bus: Bus;
-  /** The limit of the outbox, if the store has no auction with a limit. */
-  readonly maxBytes: number;
+  /** Of outbox and keys, if the store has no auction with limits. */
+  readonly limits: StoreLimits;
   readonly log: Logger;
 }
 
@@ -107,7 +108,7 @@ async function restoreInto(store: Store, dependencies: RestoreDependencies): Pro
     archivedId: watermark,
     claimed,
     lotIds: sources.lotIds,
-    fields: auctionFields(sources, epoch, dependencies.maxBytes, nowMs),
+    fields: auctionFields(sources, epoch, dependencies.limits, nowMs),
   });
   await saveFence(target);
   const lastKnownAtMs = Math.max(0, ...[...archivedLots.values()].map(({ atMs }) => atMs)) || null;
@@ -216,12 +217,12 @@ async function restoreOneLot(
 function auctionFields(
   { auction, definition, marks, opensAtMs }: Sources,
   epoch: number,
-  maxBytes: number,
+  limits: StoreLimits,
   nowMs: number,
 ): Record<string, string> {
   const fields: Record<string, string> = {};
   if (auction === null) {
-    Object.assign(fields, fieldsOf(definition, epoch, maxBytes));
+    Object.assign(fields, fieldsOf(definition, epoch, limits));
     fields["opensAtMs"] = String(opensAtMs ?? "");
     if (definition.suspended) fields["suspendedAtMs"] = String(marks.suspendedAtMs ?? nowMs);
   }
