@@ -25,9 +25,19 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
   try {
     return await dispatch(argv);
   } catch (error) {
-    process.stderr.write(`gavel: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`gavel: ${await textOf(error)}\n`);
     return findCommand(argv[0] ?? "")?.failureExitCode ?? 1;
   }
+}
+
+/** The message of an error that the user or an outage caused; the stack of a defect, to be reported. */
+async function textOf(error: unknown): Promise<string> {
+  if (!(error instanceof Error)) return String(error);
+  const { isUnavailable } = await import("../services/access/error-class.ts");
+  const isDefect =
+    error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
+  if (!isDefect || isUnavailable(error) || "code" in error) return error.message;
+  return `defect, please report it: ${error.stack}`;
 }
 
 async function dispatch(argv: readonly string[]): Promise<number> {

@@ -3,6 +3,7 @@ import { STORES } from "../../operator/api/components.ts";
 import { readRun, type RunRecord } from "../../operator/local/run-record.ts";
 import { isStoreReady } from "../../operator/local/stores.ts";
 import { readinessOf } from "../../operator/local/tiers.ts";
+import { isUnavailable } from "../../services/access/error-class.ts";
 import { printMajor } from "../../services/lot/money.ts";
 import { readSecretFile } from "../../services/runtime/secret-file.ts";
 import type { LotView } from "../../services/lot/view.ts";
@@ -64,11 +65,14 @@ async function archiveText({ endpoints }: RunRecord): Promise<string> {
 async function lotsText({ endpoints }: RunRecord): Promise<string> {
   try {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
-    const [auction, lots] = await Promise.all(
-      ["v1/auction", "v1/lots?limit=200"].map(async (path) => {
-        return (await fetch(`${endpoints.gateway}/${path}`, { signal })).json();
-      }),
+    const answers = await Promise.all(
+      ["v1/auction", "v1/lots?limit=200"].map((path) =>
+        fetch(`${endpoints.gateway}/${path}`, { signal }),
+      ),
     );
+    const failed = answers.find(({ ok }) => !ok);
+    if (failed) return `lots     unknown: the gateway answers ${failed.status}`;
+    const [auction, lots] = await Promise.all(answers.map((answer) => answer.json()));
     const { currency, minorUnitDigits } = auction as { currency: string; minorUnitDigits: number };
     const rows = (lots as { lots: LotView[] }).lots.map((lot) => [
       lot.lotId,
@@ -79,7 +83,8 @@ async function lotsText({ endpoints }: RunRecord): Promise<string> {
       lot.closesAtMs === null ? "" : new Date(lot.closesAtMs),
     ]);
     return tableOf(["lot", "status", "bids", currency, "leads", "closes"], rows);
-  } catch {
+  } catch (error) {
+    if (!isUnavailable(error) && !(error instanceof SyntaxError)) throw error;
     return "lots     unknown: the gateway does not answer";
   }
 }

@@ -54,6 +54,15 @@ test.each([
   await expect(asked).rejects.toThrow(message);
 });
 
+test("a defect of the operator is not told as an archival tier that is away", async () => {
+  const { archival } = await archivalThat({});
+  const circular: Record<string, unknown> = {};
+  circular["itself"] = circular;
+  const published = archival.publishRules(circular as never);
+  await expect(published).rejects.toThrow(TypeError);
+  await expect(archivalAt("http://[", "secret").state()).rejects.not.toThrow(ArchivalUnavailable);
+});
+
 test("a failed connection throws ArchivalUnavailable", async () => {
   const { archival, server } = await archivalThat({});
   await new Promise((resolve) => server.close(resolve));

@@ -1,10 +1,12 @@
 /** The client of an Auction's archival tier: the only tier that the operator calls. */
 import { Agent, request } from "undici";
+import { isUnavailable } from "../../services/access/error-class.ts";
 import type { ArchivalState } from "../../services/archival/observe/state.ts";
+import { StoreUnavailable } from "../../services/store/unreachable.ts";
 import type { AuctionDefinition } from "../../services/store/define-lots.ts";
 
 /** Archival did not do it: no answer, an error, or a refusal. A later reconcile repeats the call. */
-export class ArchivalUnavailable extends Error {}
+export class ArchivalUnavailable extends StoreUnavailable {}
 
 type RulesAnswer =
   { readonly outcome: "defined" } | { readonly outcome: "refused"; readonly why: string };
@@ -82,6 +84,7 @@ async function exchange(
     const text = await body.text();
     return { status: statusCode, body: parseJson(text, statusCode) };
   } catch (error) {
+    if (!isUnavailable(error)) throw error;
     throw new ArchivalUnavailable((error as Error).message, { cause: error });
   }
 }
@@ -90,6 +93,6 @@ function parseJson(text: string, status: number): Answer["body"] {
   try {
     return (JSON.parse(text) ?? {}) as Answer["body"];
   } catch {
-    throw new Error(`answered ${status} without JSON`);
+    throw new ArchivalUnavailable(`answered ${status} without JSON`);
   }
 }

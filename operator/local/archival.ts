@@ -1,4 +1,5 @@
 /** Calls from this machine to archival's internal API: read its state, open the auction. */
+import { isUnavailable } from "../../services/access/error-class.ts";
 import type { ArchivalState } from "../../services/archival/observe/state.ts";
 import { pause } from "../../services/runtime/lifecycle.ts";
 import type { DataFolder } from "./data-folder.ts";
@@ -13,13 +14,14 @@ type LocalState = Pick<
 
 const REQUEST_TIMEOUT_MS = 3_000;
 
-/** Null if archival does not answer. */
+/** Null if archival does not answer, or something else answers in its place. */
 export async function readArchivalState(internalUrl: string): Promise<LocalState | null> {
   try {
     const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
     const response = await fetch(`${internalUrl}/internal/v1/state`, { signal });
     return response.ok ? ((await response.json()) as LocalState) : null;
-  } catch {
+  } catch (error) {
+    if (!isUnavailable(error) && !(error instanceof SyntaxError)) throw error;
     return null;
   }
 }

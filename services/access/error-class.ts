@@ -8,6 +8,7 @@
  * An error is recognised by what the client of the dependency throws, not by its JavaScript class: rooms below this
  * one do not import each other's libraries.
  */
+import { UnreadableEvent } from "../lot/events.ts";
 import { BreakerOpen } from "../runtime/breaker.ts";
 import { classOfRedisError, StoreRefused, StoreUnavailable } from "../store/unreachable.ts";
 import { KeysUnavailable } from "./tokens.ts";
@@ -31,10 +32,14 @@ const NETWORK_CODES = new Set([
   "ENOBUFS",
   "ENOTFOUND",
   "EAI_AGAIN",
+  "ERR_STREAM_DESTROYED",
+  "ERR_STREAM_WRITE_AFTER_END",
+  "ERR_STREAM_PREMATURE_CLOSE",
   "UND_ERR_SOCKET",
   "UND_ERR_CONNECT_TIMEOUT",
   "UND_ERR_HEADERS_TIMEOUT",
   "UND_ERR_BODY_TIMEOUT",
+  "UND_ERR_RES_EXCEEDED_MAX_SIZE",
 ]);
 
 /** Codes of Node for a certificate or a TLS version that does not fit, and for a file or port that is not ours. */
@@ -130,7 +135,7 @@ export function refusalOf(error: unknown): { store: StoreName | null; reason: st
 
 function storeOf(error: Error, name: string): StoreName | null {
   if ("severity" in error || POSTGRES_HANDSHAKE_REFUSED.test(error.message)) return "postgres";
-  if (NATS_REFUSES.has(name) || JETSTREAM_ANSWERS.has(name)) return "nats";
+  if (isRefusedByNats(error) || JETSTREAM_ANSWERS.has(name)) return "nats";
   return name === "ReplyError" ? "redis" : null;
 }
 
@@ -145,7 +150,7 @@ function recognise(error: unknown): { error: Error; errorClass: ErrorClass } | n
 }
 
 function ownClassOf(error: Error): ErrorClass {
-  if (error instanceof StoreRefused) return "refused";
+  if (error instanceof StoreRefused || error instanceof UnreadableEvent) return "refused";
   if (
     error instanceof StoreUnavailable ||
     error instanceof BreakerOpen ||
@@ -157,7 +162,7 @@ function ownClassOf(error: Error): ErrorClass {
   const code = String((error as { code?: unknown }).code ?? "");
   if (NETWORK_CODES.has(code)) return "unreachable";
   if (TIMEOUTS.has(name) || NATS_UNREACHABLE.has(name)) return "unreachable";
-  if (NATS_REFUSES.has(name) || NODE_REFUSES.test(code)) return "refused";
+  if (isRefusedByNats(error) || NODE_REFUSES.test(code)) return "refused";
   if (JETSTREAM_ANSWERS.has(name)) {
     return Number((error as { status?: unknown }).status) >= 500 ? "unreachable" : "refused";
   }
@@ -166,6 +171,11 @@ function ownClassOf(error: Error): ErrorClass {
   if (POSTGRES_CONNECTION_LOST.test(message)) return "unreachable";
   if (POSTGRES_HANDSHAKE_REFUSED.test(message)) return "refused";
   return classOfRedisError(error);
+}
+
+/** Also its client, before it sends what the server would not take. */
+function isRefusedByNats({ name, message }: Error): boolean {
+  return NATS_REFUSES.has(name) || message.includes("max_payload size exceeded");
 }
 
 function classOfSqlState(code: string): ErrorClass {

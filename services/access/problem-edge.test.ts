@@ -1,6 +1,7 @@
 import { fastify } from "fastify";
 import { Registry } from "prom-client";
 import { expect, test } from "vitest";
+import { UnreadableEvent } from "../lot/events.ts";
 import { BreakerOpen } from "../runtime/breaker.ts";
 import type { Logger } from "../runtime/log.ts";
 import { StoreRefused, StoreUnavailable } from "../store/unreachable.ts";
@@ -41,6 +42,7 @@ const UNREACHABLE: readonly (readonly [string, Error])[] = [
 
 const REFUSED: readonly (readonly [string, Error])[] = [
   ["a store of ours that says so", new StoreRefused("Postgres refuses every entry")],
+  ["an event that somebody else wrote", new UnreadableEvent("an event must be an object")],
   ["Redis cannot write to its disk", named("ReplyError", "MISCONF Errors writing to the AOF file")],
   ["a script on a full Redis", named("ReplyError", "OOM command not allowed … script: abc")],
   ["a new password of Redis", named("ReplyError", "WRONGPASS invalid username-password pair")],
@@ -54,6 +56,10 @@ const REFUSED: readonly (readonly [string, Error])[] = [
   ["a database that is absent", postgres("3D000", "database does not exist", "FATAL")],
   ["a certificate of another name", named("Error", "altnames", { code: "ERR_TLS_CERT_ALTNAME" })],
   ["a wrong password of NATS", named("AuthorizationError", "Authorization Violation")],
+  [
+    "a message too large for NATS",
+    named("InvalidArgumentError", "'payload' max_payload size exceeded"),
+  ],
   ["NATS without JetStream", named("JetStreamNotEnabled", "jetstream is not enabled")],
   [
     "a limit of JetStream",
@@ -92,10 +98,11 @@ test("a refusal names the store, and gives its reason with its code", () => {
   expect(refusalOf(new Error("batch", { cause: denied }))).toEqual({ store: "postgres", reason });
   expect(REFUSED.map(([, error]) => refusalOf(error)?.store)).toEqual([
     null,
+    null,
     ...Array(4).fill("redis"),
     ...Array(7).fill("postgres"),
     null,
-    ...Array(3).fill("nats"),
+    ...Array(4).fill("nats"),
   ]);
   for (const [, error] of [...UNREACHABLE, ...DEFECTS]) expect(refusalOf(error)).toBe(null);
 });

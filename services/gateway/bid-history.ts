@@ -92,7 +92,10 @@ async function readArchived(
   return Value.Parse(HistoryAnswer, JSON.parse(text));
 }
 
-/** @throws ProblemError `unavailable` where archival does not answer, or answers with an error */
+/** Statuses of an archival tier, or of a proxy before it, that does not serve. Any other error is a defect. */
+const NOT_SERVING = new Set([502, 503, 504]);
+
+/** @throws ProblemError `unavailable` where archival does not answer or does not serve; a defect */
 async function askArchival(archival: Breaker, url: URL): Promise<string> {
   let why: unknown;
   try {
@@ -103,6 +106,7 @@ async function askArchival(archival: Breaker, url: URL): Promise<string> {
     });
     if (status === 200) return text;
     why = new Error(`archival answered ${status}`);
+    if (!NOT_SERVING.has(status)) throw why;
   } catch (error) {
     if (!isUnavailable(error)) throw error;
     why = error;

@@ -19,13 +19,13 @@ const log = createLog("clock", "silent");
 /** The promise for the 99th percentile of all lots. */
 const LATENESS_PROMISED_MS = 1_000;
 
-function clockOf(keys: Keys) {
+function clockOf(keys: Keys, over = store) {
   const registry = createRegistry("gateway");
   const metrics = createMetrics(registry, {
     waitingBids: () => 0,
     connections: async () => 0,
   });
-  const stop = startClock({ store, keys, log, metrics });
+  const stop = startClock({ store: over, keys, log, metrics });
   const value = async (line: string) => {
     const text = await registry.metrics();
     return Number(
@@ -41,6 +41,22 @@ function clockOf(keys: Keys) {
 
 const eventsOf = async (keys: Keys, lotId: string) =>
   (await eventsBefore(store, keys, lotId, null, 100)).events.reverse();
+
+test("a defect in the clock is counted, and the clock goes on", async () => {
+  const { keys } = await defineAndOpen(store);
+  let defects = 2;
+  const broken = new Proxy(store, {
+    get(target, name) {
+      if (name === "holdLease" && defects-- > 0) throw new TypeError("x is not a function");
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  const clock = clockOf(keys, broken);
+  await until("it holds the lease", async () => (await clock.held()) === 1);
+  expect(await clock.value("gavel_gateway_internal_errors_total")).toBe(2);
+  await clock.stop();
+});
 
 test("the clock opens lots, closes them in time and writes who won", async () => {
   const unsold = ["none-1", "none-2", "none-3", "none-4", "none-5"];

@@ -1,4 +1,4 @@
-import { createServer } from "node:net";
+import { createServer } from "node:http";
 import { once } from "node:events";
 import { expect, test } from "vitest";
 import { storeClockMs } from "../store/connect.ts";
@@ -127,10 +127,13 @@ test("with the archive away, bids that only it has are 503 and all else goes on"
   expect((await gateway.bid("lot-5", 50_000)).status).toBe(201);
 });
 
-test("an archive that hangs is given up after a second", async () => {
-  const silent = createServer(() => {}).listen(0, "127.0.0.1");
-  await once(silent, "listening");
-  const address = silent.address();
+test("an archive that hangs is given up after a second, and its defect is a defect", async () => {
+  let status: number | null = null;
+  const archival = createServer((_request, response) => {
+    if (status !== null) response.writeHead(status).end("{}");
+  }).listen(0, "127.0.0.1");
+  await once(archival, "listening");
+  const address = archival.address();
   if (address === null || typeof address === "string") throw new Error("no port");
   const its = await startTestGateway(redis.url, definition.uid, {
     ARCHIVAL_URL: `http://127.0.0.1:${address.port}`,
@@ -141,7 +144,14 @@ test("an archive that hangs is given up after a second", async () => {
   const older = await its.get("/v1/lots/lot-5/bids?cursor=1.2");
   expect(older.body["code"]).toBe("unavailable");
   expect(performance.now() - fromMs).toBeLessThan(withMargin(1_500));
-  silent.close();
+  status = 503;
+  const refused = await its.get("/v1/lots/lot-5/bids?cursor=1.2");
+  expect([refused.status, refused.body["code"]]).toEqual([503, "unavailable"]);
+  status = 500;
+  const defect = await its.get("/v1/lots/lot-5/bids?cursor=1.2");
+  expect([defect.status, defect.body["code"]]).toEqual([500, "internal"]);
+  archival.closeAllConnections();
+  archival.close();
 });
 
 test("pages of named origins may call us, others may not", async () => {

@@ -106,18 +106,32 @@ export function encodeEvent(event: LotEvent): string {
   return JSON.stringify(ordered);
 }
 
-/** Decodes an event. @throws Error that names the fault: a retry cannot help */
+/** A text that is no event: a store holds what we did not write. */
+export class UnreadableEvent extends Error {
+  override readonly name = "UnreadableEvent";
+}
+
+/** Decodes an event. @throws UnreadableEvent that names the fault: a retry cannot help */
 export function decodeEvent(eventText: string): LotEvent {
-  const event: unknown = JSON.parse(eventText);
-  if (typeof event !== "object" || event === null) throw new Error("an event must be an object");
+  const event = parse(eventText);
+  if (typeof event !== "object" || event === null)
+    throw new UnreadableEvent("an event must be an object");
   const values = event as Record<string, unknown>;
   const type = values["type"] as LotEvent["type"];
   const fields = Object.hasOwn(FIELDS, String(type)) ? FIELDS[type] : undefined;
-  if (!fields) throw new Error(`unknown event type ${JSON.stringify(type)}`);
+  if (!fields) throw new UnreadableEvent(`unknown event type ${JSON.stringify(type)}`);
   for (const [field, check] of Object.entries(fields)) {
-    if (!check(values[field])) throw new Error(`${type}: bad ${field}`);
+    if (!check(values[field])) throw new UnreadableEvent(`${type}: bad ${field}`);
   }
   return event as LotEvent;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new UnreadableEvent((error as Error).message, { cause: error });
+  }
 }
 
 /**

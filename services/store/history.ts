@@ -1,4 +1,4 @@
-import { decodeEvents, type LotEvent } from "../lot/events.ts";
+import { decodeEvents, type LotEvent, UnreadableEvent } from "../lot/events.ts";
 import { follows, isBehind, type Position } from "../lot/position.ts";
 import type { Store } from "./connect.ts";
 import type { Keys } from "./keys.ts";
@@ -23,7 +23,8 @@ export async function eventsSince(
     "COUNT",
     maxEntries,
   );
-  const all = entries.flatMap(([, [, text]]) => decodeEvents(text!));
+  const all = readable(entries.map(([, [, text]]) => text!));
+  if (all === null) return null;
   const missed = all.filter((event) => isBehind(since, event));
   if (entries.length === maxEntries) return null;
   if (missed.length === 0) {
@@ -32,6 +33,16 @@ export async function eventsSince(
     return known === `${since.epoch}-${since.seq}` ? [] : null;
   }
   return follows(missed[0]!, since) ? missed : null;
+}
+
+/** Null if one of the texts is no list of events: the lot as it stands replaces them. */
+function readable(texts: readonly string[]): LotEvent[] | null {
+  try {
+    return texts.flatMap(decodeEvents);
+  } catch (error) {
+    if (error instanceof UnreadableEvent) return null;
+    throw error;
+  }
 }
 
 /**

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, onTestFinished } from "vitest";
 import { signToken } from "../access/tokens.ts";
+import { LARGEST_MAX_JUMP } from "../lot/terms.ts";
 import { readEnv } from "../runtime/env.ts";
 import { createLog } from "../runtime/log.ts";
 import { connectStore, type Store } from "../store/connect.ts";
@@ -93,7 +94,7 @@ export class AuctionUnderTest {
         increments: [{ fromMinor: 0, stepMinor: 1 }],
         antiSniping: { windowMs: 0, extensionMs: 0, maxExtensions: 0 },
         maxAmountMinor: 1_000_000_000_000,
-        maxJump: 1_000,
+        maxJump: LARGEST_MAX_JUMP, // Tests raise amounts as they like.
         reserveDisclosure: "MetOnly",
       },
       suspended: false,
