@@ -1,5 +1,6 @@
 /** An Auction's conditions : each computed from the facts alone, in words that kstatus understands. */
 import type { Condition, Phase } from "../api/auction-status.ts";
+import type { StoreName } from "../api/components.ts";
 import { durationMs } from "../api/duration.ts";
 import type { Scale } from "../desired/inputs.ts";
 import type { ArchivalState } from "../../services/archival/observe/state.ts";
@@ -56,24 +57,38 @@ const unanswered = (facts: StatusFacts) => unknown(`archival does not answer: ${
 function backingReady(facts: StatusFacts): Value {
   const state = recentState(facts);
   if (state === null) return unanswered(facts);
-  const refusal = firstRefusal(state);
+  const refusal = firstRefusal(facts, state);
   if (refusal !== null) return no(refusal.reason, refusal.message);
   const unreachable = (["redis", "nats", "postgres"] as const).filter((store) => !state[store]);
   if (unreachable.length === 0) return yes("AllReachable", "redis, nats and postgres answer");
   const [first] = unreachable;
   const reason = `${titleOf(first!)}Unreachable`;
-  const managed = facts.auction.spec.backing[first!].mode === "Managed";
-  const hint = managed
-    ? `check pod ${facts.auction.metadata.name}-${first}-0`
-    : `check that Secret ${facts.auction.spec.backing[first!].external?.secretRef.name} has the right URL`;
-  return no(reason, `archival cannot reach ${unreachable.join(", ")}: ${hint}`);
+  return no(
+    reason,
+    `archival cannot reach ${unreachable.join(", ")}: check ${sourceOf(facts, first!)}`,
+  );
+}
+
+/** Where a person finds what is wrong with the connection to a store. */
+function sourceOf({ auction }: StatusFacts, store: StoreName): string {
+  const { mode, external } = auction.spec.backing[store];
+  if (mode === "Managed" || external === undefined)
+    return `pod ${auction.metadata.name}-${store}-0`;
+  const { name, key } = external.secretRef;
+  return `the URL in key ${key} of Secret ${name}`;
 }
 
 /** A store that answers archival and refuses, in the store's own words. A person must change something. */
-function firstRefusal({ refusals }: ArchivalState): Pick<Condition, "reason" | "message"> | null {
+function firstRefusal(
+  facts: StatusFacts,
+  { refusals }: ArchivalState,
+): Pick<Condition, "reason" | "message"> | null {
   const [store] = (["redis", "nats", "postgres"] as const).filter((each) => refusals[each]);
   if (store === undefined) return null;
-  return { reason: `${titleOf(store)}Refuses`, message: `${store} refuses: ${refusals[store]}` };
+  return {
+    reason: `${titleOf(store)}Refuses`,
+    message: `${store} refuses: ${refusals[store]}; check ${sourceOf(facts, store)}`,
+  };
 }
 
 const titleOf = (store: string) => `${store[0]!.toUpperCase()}${store.slice(1)}`;
@@ -173,7 +188,7 @@ function degraded(
 ): Value {
   const state = recentState(facts);
   if (phase !== "Pending" && state !== null) {
-    const refusal = firstRefusal(state);
+    const refusal = firstRefusal(facts, state);
     if (refusal !== null) return yes(refusal.reason, refusal.message);
     if (!state.postgres)
       return yes("PostgresDown", "bids go on; they are archived once it is back");

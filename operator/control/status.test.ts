@@ -11,6 +11,10 @@ const probing = (parts: Partial<ArchivalState>) => ({ state: state(parts), misse
 const ended = { total: 2, scheduled: 0, open: 0, closed: 2, sold: 1, unsold: 1, withdrawn: 0 };
 const verified = { atMs: NOW_MS, ok: true, lots: 2, events: 20, differences: [] };
 
+const EXTERNAL_POSTGRES = {
+  postgres: { mode: "External", external: { secretRef: { name: "archive", key: "dsn" } } },
+};
+
 const REPORTED_PHASES: [Partial<ArchivalState> | null, Phase][] = [
   [null, "Pending"],
   [{ rulesHash: null, lots: null }, "Pending"],
@@ -75,6 +79,28 @@ const CONDITION_CASES: [
     "False",
     "PostgresUnreachable",
     /n1-postgres-0/,
+  ],
+  [
+    "Postgres refuses",
+    {
+      auction: storedAuction({ backing: EXTERNAL_POSTGRES }),
+      probe: probing({ refusals: { postgres: "42501: permission denied" } }),
+    },
+    "BackingReady",
+    "False",
+    "PostgresRefuses",
+    /^postgres refuses: 42501: permission denied; check the URL in key dsn of Secret archive$/,
+  ],
+  [
+    "Postgres, which is not ours, is unreachable",
+    {
+      auction: storedAuction({ backing: EXTERNAL_POSTGRES }),
+      probe: probing({ postgres: false }),
+    },
+    "BackingReady",
+    "False",
+    "PostgresUnreachable",
+    /check the URL in key dsn of Secret archive$/,
   ],
   [
     "Redis is unreachable",

@@ -4,6 +4,31 @@ import { classOf, refusalOf } from "../access/error-class.ts";
 import type { Logger } from "../runtime/log.ts";
 import { DEPENDENCIES, type Dependency } from "./metrics.ts";
 
+const URL_OF = {
+  redis: "REDIS_URL_FILE",
+  nats: "NATS_URL_FILE",
+  postgres: "POSTGRES_URL_FILE",
+} as const satisfies Record<Dependency, string>;
+
+/** What to do about a refusal, by the store's words. A refusal of another kind says it itself. */
+function adviceOn(store: Dependency, reason: string): string {
+  const variable = URL_OF[store];
+  if (reason.includes(variable)) return "";
+  if (/SSL|TLS|CERT|EPROTO|certificate|self.signed/i.test(reason)) {
+    return `: the URL in ${variable} must ask for TLS if and only if the server does, and its certificate be trusted`;
+  }
+  if (/WRONGPASS|NOAUTH|invalid password|^28|SASL|authoriz|authenticat/i.test(reason)) {
+    return `: put the right user and password into the URL in ${variable}`;
+  }
+  if (store === "postgres" && /^42501/.test(reason)) {
+    return `: grant the user in ${variable} CREATE on schema public, and make it the owner of the tables`;
+  }
+  if (/NOPERM|PermissionViolation|permissions? violation|^3D000/i.test(reason)) {
+    return `: grant the rights to the user in ${variable}, or name another user or database there`;
+  }
+  return "";
+}
+
 interface Refusal {
   readonly store: Dependency;
   readonly reason: string;
@@ -40,8 +65,8 @@ export class Refusals {
     if (classOf(error) === "defect") throw error;
     const refusal = refusalOf(error);
     if (refusal === null) return;
-    const { reason } = refusal;
     const refusing = refusal.store ?? store;
+    const reason = `${refusal.reason}${adviceOn(refusing, refusal.reason)}`;
     const before = this.#byWork.get(work);
     this.#byWork.set(work, { store: refusing, reason });
     this.#show();

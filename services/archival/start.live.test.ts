@@ -233,6 +233,33 @@ test("a rules file that is wrong, or of another auction, stops the process with 
   }
 });
 
+test("a role without CREATE and a rejected password of Postgres are named, with what to do and never the password", async () => {
+  const owner = new AuctionUnderTest(servers);
+  await until("Postgres answers", () => answers(owner.archive, 1_000));
+  await owner.archive.pool.query("create database bare");
+  await owner.archive.pool.query("create role poor login password 'r1ght'");
+  for (const [password, expected] of [
+    ["r1ght", /42501: permission denied.*: grant the user in POSTGRES_URL_FILE CREATE/],
+    ["wr0ng", /28P01: .*: put the right user and password into the URL in POSTGRES_URL_FILE/],
+  ] as const) {
+    const auction = new AuctionUnderTest(servers);
+    const url = new URL(servers.postgres.url);
+    Object.assign(url, { username: "poor", password, pathname: "/bare" });
+    writeFileSync(auction.file("postgres"), url.href);
+    const archival = await auction.start();
+    const why = await until("it is named", async () => {
+      const ready = await fetch(`${archival.internalUrl}/readyz`);
+      const text = await ready.text();
+      return ready.status === 503 && text.includes("postgres refuses") && text;
+    });
+    expect(why).toMatch(expected);
+    const { refusals } = await stateOf(archival);
+    expect(refusals.postgres).toMatch(expected);
+    expect(JSON.stringify([why, refusals])).not.toContain(password);
+    await archival.stop();
+  }
+});
+
 test("a tier that starts before its stores waits for them", async () => {
   const auction = new AuctionUnderTest(servers);
   await Promise.all([servers.nats.kill(), servers.postgres.kill()]);
