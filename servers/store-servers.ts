@@ -87,20 +87,26 @@ export async function startRedis(
   });
 }
 
-/** @param password of the user `gavel`; null: none is asked for */
+/**
+ * @param password of the user `gavel`; null: none is asked for
+ * @param settings more lines of its configuration file
+ */
 export async function startNats(
   options: StoreOptions,
   password: string | null = null,
+  settings: readonly string[] = [],
 ): Promise<ServerProcess> {
   const { dir, port } = options;
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const users = `authorization { user: "gavel", password: "${password}" }\n`;
+  const users =
+    password === null ? [] : [`authorization { user: "gavel", password: "${password}" }`];
+  const lines = users.concat(settings).map((line) => `${line}\n`);
   return startServer({
     ...onSpawnOf(options),
     name: "nats-server",
     command: program("nats-server"),
     args: [
-      ...(password === null ? [] : ["--config", writeConfig(dir, "nats.conf", users)]),
+      ...(lines.length === 0 ? [] : ["--config", writeConfig(dir, "nats.conf", lines.join(""))]),
       "--jetstream",
       "--store_dir",
       dir,

@@ -66,10 +66,26 @@ export const RedisBacking = Section(
   "The store that decides bids.",
 );
 
+export const NatsBacking = Section(
+  {
+    mode: Mode,
+    external: Type.Optional(External),
+    managed: Type.Optional(Managed),
+    streamReplicas: Type.Enum([1, 3], {
+      type: "integer",
+      default: 1,
+      description:
+        "On how many servers of an External NATS cluster each event is. With 1, the stream is made anew from Redis if its server is gone.",
+    }),
+  },
+  "The stream between the store and the archive.",
+);
+
 export const Backings = Section(
-  { redis: RedisBacking, nats: Backing, postgres: Backing },
+  { redis: RedisBacking, nats: NatsBacking, postgres: Backing },
   "The stores of the auction. Their modes cannot change once the auction is provisioned.",
 );
 
 export type Backing = Type.Static<typeof Backing>;
+export type NatsBacking = Type.Static<typeof NatsBacking>;
 export type RedisBacking = Type.Static<typeof RedisBacking>;

@@ -41,6 +41,10 @@ export const CLUSTER_CASES: readonly Case[] = [
   accepted("tiers up from the creation on", withTiers({ prewarm: "0s", scaleDownAfter: "0s" })),
   accepted("an External store", withBacking({ nats: EXTERNAL })),
   accepted(
+    "an External NATS with three replicas",
+    withBacking({ nats: { ...EXTERNAL, streamReplicas: 3 } }),
+  ),
+  accepted(
     "a Managed store with a volume",
     withBacking({ redis: { managed: { storage: { size: "5Gi" } } } }),
   ),
@@ -159,6 +163,19 @@ export const CLUSTER_CASES: readonly Case[] = [
       /only mode Managed/,
     ),
   ]),
+  refused(
+    "a Managed NATS with three replicas",
+    withBacking({ nats: { streamReplicas: 3 } }),
+    "spec.backing.nats.streamReplicas",
+    /one server/,
+  ),
+  refused(
+    "an External NATS with two replicas",
+    withBacking({ nats: { ...EXTERNAL, streamReplicas: 2 } }),
+    "spec.backing.nats.streamReplicas",
+    /1|3/,
+    SERVER.choice,
+  ),
   refused(
     "a volume without a unit",
     withBacking({ redis: { managed: { storage: { size: "5" } } } }),

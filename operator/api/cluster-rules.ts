@@ -56,6 +56,15 @@ const managedOnlyInModeManaged = (path: StoreScope): RuleAt<StoreScope> => ({
   holds: ({ mode, managed }) => mode === "Managed" || managed === undefined,
 });
 
+const oneReplicaOfManagedStream: RuleAt<"spec.backing.nats"> = {
+  path: "spec.backing.nats",
+  field: "streamReplicas",
+  reads: ["mode", "streamReplicas"],
+  rule: "self.mode == 'External' || self.streamReplicas == 1",
+  message: "a Managed nats is one server: its streamReplicas must be 1",
+  holds: ({ mode, streamReplicas }) => mode === "External" || streamReplicas === 1,
+};
+
 const STORE_SCOPES: readonly StoreScope[] = [
   "spec.backing.redis",
   "spec.backing.nats",
@@ -73,6 +82,7 @@ export const CLUSTER_RULES: readonly Rule[] = [
     externalOnlyInModeExternal(path),
     managedOnlyInModeManaged(path),
   ]),
+  oneReplicaOfManagedStream,
   {
     path: "spec",
     field: "backing",

@@ -1,7 +1,7 @@
 /** A rule of the Auction resource that needs several fields: once as CEL, once in TypeScript. */
 import type { AntiSniping, AuctionLot, AuctionRules, Schedule, Spec } from "./auction-resource.ts";
 import type { Exposure } from "./auction-access.ts";
-import type { Backing, RedisBacking } from "./auction-backing.ts";
+import type { Backing, NatsBacking, RedisBacking } from "./auction-backing.ts";
 import type {
   ArchivalTier,
   Autoscaling,
@@ -26,7 +26,7 @@ interface Scopes {
   "spec.tiers.broadcast.autoscaling": Autoscaling;
   "spec.tiers.archival": ArchivalTier;
   "spec.backing.redis": RedisBacking;
-  "spec.backing.nats": Backing;
+  "spec.backing.nats": NatsBacking;
   "spec.backing.postgres": Backing;
   "spec.deletion": Deletion;
 }

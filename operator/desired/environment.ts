@@ -66,6 +66,7 @@ function archivalEnv(auction: StoredAuction): Partial<ArchivalEnv> {
   return {
     ...processEnv("archival", auction),
     NATS_URL_FILE: `${MOUNTS.nats}/url`,
+    NATS_STREAM_REPLICAS: auction.spec.backing.nats.streamReplicas,
     POSTGRES_URL_FILE: `${MOUNTS.postgres}/url`,
     RULES_FILE: `${MOUNTS.rules}/rules.json`,
     OPERATOR_TOKEN_FILE: `${MOUNTS.operator}/token`,

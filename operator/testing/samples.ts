@@ -117,7 +117,7 @@ export const SAMPLES: Readonly<Record<string, Sample>> = {
         },
         backing: {
           redis: { ...external("redis-url"), durability: "Replica" },
-          nats: external("nats-creds", "url"),
+          nats: { ...external("nats-creds", "url"), streamReplicas: 3 },
           postgres: external("pg-app"),
         },
       },
@@ -214,7 +214,10 @@ export const anySample: fc.Arbitrary<Sample> = fc
         redis: fc
           .tuple(store, fc.constantFrom("Disk", "Replica"))
           .map(([of, durability]) => ({ ...of, durability })),
-        nats: store,
+        nats: fc.tuple(store, fc.constantFrom(1, 3)).map(([of, replicas]) => ({
+          ...of,
+          streamReplicas: "external" in of ? replicas : 1,
+        })),
         postgres: store,
       }),
     }),

@@ -157,6 +157,7 @@ function connectStores(env: ArchivalEnv, log: Logger, stopping: AbortSignal) {
       maxPendingBytes: env.OUTBOX_MAX_BYTES,
       maxKeysBytes: maxKeysBytesFor(env.ACCEPTED_PER_SECOND),
     },
+    replicas: env.NATS_STREAM_REPLICAS,
     readStoreUrl,
     store,
     archive,

@@ -27,6 +27,12 @@ export const ArchivalEnv = Type.Object({
       "File with the URL of the archive, or of PgBouncer in front of it: postgres://user:password@host:port/database. Its tables are in the schema public.",
     minLength: 1,
   }),
+  NATS_STREAM_REPLICAS: Type.Integer({
+    description:
+      "On how many servers of a NATS cluster each event is: 1 or 3. With 1, the stream is made anew from Redis if its server is gone.",
+    enum: [1, 3],
+    default: 1,
+  }),
   RULES_FILE: Type.String({
     description:
       "File with the auction's rules and lots, JSON. Read every 5 s: changed rules are applied, or refused with a reason in the state.",

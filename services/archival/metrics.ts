@@ -24,6 +24,10 @@ function createCounters(registry: Registry) {
   const counters = {
     relayedEntries: counter("relayed_entries_total", "Outbox entries that JetStream took."),
     streamFull: counter("stream_full_total", "Publishes that JetStream refused for lack of space."),
+    streamsGivenUp: counter(
+      "streams_given_up_total",
+      "Times a stream that JetStream did not serve was deleted, to be made anew from the outbox.",
+    ),
     events: counter("events_total", "Events written to Postgres."),
     repeatedEvents: counter("repeated_events_total", "Events that Postgres already had."),
     conflicts: counter(

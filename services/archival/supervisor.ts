@@ -4,6 +4,8 @@
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
+import type { Bus } from "../bus/connect.ts";
+import { isOfStream } from "../bus/stream.ts";
 import { pause } from "../runtime/lifecycle.ts";
 import type { Rules } from "./definition/rules.ts";
 import type { Dependency } from "./metrics.ts";
@@ -13,6 +15,7 @@ import { withLease } from "./pipeline/lease.ts";
 import { type PipelineDependencies, runPipeline } from "./pipeline/pipeline.ts";
 import { failing, PipelineFailure } from "./pipeline/pipeline-failure.ts";
 import { RelayedPositions } from "./pipeline/relayed-positions.ts";
+import { StreamOutage } from "./pipeline/stream-outage.ts";
 import { backoffMs } from "./pipeline/timing.ts";
 import type { RestartReason } from "./reasons.ts";
 import { readAuctionMarks } from "./postgres/auction-marks.ts";
@@ -25,6 +28,8 @@ type SharedDependencies = Omit<PipelineDependencies, "bus" | "relayedPositions">
 interface SupervisorDependencies extends SharedDependencies {
   readonly rules: Rules;
   readonly state: ProcessState;
+  /** Null before the first connection to NATS. */
+  readonly currentBus: () => Bus | null;
 }
 
 /** What outlives one turn of the lease. */
@@ -32,6 +37,7 @@ interface AcrossTurns extends SupervisorDependencies {
   /** Names this process as the holder of the lease: one name for its life. */
   readonly holder: string;
   readonly relayedPositions: RelayedPositions;
+  readonly streamOutage: StreamOutage;
 }
 
 /** Names this work among those that a store may refuse. */
@@ -66,7 +72,12 @@ export async function supervise(
   if (marks?.cleaning) state.phase = "removed";
   else await define(dependencies, retry);
   const holder = `${hostname()}-${process.pid}-${randomUUID()}`;
-  const turn: AcrossTurns = { ...dependencies, holder, relayedPositions: new RelayedPositions() };
+  const turn: AcrossTurns = {
+    ...dependencies,
+    holder,
+    relayedPositions: new RelayedPositions(),
+    streamOutage: new StreamOutage(auctionUid, timing.streamGoneMs),
+  };
   for (let attempt = 0; !signal.aborted && state.phase !== "removed";) {
     const startedMs = performance.now();
     const failed = await runOnce(turn, signal);
@@ -123,9 +134,21 @@ async function runOnce(turn: AcrossTurns, signal: AbortSignal): Promise<boolean>
     relayedPositions.forget();
   }
   if (cause !== undefined) refusals.failed(PIPELINE, STORE_OF_REASON[reason] ?? "redis", cause);
+  await giveUpUnservedStream(turn, failure);
   metrics.pipelineRestarts.inc({ reason });
   log.warn({ reason, message, err: cause }, "pipeline restarting");
   return true;
+}
+
+async function giveUpUnservedStream(
+  { streamOutage, currentBus, metrics, log }: AcrossTurns,
+  { reason, message, cause }: PipelineFailure,
+): Promise<void> {
+  const bus = currentBus();
+  if (bus === null || !(reason === "stalled" || isOfStream(cause))) return;
+  if (!(await streamOutage.failed(bus))) return;
+  metrics.streamsGivenUp.inc();
+  log.error({ reason, message }, "stream given up: JetStream does not serve it; it is made anew");
 }
 
 /** @returns the failure; null when there is none, or nothing to run */
@@ -133,7 +156,7 @@ async function checkAndRun(
   turn: AcrossTurns,
   leased: AbortSignal,
 ): Promise<PipelineFailure | null> {
-  const { relayedPositions, state, waitForBus, refusals, log } = turn;
+  const { relayedPositions, state, waitForBus, refusals, streamOutage, timing, log } = turn;
   try {
     const checked = await failing("check", checkStore(turn, relayedPositions));
     if (checked === "removed") {
@@ -148,12 +171,18 @@ async function checkAndRun(
   const bus = await Promise.race([waitForBus().catch(() => null), pause(BUS_WAIT_MS, leased)]);
   if (!bus) return null;
   state.writesSummary = true;
+  let wasServed = () => false;
   const onStarted = (progress: NonNullable<ProcessState["progress"]>) => {
+    const watermark = progress.archivedId;
+    const startedMs = performance.now();
+    wasServed = () =>
+      progress.archivedId !== watermark || performance.now() - startedMs > timing.streamGoneMs;
     state.progress = progress;
     refusals.served(PIPELINE);
-    log.info({ watermark: progress.archivedId }, "pipeline started");
+    log.info({ watermark }, "pipeline started");
   };
   const failure = await runPipeline({ ...turn, bus }, onStarted, leased);
+  if (wasServed()) streamOutage.served();
   state.lastFailure = failure?.reason ?? null;
   return failure;
 }

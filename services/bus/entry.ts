@@ -20,6 +20,17 @@ interface RelayedEntry {
   readonly traceparent: string | null;
 }
 
+/** The headers of an entry, at most. */
+const HEADERS_MAX_BYTES = 512;
+
+/** Why NATS would refuse an entry of this size; null if it takes it. */
+export function payloadObstacle({ connection }: Bus, entryBytes: number): string | null {
+  const maxBytes = connection.info?.max_payload ?? Infinity;
+  const neededBytes = entryBytes + HEADERS_MAX_BYTES;
+  if (maxBytes >= neededBytes) return null;
+  return `max_payload of NATS is ${maxBytes} bytes and must be at least ${neededBytes}: raise it and restart NATS`;
+}
+
 /** A message of the stream: an entry, or a message that the relay did not write. */
 export interface Delivery {
   readonly streamSeq: number;

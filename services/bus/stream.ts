@@ -12,13 +12,19 @@ import {
   StorageType,
   type StreamInfo,
 } from "@nats-io/jetstream";
-import { nanos } from "@nats-io/transport-node";
+import { errors, nanos } from "@nats-io/transport-node";
 import type { Bus } from "./connect.ts";
 import { consumerNameOf, PARTITION, streamNameOf, subjectsOf } from "./subjects.ts";
 
 /** The stream, or its consumer, went away while it was read. */
 export class StreamUnavailable extends Error {
   override readonly name = "StreamUnavailable";
+}
+
+interface StreamSettings {
+  readonly maxBytes: number;
+  /** On how many servers of a NATS cluster each message is. */
+  readonly replicas: number;
 }
 
 export interface StreamState {
@@ -36,11 +42,19 @@ const DUPLICATE_WINDOW_MS = 1_000;
 /** Messages delivered to the archive and not acknowledged: bounds its memory. */
 const MAX_ACK_PENDING = 1_000;
 
+/** Codes of JetStream: it is no cluster, or has too few servers with room. */
+const NO_PLACE = new Set([10_005, 10_074]);
+
+/** Whether JetStream has no place for the replicas of a stream: an operator must add servers, or ask for less. */
+export function isRefusedForReplicas(error: unknown): boolean {
+  return error instanceof JetStreamApiError && NO_PLACE.has(error.code);
+}
+
 /** Creates the stream, or updates the settings of an existing one. */
 export async function ensureStream(
   bus: Bus,
   auctionUid: string,
-  maxBytes: number,
+  { maxBytes, replicas }: StreamSettings,
 ): Promise<StreamState> {
   const name = streamNameOf(auctionUid);
   const settings = {
@@ -51,6 +65,7 @@ export async function ensureStream(
     max_age: 0,
     max_msgs: -1,
     duplicate_window: nanos(DUPLICATE_WINDOW_MS),
+    num_replicas: replicas,
   };
   const { streams } = bus.manager;
   const known = await streamState(bus, auctionUid);
@@ -84,6 +99,45 @@ export async function deleteStream(bus: Bus, auctionUid: string): Promise<void> 
   } catch (error) {
     if (!isNotFound(error, JetStreamApiCodes.StreamNotFound)) throw error;
   }
+}
+
+/**
+ * Deletes a stream that JetStream does not serve. Nobody confirms it where the servers that hold the stream are
+ * gone: then JetStream forgets it nevertheless.
+ */
+export async function abandonStream(bus: Bus, auctionUid: string): Promise<void> {
+  await deleteStream(bus, auctionUid).catch((error: unknown) => {
+    if (!isUnanswered(error)) throw error;
+  });
+}
+
+/** Whether JetStream answers, whatever becomes of single streams. */
+export async function jetStreamAnswers(bus: Bus): Promise<boolean> {
+  return bus.manager.getAccountInfo().then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Code of JetStream: another message is the last one. The next publish names that one. */
+const WRONG_LAST_SEQUENCE = 10_071;
+
+/** Errors of a stream, or of its consumer, that nobody answers for. */
+const UNSERVED = /^(Timeout|NoResponders|Request|JetStream(Status)?)Error$|^JetStreamNotEnabled$/;
+
+/** Whether a stream made anew may be read and written where this one cannot: not for lack of space, servers or rights. */
+export function isOfStream(error: unknown): boolean {
+  if (error instanceof JetStreamApiError) {
+    const isOther = error.code === WRONG_LAST_SEQUENCE || isRefusedForReplicas(error);
+    return !isOther && !isRefusedForSpace(error);
+  }
+  return error instanceof Error && UNSERVED.test(error.name);
+}
+
+function isUnanswered(error: unknown): boolean {
+  return error instanceof JetStreamApiError
+    ? error.status >= 500
+    : error instanceof errors.TimeoutError;
 }
 
 /** Drops the messages before `seq`. */

@@ -53,6 +53,12 @@ export class NotDecided extends Error {}
 /** Bids in one call: bounds the time that Redis is busy with one lot. */
 export const MAX_BATCH = 256;
 
+/** Bounds the text of a bid's event and of the extension that it causes, with the longest bidder id and key. */
+const BID_MAX_BYTES = 1_408;
+
+/** The largest outbox entry: a full batch, and the opening before it. */
+export const ENTRY_MAX_BYTES = (MAX_BATCH + 1) * BID_MAX_BYTES;
+
 /**
  * Decides bids on one lot, in order, each key at most once.
  * @param known the highest position of the lot in any reply to this process

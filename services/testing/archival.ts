@@ -32,6 +32,7 @@ const SECRET = "a secret of at least thirty-two bytes";
 export const IMPATIENT: Timing = {
   leaseMs: 1_200,
   stallMs: 1_500,
+  streamGoneMs: 1_000,
   retainMs: 15 * 60_000,
   backoffMaxMs: 500,
   rulesEveryMs: 200,

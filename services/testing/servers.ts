@@ -62,7 +62,8 @@ async function serve(
 }
 
 export const startRedis = (): Promise<TestServer> => serve("redis", servers.startRedis);
-export const startNats = (): Promise<TestServer> => serve("nats", servers.startNats);
+export const startNats = (settings: readonly string[] = []): Promise<TestServer> =>
+  serve("nats", (at) => servers.startNats(at, null, settings));
 export const startPostgres = (): Promise<TestServer> =>
   serve("postgres", async (at) => {
     const server = await servers.startPostgres(at, "test", copyTemplate);
@@ -87,6 +88,20 @@ async function untilStarted(connectionString: string): Promise<void> {
     }
     await new Promise((resolve) => setTimeout(resolve, START_POLL_MS));
   }
+}
+
+/** Three servers of NATS that are one cluster. */
+export async function startNatsCluster(): Promise<TestServer[]> {
+  const ports = await Promise.all([freePort(), freePort(), freePort()]);
+  const routes = ports.map((port) => `nats://127.0.0.1:${port}`).join(", ");
+  return Promise.all(
+    ports.map((port, index) =>
+      startNats([
+        `server_name: nats-${index}`,
+        `cluster { name: test, listen: "127.0.0.1:${port}", routes: [${routes}] }`,
+      ]),
+    ),
+  );
 }
 
 /** PgBouncer in front of a Postgres. @returns the URL to connect to in its place */

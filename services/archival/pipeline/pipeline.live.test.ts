@@ -3,6 +3,10 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { until } from "../../testing/until.ts";
+import { connectBus } from "../../bus/connect.ts";
+import { streamNameOf } from "../../bus/subjects.ts";
+import type { ArchivalState } from "../observe/state.ts";
+import { startNats, startNatsCluster } from "../../testing/servers.ts";
 import { AuctionUnderTest, IMPATIENT, metric, startServers } from "../../testing/archival.ts";
 
 const servers = await startServers();
@@ -97,6 +101,78 @@ test("NATS started again without its data loses nothing", async () => {
   await servers.nats.restart();
   await bidding;
   await auction.bid(10);
+  await auction.expectAllArchived();
+});
+
+test("a cluster of NATS that loses the server of a stream for good makes the stream anew, and keeps one of 3 replicas", async () => {
+  const cluster = await startNatsCluster();
+  const nats = cluster[0]!;
+  const bus = await until("the cluster has a leader", async () => {
+    const connected = await connectBus(() => nats.url, "test");
+    const ready = await connected.manager.getAccountInfo().catch(() => null);
+    if (ready === null) await connected.connection.close();
+    return ready && connected;
+  });
+  const streamOf = async ({ uid }: AuctionUnderTest) => bus.manager.streams.info(streamNameOf(uid));
+  const single = new AuctionUnderTest({ ...servers, nats });
+  const replicated = new AuctionUnderTest({ ...servers, nats });
+  const archival = await single.start();
+  const three = await replicated.start(IMPATIENT, { NATS_STREAM_REPLICAS: "3" });
+  for (const auction of [single, replicated]) {
+    await auction.open();
+    await auction.bid(30);
+    await auction.expectAllArchived();
+  }
+  const [before, kept] = [await streamOf(single), await streamOf(replicated)];
+  expect([before, kept].map(({ config }) => config.num_replicas)).toEqual([1, 3]);
+
+  const holder = cluster[Number(before.cluster!.leader!.split("-")[1])]!;
+  await holder.kill();
+  rmSync(join(holder.dir, "jetstream"), { recursive: true });
+  for (const auction of [single, replicated]) {
+    await auction.bid(30);
+    await auction.expectAllArchived([], 60_000);
+  }
+  const after = await streamOf(single);
+  expect(after.cluster!.leader).not.toBe(before.cluster!.leader);
+  expect(after.created).not.toBe(before.created);
+  expect((await streamOf(replicated)).created).toBe(kept.created);
+  expect(await metric(archival, "gavel_archival_streams_given_up_total")).toBe(1);
+  expect(await metric(three, "gavel_archival_streams_given_up_total")).toBe(0);
+  await bus.connection.close();
+}, 120_000);
+
+test("a stream that was sealed is made anew", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const archival = await auction.start();
+  await auction.open();
+  await auction.bid(30);
+  await auction.expectAllArchived();
+  const bus = await connectBus(() => servers.nats.url, "stranger");
+  await bus.manager.streams.update(streamNameOf(auction.uid), { sealed: true } as object);
+  await auction.bid(30);
+  await auction.expectAllArchived();
+  expect(await metric(archival, "gavel_archival_conflicts_total")).toBe(0);
+  await bus.connection.close();
+});
+
+test("a NATS that takes smaller messages than an entry may be is named, until it takes them", async () => {
+  const settings = ["max_payload: 65536"];
+  const nats = await startNats(settings);
+  const auction = new AuctionUnderTest({ ...servers, nats });
+  const archival = await auction.start();
+  await auction.open();
+  await auction.bid(30);
+  const why = await until("NATS is named", async () => {
+    const state = await fetch(`${archival.internalUrl}/internal/v1/state`);
+    return ((await state.json()) as ArchivalState).refusals.nats;
+  });
+  expect(why).toBe(
+    "max_payload of NATS is 65536 bytes and must be at least 362368: raise it and restart NATS",
+  );
+  expect(await metric(archival, "gavel_archival_streams_given_up_total")).toBe(0);
+  settings[0] = "max_payload: 1048576";
+  await nats.restart();
   await auction.expectAllArchived();
 });
 

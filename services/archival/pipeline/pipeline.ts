@@ -4,8 +4,15 @@
  */
 import { classOf } from "../../access/error-class.ts";
 import type { Bus } from "../../bus/connect.ts";
+import { payloadObstacle } from "../../bus/entry.ts";
 import { readStream } from "../../bus/read-stream.ts";
-import { ensureStream, lastReadSeq, purgeBefore, replaceConsumer } from "../../bus/stream.ts";
+import {
+  ensureStream,
+  isRefusedForReplicas,
+  lastReadSeq,
+  purgeBefore,
+  replaceConsumer,
+} from "../../bus/stream.ts";
 import { pause } from "../../runtime/lifecycle.ts";
 import type { Logger } from "../../runtime/log.ts";
 import type { Tracing } from "../../runtime/tracing.ts";
@@ -13,7 +20,9 @@ import { connectStore, type Store, storeClockMs } from "../../store/connect.ts";
 import type { Keys } from "../../store/keys.ts";
 import { readAuction } from "../../store/lots.ts";
 import { compareIds, trimOutbox } from "../../store/outbox.ts";
+import { ENTRY_MAX_BYTES } from "../../store/place-bids.ts";
 import { readRunId } from "../../store/server-identity.ts";
+import { StoreRefused } from "../../store/unreachable.ts";
 import type { InvariantMonitor } from "../invariants/invariant-monitor.ts";
 import type { ArchivalMetrics } from "../metrics.ts";
 import { type Archive, STATEMENT_TIMEOUT_MS } from "../postgres/connection.ts";
@@ -53,6 +62,8 @@ export interface PipelineDependencies {
   readonly archive: Archive;
   /** The limit of outbox and stream. A quarter may be between relay and archive, a quarter is retained. */
   readonly maxBytes: number;
+  /** Of the stream. */
+  readonly replicas: number;
   readonly timing: Timing;
   readonly relayedPositions: RelayedPositions;
   readonly metrics: ArchivalMetrics;
@@ -153,17 +164,30 @@ async function prepareStream(
   dependencies: PipelineDependencies,
   watermark: string,
 ): Promise<number> {
-  const { auctionUid, bus, maxBytes } = dependencies;
+  const { auctionUid, bus, maxBytes, replicas } = dependencies;
+  const obstacle = payloadObstacle(bus, ENTRY_MAX_BYTES);
+  if (obstacle !== null) throw refusedByNats(obstacle);
   // The bodies of retained messages and of those between relay and archive have at most `maxBytes`. The limit is
   // twice that, because JetStream counts subjects and headers, too.
-  const stream = ensureStream(bus, auctionUid, 2 * maxBytes);
-  const { lastSeq, bytes } = await failing("bus", stream);
+  const stream = ensureStream(bus, auctionUid, { maxBytes: 2 * maxBytes, replicas });
+  const { lastSeq, bytes } = await failing(
+    "bus",
+    stream.catch((error: Error) => {
+      if (isRefusedForReplicas(error))
+        throw refusedByNats(`${replicas} replicas: ${error.message}`);
+      throw error;
+    }),
+  );
   const startSeq = lastSeq + 1;
   await failing("bus", recordUnread(dependencies, watermark));
   // Every message on the stream is archived, is a dead letter, or is relayed again from the outbox.
   if (bytes > maxBytes / 2) await failing("bus", purgeBefore(bus, auctionUid, startSeq));
   await failing("bus", replaceConsumer(bus, auctionUid, startSeq, ACK_WAIT_MS));
   return lastSeq;
+}
+
+function refusedByNats(why: string): PipelineFailure {
+  return new PipelineFailure("bus", why, new StoreRefused(why));
 }
 
 /**

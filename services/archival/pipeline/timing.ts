@@ -6,6 +6,8 @@ export interface Timing {
   readonly leaseMs: number;
   /** When entries wait and none was archived for so long, the pipeline restarts. */
   readonly stallMs: number;
+  /** A stream that JetStream does not serve for so long, although it answers, is made anew. */
+  readonly streamGoneMs: number;
   /** How long archived entries stay in the outbox and on the stream. */
   readonly retainMs: number;
   /** The longest wait between two attempts; the first is a 25th of it. */
@@ -17,6 +19,7 @@ export interface Timing {
 export const TIMING: Timing = {
   leaseMs: 5_000,
   stallMs: 10_000,
+  streamGoneMs: 30_000,
   retainMs: 15 * 60_000,
   backoffMaxMs: 2_000,
   rulesEveryMs: 5_000,

@@ -5,6 +5,7 @@ import { readStream } from "../../bus/read-stream.ts";
 import type { Logger } from "../../runtime/log.ts";
 import { compareIds } from "../../store/outbox.ts";
 import { buildBatch } from "../pipeline/build-batch.ts";
+import { PipelineFailure } from "../pipeline/pipeline-failure.ts";
 import { type Archive, inTransaction } from "../postgres/connection.ts";
 import { insertLoss } from "../postgres/dead-letters.ts";
 import { readTails } from "../postgres/lot-tails.ts";
@@ -24,7 +25,7 @@ export async function archiveStream(
   let watermark = await readOrCreateWatermark(archive, auctionUid);
   let tails = await readTails(archive, auctionUid);
   let inserted = 0;
-  for await (const deliveries of readStream(bus, auctionUid)) {
+  for await (const deliveries of failingReads(readStream(bus, auctionUid))) {
     const fresh = deliveries.filter(isAfter(watermark));
     if (fresh.length === 0) continue;
     const firstAfterId = fresh[0]!.afterId!;
@@ -41,6 +42,15 @@ export async function archiveStream(
     for (const [lotId, tail] of newTails) tails.lots.set(lotId, tail);
   }
   return { inserted, watermark };
+}
+
+/** Tells a stream that cannot be read from an archive that does not answer. */
+async function* failingReads(reads: AsyncGenerator<Delivery[]>): AsyncGenerator<Delivery[]> {
+  try {
+    yield* reads;
+  } catch (error) {
+    throw new PipelineFailure("bus", (error as Error).message, error);
+  }
 }
 
 /** Only messages of the relay: others are not events of the auction. */

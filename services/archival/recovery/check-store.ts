@@ -15,6 +15,7 @@ import { forgetAhead, isBeingRestored, RESTORE_REQUESTED } from "../../store/res
 import { StoreUnavailable } from "../../store/unreachable.ts";
 import { confirmServer, readRunId, wasPromoted } from "../../store/server-identity.ts";
 import type { ArchivalMetrics } from "../metrics.ts";
+import { failing } from "../pipeline/pipeline-failure.ts";
 import type { RelayedPositions } from "../pipeline/relayed-positions.ts";
 import { readArchivedLots } from "../postgres/archived-lots.ts";
 import { readAuctionMarks } from "../postgres/auction-marks.ts";
@@ -115,7 +116,7 @@ async function wasRecorded({
   waitForBus,
 }: CheckDependencies): Promise<boolean> {
   if (await hasEvents(archive, auctionUid)) return true;
-  const stream = await streamState(await waitForBus(), auctionUid);
+  const stream = await failing("bus", streamState(await waitForBus(), auctionUid));
   return stream !== null && stream.lastSeq > 0;
 }
 

@@ -1,13 +1,15 @@
 /** Redis loses all, or some, of what it acknowledged, and gets it back under a higher epoch. */
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
+import { decodeEvent, encodeEvent, type LotEvent } from "../../lot/events.ts";
 import type { Lot } from "../../lot/lot.ts";
+import { claimEvents } from "../../store/claims.ts";
 import { defineLots } from "../../store/define-lots.ts";
 import { eventsSince } from "../../store/history.ts";
 import { advanceDueLots } from "../../store/lot-changes.ts";
 import { readAuction, readLots } from "../../store/lots.ts";
 import { compareIds, outboxTail } from "../../store/outbox.ts";
-import { type Placement, placeBids } from "../../store/place-bids.ts";
+import { MAX_BATCH, type Placement, placeBids } from "../../store/place-bids.ts";
 import { AuctionUnderTest, metric, startServers } from "../../testing/archival.ts";
 import { until } from "../../testing/until.ts";
 import type { Archival } from "../app.ts";
@@ -197,4 +199,29 @@ test("a lot with events cannot be dropped from the definition, and begin again a
     outcome: "refused",
     why: expect.stringContaining("lot-1"),
   });
+});
+
+test("what many claims restore is relayed in entries that are no larger than those of scripts", async () => {
+  const auction = new AuctionUnderTest(servers);
+  const archival = await auction.start();
+  await auction.open();
+  await auction.bid(6);
+  await auction.expectAllArchived();
+  await archival.stop();
+  const latest = decodeEvent((await auction.archived()).findLast((text) => text.includes("bid_"))!);
+  const lotId = latest.lotId;
+  const lot = (await lotsOf(auction)).find((one) => one.lotId === lotId)!;
+  const claimed = Array.from({ length: 2 * MAX_BATCH + 1 }, (_, index) => {
+    const [seq, amountMinor] = [lot.seq + index + 1, 1_000 + index];
+    const bid = { bidId: randomUUID(), key: randomUUID(), seq, amountMinor };
+    return encodeEvent({ ...latest, ...bid, minimumMinor: amountMinor + 1 } as LotEvent);
+  });
+  const last = { epoch: lot.epoch, seq: lot.seq + claimed.length };
+  await claimEvents(auction.store, auction.keys, lotId, last, claimed);
+  await restored(await auction.start(), 1);
+  await auction.expectAllArchived();
+  expect(await auction.archived()).toEqual(expect.arrayContaining(claimed));
+  const entries = await auction.store.xrange(auction.keys.outbox, "-", "+");
+  const sizes = entries.map(([, fields]) => fields[3]!.split("\n").length);
+  expect(sizes.filter((size) => size > 3)).toEqual([MAX_BATCH, MAX_BATCH]);
 });

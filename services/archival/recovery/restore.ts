@@ -21,6 +21,7 @@ import { type Digest, digestAfter } from "../../store/digest.ts";
 import type { Keys } from "../../store/keys.ts";
 import { readAuction, readDigests, readLots, type StoredAuction } from "../../store/lots.ts";
 import { isBehind, type Position, START } from "../../lot/position.ts";
+import { MAX_BATCH } from "../../store/place-bids.ts";
 import {
   AnswerWriter,
   requestRestore,
@@ -100,7 +101,7 @@ async function restoreInto(store: Store, dependencies: RestoreDependencies): Pro
   for (const lotId of sources.lotIds) {
     const restored = await restoreOneLot(target, sources, lotId);
     if (restored.wasBehind) behind.push(lotId);
-    if (restored.claimed !== null) claimed.push([lotId, restored.claimed.events]);
+    claimed.push(...restored.claimed.map(({ events }) => [lotId, events] as const));
   }
   await restoreAuction(store, keys, {
     epoch,
@@ -172,12 +173,12 @@ interface Target extends RestoreDependencies {
   readonly claims: ReadonlyMap<string, readonly LotEvent[]>;
 }
 
-/** @returns whether the store lacked something of the lot, and the entry with its claimed events */
+/** @returns whether the store lacked something of the lot, and the entries with its claimed events */
 async function restoreOneLot(
   target: Target,
   sources: Sources,
   lotId: string,
-): Promise<{ wasBehind: boolean; claimed: StreamEntry | null }> {
+): Promise<{ wasBehind: boolean; claimed: readonly StreamEntry[] }> {
   const { auctionUid, store, keys, archive, epoch, answers } = target;
   const { definition, opensAtMs } = sources;
   const stored = sources.storedLots.get(lotId) ?? null;
@@ -198,18 +199,18 @@ async function restoreOneLot(
   // Events that viewers saw, and that are neither archived, relayed nor in the store.
   const claims = contiguousAfter(target.claims.get(lotId) ?? [], base ?? START);
   await answers.write(claims.filter((event) => event.type === "bid_accepted").map(answeredOf));
-  const claimed = claims.length === 0 ? null : entryOf(claims);
+  const claimed = entriesOf(claims);
   const latest = lot === undefined ? base : withEvents(lot, definition, base, claims);
 
   const defined = stored === null && lot !== undefined ? definedOf(lot, opensAtMs) : null;
   const state = latest === null ? null : { ...latest, seq: seqAfter(latest, ahead) };
   const digest = await digestFor(target, lotId, isLacking, claims);
   const storedEntries =
-    isLacking || claimed === null ? [] : await readStoredEntries(store, keys, lotId);
+    isLacking || claimed.length === 0 ? [] : await readStoredEntries(store, keys, lotId);
   const entries = isLacking ? archivedEntries : storedEntries;
-  const allEntries = claimed === null ? entries : entries.concat(claimed);
+  const allEntries = entries.concat(claimed);
   await restoreLot(store, keys, epoch, lotId, defined, state, digest, allEntries);
-  const wasBehind = isLacking || claimed !== null || (ahead !== null && isBehind(stored, ahead));
+  const wasBehind = isLacking || claimed.length > 0 || (ahead !== null && isBehind(stored, ahead));
   return { wasBehind, claimed };
 }
 
@@ -277,9 +278,13 @@ const UNOPENED: ArchivedLot = {
   leadingBid: null,
 };
 
-function entryOf(events: readonly LotEvent[]): StreamEntry {
-  const { epoch, seq } = events.at(-1)!;
-  return { id: `${epoch}-${seq}`, events: encodeEvents(events) };
+/** Entries as large as those of scripts, so that JetStream takes each. */
+function entriesOf(events: readonly LotEvent[]): StreamEntry[] {
+  return Array.from({ length: Math.ceil(events.length / MAX_BATCH) }, (_, index) => {
+    const some = events.slice(index * MAX_BATCH, (index + 1) * MAX_BATCH);
+    const { epoch, seq } = some.at(-1)!;
+    return { id: `${epoch}-${seq}`, events: encodeEvents(some) };
+  });
 }
 
 async function readStoredEntries(store: Store, keys: Keys, lotId: string): Promise<StreamEntry[]> {
