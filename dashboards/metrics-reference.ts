@@ -14,7 +14,7 @@ const NO_SOCKETS = {
   behind: () => 0,
   subscriptions: () => 0,
   waitingBids: () => 0,
-  connections: async () => 0,
+  connections: () => 0,
   traffic: { frames: 0, bytes: 0, conflated: 0 },
 };
 

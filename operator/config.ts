@@ -1,5 +1,6 @@
 import Type from "typebox";
 import { ProcessEnv } from "../services/runtime/env.ts";
+import { ListenEnv } from "../services/runtime/listen.ts";
 import type { OperatorSettings } from "./control/operator-settings.ts";
 
 const Image = (description: string, image: string) =>
@@ -61,7 +62,7 @@ export const OperatorEnv = Type.Object({
       minLength: 1,
     }),
   ),
-  HOST: Type.String({ description: "Address to listen on.", default: "0.0.0.0" }),
+  ...ListenEnv,
   INTERNAL_PORT: Type.Integer({
     description: "Port for health and metrics; 0 takes a free one.",
     minimum: 0,

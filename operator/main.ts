@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { readEnv } from "../services/runtime/env.ts";
 import { createInternalServer, createRegistry } from "../services/runtime/internal.ts";
 import { runProcess } from "../services/runtime/lifecycle.ts";
+import { listen } from "../services/runtime/listen.ts";
 import { createLog } from "../services/runtime/log.ts";
 import { AUCTION_KIND } from "./api/kind.ts";
 import { archivalAt } from "./control/archival-client.ts";
@@ -51,7 +52,7 @@ await runProcess(log, env.DRAIN_NOTICE_MS + env.DRAIN_MS, async (lifecycle) => {
   });
   const internal = createInternalServer({ ready, alive: isHealthy }, registry);
   lifecycle.onStop("internal server", () => internal.close());
-  await internal.listen({ host: env.HOST, port: env.INTERNAL_PORT });
+  await listen(internal, env.HOST, env.INTERNAL_PORT);
 
   const stopping = new AbortController();
   controller.start();

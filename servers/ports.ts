@@ -3,9 +3,15 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 
-export function isPortInUse(port: number): Promise<boolean> {
+/** Whether anything listens on the port, for this machine by IPv4 or IPv6: `localhost` may mean either. */
+export async function isPortInUse(port: number): Promise<boolean> {
+  const answers = await Promise.all(["127.0.0.1", "::1"].map((host) => listens(host, port)));
+  return answers.includes(true);
+}
+
+function listens(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ host: "127.0.0.1", port, timeout: 1_000 });
+    const socket = connect({ host, port, timeout: 1_000 });
     const finish = (inUse: boolean) => {
       socket.destroy();
       resolve(inUse);

@@ -19,7 +19,7 @@ export const LocalEnv = Type.Object({
   LISTEN_HOST: Type.Enum(["127.0.0.1", "0.0.0.0"], {
     type: "string",
     description:
-      "Address on which the gateway and broadcast listen for bidders and viewers. 0.0.0.0 accepts connections from other machines, on these two ports only.",
+      "Address on which the gateway and broadcast listen for bidders and viewers: 127.0.0.1 with ::1, or 0.0.0.0 with :: (where the machine has IPv6), which accepts connections from other machines, on these two ports only.",
     default: "127.0.0.1",
   }),
   PUBLIC_HOST: Type.String({

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import type { ArchivalEnv } from "../../services/archival/config.ts";
 import type { BroadcastEnv } from "../../services/broadcast/config.ts";
 import type { GatewayEnv } from "../../services/gateway/config.ts";
+import { addressesOf } from "../../services/runtime/listen.ts";
 import type { LocalEnv } from "./config.ts";
 import type { Spec } from "../api/auction-resource.ts";
 import type { TierName } from "../api/components.ts";
@@ -87,9 +88,9 @@ function environmentOf(
     DRAIN_MS,
   };
   const { internal, stream } = endpointsOf(env);
-  // Only the two public ports are opened to other machines.
+  // Only the two public ports are opened to other machines. Explicit, because a shell may export HOST.
   const listen = {
-    HOST: env.LISTEN_HOST,
+    HOST: env.LISTEN_HOST === LOOPBACK ? "localhost" : addressesOf(undefined)[0],
     INTERNAL_HOST: LOOPBACK,
     REUSE_PORT: env.REPLICAS > 1,
   };

@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { addressesOf, hostInUrl } from "../../services/runtime/listen.ts";
 import { until } from "../../services/testing/until.ts";
 import type { LotView } from "../../services/lot/view.ts";
 import { startInstantOf } from "./process-record.ts";
@@ -72,6 +73,11 @@ test("a bid over HTTP is shown on the stream and archived, and a second run cont
   expect(first.output()).toContain(sandbox.env["GATEWAY_PORT"]);
   expectPrivate(sandbox.folder.path);
   const uid = await auctionUid();
+  for (const address of addressesOf("localhost").map(hostInUrl)) {
+    const page = await fetch(`http://${address}:${sandbox.env["GATEWAY_PORT"]}/`);
+    const stream = await fetch(`http://${address}:${sandbox.env["BROADCAST_PORT"]}/v1/stream`);
+    expect([address, page.status, stream.status]).toEqual([address, 200, 426]);
+  }
   const viewer = await watch("oak-table");
 
   expect((await sandbox.bid("oak-table", 12_000, "alice")).status).toBe(201);

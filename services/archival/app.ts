@@ -4,6 +4,7 @@ import { type Bus, connectBus } from "../bus/connect.ts";
 import { registerBreakerGauge } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry } from "../runtime/internal.ts";
 import { pause } from "../runtime/lifecycle.ts";
+import { listen } from "../runtime/listen.ts";
 import type { Logger } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
 import { startTelemetry } from "../runtime/telemetry.ts";
@@ -83,7 +84,7 @@ export async function startArchival(
   const routed = { ...base, rules, postgres: breakers.postgres, operatorTokenFile, endWork };
   addRoutes(app, routed, createVerifier(env), log);
   startConnecting(stores.store, (error) => log.debug({ err: error }, "Redis unavailable"));
-  const internalUrl = await app.listen({ host: env.HOST, port: env.INTERNAL_PORT });
+  const internalUrl = await listen(app, env.HOST, env.INTERNAL_PORT);
 
   const observed = startObserver(base, registry, healthSummary, log, stopping.signal);
   const monitor = new InvariantMonitor(createInvariantMetrics(registry), log);

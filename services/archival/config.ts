@@ -1,6 +1,7 @@
 import Type from "typebox";
 import { TokenEnv } from "../access/config.ts";
 import { ProcessEnv } from "../runtime/env.ts";
+import { ListenEnv } from "../runtime/listen.ts";
 import { TelemetryEnv } from "../runtime/telemetry.ts";
 import { DEFAULT_ACCEPTED_PER_SECOND } from "../store/memory-budget.ts";
 
@@ -45,7 +46,7 @@ export const ArchivalEnv = Type.Object({
       minLength: 1,
     }),
   ),
-  HOST: Type.String({ description: "Address to listen on.", default: "0.0.0.0" }),
+  ...ListenEnv,
   INTERNAL_PORT: Type.Integer({
     description:
       "Port for health, metrics, and the routes for gateways and operators; 0 takes a free one.",

@@ -7,6 +7,7 @@ import { problemOf } from "../access/problems.ts";
 import { registerBreakerGauge } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry, type Health } from "../runtime/internal.ts";
 import { Lifecycle, pause } from "../runtime/lifecycle.ts";
+import { addressesOf, hostInUrl, listen } from "../runtime/listen.ts";
 import type { Logger } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
 import type { Tracing } from "../runtime/tracing.ts";
@@ -107,13 +108,10 @@ async function start(env: BroadcastEnv, log: Logger, lifecycle: Lifecycle): Prom
   lifecycle.onStop("internal server", () => internal.close());
   lifecycle.onStop("sockets", () => server.drain(env.DRAIN_MS * SOCKETS_SHARE));
   lifecycle.onStop("notice", () => pause(env.DRAIN_NOTICE_MS));
-  const internalUrl = await internal.listen({
-    host: env.INTERNAL_HOST ?? env.HOST,
-    port: env.INTERNAL_PORT,
-  });
+  const internalUrl = await listen(internal, env.INTERNAL_HOST ?? env.HOST, env.INTERNAL_PORT);
   const port = await server.listen(env.HOST, env.PORT, env.REUSE_PORT);
   log.info({ port, internalUrl, auctionUid: env.AUCTION_UID }, "broadcast listening");
-  const host = env.HOST === "0.0.0.0" ? "127.0.0.1" : env.HOST;
+  const host = hostInUrl(addressesOf(env.HOST)[0]);
   const stop = () => lifecycle.stop();
   return { url: `ws://${host}:${port}/v1/stream`, internalUrl, metrics, stop };
 }

@@ -1,6 +1,7 @@
 import Type from "typebox";
 import { TokenEnv } from "../access/config.ts";
 import { ProcessEnv, PublicPortEnv } from "../runtime/env.ts";
+import { ListenEnv } from "../runtime/listen.ts";
 import { SamplingEnv, TelemetryEnv } from "../runtime/telemetry.ts";
 import { BiddingEnv } from "../store/bidding.ts";
 
@@ -19,7 +20,7 @@ export const BroadcastEnv = Type.Object({
     description: "File with the URL of Redis. It is read again at each connection.",
     minLength: 1,
   }),
-  HOST: Type.String({ description: "Address to listen on.", default: "0.0.0.0" }),
+  ...ListenEnv,
   PORT: Type.Integer({
     description: "Port of the stream; 0 picks a free port.",
     minimum: 0,

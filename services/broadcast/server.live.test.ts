@@ -4,6 +4,7 @@ import { beforeAll, expect, test } from "vitest";
 import type { Store } from "../store/connect.ts";
 import type { Keys } from "../store/keys.ts";
 import { placeBids } from "../store/place-bids.ts";
+import { addressesOf, hostInUrl } from "../runtime/listen.ts";
 import { bid, defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
 import { startRedis, type TestServer } from "../testing/servers.ts";
 import { withMargin } from "../testing/margin.ts";
@@ -276,6 +277,23 @@ test("what is no handshake of ours is refused with a problem, and no subprotocol
     const { status, head } = await ask(line, headers);
     expect([line, status]).toEqual([line, 101]);
     expect(head).not.toMatch(/sec-websocket-protocol/i);
+  }
+});
+
+test("by default the stream listens on every address, and as localhost on both loopback addresses", async () => {
+  const { definition } = await defineAndOpen(store);
+  for (const HOST of ["", "localhost"]) {
+    const process = await startOne(redis.url, definition.uid, { HOST });
+    const viewers = [];
+    for (const address of addressesOf("localhost").map(hostInUrl)) {
+      const url = new URL(process.url);
+      url.hostname = address;
+      const viewer = await connectViewer(url.href);
+      await watch(viewer);
+      viewers.push(viewer);
+    }
+    await process.stop();
+    for (const viewer of viewers) expect((await viewer.closed).code).toBe(1012);
   }
 });
 

@@ -8,6 +8,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { once } from "node:events";
 import { performance } from "node:perf_hooks";
 import { pause } from "../runtime/lifecycle.ts";
+import { addressesOf, alsoListen } from "../runtime/listen.ts";
 import { type WebSocket, WebSocketServer } from "ws";
 import { type Problem, problem, retryAfterSeconds } from "../access/problems.ts";
 import {
@@ -121,9 +122,11 @@ export class StreamServer {
   }
 
   /** @returns the port */
-  async listen(host: string, port: number, reusePort = false): Promise<number> {
-    this.#http.listen({ host, port, reusePort, backlog: 4096 });
+  async listen(host: string | undefined, port: number, reusePort = false): Promise<number> {
+    const [first, ...others] = addressesOf(host);
+    this.#http.listen({ host: first, port, reusePort, backlog: 4096 });
     await once(this.#http, "listening");
+    await alsoListen(this.#http, others, reusePort);
     const checking = setInterval(() => this.#closeSlow(), BEHIND_CHECK_MS);
     this.#stopTimers = [() => clearInterval(checking), this.#heartbeat.start()];
     return (this.#http.address() as AddressInfo).port;

@@ -26,7 +26,7 @@ const options: AppOptions = {
   log: createLog("app-test", "silent"),
   metrics: createMetrics(registry, {
     waitingBids: () => 0,
-    connections: async () => 0,
+    connections: () => 0,
   }),
   batcher: new Batcher(scriptStrategy(store, keys), BATCHER_DEFAULTS),
   verify: async () => null,

@@ -1,5 +1,6 @@
 /** The gateway tier in one process: builds its parts, starts them, and stops them in reverse order. */
-import type { AddressInfo, Server as NetServer } from "node:net";
+import type { Server as HttpServer } from "node:http";
+import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { BidReporter } from "../access/bid-reporter.ts";
 import { addInvariants } from "../access/invariants-route.ts";
@@ -9,6 +10,7 @@ import { createVerifier } from "../access/tokens.ts";
 import { Breaker, logChanges, registerBreakerGauge } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry, type Health } from "../runtime/internal.ts";
 import { Lifecycle, pause } from "../runtime/lifecycle.ts";
+import { listen } from "../runtime/listen.ts";
 import type { Logger } from "../runtime/log.ts";
 import { readSecretFile } from "../runtime/secret-file.ts";
 import { startTelemetry } from "../runtime/telemetry.ts";
@@ -58,7 +60,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
   const registry = createRegistry("gateway");
   const metrics = createMetrics(registry, {
     waitingBids: () => bidding.batcher.waiting,
-    connections: () => connectionsOf(app.server),
+    connections: () => openConnections(),
   });
   const verify = createVerifier(env, (isStale) => metrics.tokenKeysStale.set(isStale ? 1 : 0));
 
@@ -100,6 +102,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
     streamUrl: env.STREAM_URL,
     archivalUrl: env.ARCHIVAL_URL,
   });
+  const openConnections = countConnections(app.server);
   // While draining, close each connection with its next answer: a client may just be using one that is closed idle.
   app.server.prependListener("request", (_request, response) => {
     if (lifecycle.draining) response.shouldKeepAlive = false;
@@ -145,18 +148,12 @@ function healthOf(bidding: Bidding, lifecycle: Lifecycle): Health {
   };
 }
 
-function connectionsOf(server: NetServer): Promise<number> {
-  return new Promise((resolve) => server.getConnections((_, count) => resolve(count ?? 0)));
-}
-
-async function listen(
-  app: FastifyInstance,
-  host: string,
-  port: number,
-  reusePort = false,
-): Promise<string> {
-  const options = { host, port, reusePort }; // fastify passes it on, and does not declare it
-  await app.listen(options);
-  const { port: taken } = app.server.address() as AddressInfo;
-  return `http://${host === "0.0.0.0" ? "localhost" : host}:${taken}`;
+/** Counts the open connections of a server, whichever of its addresses they came to. */
+function countConnections(server: HttpServer): () => number {
+  let count = 0;
+  server.on("connection", (socket: Socket) => {
+    count++;
+    socket.once("close", () => count--);
+  });
+  return () => count;
 }

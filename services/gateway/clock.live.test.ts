@@ -23,7 +23,7 @@ function clockOf(keys: Keys, over = store) {
   const registry = createRegistry("gateway");
   const metrics = createMetrics(registry, {
     waitingBids: () => 0,
-    connections: async () => 0,
+    connections: () => 0,
   });
   const stop = startClock({ store: over, keys, log, metrics });
   const value = async (line: string) => {

@@ -1,6 +1,7 @@
 import Type from "typebox";
 import { TokenEnv } from "../access/config.ts";
 import { ProcessEnv, PublicPortEnv } from "../runtime/env.ts";
+import { ListenEnv } from "../runtime/listen.ts";
 import { SamplingEnv, TelemetryEnv } from "../runtime/telemetry.ts";
 import { BiddingEnv } from "../store/bidding.ts";
 
@@ -16,7 +17,7 @@ export const GatewayEnv = Type.Object({
     pattern: "^[A-Za-z0-9-]{1,64}$",
   }),
   REDIS_URL_FILE: Type.String({ description: "File with the URL of Redis.", minLength: 1 }),
-  HOST: Type.String({ description: "Address to listen on.", minLength: 1, default: "0.0.0.0" }),
+  ...ListenEnv,
   PORT: Type.Integer({
     description: "Port for bidders and viewers; 0 picks a free port.",
     minimum: 0,

@@ -21,7 +21,7 @@ export type Metrics = ReturnType<typeof createMetrics>;
 interface Observed {
   readonly waitingBids: () => number;
   /** Open connections of the public port. */
-  readonly connections: () => Promise<number>;
+  readonly connections: () => number;
 }
 
 /** No label names a lot or a bidder. */
@@ -89,8 +89,8 @@ function observeAtScrape(registry: Registry, { waitingBids, connections }: Obser
     name: "gavel_gateway_connections",
     help: "Open HTTP connections.",
     registers: [registry],
-    async collect() {
-      this.set(await connections());
+    collect() {
+      this.set(connections());
     },
   });
 }

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { expect, test } from "vitest";
 import { storeClockMs } from "../store/connect.ts";
 import { eventsBefore } from "../store/history.ts";
+import { addressesOf, hostInUrl } from "../runtime/listen.ts";
 import { defineAndOpen, lotDefinition, openStore, RULES } from "../testing/auction.ts";
 import { startTestGateway } from "../testing/gateway.ts";
 import { freePort } from "../../servers/ports.ts";
@@ -171,6 +172,18 @@ test("pages of named origins may call us, others may not", async () => {
   for (const origin of ["https://auction.example.test.evil.test", "null", "http://localhost"]) {
     const answer = await from(origin, "OPTIONS");
     expect([answer.status, answer.headers.get("access-control-allow-origin")]).toEqual([405, null]);
+  }
+});
+
+test("by default a gateway listens on every address, and as localhost on both loopback addresses", async () => {
+  for (const HOST of ["", "localhost"]) {
+    const its = await startTestGateway(redis.url, definition.uid, { HOST });
+    const { port } = new URL(its.url);
+    for (const address of addressesOf("localhost").map(hostInUrl)) {
+      const { status } = await fetch(`http://${address}:${port}/v1/auction`);
+      expect([HOST, address, status]).toEqual([HOST, address, 200]);
+    }
+    await its.stop();
   }
 });
 
