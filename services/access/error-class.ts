@@ -44,7 +44,7 @@ const NETWORK_CODES = new Set([
 
 /** Codes of Node for a certificate or a TLS version that does not fit, and for a file or port that is not ours. */
 const NODE_REFUSES =
-  /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_|ERR_SSL_|EACCES$|EPERM$|ENOENT$)/;
+  /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_|ERR_SSL_|EPROTO$|EACCES$|EPERM$|ENOENT$)/;
 
 /** pg throws plain errors for a connection that is absent, closed or silent. */
 const POSTGRES_CONNECTION_LOST =
@@ -88,6 +88,8 @@ const NATS_REFUSES = new Set([
   "PermissionViolationError",
   "JetStreamNotEnabled",
 ]);
+
+const NATS_CLIENT_REFUSES = /max_payload size exceeded|server does not support 'tls'/;
 
 /** JetStream's answers, with a status like HTTP's. */
 const JETSTREAM_ANSWERS = new Set([
@@ -161,8 +163,8 @@ function ownClassOf(error: Error): ErrorClass {
   const { name, message } = error;
   const code = String((error as { code?: unknown }).code ?? "");
   if (NETWORK_CODES.has(code)) return "unreachable";
-  if (TIMEOUTS.has(name) || NATS_UNREACHABLE.has(name)) return "unreachable";
   if (isRefusedByNats(error) || NODE_REFUSES.test(code)) return "refused";
+  if (TIMEOUTS.has(name) || NATS_UNREACHABLE.has(name)) return "unreachable";
   if (JETSTREAM_ANSWERS.has(name)) {
     return Number((error as { status?: unknown }).status) >= 500 ? "unreachable" : "refused";
   }
@@ -175,7 +177,7 @@ function ownClassOf(error: Error): ErrorClass {
 
 /** Also its client, before it sends what the server would not take. */
 function isRefusedByNats({ name, message }: Error): boolean {
-  return NATS_REFUSES.has(name) || message.includes("max_payload size exceeded");
+  return NATS_REFUSES.has(name) || NATS_CLIENT_REFUSES.test(message);
 }
 
 function classOfSqlState(code: string): ErrorClass {

@@ -1,4 +1,5 @@
 import type { Registry } from "prom-client";
+import { readStoreUrl as readUrl } from "../access/store-url.ts";
 import { createVerifier } from "../access/tokens.ts";
 import { type Bus, connectBus } from "../bus/connect.ts";
 import { registerBreakerGauge } from "../runtime/breaker.ts";
@@ -6,9 +7,8 @@ import { createInternalServer, createRegistry } from "../runtime/internal.ts";
 import { pause } from "../runtime/lifecycle.ts";
 import { listen } from "../runtime/listen.ts";
 import type { Logger } from "../runtime/log.ts";
-import { readSecretFile } from "../runtime/secret-file.ts";
 import { startTelemetry } from "../runtime/telemetry.ts";
-import { connectStore, startConnecting, type Store } from "../store/connect.ts";
+import { connectStore, startConnecting, type Store, whyNotConnected } from "../store/connect.ts";
 import { keysOf } from "../store/keys.ts";
 import { maxKeysBytesFor } from "../store/memory-budget.ts";
 import { StoreUnavailable } from "../store/unreachable.ts";
@@ -63,7 +63,8 @@ export async function startArchival(
   const refusals = new Refusals(metrics.storeRefuses, log);
   const base = { ...stores, auctionUid, state, metrics, refusals, onLost, log };
   const rules = new Rules(env.RULES_FILE, rulesFile, base, log);
-  const breakers = probeStores(stores, log, stopping.signal, (name, seconds) =>
+  const probed = { ...stores, refusals };
+  const breakers = probeStores(probed, log, stopping.signal, (name, seconds) =>
     metrics.answerSeconds[name].observe(seconds),
   );
   registerBreakerGauge(registry, "gavel_archival_", breakers);
@@ -136,14 +137,18 @@ function startObserver(
 }
 
 function connectStores(env: ArchivalEnv, log: Logger, stopping: AbortSignal) {
-  const readStoreUrl = () => readSecretFile(env.REDIS_URL_FILE);
+  const readStoreUrl = () => readUrl("REDIS_URL_FILE", env.REDIS_URL_FILE);
   const store = connectStore(readStoreUrl, "archival");
   const archive = connectArchive(
-    () => readSecretFile(env.POSTGRES_URL_FILE),
+    () => readUrl("POSTGRES_URL_FILE", env.POSTGRES_URL_FILE),
     (error) => log.warn({ err: error }, "idle Postgres connection lost"),
   );
-  const connecting = connectBus(() => readSecretFile(env.NATS_URL_FILE), "archival");
   let bus: Bus | null = null;
+  let busFailure: Error | null = null;
+  const connecting = connectBus(() => readUrl("NATS_URL_FILE", env.NATS_URL_FILE), "archival", {
+    onAttempt: (error) => (busFailure = error),
+    signal: stopping,
+  });
   void connecting.then((connected) => (bus = connected));
   const stopped = new Promise<never>((_, reject) => {
     stopping.addEventListener("abort", () => reject(new StoreUnavailable("stopping")), {
@@ -163,6 +168,7 @@ function connectStores(env: ArchivalEnv, log: Logger, stopping: AbortSignal) {
     store,
     archive,
     currentBus: () => bus,
+    busFailure: () => busFailure,
     /** @throws when the process stops meanwhile */
     waitForBus: () => Promise.race([connecting, stopped]),
     async close() {
@@ -194,6 +200,6 @@ function notReady(why: string): Promise<{ ready: boolean; why: string }> {
 function redisAnswers(store: Store): Promise<{ ready: boolean; why?: string }> {
   return store.ping().then(
     () => ({ ready: true }),
-    () => ({ ready: false, why: "Redis does not answer" }),
+    () => ({ ready: false, why: `Redis does not answer${whyNotConnected(store)}` }),
   );
 }

@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { type AuctionDefinition, rulesHashOf } from "../store/define-lots.ts";
 import { readAuction, readLots } from "../store/lots.ts";
+import { startNats } from "../testing/servers.ts";
 import { until } from "../testing/until.ts";
 import { AuctionUnderTest, metric, startServers } from "../testing/archival.ts";
 import type { Archival } from "./app.ts";
@@ -230,6 +231,74 @@ test("a rules file that is wrong, or of another auction, stops the process with 
   ] as const) {
     writeFileSync(auction.file("rules"), text);
     await expect(auction.start()).rejects.toThrow(why);
+  }
+});
+
+test("a wrong URL, a rejected password and wrong TLS are named for each store, and never the URL", async () => {
+  const owner = new AuctionUnderTest(servers);
+  await until("Postgres is migrated", () => migrate(owner.archive));
+  await owner.connected();
+  await owner.store.config("SET", "requirepass", "right");
+  const nats = await startNats([`authorization { user: "gavel", password: "right" }`]);
+  const withPassword = (url: string, password: string) => {
+    const changed = new URL(url);
+    Object.assign(changed, { username: changed.username || "gavel", password });
+    if (changed.protocol === "redis:") changed.username = "default";
+    return changed.href;
+  };
+  const right = {
+    redis: withPassword(servers.redis.url, "right"),
+    nats: withPassword(nats.url, "right"),
+    postgres: servers.postgres.url,
+  };
+  const auction = new AuctionUnderTest(servers);
+  const give = (urls: object) => {
+    for (const [store, url] of Object.entries(urls)) writeFileSync(auction.file(store), url);
+  };
+  give({ redis: "wr0ng host", nats: "wr0ng", postgres: "http://wr0ng/" });
+  const archival = await auction.start();
+  const named = async (expected: Record<string, RegExp>) => {
+    const why = await until(`all of ${Object.keys(expected).join(", ")} are named`, async () => {
+      const ready = await fetch(`${archival.internalUrl}/readyz`);
+      const text = JSON.stringify([await ready.text(), (await stateOf(archival)).refusals]);
+      expect(text).not.toContain("wr0ng");
+      return Object.values(expected).every((each) => each.test(text)) && !ready.ok && text;
+    });
+    expect(why).toMatch(/refuses/);
+  };
+  try {
+    await named({
+      redis: /redis refuses: REDIS_URL_FILE: .* not contain a URL like redis:.*: write one/,
+      nats: /nats refuses: NATS_URL_FILE: .* not contain a URL like nats:.*: write one/,
+      postgres: /postgres refuses: POSTGRES_URL_FILE: .* not contain a URL like postgres:.*: write/,
+    });
+    give({
+      redis: withPassword(right.redis, "wr0ng"),
+      nats: withPassword(nats.url, "wr0ng"),
+      postgres: `${right.postgres}?sslmode=require`,
+    });
+    await named({
+      redis: /redis refuses: WRONGPASS .*: put the right user and password .* REDIS_URL_FILE/,
+      nats: /nats refuses: Authorization Violation: put the right .* NATS_URL_FILE/,
+      postgres: /postgres refuses: .* does not support SSL .* POSTGRES_URL_FILE must ask for TLS/,
+    });
+    give({ nats: right.nats.replace("nats:", "tls:"), postgres: right.postgres });
+    await named({ nats: /nats refuses: .*'tls': the URL in NATS_URL_FILE must ask for TLS/ });
+    give(right);
+    await until("it is ready", async () => (await fetch(`${archival.internalUrl}/readyz`)).ok);
+    await until("all serve", async () => {
+      return Object.keys((await stateOf(archival)).refusals).length === 0;
+    });
+    // A server without TLS does not answer the handshake: it may as well hang, so it is no refusal.
+    const away = new AuctionUnderTest(servers);
+    writeFileSync(away.file("redis"), right.redis.replace("redis:", "rediss:"));
+    const { internalUrl } = await away.start();
+    await until("readiness says what to check", async () => {
+      const text = await (await fetch(`${internalUrl}/readyz`)).text();
+      return /Redis does not answer: .* REDIS_URL_FILE: .* rediss:/.test(text);
+    });
+  } finally {
+    await owner.store.config("SET", "requirepass", "");
   }
 });
 

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { BidReporter } from "../access/bid-reporter.ts";
 import { readOrigins } from "../access/origins.ts";
+import { readStoreUrl } from "../access/store-url.ts";
 import { createVerifier } from "../access/tokens.ts";
 import { problemOf } from "../access/problems.ts";
 import { registerBreakerGauge } from "../runtime/breaker.ts";
@@ -9,7 +10,6 @@ import { createInternalServer, createRegistry, type Health } from "../runtime/in
 import { Lifecycle, pause } from "../runtime/lifecycle.ts";
 import { addressesOf, hostInUrl, listen } from "../runtime/listen.ts";
 import type { Logger } from "../runtime/log.ts";
-import { readSecretFile } from "../runtime/secret-file.ts";
 import type { Tracing } from "../runtime/tracing.ts";
 import { startTelemetry } from "../runtime/telemetry.ts";
 import { type Bidding, startBidding } from "../store/bidding.ts";
@@ -123,7 +123,7 @@ function openConnections(
   log: Logger,
 ): StoreConnections {
   return new StoreConnections(
-    () => readSecretFile(REDIS_URL_FILE),
+    () => readStoreUrl("REDIS_URL_FILE", REDIS_URL_FILE),
     `gavel-broadcast-${randomUUID().slice(0, 8)}`,
     log,
     (connected) => storeUp.set(connected ? 1 : 0),

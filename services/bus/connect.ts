@@ -8,9 +8,11 @@ import {
   type Authenticator,
   connect,
   type NatsConnection,
+  type NodeConnectionOptions,
   tokenAuthenticator,
   usernamePasswordAuthenticator,
 } from "@nats-io/transport-node";
+import { pause } from "../runtime/lifecycle.ts";
 
 /** A connection to NATS that reconnects without limit. */
 export interface Bus {
@@ -31,30 +33,25 @@ const MAX_PINGS_OUT = 2;
 const RECONNECT_WAIT_MS = 250;
 const RECONNECT_JITTER_MS = 500;
 
+interface BusOptions {
+  /** Called with why an attempt to connect failed, and with null once there is a connection. */
+  readonly onAttempt?: (failure: Error | null) => void;
+  /** Ends the attempts: the promise is never settled then. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Connects without a time limit. Needs JetStream of nats-server 2.9.4 or newer.
- * @param readUrl `nats://[user:password@|token@]host:port`; called for each connection, so that the password may
- *   change
+ * @param readUrl `nats://[user:password@|token@]host:port`, or `tls:`; called for each connection, so that the
+ *   password may change
  * @param name shown in the server's list of connections
  */
-export async function connectBus(readUrl: () => string, name: string): Promise<Bus> {
-  const connection = await connect({
-    servers: new URL(readUrl()).host,
-    name,
-    authenticator: authenticatorOf(readUrl),
-    timeout: CONNECT_TIMEOUT_MS,
-    pingInterval: PING_INTERVAL_MS,
-    maxPingOut: MAX_PINGS_OUT,
-    // -1: no limit. Also for the first connection, and after a refused password.
-    maxReconnectAttempts: -1,
-    waitOnFirstConnect: true,
-    ignoreAuthErrorAbort: true,
-    reconnectTimeWait: RECONNECT_WAIT_MS,
-    reconnectJitter: RECONNECT_JITTER_MS,
-    reconnectJitterTLS: RECONNECT_JITTER_MS,
-    // Capturing a stack trace costs more than the publish itself.
-    noAsyncTraces: true,
-  });
+export async function connectBus(
+  readUrl: () => string,
+  name: string,
+  { onAttempt = () => {}, signal }: BusOptions = {},
+): Promise<Bus> {
+  const connection = await firstConnection(readUrl, name, onAttempt, signal);
   // No request is sent here: JetStream may still be starting, and every later request reports that.
   const manager = await jetstreamManager(connection, {
     checkAPI: false,
@@ -62,12 +59,64 @@ export async function connectBus(readUrl: () => string, name: string): Promise<B
   });
   const stream = jetstream(connection, { timeout: REQUEST_TIMEOUT_MS });
   const onLost = new Set<() => void>();
-  void watch(connection, onLost);
+  void watch(connection, onLost, onAttempt);
   return { connection, manager, stream, onLost };
 }
 
-async function watch(connection: NatsConnection, onLost: Bus["onLost"]): Promise<void> {
-  for await (const { type } of connection.status()) {
+/** Tried here, and not by the client: it would keep to itself why an attempt failed, and read the address once. */
+async function firstConnection(
+  readUrl: () => string,
+  name: string,
+  onAttempt: (failure: Error | null) => void,
+  signal: AbortSignal | undefined,
+): Promise<NatsConnection> {
+  for (;;) {
+    try {
+      const connection = await connect(optionsOf(readUrl, name));
+      onAttempt(null);
+      return connection;
+    } catch (error) {
+      onAttempt(error as Error);
+    }
+    await pause(RECONNECT_WAIT_MS + Math.random() * RECONNECT_JITTER_MS, signal);
+    if (signal?.aborted) return new Promise(() => {});
+  }
+}
+
+function optionsOf(readUrl: () => string, name: string): NodeConnectionOptions {
+  const { host, protocol } = new URL(readUrl());
+  return {
+    servers: host,
+    // `nats:` takes TLS where the server offers it; `tls:` takes nothing else.
+    ...(protocol === "tls:" ? { tls: {} } : {}),
+    name,
+    authenticator: authenticatorOf(readUrl),
+    timeout: CONNECT_TIMEOUT_MS,
+    pingInterval: PING_INTERVAL_MS,
+    maxPingOut: MAX_PINGS_OUT,
+    // -1: no limit, also after a refused password.
+    maxReconnectAttempts: -1,
+    ignoreAuthErrorAbort: true,
+    reconnectTimeWait: RECONNECT_WAIT_MS,
+    reconnectJitter: RECONNECT_JITTER_MS,
+    reconnectJitterTLS: RECONNECT_JITTER_MS,
+    // Capturing a stack trace costs more than the publish itself.
+    noAsyncTraces: true,
+  };
+}
+
+async function watch(
+  connection: NatsConnection,
+  onLost: Bus["onLost"],
+  onAttempt: (failure: Error | null) => void,
+): Promise<void> {
+  for await (const status of connection.status()) {
+    const { type } = status;
+    if (type === "reconnect") onAttempt(null);
+    // A subject that is not allowed says nothing about the connection.
+    if (type === "error" && status.error.name !== "PermissionViolationError") {
+      onAttempt(status.error);
+    }
     if (type === "disconnect" || type === "staleConnection" || type === "close") {
       for (const notify of onLost) notify();
     }

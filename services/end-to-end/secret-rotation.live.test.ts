@@ -48,6 +48,16 @@ test("Redis gets a password, and then another one, and bids go on", async () => 
       async () => (await fetch(`${broadcast.internalUrl}/readyz`)).ok,
     );
   };
+  const readinessNames = async (cause: RegExp) => {
+    for (const { internalUrl } of [scripted, optimistic, broadcast]) {
+      await until(`readiness names ${cause}`, async () => {
+        const ready = await fetch(`${internalUrl}/readyz`);
+        const text = await ready.text();
+        expect(text).not.toContain("wr0ng");
+        return ready.status === 503 && cause.test(text);
+      });
+    }
+  };
   await bidsGoOn();
 
   const owner = connectStore(servers.redis.url, "owner");
@@ -60,6 +70,9 @@ test("Redis gets a password, and then another one, and bids go on", async () => 
     await until("the old one is refused", async () => {
       return (await scripted.bid("lot-1", amountMinor)).status === 503;
     });
+    await readinessNames(/(NOAUTH|WRONGPASS) .*the URL in REDIS_URL_FILE/);
+    writeFileSync(file, "wr0ng url");
+    await readinessNames(/REDIS_URL_FILE: .* does not contain a URL like redis:.*: write one/);
     for (const path of [file, auction.file("redis")]) {
       writeFileSync(path, withPassword(servers.redis.url, password));
     }

@@ -6,13 +6,13 @@ import { BidReporter } from "../access/bid-reporter.ts";
 import { addInvariants } from "../access/invariants-route.ts";
 import { readOrigins } from "../access/origins.ts";
 import { answerErrors } from "../access/problem-edge.ts";
+import { readStoreUrl } from "../access/store-url.ts";
 import { createVerifier } from "../access/tokens.ts";
 import { Breaker, logChanges, registerBreakerGauge } from "../runtime/breaker.ts";
 import { createInternalServer, createRegistry, type Health } from "../runtime/internal.ts";
 import { Lifecycle, pause } from "../runtime/lifecycle.ts";
 import { listen } from "../runtime/listen.ts";
 import type { Logger } from "../runtime/log.ts";
-import { readSecretFile } from "../runtime/secret-file.ts";
 import { startTelemetry } from "../runtime/telemetry.ts";
 import { type Bidding, startBidding } from "../store/bidding.ts";
 import { StoreConnections } from "../store/connections.ts";
@@ -55,7 +55,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
   const telemetry = await startTelemetry(env, "gavel-gateway", resource, log);
   const { tracing } = telemetry;
   lifecycle.onStop("telemetry", () => telemetry.stop());
-  const redisUrl = () => readSecretFile(env.REDIS_URL_FILE);
+  const redisUrl = () => readStoreUrl("REDIS_URL_FILE", env.REDIS_URL_FILE);
   const keys = keysOf(env.AUCTION_UID);
   const registry = createRegistry("gateway");
   const metrics = createMetrics(registry, {

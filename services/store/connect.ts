@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Redis, type Result } from "ioredis";
+import { StoreRefused } from "./unreachable.ts";
 
 const read = (name: string) => readFileSync(new URL(`./${name}.lua`, import.meta.url), "utf8");
 const shared = read("lot-functions");
@@ -59,6 +60,33 @@ const COMMAND_TIMEOUT_MS = 700;
 const CONNECT_TIMEOUT_MS = 1_000;
 const RECONNECT_MAX_MS = 1_000;
 
+/** Why a connection fails at present: the URL cannot be read, or what the last attempt met. */
+interface Failures {
+  url: Error | null;
+  connection: Error | null;
+}
+
+const failures = new WeakMap<Store, Failures>();
+
+/** Why there is no connection; null if that is not known. A command rejects without telling it. */
+export function connectionFailure(store: Store): Error | null {
+  const { url, connection } = failures.get(store) ?? { url: null, connection: null };
+  return url ?? connection;
+}
+
+const CHECK_URL =
+  "check the URL in REDIS_URL_FILE: host, port, user, password, and rediss:// if and only if Redis takes TLS";
+
+/** For the end of a sentence: why there is no connection, and what to do. Empty if that is not known. */
+export function whyNotConnected(store: Store): string {
+  const why = connectionFailure(store);
+  if (why === null) return "";
+  return why instanceof StoreRefused ? `: ${why.message}` : `: ${why.message}; ${CHECK_URL}`;
+}
+
+/** Nobody listens there: the next attempt reads the URL again. */
+const NOWHERE = "redis://127.0.0.1:1";
+
 /**
  * A connection that fails fast: commands are not queued while Redis is unreachable, are never sent twice, and time
  * out after `timeoutMs`. It reconnects without limit.
@@ -68,7 +96,8 @@ const RECONNECT_MAX_MS = 1_000;
  */
 export function connectStore(url: StoreUrl, name: string, timeoutMs = COMMAND_TIMEOUT_MS): Store {
   const readUrl = typeof url === "string" ? () => url : url;
-  const store: Store = new Redis(readUrl(), {
+  const failed: Failures = { url: null, connection: null };
+  const store: Store = new Redis(urlOr(NOWHERE, readUrl, failed), {
     scripts,
     protocol: 2,
     connectionName: name,
@@ -83,27 +112,39 @@ export function connectStore(url: StoreUrl, name: string, timeoutMs = COMMAND_TI
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAlive: 10_000,
     retryStrategy: (attempt) => {
-      refreshOptions(store, readUrl);
+      refreshOptions(store, readUrl, failed);
       return Math.random() * Math.min(RECONNECT_MAX_MS, 50 * 2 ** attempt);
     },
     reconnectOnError: ({ message }) => RECONNECT_ON.test(message),
   });
+  failures.set(store, failed);
+  store.on("error", (error) => (failed.connection = error));
+  store.on("ready", () => (failed.connection = null));
   return store;
+}
+
+function urlOr<T>(other: T, readUrl: () => string, failed: Failures): string | T {
+  try {
+    const url = readUrl();
+    failed.url = null;
+    return url;
+  } catch (error) {
+    failed.url = error as Error;
+    return other;
+  }
 }
 
 /** The server became a replica, or the password changed. */
 const RECONNECT_ON = /^(READONLY|NOAUTH|WRONGPASS)/;
 
-/** Reads the URL for the next connection. An unreadable URL changes nothing. */
-function refreshOptions(store: Store, readUrl: () => string): void {
-  try {
-    // ioredis parses the URL; this instance never connects.
-    const { options } = new Redis(readUrl(), { lazyConnect: true });
-    const { host, port, path, username, password, db, tls } = options;
-    Object.assign(store.options, { host, port, path, username, password, db, tls });
-  } catch {
-    // The file is being replaced: the next attempt reads it.
-  }
+/** Reads the URL for the next connection. An unreadable URL changes nothing: the next attempt reads it again. */
+function refreshOptions(store: Store, readUrl: () => string, failed: Failures): void {
+  const url = urlOr(null, readUrl, failed);
+  if (url === null) return;
+  // ioredis parses the URL; this instance never connects.
+  const { options } = new Redis(url, { lazyConnect: true });
+  const { host, port, path, username, password, db, tls } = options;
+  Object.assign(store.options, { host, port, path, username, password, db, tls });
 }
 
 /** Starts connecting without waiting: an unreachable store is connected to later. */

@@ -1,6 +1,12 @@
 /** All connections of one process to Redis. The process counts as connected while every one of them is ready. */
 import type { Logger } from "../runtime/log.ts";
-import { connectStore, startConnecting, type Store, type StoreUrl } from "./connect.ts";
+import {
+  connectStore,
+  startConnecting,
+  type Store,
+  type StoreUrl,
+  whyNotConnected,
+} from "./connect.ts";
 import { StoreUnavailable } from "./unreachable.ts";
 
 export class StoreConnections {
@@ -50,11 +56,12 @@ export class StoreConnections {
     return this.#missing().length === 0;
   }
 
-  /** @throws StoreUnavailable that names the connections that are not ready */
+  /** @throws StoreUnavailable that names the connections that are not ready, and why one of them is not */
   requireAll(): void {
     const missing = this.#missing();
-    if (missing.length > 0)
-      throw new StoreUnavailable(`no connection to Redis for ${missing.join(", ")}`);
+    if (missing.length === 0) return;
+    const why = missing.map((work) => whyNotConnected(this.#stores.get(work)!)).find(Boolean) ?? "";
+    throw new StoreUnavailable(`no connection to Redis for ${missing.join(", ")}${why}`);
   }
 
   close(): void {

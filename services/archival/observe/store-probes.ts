@@ -2,15 +2,16 @@
  * Probes Redis, NATS and Postgres once a second each, and less often while one does not answer. The breakers are
  * metrics, and requests that need a store fail at once while its breaker is open.
  */
-import { isUnavailable } from "../../access/error-class.ts";
+import { isUnavailable, refusalOf } from "../../access/error-class.ts";
 import { answers as busAnswers, type Bus } from "../../bus/connect.ts";
 import { Breaker, type BreakerState, logChanges } from "../../runtime/breaker.ts";
 import { pause } from "../../runtime/lifecycle.ts";
 import type { Logger } from "../../runtime/log.ts";
-import type { Store } from "../../store/connect.ts";
+import { connectionFailure, type Store } from "../../store/connect.ts";
 import { StoreUnavailable } from "../../store/unreachable.ts";
 import type { Dependency } from "../metrics.ts";
-import { type Archive, answers as archiveAnswers } from "../postgres/connection.ts";
+import type { Refusals } from "../refusals.ts";
+import { type Archive, ask as askArchive } from "../postgres/connection.ts";
 
 export type StoreBreakers = Readonly<Record<Dependency, Breaker>>;
 
@@ -23,6 +24,9 @@ interface ProbedStores {
   readonly archive: Archive;
   /** Null before the first connection to NATS. */
   readonly currentBus: () => Bus | null;
+  /** Why the last attempt to connect to NATS failed. */
+  readonly busFailure: () => Error | null;
+  readonly refusals: Refusals;
 }
 
 /**
@@ -30,7 +34,7 @@ interface ProbedStores {
  * @param onAnswer gets the time of each successful probe
  */
 export function probeStores(
-  { store, archive, currentBus }: ProbedStores,
+  { store, archive, currentBus, busFailure, refusals }: ProbedStores,
   log: Logger,
   signal: AbortSignal,
   onAnswer: (dependency: Dependency, seconds: number) => void,
@@ -54,12 +58,19 @@ export function probeStores(
     postgres: breakerOf("postgres"),
   };
   const probes: Record<Dependency, () => Promise<unknown>> = {
-    redis: () => store.ping(),
+    redis: () =>
+      store.ping().catch((error: unknown) => {
+        throw connectionFailure(store) ?? error;
+      }),
     nats: async () => {
       const bus = currentBus();
-      requireAnswer(bus !== null && (await busAnswers(bus, ANSWER_MS)));
+      if (bus !== null && (await busAnswers(bus, ANSWER_MS))) return;
+      throw busFailure() ?? new StoreUnavailable("no answer");
     },
-    postgres: async () => requireAnswer(await archiveAnswers(archive, ANSWER_MS)),
+    postgres: () =>
+      askArchive(archive, ANSWER_MS).catch((error: unknown) => {
+        throw isUnavailable(error) ? error : new StoreUnavailable("no answer", { cause: error });
+      }),
   };
   for (const name of ["redis", "nats", "postgres"] as const) {
     const probe = async () => {
@@ -67,23 +78,25 @@ export function probeStores(
       await probes[name]();
       onAnswer(name, (performance.now() - startedMs) / 1000);
     };
-    void keepProbing(breakers[name], probe, signal);
+    const work = `connecting to ${name}`;
+    void keepProbing(breakers[name], probe, signal, (error) => {
+      if (error === null) refusals.served(work);
+      else if (refusalOf(error) !== null) refusals.failed(work, name, error);
+    });
   }
   return breakers;
-}
-
-function requireAnswer(answered: boolean): void {
-  if (!answered) throw new StoreUnavailable("no answer");
 }
 
 async function keepProbing(
   breaker: Breaker,
   probe: () => Promise<unknown>,
   signal: AbortSignal,
+  onProbed: (error: unknown) => void,
 ): Promise<void> {
   while (!signal.aborted) {
     const isClosed = breaker.state === "closed";
     await pause(isClosed ? PROBE_EVERY_MS : Math.max(50, breaker.waitMs), signal);
-    if (!signal.aborted) await breaker.call(probe).catch(() => {}); // The breaker counts it.
+    if (signal.aborted) return;
+    await breaker.call(probe).then(() => onProbed(null), onProbed); // The breaker counts it.
   }
 }

@@ -104,10 +104,15 @@ export function isRefusedData(error: unknown): error is pg.DatabaseError {
   return error instanceof pg.DatabaseError && /^(22...|54...|23505)$/.test(error.code ?? "");
 }
 
-/** Whether Postgres answers a query within the time limit. */
-export async function answers({ pool }: Archive, timeoutMs: number): Promise<boolean> {
+/** @throws unless Postgres answers a query within the time limit */
+export async function ask({ pool }: Archive, timeoutMs: number): Promise<void> {
   const query = { text: "select 1", query_timeout: timeoutMs };
-  return pool.query(query).then(
+  await pool.query(query);
+}
+
+/** Whether Postgres answers a query within the time limit. */
+export async function answers(archive: Archive, timeoutMs: number): Promise<boolean> {
+  return ask(archive, timeoutMs).then(
     () => true,
     () => false,
   );
