@@ -114,7 +114,7 @@ test("no label has a value of a lot or a bidder, and more of them make no more s
   }
   // The traffic was seen: what was asked is what is counted.
   const bids = seriesIn(many.gateway).filter(({ name }) => name === "gavel_gateway_bids_total");
-  expect(bids).toHaveLength(11);
+  expect(bids).toHaveLength(12);
   expect(many.gateway).toMatch(/bids_total\{outcome="accepted",tier="gateway"\} [1-9]/);
   expect(many.gateway).toMatch(/bids_total\{outcome="unknown_lot",tier="gateway"\} [1-9]/);
   expect(many.broadcast).toMatch(

@@ -183,8 +183,8 @@ describe("gavel check", () => {
     ["lots_differ", "update public.lots set bid_count = bid_count + 1 where auction_uid = $1"],
     [
       "dead_letter",
-      `insert into public.dead_letters (auction_uid, partition, reason, detail, body)
-       values ($1, 0, 'lost', 'a gap', '')`,
+      `insert into public.dead_letters (auction_uid, partition, reason, detail, outbox_id, body)
+       values ($1, 0, 'lost', 'a gap', '1-0', '')`,
     ],
   ];
 

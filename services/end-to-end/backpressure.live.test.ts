@@ -101,7 +101,7 @@ function bidders() {
         seen.accepted++;
         acknowledged.add(body.bidId!);
       } else if (body.code === "too_low") seen.tooLow++;
-      else if (body.code === "unavailable" && body.detail!.includes("outbox is full")) {
+      else if (body.code === "unavailable" && body.detail!.includes("store is full")) {
         seen.full++;
         expect([status, retryAfter]).toEqual([503, expect.stringMatching(/^[1-9]$/)]);
         await pause(REFUSED_PAUSE_MS);
@@ -200,7 +200,7 @@ test.for(["postgres", "nats"] as const)(
     const atLimit = load.seen.accepted;
     const onSocket = await bidOverSocket();
     expect(onSocket["problem"]).toMatchObject({ status: 503, code: "unavailable" });
-    expect(onSocket["problem"].detail).toContain("outbox is full");
+    expect(onSocket["problem"].detail).toContain("store is full");
     for (const tier of ["gateway", "broadcast"] as const) {
       const { internalPort } = memberOf(tier);
       expect((await fetch(`http://127.0.0.1:${internalPort}/readyz`)).status).toBe(200);
@@ -252,6 +252,7 @@ test("with NATS hung and archival gone, a restarted gateway is ready and takes b
     await archival.terminate();
     await gateway.terminate();
     await gateway.start();
+    await until("it gets requests", async () => (await fetch(fleet.gatewayUrl)).ok);
     const load = bidders();
     await until("bids flow", () => load.seen.accepted > 100);
     await load.stop();
