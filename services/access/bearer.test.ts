@@ -15,9 +15,10 @@ test.each([undefined, "", "abc", "Basic abc", "Bearer", "Bearer ", "Bearer a b",
 );
 
 test("origins are a list, compared whole; * allows all, nothing allows none", () => {
-  expect(readOrigins("https://a.example, https://b.example")).toEqual(
+  const log = { warn: () => {} };
+  expect(readOrigins("https://a.example, https://b.example", log)).toEqual(
     new Set(["https://a.example", "https://b.example"]),
   );
-  expect(readOrigins("")).toEqual(new Set());
-  expect(readOrigins("*")).toBeNull();
+  expect(readOrigins("", log)).toEqual(new Set());
+  expect(readOrigins("*", log)).toBeNull();
 });

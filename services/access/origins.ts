@@ -1,23 +1,31 @@
 /** ALLOWED_ORIGINS: which sites' pages may use an edge. */
-import { ORIGIN_PATTERN } from "./url-patterns.ts";
-
-const ORIGIN = new RegExp(ORIGIN_PATTERN);
+import type { Logger } from "../runtime/log.ts";
 
 /**
  * Origins are separated by commas or spaces, and compared whole, as browsers send them: in small letters and without
- * the default port. "*" allows all of them.
+ * the default port. "*" allows all of them. Anything else, such as a wildcard, would match no page: it is skipped with
+ * a warning, because an Auction may have it that an older schema took.
  * @returns null for all
- * @throws Error for anything else, such as a wildcard, which would match no page
  */
-export function readOrigins(text: string): ReadonlySet<string> | null {
-  const origins = text.split(/[\s,]+/).filter(Boolean);
-  return origins.includes("*") ? null : new Set(origins.map(originOf));
+export function readOrigins(text: string, log: Pick<Logger, "warn">): ReadonlySet<string> | null {
+  const given = text.split(/[\s,]+/).filter(Boolean);
+  if (given.includes("*")) return null;
+  const origins = new Set<string>();
+  for (const each of given) {
+    const origin = originOf(each);
+    if (origin !== null) origins.add(origin);
+    else
+      log.warn(
+        { origin: each },
+        "ALLOWED_ORIGINS: not an origin like https://shop.example.com: skipped",
+      );
+  }
+  return origins;
 }
 
-function originOf(text: string): string {
-  if (!ORIGIN.test(text)) {
-    throw new Error(`ALLOWED_ORIGINS: ${text} is not an origin, like https://shop.example.com`);
-  }
-  // A label that begins with xn-- and is no punycode: no browser has a page of it.
-  return URL.canParse(text) ? new URL(text).origin : text;
+function originOf(text: string): string | null {
+  if (!URL.canParse(text)) return null;
+  const { origin, protocol, href, hostname } = new URL(text);
+  const isWhole = href === `${origin}/` && !hostname.includes("*");
+  return isWhole && /^https?:$/.test(protocol) ? origin : null;
 }

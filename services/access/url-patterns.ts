@@ -1,9 +1,15 @@
 /** Hosts, origins and URLs of http and https, as regular expressions that a CRD can have, too. */
 
-/** The last label begins with a letter: a URL parser takes any other host for an IPv4 address. */
+/**
+ * The last label begins with a letter, or with digits that go on as no number does: a URL parser takes a host that
+ * ends in a number, like 2026 or 0x1f, for an IPv4 address.
+ */
 const hostOf = (letters: string, others: string) => {
-  const restOfLabel = `([${letters}${others}-]{0,61}[${letters}${others}])?`;
-  return `([${letters}${others}]${restOfLabel}\\.)*[${letters}]${restOfLabel}`;
+  const any = letters + others;
+  const restOfLabel = `([${any}-]{0,61}[${any}])?`;
+  const lettersButX = letters.replace("a-z", "a-wyz").replace("A-Z", "A-WYZ");
+  const restAfterDigits = `(-[${any}-]{0,30}[${any}]|[${lettersButX}]([${any}-]{0,30}[${any}])?)`;
+  return `([${any}]${restOfLabel}\\.)*([${letters}]${restOfLabel}|[0-9]{1,31}${restAfterDigits})`;
 };
 const BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
 const GROUP = "[0-9A-Fa-f]{1,4}";

@@ -94,7 +94,7 @@ async function start(env: BroadcastEnv, log: Logger, lifecycle: Lifecycle): Prom
     traffic,
     maxSockets: env.MAX_SOCKETS,
     messagesPerSecond: env.MESSAGES_PER_SECOND,
-    allowedOrigins: readOrigins(env.ALLOWED_ORIGINS),
+    allowedOrigins: readOrigins(env.ALLOWED_ORIGINS, log),
   });
 
   const stopping = new AbortController();

@@ -97,7 +97,7 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
     keys,
     archival,
     reporter: new BidReporter(tracing, log),
-    allowedOrigins: readOrigins(env.ALLOWED_ORIGINS),
+    allowedOrigins: readOrigins(env.ALLOWED_ORIGINS, log),
     eventLoopDelayMaxMs: EVENT_LOOP_DELAY_MAX_MS,
     streamUrl: env.STREAM_URL,
     archivalUrl: env.ARCHIVAL_URL,
