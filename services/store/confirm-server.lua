@@ -10,5 +10,6 @@ if run_id() ~= ARGV[1] or redis.call("EXISTS", KEYS[2]) == 1
   or redis.call("HEXISTS", KEYS[1], "uid") == 0 then
   return 0
 end
+write_without_memory(KEYS[1])
 redis.call("HSET", KEYS[1], "confirmedServer", ARGV[1])
 return 1

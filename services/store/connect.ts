@@ -20,6 +20,7 @@ const scripts = {
   restoreAnswers: { ...script("restore-answers"), numberOfKeys: 3 },
   restoreLot: { ...script("restore-lot"), numberOfKeys: 5 },
   restoreAuction: script("restore-auction"),
+  markDeleted: { ...script("mark-deleted"), numberOfKeys: 1 },
 };
 
 type Arguments = (string | number)[];
@@ -46,6 +47,7 @@ declare module "ioredis" {
     restoreAnswers(...keysAndArguments: Arguments): Result<1, Context>;
     restoreLot(...keysAndArguments: Arguments): Result<0 | 1, Context>;
     restoreAuction(keys: number, ...keysAndArguments: Arguments): Result<0 | 1, Context>;
+    markDeleted(...keysAndArguments: Arguments): Result<1, Context>;
   }
 }
 

@@ -61,6 +61,9 @@ if frozen then
   end
 end
 
+-- A lot can be withdrawn and bidding be suspended.
+if frozen then write_without_memory(KEYS[1]) end
+
 -- An auction that opened before there was maxJump keeps its rules.
 local keeps_no_jump = frozen and (known[11] or "") == ""
 local fields = {}

@@ -17,7 +17,7 @@ export async function deleteAuction(
   keys: Keys,
   lotIds: readonly string[],
 ): Promise<void> {
-  await store.set(keys.cleaned, "1", "EX", MARK_SECONDS);
+  await store.markDeleted(keys.cleaned, MARK_SECONDS);
   const all = [
     keys.auction,
     keys.outbox,

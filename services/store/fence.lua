@@ -17,6 +17,7 @@ if known[2] then return {"fenced", known[2], tonumber(known[3])} end
 if not is_confirmed(KEYS[1]) then return {"unconfirmed"} end
 if known[1] ~= cjson.encode(ARGV) then return {"undefined"} end
 
+write_without_memory(KEYS[1])
 local clock = now_ms()
 -- The time of a suspended auction stopped at the suspension.
 local passed = known[4] == "1" and math.min(clock, tonumber(known[5]) or clock) or clock

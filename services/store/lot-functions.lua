@@ -18,6 +18,10 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Lets the script write although Redis is out of memory, which is checked up to the first write only. For scripts that
+-- free memory, or end something: refusing them would keep memory full.
+local function write_without_memory(hash) redis.call("HDEL", hash, "") end
+
 -- The run_id of this Redis, as server-identity.ts reads it.
 local function run_id()
   return string.match(redis.call("INFO", "server"), "run_id:(%w+)")
@@ -157,6 +161,7 @@ local function change_due_lots(is_due, change)
   local clock = now_ms()
   local reply = {clock}
   if not is_confirmed(KEYS[1]) or not takes_events(KEYS[1]) then return reply end
+  write_without_memory(KEYS[1])
   local increments = cjson.decode(redis.call("HGET", KEYS[1], "increments"))
   for i, lot_id in ipairs(ARGV) do
     local at = 1 + 3 * i

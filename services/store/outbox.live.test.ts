@@ -4,13 +4,23 @@ import { START } from "../lot/position.ts";
 import { bid, defineAndOpen, lotDefinition, openStore } from "../testing/auction.ts";
 import { until } from "../testing/until.ts";
 import { scriptStrategy } from "./batcher.ts";
+import { deleteAuction } from "./delete-auction.ts";
 import { eventsBefore, eventsSince } from "./history.ts";
 import { type Keys, LOT_STREAM_BYTES } from "./keys.ts";
+import { holdLease, releaseLease } from "./lease.ts";
+import { advanceDueLots, fenceAuction } from "./lot-changes.ts";
 import { readAuction } from "./lots.ts";
 import { optimisticStrategy } from "./optimistic.ts";
 import { compareIds, outboxTail, readOutbox, trimOutbox } from "./outbox.ts";
 import { placeBids } from "./place-bids.ts";
-import { NO_DEADLINE, openConnections, startStore } from "../testing/store.ts";
+import { confirmServer, readRunId } from "./server-identity.ts";
+import {
+  defineAuction,
+  NO_DEADLINE,
+  openConnections,
+  readAllLots,
+  startStore,
+} from "../testing/store.ts";
 
 const { redis, store } = await startStore();
 
@@ -72,6 +82,51 @@ test("pending bytes are those of the events above the watermark, wherever it mov
     trimmedId: entries[1]!.id,
   });
   await expect(trimOutbox(store, keys, entries[1]!.id, entries[2]!.id)).rejects.toThrow("archived");
+});
+
+test("while Redis is out of memory, the relay trims, lots end, and an auction is deleted", async () => {
+  const lots = ["due", "later", "scheduled"].map((lotId) => lotDefinition(lotId));
+  const { keys, definition } = await defineAndOpen(store, { lots });
+  const other = await defineAndOpen(store);
+  await placeBatches(keys, [1, 1], "due");
+  await placeBatches(keys, [1], "later");
+  const server = await readRunId(store);
+  const entries = await readOutbox(store, keys, "0-0", { count: 10, blockMs: 1 });
+  const tail = entries.at(-1)!.id;
+  await store.hset(keys.lot("due").lot, "closesAtMs", 1);
+  await store.zadd(keys.due, 1, "due");
+  await store.config("SET", "maxmemory", 1);
+  try {
+    await expect(placeBatches(keys, [1], "later")).rejects.toThrow("OOM");
+    expect(await holdLease(store, keys, "relay", "a", 10_000)).toBe(true);
+    expect(await holdLease(store, keys, "relay", "a", 10_000)).toBe(true);
+    expect(await holdLease(store, keys, "relay", "b", 10_000)).toBe(false);
+    expect(await trimOutbox(store, keys, tail, tail)).toBe(0);
+    expect(await store.xlen(keys.outbox)).toBe(1);
+    expect(await readAuction(store, keys)).toMatchObject({ archivedId: tail, trimmedId: tail });
+    await releaseLease(store, keys, "relay", "a");
+    expect(await holdLease(store, keys, "relay", "b", 10_000)).toBe(true);
+
+    expect(await confirmServer(store, keys, server)).toBe(true);
+    expect(await advanceDueLots(store, keys)).toMatchObject({
+      opened: ["scheduled"],
+      closed: ["due"],
+    });
+    const withdrawn = { ...lotDefinition("later"), withdrawn: true };
+    const fewer = { ...definition, lots: [lots[0]!, withdrawn, lots[2]!] };
+    expect(await defineAuction(store, fewer)).toEqual({ outcome: "defined" });
+    const lotIds = lots.map(({ lotId }) => lotId);
+    expect(await fenceAuction(store, keys, lotIds)).not.toBeNull();
+    expect((await readAllLots(store, keys)).map(({ status }) => status)).toEqual([
+      "closed",
+      "withdrawn",
+      "open",
+    ]);
+    await deleteAuction(store, other.keys, ["lot-1"]);
+    expect(await store.exists(other.keys.auction)).toBe(0);
+  } finally {
+    await store.config("SET", "maxmemory", 0);
+  }
 });
 
 test("stream ids are ordered by their numbers, not as text", () => {

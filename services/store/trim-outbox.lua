@@ -22,10 +22,11 @@ local function bytes_between(after, up_to)
 end
 
 local pending = tonumber(redis.call("HGET", KEYS[1], "pendingBytes") or "0")
+if archived ~= was then pending = pending - bytes_between(was, archived) + bytes_between(archived, was) end
+-- Trimming is the first write: Redis takes it without memory, and then the others.
+local dropped = redis.call("XTRIM", KEYS[2], "MINID", ARGV[2])
 if archived ~= was then
-  pending = pending - bytes_between(was, archived) + bytes_between(archived, was)
   redis.call("HSET", KEYS[1], "archivedId", archived, "pendingBytes", whole(math.max(0, pending)))
 end
-local dropped = redis.call("XTRIM", KEYS[2], "MINID", ARGV[2])
 if dropped > 0 then redis.call("HSET", KEYS[1], "trimmedId", ARGV[2]) end
 return {pending, dropped}
