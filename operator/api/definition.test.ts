@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { parseDefinition } from "../../services/archival/definition/rules-file.ts";
 import { auctionWith } from "./auction-cases.ts";
 import type { AuctionResource } from "./auction-resource.ts";
-import { definitionOf } from "./definition.ts";
+import { definitionOf, sentDefinition } from "./definition.ts";
 import { ORIGIN_PATTERN, URL_PATTERN } from "../../services/access/url-patterns.ts";
 import { instantMs } from "./instant.ts";
 import { SCHEDULES } from "../testing/schedules.ts";
@@ -106,7 +106,7 @@ test("any Auction that is valid has a definition that archival takes", () => {
       valid += 1;
       const definition = definitionOf(validation.auction, "uid-1", new Map());
       // As it is sent: JSON has no NaN.
-      const sent: unknown = JSON.parse(JSON.stringify(definition));
+      const sent: unknown = JSON.parse(JSON.stringify(sentDefinition(definition)));
       expect(parseDefinition(sent, "the test", "uid-1")).toEqual(definition);
       expect(definition.opensAtMs === null).toBe(schedule.opensAt === undefined);
       const closes = definition.lots

@@ -1,4 +1,5 @@
 /** Translates an Auction into the definition that the store holds. Pure: equal Auctions give equal definitions. */
+import { DEFAULT_MAX_JUMP } from "../../services/lot/terms.ts";
 import type { AuctionDefinition } from "../../services/store/define-lots.ts";
 import type { AuctionLot, AuctionResource } from "./auction-resource.ts";
 import { minorUnitDigitsOf } from "./currency.ts";
@@ -53,6 +54,15 @@ export function definitionOf(
       withdrawn: spec.withdrawnLots?.includes(lot.id) ?? false,
     })),
   };
+}
+
+/**
+ * A definition as archival gets it. An archival of an earlier version, whose tiers may be held, does not know `maxJump`
+ * and would take it for a change of the frozen rules: the default is left out, and archival fills it in.
+ */
+export function sentDefinition(definition: AuctionDefinition): object {
+  const { maxJump, ...rules } = definition.rules;
+  return maxJump === DEFAULT_MAX_JUMP ? { ...definition, rules } : definition;
 }
 
 function reserveOf(lot: AuctionLot, reserves: ReadonlyMap<string, number>): number | null {

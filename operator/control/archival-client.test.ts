@@ -1,21 +1,27 @@
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
+import { DEFAULT_MAX_JUMP } from "../../services/lot/terms.ts";
+import type { AuctionDefinition } from "../../services/store/define-lots.ts";
 import { afterFile } from "../../services/testing/after-file.ts";
+import { auctionDefinition, RULES } from "../../services/testing/auction.ts";
 import { state } from "../testing/observation.ts";
 import { archivalAt, ArchivalUnavailable } from "./archival-client.ts";
 
 /** An archival tier that gives the same answer to every request. */
 async function archivalThat(answers: { status?: number; body?: string }) {
   const requests: IncomingMessage[] = [];
-  const server = createServer((request, response) => {
+  const bodies: string[] = [];
+  const server = createServer(async (request, response) => {
     requests.push(request);
+    bodies.push(await text(request));
     response.writeHead(answers.status ?? 200).end(answers.body ?? "{}");
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   afterFile(() => new Promise<void>((resolve) => void server.close(() => resolve())));
   const { port } = server.address() as AddressInfo;
-  return { archival: archivalAt(`http://127.0.0.1:${port}`, "secret"), requests, server };
+  return { archival: archivalAt(`http://127.0.0.1:${port}`, "secret"), requests, bodies, server };
 }
 
 test("a call carries the token, and closes its connection", async () => {
@@ -31,10 +37,20 @@ test("a call carries the token, and closes its connection", async () => {
   }
 });
 
+test("published rules leave out the default of maxJump, which an earlier archival takes for a change", async () => {
+  const { archival, bodies } = await archivalThat({});
+  for (const maxJump of [DEFAULT_MAX_JUMP, 40]) {
+    await archival.publishRules(auctionDefinition({ rules: { ...RULES, maxJump } }));
+  }
+  const { maxJump: _, ...rules } = RULES;
+  const sent = bodies.map((body) => (JSON.parse(body) as AuctionDefinition).rules);
+  expect(sent).toEqual([rules, { ...rules, maxJump: 40 }]);
+});
+
 test("a refusal of rules is an answer; any other refusal throws ArchivalUnavailable", async () => {
   const body = JSON.stringify({ detail: "the auction is open" });
   const { archival } = await archivalThat({ status: 409, body });
-  expect(await archival.publishRules({} as never)).toEqual({
+  expect(await archival.publishRules(auctionDefinition())).toEqual({
     outcome: "refused",
     why: "the auction is open",
   });
@@ -56,7 +72,7 @@ test.each([
 
 test("a defect of the operator is not told as an archival tier that is away", async () => {
   const { archival } = await archivalThat({});
-  const circular: Record<string, unknown> = {};
+  const circular: Record<string, unknown> = { rules: {} };
   circular["itself"] = circular;
   const published = archival.publishRules(circular as never);
   await expect(published).rejects.toThrow(TypeError);

@@ -4,6 +4,7 @@ import { isUnavailable } from "../../services/access/error-class.ts";
 import type { ArchivalState } from "../../services/archival/observe/state.ts";
 import { StoreUnavailable } from "../../services/store/unreachable.ts";
 import type { AuctionDefinition } from "../../services/store/define-lots.ts";
+import { sentDefinition } from "../api/definition.ts";
 
 /** Archival did not do it: no answer, an error, or a refusal. A later reconcile repeats the call. */
 export class ArchivalUnavailable extends StoreUnavailable {}
@@ -65,7 +66,7 @@ export function archivalAt(baseUrl: string, token: string): Archival {
     state: async () => (await send("GET", "state", STATE_MS)).body as ArchivalState,
     open: () => command("open", CALL_MS),
     publishRules: async (definition) => {
-      const { status, body } = await send("POST", "rules", CALL_MS, definition);
+      const { status, body } = await send("POST", "rules", CALL_MS, sentDefinition(definition));
       if (status === 200) return { outcome: "defined" };
       return { outcome: "refused", why: body.detail ?? "the store keeps its rules" };
     },

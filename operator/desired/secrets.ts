@@ -1,6 +1,7 @@
 /** The Secrets that the operator writes. Their values are in no environment, argument or annotation. */
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { type StoreName, STORES } from "../api/components.ts";
+import { sentDefinition } from "../api/definition.ts";
 import type { DesiredInputs } from "./inputs.ts";
 import type { KubeObject } from "./kube-object.ts";
 import { childName, keptMetadata } from "./identity.ts";
@@ -42,7 +43,9 @@ export function secretsOf(auction: StoredAuction, inputs: DesiredInputs): KubeOb
   return [
     ...(definition === null
       ? []
-      : [secret("rules", "archival", { "rules.json": JSON.stringify(definition) })]),
+      : [
+          secret("rules", "archival", { "rules.json": JSON.stringify(sentDefinition(definition)) }),
+        ]),
     ...(auction.spec.access.jwksUrl === undefined
       ? [secret("access", "auction", { secret: credentials.tokenSecret })]
       : []),

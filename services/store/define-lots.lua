@@ -22,7 +22,8 @@ local known = redis.call("HMGET", KEYS[1], "lotIds", "termsHash", "opensAtMs", "
   "stamped", "fencedId", "rulesHash", "suspended", "suspendedAtMs", "maxJump", "generation")
 if (known[1] or "") ~= ARGV[3] then return {"again"} end
 if not is_confirmed(KEYS[1]) then return {"unconfirmed"} end
-if tonumber(auction.generation) < tonumber(known[12] or "0") then return {"outdated"} end
+local generation = tonumber(auction.generation)
+if generation > 0 and generation < tonumber(known[12] or "0") then return {"outdated"} end
 if known[7] then
   if known[8] == auction.rulesHash then return {"defined"} end
   return {"refused", "the auction is fenced: nothing of it changes any more"}

@@ -7,7 +7,7 @@ import { type Keys, keysOfLots } from "./keys.ts";
 /** The definition of an auction: the content of a rules file. */
 export interface AuctionDefinition {
   readonly uid: string;
-  /** The Auction's `metadata.generation`: of two definitions the one with the lower is older. 0: nothing counts it. */
+  /** The Auction's `metadata.generation`: of two definitions the one with the lower is older. 0: nothing counts it (`make up`, or an operator of an earlier version), and it is older than none. */
   readonly generation: number;
   readonly name: string;
   readonly title: string;
@@ -41,6 +41,10 @@ export interface StoreLimits {
 }
 
 const USUAL_KEYS_BYTES = maxKeysBytesFor(DEFAULT_ACCEPTED_PER_SECOND);
+
+export function isOlder(definition: AuctionDefinition, than: AuctionDefinition): boolean {
+  return definition.generation > 0 && definition.generation < than.generation;
+}
 
 /** The hash of what a definition says: the store has these rules when the hashes are equal. */
 export function rulesHashOf(definition: AuctionDefinition): string {

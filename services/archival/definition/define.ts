@@ -2,7 +2,7 @@
  * Defines an auction in a store: registers it in Postgres first, then writes it to Redis. Only archival does
  * this, because only archival can tell a new store from one that lost its data.
  */
-import { type AuctionDefinition, defineLots } from "../../store/define-lots.ts";
+import { type AuctionDefinition, defineLots, isOlder } from "../../store/define-lots.ts";
 import { readAuction } from "../../store/lots.ts";
 import { StoreUnavailable } from "../../store/unreachable.ts";
 import { raiseEpoch, registerAuction, saveDefinition } from "../postgres/auctions.ts";
@@ -32,8 +32,8 @@ export async function defineAuction(
   }
   // A new store has no definition that a given one could be older than.
   const { saved } = registered;
-  const isOlder = saved !== null && definition.generation < saved.generation;
-  const newest = isOlder ? saved : definition;
+  const outdated = saved !== null && isOlder(definition, saved);
+  const newest = outdated ? saved : definition;
   const defined = await defineLots(store, keys, newest, { epoch, ...limits });
   if (defined.outcome === "unconfirmed")
     throw new StoreUnavailable("Redis changed during the definition");
@@ -43,5 +43,5 @@ export async function defineAuction(
   const rules = taken?.rules ?? newest.rules;
   await saveDefinition(archive, { ...newest, rules }, taken?.suspendedAtMs ?? null);
   await checkStore(dependencies, null);
-  return { outcome: isOlder ? "outdated" : "defined" };
+  return { outcome: outdated ? "outdated" : "defined" };
 }

@@ -1,7 +1,7 @@
 import { isUnavailable } from "../../access/error-class.ts";
 import { pause } from "../../runtime/lifecycle.ts";
 import type { Logger } from "../../runtime/log.ts";
-import type { AuctionDefinition } from "../../store/define-lots.ts";
+import { type AuctionDefinition, isOlder } from "../../store/define-lots.ts";
 import type { CheckDependencies } from "../recovery/check-store.ts";
 import { defineAuction, type DefineOutcome } from "./define.ts";
 import { parseRules, readRulesText, type RulesFile } from "./rules-file.ts";
@@ -37,7 +37,7 @@ export class Rules {
    * @throws when a store does not answer: nothing was decided, and the call may be repeated
    */
   apply(definition: AuctionDefinition): Promise<DefineOutcome> {
-    if (definition.generation >= this.#latest.generation) this.#latest = definition;
+    if (!isOlder(definition, this.#latest)) this.#latest = definition;
     return this.#applyNext(definition);
   }
 
@@ -55,10 +55,9 @@ export class Rules {
 
   async #define(definition: AuctionDefinition): Promise<DefineOutcome> {
     const { generation } = definition;
-    const applied: DefineOutcome =
-      generation < this.#latest.generation
-        ? { outcome: "outdated" }
-        : await defineAuction(this.#dependencies, definition);
+    const applied: DefineOutcome = isOlder(definition, this.#latest)
+      ? { outcome: "outdated" }
+      : await defineAuction(this.#dependencies, definition);
     if (applied.outcome === "outdated") {
       this.#log.warn({ generation }, "older rules ignored: newer ones were given before");
       return applied;

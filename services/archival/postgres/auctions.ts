@@ -41,7 +41,8 @@ export async function saveDefinition(
     `update public.auctions set name = $2, title = $3, currency = $4, minor_unit_digits = $5, rules = $6,
        suspended_at = to_timestamp($7::float8 / 1000), defined_at = coalesce(defined_at, now())
      where auction_uid = $1
-       and (defined_at is null or coalesce((rules->>'generation')::bigint, 0) <= $8::bigint)`,
+       and (defined_at is null or $8::bigint = 0
+         or coalesce((rules->>'generation')::bigint, 0) <= $8::bigint)`,
     [
       uid,
       name,
