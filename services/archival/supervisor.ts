@@ -5,8 +5,10 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { Bus } from "../bus/connect.ts";
-import { isOfStream } from "../bus/stream.ts";
+import { abandonStream, isOfStream } from "../bus/stream.ts";
+import { streamNameOf } from "../bus/subjects.ts";
 import { pause } from "../runtime/lifecycle.ts";
+import { StoreRefused } from "../store/unreachable.ts";
 import type { Rules } from "./definition/rules.ts";
 import type { Dependency } from "./metrics.ts";
 import { ARCHIVING } from "./pipeline/archive.ts";
@@ -37,7 +39,10 @@ interface AcrossTurns extends SupervisorDependencies {
   /** Names this process as the holder of the lease: one name for its life. */
   readonly holder: string;
   readonly relayedPositions: RelayedPositions;
-  readonly streamOutage: StreamOutage;
+  /** Of the stream as the check reads it, where it may be the only copy of what Redis lost. */
+  readonly unread: StreamOutage;
+  /** Of the stream as the pipeline reads and writes it, where the outbox has what is not archived. */
+  readonly unserved: StreamOutage;
 }
 
 /** Names this work among those that a store may refuse. */
@@ -76,7 +81,8 @@ export async function supervise(
     ...dependencies,
     holder,
     relayedPositions: new RelayedPositions(),
-    streamOutage: new StreamOutage(auctionUid, timing.streamGoneMs),
+    unread: new StreamOutage(timing.streamGoneMs),
+    unserved: new StreamOutage(timing.streamGoneMs),
   };
   for (let attempt = 0; !signal.aborted && state.phase !== "removed";) {
     const startedMs = performance.now();
@@ -108,13 +114,14 @@ function setServing({ state, metrics }: SupervisorDependencies): void {
 async function runOnce(turn: AcrossTurns, signal: AbortSignal): Promise<boolean> {
   const { store, keys, timing, metrics, log, relayedPositions, refusals, state, holder } = turn;
   const onOther = () => {
+    for (const outage of [turn.unread, turn.unserved]) outage.ended();
     relayedPositions.forget();
     state.writesSummary = false;
     for (const work of [PIPELINE, ARCHIVING]) refusals.served(work);
   };
   const run = async (leased: AbortSignal) => {
     metrics.leaseHeld.set(1);
-    return checkAndRun(turn, leased);
+    return checkAndRun(turn, leased).catch(orFailure);
   };
   const ended = await withLease(
     store,
@@ -134,57 +141,90 @@ async function runOnce(turn: AcrossTurns, signal: AbortSignal): Promise<boolean>
     relayedPositions.forget();
   }
   if (cause !== undefined) refusals.failed(PIPELINE, STORE_OF_REASON[reason] ?? "redis", cause);
-  await giveUpUnservedStream(turn, failure);
   metrics.pipelineRestarts.inc({ reason });
   log.warn({ reason, message, err: cause }, "pipeline restarting");
   return true;
 }
 
-async function giveUpUnservedStream(
-  { streamOutage, currentBus, metrics, log }: AcrossTurns,
-  { reason, message, cause }: PipelineFailure,
-): Promise<void> {
-  const bus = currentBus();
-  if (bus === null || !(reason === "stalled" || isOfStream(cause))) return;
-  if (!(await streamOutage.failed(bus))) return;
-  metrics.streamsGivenUp.inc();
-  log.error({ reason, message }, "stream given up: JetStream does not serve it; it is made anew");
+function orFailure(error: unknown): PipelineFailure {
+  if (error instanceof PipelineFailure) return error;
+  throw error;
 }
 
-/** @returns the failure; null when there is none, or nothing to run */
+/** @returns the failure; null when there is none, or nothing to run. @throws a failure of what is not the pipeline */
 async function checkAndRun(
   turn: AcrossTurns,
   leased: AbortSignal,
 ): Promise<PipelineFailure | null> {
-  const { relayedPositions, state, waitForBus, refusals, streamOutage, timing, log } = turn;
-  try {
-    const checked = await failing("check", checkStore(turn, relayedPositions));
-    if (checked === "removed") {
-      state.phase = "removed";
-      return null;
-    }
-    setServing(turn);
-  } catch (error) {
-    if (!(error instanceof PipelineFailure)) throw error;
-    return error;
+  const { state, waitForBus, refusals, timing, log } = turn;
+  if ((await check(turn)) === "removed") {
+    state.phase = "removed";
+    return null;
   }
+  setServing(turn);
   const bus = await Promise.race([waitForBus().catch(() => null), pause(BUS_WAIT_MS, leased)]);
   if (!bus) return null;
   state.writesSummary = true;
   let wasServed = () => false;
   const onStarted = (progress: NonNullable<ProcessState["progress"]>) => {
-    const watermark = progress.archivedId;
     const startedMs = performance.now();
-    wasServed = () =>
-      progress.archivedId !== watermark || performance.now() - startedMs > timing.streamGoneMs;
+    wasServed = () => progress.isDelivered || performance.now() - startedMs > timing.streamGoneMs;
     state.progress = progress;
     refusals.served(PIPELINE);
-    log.info({ watermark }, "pipeline started");
+    log.info({ watermark: progress.archivedId }, "pipeline started");
   };
   const failure = await runPipeline({ ...turn, bus }, onStarted, leased);
-  if (wasServed()) streamOutage.served();
   state.lastFailure = failure?.reason ?? null;
+  const isUnserved = failure?.reason === "stalled" || isOfStream(failure?.cause);
+  if (!isUnserved || wasServed()) turn.unserved.ended();
+  else await giveUpUnservedStream(turn, bus, failure!, leased);
   return failure;
+}
+
+/** @throws PipelineFailure, which names the stream if the check could not read it for long; a defect */
+async function check(turn: AcrossTurns): ReturnType<typeof checkStore> {
+  const { auctionUid, relayedPositions, currentBus, unread, unserved } = turn;
+  try {
+    const checked = await failing("check", checkStore(turn, relayedPositions));
+    unread.ended();
+    return checked;
+  } catch (error) {
+    unserved.ended();
+    const { message, cause } = orFailure(error);
+    const bus = currentBus();
+    if (bus === null || !isOfStream(cause)) unread.ended();
+    else if (await unread.failed(bus))
+      throw new PipelineFailure("bus", message, unreadable(auctionUid, message));
+    throw error;
+  }
+}
+
+/** The stream may be the only copy of acknowledged bids: a person decides what becomes of it. */
+function unreadable(auctionUid: string, why: string): StoreRefused {
+  return new StoreRefused(
+    `stream ${streamNameOf(auctionUid)} cannot be read (${why}), and may be the only copy of acknowledged bids: ` +
+      "start the NATS server that holds it; only if that is gone for good, delete the stream",
+  );
+}
+
+/**
+ * Deletes a stream that JetStream does not serve for long: the next run creates it, and relays from the outbox what is
+ * not archived.
+ */
+async function giveUpUnservedStream(
+  turn: AcrossTurns,
+  bus: Bus,
+  { reason, message }: PipelineFailure,
+  leased: AbortSignal,
+): Promise<void> {
+  const { auctionUid, unserved, metrics, log } = turn;
+  if (!(await unserved.failed(bus)) || leased.aborted) return;
+  // Redis may have lost its tail meanwhile.
+  if ((await check(turn)) !== "confirmed" || leased.aborted) return;
+  await failing("bus", abandonStream(bus, auctionUid));
+  unserved.ended();
+  metrics.streamsGivenUp.inc();
+  log.error({ reason, message }, "stream given up: JetStream does not serve it; it is made anew");
 }
 
 /** Retries until it succeeds. Null after the signal aborted. @throws a defect */

@@ -104,6 +104,7 @@ export async function deleteStream(bus: Bus, auctionUid: string): Promise<void> 
 /**
  * Deletes a stream that JetStream does not serve. Nobody confirms it where the servers that hold the stream are
  * gone: then JetStream forgets it nevertheless.
+ * @throws when JetStream was not asked, or refuses
  */
 export async function abandonStream(bus: Bus, auctionUid: string): Promise<void> {
   await deleteStream(bus, auctionUid).catch((error: unknown) => {
@@ -119,19 +120,26 @@ export async function jetStreamAnswers(bus: Bus): Promise<boolean> {
   );
 }
 
-/** Code of JetStream: another message is the last one. The next publish names that one. */
-const WRONG_LAST_SEQUENCE = 10_071;
+/** Codes of JetStream for a limit of the account or of the memory of its servers, and where it is not enabled. */
+const OF_EVERY_STREAM = new Set([10_002, 10_025, 10_028, 10_039, 10_076]);
+
+/** How JetStream refuses to change a stream that somebody sealed. */
+const SEALED = /\bsealed stream\b/;
 
 /** Errors of a stream, or of its consumer, that nobody answers for. */
-const UNSERVED = /^(Timeout|NoResponders|Request|JetStream(Status)?)Error$|^JetStreamNotEnabled$/;
+const UNSERVED = /^(Timeout|NoResponders|JetStream(Status)?)Error$/;
 
 /** Whether a stream made anew may be read and written where this one cannot: not for lack of space, servers or rights. */
 export function isOfStream(error: unknown): boolean {
   if (error instanceof JetStreamApiError) {
-    const isOther = error.code === WRONG_LAST_SEQUENCE || isRefusedForReplicas(error);
-    return !isOther && !isRefusedForSpace(error);
+    if (SEALED.test(error.message)) return true;
+    const isOfAll = OF_EVERY_STREAM.has(error.code) || isRefusedForReplicas(error);
+    return error.status >= 500 && !isOfAll && !isRefusedForSpace(error);
   }
-  return error instanceof Error && UNSERVED.test(error.name);
+  if (!(error instanceof Error)) return false;
+  // The client says so when nobody takes what is published to the stream, too.
+  if (error.name === "JetStreamNotEnabled") return isOfStream(error.cause);
+  return error instanceof errors.RequestError ? error.isNoResponders() : UNSERVED.test(error.name);
 }
 
 function isUnanswered(error: unknown): boolean {

@@ -56,7 +56,9 @@ export async function archiveEntries(
   try {
     while (!signal.aborted) {
       const deliveries = await failing("bus", puller.next(BATCH, signal));
-      if (deliveries.length > 0) await archiveBatch(dependencies, progress, deliveries, signal);
+      if (deliveries.length === 0) continue;
+      progress.delivered();
+      await archiveBatch(dependencies, progress, deliveries, signal);
     }
   } finally {
     await puller.stop();

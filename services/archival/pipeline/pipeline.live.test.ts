@@ -1,7 +1,10 @@
 import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import type { StreamInfo } from "@nats-io/jetstream";
 import { expect, test } from "vitest";
+import type { Archival } from "../app.ts";
+import { afterFile } from "../../testing/after-file.ts";
 import { until } from "../../testing/until.ts";
 import { connectBus } from "../../bus/connect.ts";
 import { streamNameOf } from "../../bus/subjects.ts";
@@ -10,6 +13,12 @@ import { startNats, startNatsCluster } from "../../testing/servers.ts";
 import { AuctionUnderTest, IMPATIENT, metric, startServers } from "../../testing/archival.ts";
 
 const servers = await startServers();
+
+const refusedByNats = ({ internalUrl }: Archival): Promise<string> =>
+  until("NATS is named", async () => {
+    const state = await fetch(`${internalUrl}/internal/v1/state`);
+    return ((await state.json()) as ArchivalState).refusals.nats;
+  });
 
 test("every event reaches Postgres once, in order, byte for byte", async () => {
   const auction = new AuctionUnderTest(servers);
@@ -104,7 +113,11 @@ test("NATS started again without its data loses nothing", async () => {
   await auction.expectAllArchived();
 });
 
-test("a cluster of NATS that loses the server of a stream for good makes the stream anew, and keeps one of 3 replicas", async () => {
+let started: ReturnType<typeof startCluster> | null = null;
+/** One cluster for the tests of this file that need it. */
+const sharedCluster = () => (started ??= startCluster());
+
+async function startCluster() {
   const cluster = await startNatsCluster();
   const nats = cluster[0]!;
   const bus = await until("the cluster has a leader", async () => {
@@ -113,7 +126,39 @@ test("a cluster of NATS that loses the server of a stream for good makes the str
     if (ready === null) await connected.connection.close();
     return ready && connected;
   });
+  afterFile(() => bus.connection.close());
   const streamOf = async ({ uid }: AuctionUnderTest) => bus.manager.streams.info(streamNameOf(uid));
+  const holderOf = ({ cluster: at }: StreamInfo) => cluster[Number(at!.leader!.split("-")[1])]!;
+  return { nats, streamOf, holderOf };
+}
+
+test("a stream whose server is away is named, and kept, while Redis has not got back what it lost", async () => {
+  const { nats, streamOf, holderOf } = await sharedCluster();
+  const auction = new AuctionUnderTest({ ...servers, nats });
+  const archival = await auction.start();
+  await auction.open();
+  await auction.bid(30);
+  await auction.expectAllArchived();
+  const before = await streamOf(auction);
+
+  const holder = holderOf(before);
+  await holder.kill();
+  await auction.store.del(...(await auction.store.keys(`*${auction.uid}*`)));
+  const why = await refusedByNats(archival);
+  expect(why).toContain(`${streamNameOf(auction.uid)} cannot be read`);
+  expect(why).toContain("may be the only copy of acknowledged bids");
+  await holder.restart();
+  await until("the store is restored", async () => {
+    return (await metric(archival, "gavel_archival_restores_total")) === 1;
+  });
+  await auction.bid(30);
+  await auction.expectAllArchived();
+  expect((await streamOf(auction)).created).toBe(before.created);
+  expect(await metric(archival, "gavel_archival_streams_given_up_total")).toBe(0);
+}, 120_000);
+
+test("a cluster of NATS that loses the server of a stream for good makes the stream anew, and keeps one of 3 replicas", async () => {
+  const { nats, streamOf, holderOf } = await sharedCluster();
   const single = new AuctionUnderTest({ ...servers, nats });
   const replicated = new AuctionUnderTest({ ...servers, nats });
   const archival = await single.start();
@@ -126,7 +171,7 @@ test("a cluster of NATS that loses the server of a stream for good makes the str
   const [before, kept] = [await streamOf(single), await streamOf(replicated)];
   expect([before, kept].map(({ config }) => config.num_replicas)).toEqual([1, 3]);
 
-  const holder = cluster[Number(before.cluster!.leader!.split("-")[1])]!;
+  const holder = holderOf(before);
   await holder.kill();
   rmSync(join(holder.dir, "jetstream"), { recursive: true });
   for (const auction of [single, replicated]) {
@@ -139,7 +184,6 @@ test("a cluster of NATS that loses the server of a stream for good makes the str
   expect((await streamOf(replicated)).created).toBe(kept.created);
   expect(await metric(archival, "gavel_archival_streams_given_up_total")).toBe(1);
   expect(await metric(three, "gavel_archival_streams_given_up_total")).toBe(0);
-  await bus.connection.close();
 }, 120_000);
 
 test("a stream that was sealed is made anew", async () => {
@@ -163,11 +207,7 @@ test("a NATS that takes smaller messages than an entry may be is named, until it
   const archival = await auction.start();
   await auction.open();
   await auction.bid(30);
-  const why = await until("NATS is named", async () => {
-    const state = await fetch(`${archival.internalUrl}/internal/v1/state`);
-    return ((await state.json()) as ArchivalState).refusals.nats;
-  });
-  expect(why).toBe(
+  expect(await refusedByNats(archival)).toBe(
     "max_payload of NATS is 65536 bytes and must be at least 362368: raise it and restart NATS",
   );
   expect(await metric(archival, "gavel_archival_streams_given_up_total")).toBe(0);

@@ -6,6 +6,7 @@ export class Progress {
   #relayedId: string;
   #archivedId: string;
   #movedAtMs = performance.now();
+  #isDelivered = false;
   #between: { id: string; bytes: number }[] = [];
   #betweenBytes = 0;
   readonly #room = new Wake();
@@ -22,6 +23,11 @@ export class Progress {
 
   get archivedId(): string {
     return this.#archivedId;
+  }
+
+  /** Whether JetStream delivered something. */
+  get isDelivered(): boolean {
+    return this.#isDelivered;
   }
 
   /** Entries handed to JetStream that are not archived. */
@@ -48,6 +54,10 @@ export class Progress {
 
   relayed(id: string): void {
     if (compareIds(id, this.#relayedId) > 0) this.#relayedId = id;
+  }
+
+  delivered(): void {
+    this.#isDelivered = true;
   }
 
   archived(id: string): void {

@@ -5,7 +5,7 @@ import { readStream } from "../../bus/read-stream.ts";
 import type { Logger } from "../../runtime/log.ts";
 import { compareIds } from "../../store/outbox.ts";
 import { buildBatch } from "../pipeline/build-batch.ts";
-import { PipelineFailure } from "../pipeline/pipeline-failure.ts";
+import { failing } from "../pipeline/pipeline-failure.ts";
 import { type Archive, inTransaction } from "../postgres/connection.ts";
 import { insertLoss } from "../postgres/dead-letters.ts";
 import { readTails } from "../postgres/lot-tails.ts";
@@ -49,7 +49,7 @@ async function* failingReads(reads: AsyncGenerator<Delivery[]>): AsyncGenerator<
   try {
     yield* reads;
   } catch (error) {
-    throw new PipelineFailure("bus", (error as Error).message, error);
+    await failing("bus", Promise.reject(error as Error));
   }
 }
 
