@@ -151,9 +151,13 @@ export class AnswerWriter {
     }
     for (const [i, fields] of hashes.entries()) {
       if (fields.length === 0) continue;
-      await this.#store.hset(this.#keys.answers[i]!, ...fields);
+      const hash = this.#keys.answers[i]!;
+      // An earlier attempt, or the store itself, has counted what is there.
+      const had = await this.#store.hmget(hash, ...fields.filter((_, at) => at % 2 === 0));
+      const added = fields.filter((_, at) => had[Math.floor(at / 2)] === null);
+      await this.#store.hset(hash, ...fields);
       if (i !== this.#bucket % 2) continue;
-      await this.#store.hincrby(this.#keys.auction, "keysBytes", keptBytesOf(fields));
+      await this.#store.hincrby(this.#keys.auction, "keysBytes", keptBytesOf(added));
     }
   }
 }
