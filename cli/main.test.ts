@@ -109,7 +109,7 @@ test("capacity prints the budget of an Auction or of options, and refuses what i
   const ofFile = await gavel(["capacity", fileURLToPath(new URL(`../${file}`, import.meta.url))]);
   expect(ofFile).toMatchObject({ status: 0, stdout: expect.stringMatching(/maxmemory +\d+/) });
   const busy = await gavel(["capacity", "--rate", "20000", "--lots", "10"]);
-  expect(busy.stdout).toContain("idempotency keys  4800000000");
+  expect(busy.stdout).toContain("idempotency keys  6144000000");
   expect(await gavel(["capacity", "--rate", "many"])).toMatchObject({ status: 2 });
   expect(await gavel(["capacity", "no-such.yaml"])).toMatchObject({ status: 2 });
   expect(await gavel(["capacity", "--running"])).toMatchObject({ status: 3 });

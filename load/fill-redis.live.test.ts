@@ -5,7 +5,9 @@ import { fillRedis } from "./fill-redis.ts";
 
 test("a Redis filled to the limits answers full before it is out of memory, and each part is within its budget", async () => {
   const { store } = await startStore();
-  const capacity = { lots: 6, maxPendingBytes: 6 * 1024 ** 2, maxKeysBytes: maxKeysBytesFor(15) };
+  const acceptedPerSecond = 15;
+  const maxKeysBytes = maxKeysBytesFor(acceptedPerSecond);
+  const capacity = { lots: 6, maxPendingBytes: 6 * 1024 ** 2, maxKeysBytes };
   const filled = await fillRedis(store, capacity);
   console.log(JSON.stringify(filled));
   expect(filled.parts).toHaveLength(4);
@@ -14,6 +16,7 @@ test("a Redis filled to the limits answers full before it is out of memory, and 
   }
   const outbox = filled.parts.find(({ name }) => name === "outbox")!;
   expect(outbox.bytes).toBeGreaterThan(capacity.maxPendingBytes);
-  expect(filled.bytesPerKey).toBeGreaterThan(150);
+  expect(filled.keys).toBeGreaterThanOrEqual(2 * acceptedPerSecond * 600);
+  expect(filled.bytesPerKey).toBeGreaterThan(maxKeysBytes / acceptedPerSecond / 600 / 1.2);
   expect(filled.usedBytes).toBeLessThan(filled.maxMemoryBytes);
 });

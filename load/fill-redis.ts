@@ -21,6 +21,8 @@ const CALLS_MAX = 100_000;
 
 interface Filled {
   readonly accepted: number;
+  /** Accepted bids whose keys the two windows hold. */
+  readonly keys: number;
   /** Bytes of Redis for one accepted bid's key, as it measures them. */
   readonly bytesPerKey: number;
   /** What each part takes, and may take by the budget. */
@@ -72,6 +74,7 @@ export async function fillRedis(store: Store, capacity: Capacity): Promise<Fille
   const { usedBytes = 0 } = (await readRedisHealth(store)) ?? {};
   return {
     accepted: bidder.accepted,
+    keys: count,
     bytesPerKey: kept / count,
     parts: budget.parts.flatMap(({ name, bytes: budgetBytes }) => {
       const bytes = measured[name];
@@ -122,8 +125,7 @@ class Filler {
   #bidOn(lotId: string): Bid {
     const amountMinor = (this.#amounts.get(lotId) ?? 1_000) + 1;
     this.#amounts.set(lotId, amountMinor);
-    const bidderId = `bidder-${amountMinor % 1_000}`;
-    return { bidId: randomUUID(), bidderId, key: randomUUID(), amountMinor };
+    return { bidId: randomUUID(), bidderId: randomUUID(), key: randomUUID(), amountMinor };
   }
 }
 

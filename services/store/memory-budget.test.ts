@@ -31,7 +31,7 @@ test("every limit that is raised raises the budget", () => {
 });
 
 test("20,000 accepted bids a second have room for their keys for a whole window", () => {
-  expect(maxKeysBytesFor(20_000) / 200).toBe(20_000 * 600);
+  expect(maxKeysBytesFor(20_000) / 256).toBe(20_000 * 600);
 });
 
 test("a maxmemory that is absent or too low is named with what to set", () => {

@@ -1,7 +1,7 @@
 /**
  * The memory budget of Redis. Each part of an auction's data has a limit of its own, and their sum is what Redis
  * needs as `maxmemory`. So a limit of ours is reached, and bids are answered `full`, before Redis refuses writes
- * (OOM) or the kernel kills it. memory.live.test.ts fills a real Redis to these limits.
+ * (OOM) or the kernel kills it. load/fill-redis.live.test.ts fills a real Redis to these limits.
  */
 import { KEYS_WINDOW_MS, LOT_STREAM_BYTES } from "./keys.ts";
 
@@ -32,8 +32,8 @@ interface MemoryBudget {
   readonly processBytes: number;
 }
 
-/** A usual key with its answer, as place-bids.lua counts it: 60 bytes of lot, bidder and key, and 76 of the answer. */
-const KEY_BYTES = 200;
+/** A key with its answer, as place-bids.lua counts it: up to 90 bytes of lot, bidder and key (UUIDs), and 102 of the answer. */
+const KEY_BYTES = 256;
 
 /** Of a key and its answer in a hash, beside their text: headers, rounding, entry and table. As in place-bids.lua. */
 const KEY_OVERHEAD_BYTES = 64;

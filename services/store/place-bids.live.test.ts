@@ -16,6 +16,7 @@ import { keptBytesOf } from "./memory-budget.ts";
 import { readAuction, readLots } from "./lots.ts";
 import { optimisticStrategy } from "./optimistic.ts";
 import { type Accepted, ENTRY_MAX_BYTES, MAX_BATCH, placeBids } from "./place-bids.ts";
+import { AnswerWriter } from "./restore.ts";
 import {
   NO_DEADLINE,
   openConnections,
@@ -305,7 +306,7 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     expect(await store.exists(keys.outbox)).toBe(0);
   });
 
-  test("an answer that an earlier version kept is given again", async () => {
+  test("a kept answer has the form that the release before reads, and the shorter form is read, too", async () => {
     const { keys } = await defineAndOpen(store);
     const strategy = strategyOf(name, keys);
     await ready(strategy);
@@ -317,10 +318,15 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     const { amountMinor, bidId, epoch, seq, placedAtMs, closesAtMs, minimumMinor } = first;
     const values = [amountMinor, bidId, epoch, seq, placedAtMs, closesAtMs, minimumMinor];
     const kept = keys.answers[Number(await store.hget(keys.auction, "keysBucket")) % 2]!;
-    const [field] = await store.hkeys(kept);
-    await store.hset(kept, field!, ["accepted", ...values].join(" "));
-    expect(await place({ ...one, bidId: "another" })).toEqual(first);
-    expect(await place({ ...one, amountMinor: 1_500 })).toEqual({ outcome: "key_reused" });
+    const [[field, answer]] = Object.entries(await store.hgetall(kept)) as [[string, string]];
+    expect(answer).toBe(["accepted", ...values].join(" "));
+    const asDifferences = [closesAtMs - placedAtMs, minimumMinor - amountMinor];
+    const short = ["a", amountMinor, bidId, epoch, seq, placedAtMs, ...asDifferences];
+    for (const form of [answer, short.join(" ")]) {
+      await store.hset(kept, field, form);
+      expect(await place({ ...one, bidId: "another" })).toEqual(first);
+      expect(await place({ ...one, amountMinor: 1_500 })).toEqual({ outcome: "key_reused" });
+    }
   });
 
   test("the bytes of the keys of a window are counted, and bids are refused at their limit", async () => {
@@ -341,6 +347,31 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     await store.hincrby(keys.auction, "keysBucket", -1);
     expect(await place(bid(2_000))).toMatchObject({ outcome: "accepted" });
     expect((await readAuction(store, keys))!.keysBytes).toBeLessThan(2 * counted);
+  });
+
+  test("a bid whose answer is kept gets it while the keys or the outbox are full", async () => {
+    const { keys } = await defineAndOpen(store);
+    const strategy = strategyOf(name, keys);
+    await ready(strategy);
+    const place = async (...bids: Bid[]) => {
+      return (await strategy.decide("lot-1", bids, START, NO_DEADLINE)).placements;
+    };
+    const one = bid(1_000);
+    const first = await place(one);
+    const full = { outcome: "unavailable", why: "full" };
+    const limits = ["maxKeysBytes", "maxPendingBytes"];
+    const usual = await store.hmget(keys.auction, ...limits);
+    for (const [i, limit] of limits.entries()) {
+      await store.hset(keys.auction, limit, 0);
+      expect(await place(bid(2_000), one, bid(3_000), { ...one, amountMinor: 1_500 })).toEqual([
+        full,
+        ...first,
+        full,
+        { outcome: "key_reused" },
+      ]);
+      await store.hset(keys.auction, limit, usual[i]!);
+    }
+    expect(await place(bid(1_050))).toMatchObject([{ outcome: "accepted", seq: 3 }]);
   });
 
   test("an answer is kept for one to two windows of ten minutes, and then given up", async () => {
@@ -417,4 +448,20 @@ test("the two strategies decide on one lot side by side without a lost or double
   const events = await outboxEvents(keys);
   expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => i + 1));
   expect(events.filter(({ type }) => type === "bid_accepted")).toHaveLength(accepted);
+});
+
+test("restored answers that are written again are counted once", async () => {
+  const { keys } = await defineAndOpen(store);
+  const one = bid(1_000);
+  const { placements } = await placeBids(store, keys, "lot-1", [one], START, NO_DEADLINE);
+  const accepted = placements[0] as Accepted;
+  const answers = [one, bid(2_000)].map(({ bidderId, key }) => ({ bidderId, key, accepted }));
+  for (let attempts = 0; attempts < 2; attempts++) {
+    const writer = await AnswerWriter.begin(store, keys, accepted.placedAtMs);
+    await writer.write(answers);
+    const kept = keys.answers[Number(await store.hget(keys.auction, "keysBucket")) % 2]!;
+    const text = Object.entries(await store.hgetall(kept)).flat();
+    expect(text).toHaveLength(4);
+    expect((await readAuction(store, keys))!.keysBytes).toBe(keptBytesOf(text));
+  }
 });

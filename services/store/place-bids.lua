@@ -25,13 +25,15 @@ Reply   {"undefined"}           no auction here (yet)            nothing was dec
         {"expired", nowMs}      the deadline has passed          nothing was decided
         {"regressed", nowMs}    the store is behind the caller   nothing was decided
         {"unconfirmed", nowMs}  archival has not compared it     nothing was decided
-        {"full", nowMs}         the outbox is at its limit, or the keys of this window
         {"unknown_lot", nowMs}
         {"decided", nowMs, epoch, seq, closesAtMs or "", answer of each bid ...}
-Answer  "a <amountMinor> <bidId> <epoch> <seq> <placedAtMs> <ms until the close> <step>": accepted; kept
-        under the key. "accepted …" was written by an earlier version, and is answered as it is
+Answer  "accepted <amountMinor> <bidId> <epoch> <seq> <placedAtMs> <closesAtMs> <minimumMinor>"; kept under the
+        key. The next release may write "a <amountMinor> <bidId> <epoch> <seq> <placedAtMs> <ms until the
+        close> <step>" instead; it is answered as it is. The release before this one cannot read it, and its
+        gateways run beside these during an upgrade
         "<rejection> <minimumMinor> <maximumMinor> <seq>": withdrawn closed suspended not_open too_low
         too_high jump_too_large, judged at seq
+        "full": nothing was decided: the outbox is at its limit, or the keys of this window
         "key_reused": the same key was used before with another amount
 --]]
 local KEYS_WINDOW_MS = 10 * 60 * 1000
@@ -61,7 +63,6 @@ if lot.epoch < known_epoch or (lot.epoch == known_epoch and lot.seq < known_seq)
   return {"regressed", clock}
 end
 if confirmed_server and confirmed_server ~= ARGV[5] then return {"unconfirmed", clock} end
-if tonumber(pending_bytes) >= tonumber(max_pending_bytes) then return {"full", clock} end
 
 local increments = cjson.decode(increments_json)
 window, extension = tonumber(window), tonumber(extension)
@@ -78,7 +79,8 @@ else
   bucket = kept
 end
 local current, previous = KEYS[4 + bucket % 2], KEYS[4 + (bucket + 1) % 2]
-if tonumber(keys_bytes or "0") >= (tonumber(max_keys_bytes or "") or math.huge) then return {"full", clock} end
+local is_full = tonumber(pending_bytes) >= tonumber(max_pending_bytes)
+  or tonumber(keys_bytes or "0") >= (tonumber(max_keys_bytes or "") or math.huge)
 
 local names = {}
 for i = 7, #ARGV, 4 do names[#names + 1] = lot_id .. ":" .. ARGV[i + 1] .. ":" .. ARGV[i + 2] end
@@ -124,8 +126,8 @@ local function decide(bid_id, bidder, key, amount)
   event(lot, "bid_accepted", string.format(
     ',"bidId":"%s","bidderId":%s,"amountMinor":%.0f,"minimumMinor":%.0f,"closesAtMs":%.0f,"reserveMet":%s,"key":%s',
     bid_id, bidder, amount, minimum, closes, reserve_met, key))
-  local answer = string.format("a %.0f %s %.0f %.0f %.0f %.0f %.0f",
-    amount, bid_id, lot.epoch, lot.seq, lot.at, closes - lot.at, minimum - amount)
+  local answer = string.format("accepted %.0f %s %.0f %.0f %.0f %.0f %.0f",
+    amount, bid_id, lot.epoch, lot.seq, lot.at, closes, minimum)
   if closes ~= lot.closes then
     lot.closes, lot.extensions, lot.moved = closes, lot.extensions + 1, true
     event(lot, "lot_extended", string.format(',"closesAtMs":%.0f,"extensions":%.0f',
@@ -139,9 +141,11 @@ for i = 1, #names do
   local at, name = 4 * i + 3, names[i]
   local earlier = answered[name] or recent[i] or older[i]
   local amount = tonumber(ARGV[at + 3])
-  if not earlier then
+  if not earlier and is_full then
+    reply[#reply + 1] = "full"
+  elseif not earlier then
     local answer = decide(ARGV[at], ARGV[at + 1], ARGV[at + 2], amount)
-    if string.sub(answer, 1, 2) == "a " then
+    if string.sub(answer, 1, 9) == "accepted " then
       answered[name] = answer
       to_keep[#to_keep + 1] = name
       to_keep[#to_keep + 1] = answer
