@@ -8,6 +8,9 @@
 import { parseArgs } from "node:util";
 import { DASHBOARDS } from "./dashboards.ts";
 import { drawDashboard } from "./draw-dashboard.ts";
+import { tolerateClosedPipe } from "../services/runtime/closed-pipe.ts";
+
+tolerateClosedPipe();
 
 const USAGE = `usage: node dashboards/draw.ts ${Object.keys(DASHBOARDS).join("|")} --prometheus URL
          [--minutes 15] [--auction REGEX] [--namespace REGEX] > picture.svg

@@ -22,6 +22,9 @@ import {
   SERVER_CORE,
 } from "./pinned.ts";
 import { startTier } from "./start-tier.ts";
+import { tolerateClosedPipe } from "../services/runtime/closed-pipe.ts";
+
+tolerateClosedPipe();
 
 const CONNECTIONS = 100;
 const rowOf = rowFormat(34, 12);

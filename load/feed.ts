@@ -13,6 +13,9 @@ import { startRedis } from "../servers/store-servers.ts";
 import { connectStore, type Store } from "../services/store/connect.ts";
 import { keysOf } from "../services/store/keys.ts";
 import { readOutbox } from "../services/store/outbox.ts";
+import { tolerateClosedPipe } from "../services/runtime/closed-pipe.ts";
+
+tolerateClosedPipe();
 
 const { values } = parseArgs({ options: { events: { type: "string", default: "5000" } } });
 const events = Number(values.events);

@@ -14,6 +14,9 @@ import { median, rowFormat, whole } from "./figures.ts";
 import type { HttpResult } from "./http-load.ts";
 import { CLIENT_CORE, cpuSecondsOf, type Pinned, PINNING, runPinned } from "./pinned.ts";
 import { startTier, type StartedTier } from "./start-tier.ts";
+import { tolerateClosedPipe } from "../services/runtime/closed-pipe.ts";
+
+tolerateClosedPipe();
 
 const REPLICAS = [1, 2, 4];
 const CONNECTIONS = 96;

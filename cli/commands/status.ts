@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readArchivalState } from "../../operator/local/archival.ts";
 import { STORES } from "../../operator/api/components.ts";
 import { readRun, type RunRecord } from "../../operator/local/run-record.ts";
@@ -34,7 +35,7 @@ export async function status({ folder, terminal }: Invocation): Promise<number> 
       const ok = await isStoreReady(
         store,
         run.storePorts[store],
-        readSecretFile(folder.passwordFile(store)),
+        existsSync(folder.passwordFile(store)) ? readSecretFile(folder.passwordFile(store)) : null,
       );
       return { ok, row: [store, ok ? "answers" : "does not answer"] };
     }),

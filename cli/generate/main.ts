@@ -2,6 +2,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { installManifest } from "../../operator/install/install-manifest.ts";
 import { GENERATED } from "./generated.ts";
+import { tolerateClosedPipe } from "../../services/runtime/closed-pipe.ts";
+
+tolerateClosedPipe();
 
 for (const { path, text } of GENERATED) {
   const file = new URL(`../../${path}`, import.meta.url);

@@ -9,6 +9,9 @@ import { installPrometheus } from "./prometheus.ts";
 import { hasProgram } from "../../servers/run-program.ts";
 import { applyAuction, waitUntilReady } from "./sample-auction.ts";
 import { kindSummary } from "./summary.ts";
+import { tolerateClosedPipe } from "../../services/runtime/closed-pipe.ts";
+
+tolerateClosedPipe();
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 

@@ -1,8 +1,13 @@
 /** Records the active run of `make up` in the folder, so that the other commands find it. */
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { StoreName } from "../api/components.ts";
-import { type DataFolder, type RecordedAuction, writeAtomically } from "./data-folder.ts";
+import type { StoreName, TierName } from "../api/components.ts";
+import {
+  type DataFolder,
+  type RecordedAuction,
+  START_ORDER,
+  writeAtomically,
+} from "./data-folder.ts";
 import { isAlive, startInstantOf } from "./process-record.ts";
 import type { LocalEnv } from "./config.ts";
 import { storePorts } from "./stores.ts";
@@ -23,10 +28,26 @@ const pathOf = (folder: DataFolder) => join(folder.runDir, "up.json");
 export function readRun(folder: DataFolder): RunRecord | null {
   try {
     const run = JSON.parse(readFileSync(pathOf(folder), "utf8")) as RunRecord;
-    return isAlive(run) ? run : null;
+    return isAlive(run) ? withProcesses(run) : null;
   } catch {
     return null;
   }
+}
+
+/** A run of an earlier version had one process of each tier, and recorded only where each tier is. */
+function withProcesses(run: RunRecord): RunRecord {
+  const { internal, processes } = run.endpoints as Omit<Endpoints, "processes"> &
+    Partial<Endpoints>;
+  const one = (tier: TierName) => ({
+    name: tier,
+    tier,
+    internalPort: Number(new URL(internal[tier]).port),
+    internal: internal[tier],
+  });
+  return {
+    ...run,
+    endpoints: { ...run.endpoints, processes: processes ?? START_ORDER.map(one) },
+  };
 }
 
 /** Claims the folder for this run. @returns false if another run has claimed it */

@@ -217,10 +217,18 @@ async function untilStoreReady(
 /** The StartupMessage of protocol 3.0. Postgres answers it with an error while it recovers. */
 const POSTGRES_STARTUP = Buffer.from("\0\0\0\x14\0\x03\0\0user\0gavel\0\0", "latin1");
 
-/** Whether a store of this kind listens on the port and accepts commands. A Redis that loads its data does not. */
-export function isStoreReady(store: StoreName, port: number, password: string): Promise<boolean> {
+/**
+ * Whether a store of this kind listens on the port and accepts commands. A Redis that loads its data does not.
+ * @param password null: a store of a run of an earlier version, which has none
+ */
+export function isStoreReady(
+  store: StoreName,
+  port: number,
+  password: string | null,
+): Promise<boolean> {
+  const login = password === null ? "" : `AUTH ${password}\r\n`;
   const { request, reply } = {
-    redis: { request: Buffer.from(`AUTH ${password}\r\nPING\r\n`), reply: /^\+PONG/m },
+    redis: { request: Buffer.from(`${login}PING\r\n`), reply: /^\+PONG/m },
     nats: { request: Buffer.alloc(0), reply: /^INFO / },
     postgres: { request: POSTGRES_STARTUP, reply: /^R/ },
   }[store];

@@ -79,3 +79,29 @@ test("a server that is closing answers what it has, and takes nothing new on any
   for (const answer of open) expect(await (await answer).text()).toBe("done");
   await closed;
 });
+
+test.each(LOOPBACK)("closing waits for what came in at %s alone", async (address) => {
+  const app = fastify();
+  const come = Promise.withResolvers<void>();
+  const answer = Promise.withResolvers<string>();
+  app.get("/", async (_request, reply) => {
+    come.resolve();
+    return reply.header("connection", "close").send(await answer.promise);
+  });
+  const { port } = new URL(await listen(app, "localhost", 0));
+  const asked = fetch(`http://${hostInUrl(address)}:${port}/`);
+  await come.promise;
+
+  const order: string[] = [];
+  const closed = app.close().then(() => order.push("closed"));
+  await until("nothing listens any more", async () => {
+    const late = LOOPBACK.map((each) => fetch(`http://${hostInUrl(each)}:${port}/`));
+    const outcomes = await Promise.allSettled(late);
+    return outcomes.every(({ status }) => status === "rejected");
+  });
+  order.push("answered");
+  answer.resolve("done");
+  expect(await (await asked).text()).toBe("done");
+  await closed;
+  expect(order).toEqual(["answered", "closed"]);
+});

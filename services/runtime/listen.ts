@@ -49,7 +49,10 @@ export function hostInUrl(address: string): string {
   return address.includes(":") ? `[${address}]` : address;
 }
 
-/** Serves what connects to other addresses at the port of a server, as long as that listens itself. */
+/**
+ * Serves what connects to other addresses at the port of a server. They close with the server, and `server.close()`
+ * calls back when the connections of every address have ended.
+ */
 export async function alsoListen(
   server: Server,
   addresses: readonly string[],
@@ -58,12 +61,15 @@ export async function alsoListen(
   const { port } = server.address() as AddressInfo;
   for (const host of addresses) {
     const other = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-      if (server.listening) server.emit("connection", socket);
-      else socket.destroy();
+      server.emit("connection", socket);
     });
     if (server.maxConnections !== undefined) other.maxConnections = server.maxConnections;
     other.listen({ host, port, reusePort });
     await once(other, "listening");
-    server.once("close", () => other.close());
+    const close = server.close.bind(server);
+    server.close = (done) => {
+      const ended = new Promise((resolve) => void other.close(resolve));
+      return close((error) => void ended.then(() => done?.(error)));
+    };
   }
 }
