@@ -34,21 +34,33 @@ const READ_ENTRIES = 1_000;
 /** The claimed events of each lot, in order and without duplicates. Unreadable texts are left out. */
 export async function readClaims(store: Store, keys: Keys): Promise<Map<string, LotEvent[]>> {
   const ofLots = new Map<string, Map<string, LotEvent>>();
+  for await (const [lotId, text] of claimedTexts(store, keys)) {
+    const events = ofLots.get(lotId) ?? new Map<string, LotEvent>();
+    ofLots.set(lotId, events);
+    for (const event of readable(lotId, text)) events.set(`${event.epoch}-${event.seq}`, event);
+  }
+  return new Map([...ofLots].map(([lotId, events]) => [lotId, [...events.values()].sort(compare)]));
+}
+
+async function* claimedTexts(
+  store: Store,
+  keys: Keys,
+): AsyncGenerator<readonly [lotId: string, text: string]> {
   let cursor = "0";
   do {
     const [next, flat] = await store.hscan(keys.claims, cursor, "COUNT", READ_ENTRIES);
     for (let at = 0; at < flat.length; at += 2) {
       const [lotId, digest] = flat[at]!.split(":");
-      if (digest === undefined) continue; // the field "bytes"
-      const events = ofLots.get(lotId!) ?? new Map<string, LotEvent>();
-      ofLots.set(lotId!, events);
-      for (const event of readable(lotId!, flat[at + 1]!)) {
-        events.set(`${event.epoch}-${event.seq}`, event);
-      }
+      if (digest !== undefined) yield [lotId!, flat[at + 1]!]; // not the field "bytes"
     }
     cursor = next;
   } while (cursor !== "0");
-  return new Map([...ofLots].map(([lotId, events]) => [lotId, [...events.values()].sort(compare)]));
+  for (let from = "-"; ;) {
+    const entries = await store.xrange(keys.formerClaims, from, "+", "COUNT", READ_ENTRIES);
+    for (const [, [, lotId, , text]] of entries) yield [lotId!, text!];
+    if (entries.length < READ_ENTRIES) break;
+    from = `(${entries.at(-1)![0]}`;
+  }
 }
 
 function readable(lotId: string, text: string): LotEvent[] {

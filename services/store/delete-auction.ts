@@ -25,6 +25,7 @@ export async function deleteAuction(
     ...keys.answers,
     keys.restoring,
     keys.claims,
+    keys.formerClaims,
     keys.healthSummary,
     keys.lease("clock"),
     keys.lease("relay"),

@@ -11,6 +11,8 @@ export interface Keys {
   readonly restoring: string;
   /** Events that this store lost, from the processes that have shown them. */
   readonly claims: string;
+  /** The stream of claims of the release before, whose processes run beside these during an upgrade. */
+  readonly formerClaims: string;
   /** Exists for a while after the auction was deleted. */
   readonly cleaned: string;
   /** The health summary that archival wrote last. */
@@ -42,6 +44,7 @@ export function keysOf(auctionUid: string): Keys {
     answers: [`${tag}:keys:0`, `${tag}:keys:1`],
     restoring: `${tag}:restoring`,
     claims: `${tag}:claimed`,
+    formerClaims: `${tag}:claims`,
     cleaned: `${tag}:cleaned`,
     healthSummary: `${tag}:invariants`,
     round: `${tag}:round`,

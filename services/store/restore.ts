@@ -192,4 +192,5 @@ export async function restoreAuction(
   const args = [epoch, floorId, archivedId, JSON.stringify(fields), JSON.stringify(claimed)];
   const done = await store.restoreAuction(all.length, ...all, ...args, ...lotIds);
   if (done !== 1) throw new RestoreSuperseded(`epoch ${epoch}`);
+  await store.unlink(keys.formerClaims);
 }

@@ -3,11 +3,12 @@ import { bid, defineAndOpen, lotDefinition, MAX_PENDING_BYTES } from "../testing
 import { until } from "../testing/until.ts";
 import { scriptStrategy } from "./batcher.ts";
 import { claimEvents, contiguousAfter, readClaims } from "./claims.ts";
+import { deleteAuction } from "./delete-auction.ts";
 import { defineLots } from "./define-lots.ts";
 import { openAuction, advanceDueLots } from "./lot-changes.ts";
 import { readAuction, readLots } from "./lots.ts";
 import { optimisticStrategy } from "./optimistic.ts";
-import { restoreAuction, restoreLot, RestoreSuperseded } from "./restore.ts";
+import { requestRestore, restoreAuction, restoreLot, RestoreSuperseded } from "./restore.ts";
 import { confirmServer, readRunId, wasPromoted } from "./server-identity.ts";
 import { NO_DEADLINE, openConnections, startStore } from "../testing/store.ts";
 
@@ -81,6 +82,34 @@ test("claims are read in order, each event once, and only what goes on without a
   expect(contiguousAfter(claimed, { epoch: 1, seq: 4 }).map(({ seq }) => seq)).toEqual([5, 6]);
   expect(contiguousAfter(claimed, { epoch: 1, seq: 2 })).toEqual([]);
   expect(contiguousAfter(claimed, { epoch: 2, seq: 4 })).toEqual([]);
+});
+
+test("claims of the release before are read, too, and end with a restore and with the auction", async () => {
+  const { keys } = await defineAndOpen(store);
+  const event = (seq: number) =>
+    `{"type":"lot_withdrawn","lotId":"lot-1","epoch":1,"seq":${seq},"atMs":1}`;
+  const claimAsBefore = (text: string) =>
+    store.xadd(keys.formerClaims, "*", "lotId", "lot-1", "events", text);
+  const last = { epoch: 1, seq: 6 };
+  await claimEvents(store, keys, "lot-1", last, [event(5), event(6)]);
+  for (const text of [event(6), `${event(7)}\n${event(8)}`, "not one"]) await claimAsBefore(text);
+  const claimed = (await readClaims(store, keys)).get("lot-1")!;
+  expect(claimed.map(({ seq }) => seq)).toEqual([5, 6, 7, 8]);
+
+  await requestRestore(store, keys);
+  await restoreLot(store, keys, 2, "lot-1", null, null, null, []);
+  await restoreAuction(store, keys, {
+    epoch: 2,
+    floorId: "0-0",
+    archivedId: "0-0",
+    fields: {},
+    claimed: [],
+    lotIds: ["lot-1"],
+  });
+  expect(await readClaims(store, keys)).toEqual(new Map());
+  await claimAsBefore(event(9));
+  await deleteAuction(store, keys, ["lot-1"]);
+  expect(await store.keys(`${keys.formerClaims}*`)).toEqual([]);
 });
 
 test("what several processes claim again and again is kept once, and only so much of it", async () => {
