@@ -149,10 +149,10 @@ function archiveCurrent(facts: StatusFacts, phase: Phase): Value {
     return yes("Verified", "the archive was compared with the store and is complete");
   }
   if (state.rulesHash === null) return unknown("there is nothing to archive yet");
-  if (!state.postgres) return no("PostgresUnreachable", "Postgres does not answer");
   if (state.refusals.postgres) {
     return no("PostgresRefuses", `postgres refuses: ${state.refusals.postgres}`);
   }
+  if (!state.postgres) return no("PostgresUnreachable", "Postgres does not answer");
   const { archiveLagMs } = state;
   if (archiveLagMs === null) return unknown("the lag is not known");
   const maxLag = facts.auction.spec.tiers.archival.maxLag;

@@ -92,6 +92,14 @@ const CONDITION_CASES: [
     /^postgres refuses: 42501: permission denied; check the URL in key dsn of Secret archive$/,
   ],
   [
+    "Postgres refuses every session",
+    { probe: probing({ postgres: false, refusals: { postgres: "28P01: wrong password" } }) },
+    "ArchiveCurrent",
+    "False",
+    "PostgresRefuses",
+    /^postgres refuses: 28P01: wrong password$/,
+  ],
+  [
     "Postgres, which is not ours, is unreachable",
     {
       auction: storedAuction({ backing: EXTERNAL_POSTGRES }),

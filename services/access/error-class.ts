@@ -69,6 +69,11 @@ const POSTGRES_NOT_NOW = /^(08...|40...|57...|55P03|25P0[34]|53300)$/;
 const POSTGRES_REFUSES =
   /^(28...|42501|53...|58...|XX...|F0...|0A...|25006|3D000|3F000|42P01|42703|42883|42704|42P0[4-7]|42701|42710|42723|42809|55000|55006|23502|23503|23514|23P01)$/;
 
+/** The SQLSTATE of most errors of PgBouncer, and those of them that a person must remove. */
+const PGBOUNCER_SAYS = "08P01";
+const PGBOUNCER_REFUSES =
+  /no such (database|user)|unsupported startup parameter|password|statement pooling/;
+
 const NATS_UNREACHABLE = new Set([
   "ConnectionError",
   "ClosedConnectionError",
@@ -97,6 +102,9 @@ const JETSTREAM_ANSWERS = new Set([
   "StreamNotFoundError",
   "ConsumerNotFoundError",
 ]);
+
+/** Codes of JetStream: another message is the last one. Another relay took over, and the next run begins after it. */
+const WRONG_LAST_SEQUENCE = new Set(["10071", "10164"]);
 
 /** Of `AbortSignal.timeout`, and of NATS. */
 const TIMEOUTS = new Set(["TimeoutError"]);
@@ -141,14 +149,19 @@ function storeOf(error: Error, name: string): StoreName | null {
   return name === "ReplyError" ? "redis" : null;
 }
 
-/** The first error, among this one and what caused it, that a dependency's client throws. Null: a defect. */
+/**
+ * The first refusal among an error and what caused it: a client may wrap a refusal in an error that only says that a
+ * call failed. Else the first error that a dependency's client throws. Null: a defect.
+ */
 function recognise(error: unknown): { error: Error; errorClass: ErrorClass } | null {
+  let found: { error: Error; errorClass: ErrorClass } | null = null;
   let at = error;
   for (let depth = 0; at instanceof Error && depth < CAUSES_MAX; depth++, at = at.cause) {
     const errorClass = ownClassOf(at);
-    if (errorClass !== "defect") return { error: at, errorClass };
+    if (errorClass === "refused") return { error: at, errorClass };
+    if (errorClass === "unreachable") found ??= { error: at, errorClass };
   }
-  return null;
+  return found;
 }
 
 function ownClassOf(error: Error): ErrorClass {
@@ -166,10 +179,11 @@ function ownClassOf(error: Error): ErrorClass {
   if (isRefusedByNats(error) || NODE_REFUSES.test(code)) return "refused";
   if (TIMEOUTS.has(name) || NATS_UNREACHABLE.has(name)) return "unreachable";
   if (JETSTREAM_ANSWERS.has(name)) {
+    if (WRONG_LAST_SEQUENCE.has(code)) return "unreachable";
     return Number((error as { status?: unknown }).status) >= 500 ? "unreachable" : "refused";
   }
   // Every error of Postgres itself has a SQLSTATE and a severity.
-  if ("severity" in error) return classOfSqlState(code);
+  if ("severity" in error) return classOfSqlState(code, message);
   if (POSTGRES_CONNECTION_LOST.test(message)) return "unreachable";
   if (POSTGRES_HANDSHAKE_REFUSED.test(message)) return "refused";
   return classOfRedisError(error);
@@ -180,7 +194,8 @@ function isRefusedByNats({ name, message }: Error): boolean {
   return NATS_REFUSES.has(name) || NATS_CLIENT_REFUSES.test(message);
 }
 
-function classOfSqlState(code: string): ErrorClass {
+function classOfSqlState(code: string, message: string): ErrorClass {
+  if (code === PGBOUNCER_SAYS && PGBOUNCER_REFUSES.test(message)) return "refused";
   if (POSTGRES_NOT_NOW.test(code)) return "unreachable";
   return POSTGRES_REFUSES.test(code) ? "refused" : "defect";
 }

@@ -37,6 +37,11 @@ const UNREACHABLE: readonly (readonly [string, Error])[] = [
   ["NATS past its time limit", named("TimeoutError", "timeout")],
   ["JetStream without a leader", named("JetStreamApiError", "no leader", { status: 503 })],
   ["a stream that went away", named("JetStreamStatusError", "consumer deleted", { code: 409 })],
+  [
+    "another relay that took over",
+    named("JetStreamApiError", "wrong last sequence: 3", { status: 400, code: 10_071 }),
+  ],
+  ["PgBouncer without a server", postgres("08P01", "server login has been failing", "FATAL")],
   ["an outage that another error wraps", new Error("check", { cause: new BreakerOpen("open") })],
 ];
 
@@ -64,6 +69,27 @@ const REFUSED: readonly (readonly [string, Error])[] = [
   [
     "a limit of JetStream",
     named("JetStreamApiError", "maximum number of streams", { status: 400 }),
+  ],
+  [
+    "a right of NATS that its client wraps",
+    named("RequestError", "no right", {
+      cause: named("PermissionViolationError", "Permissions Violation for Publish"),
+    }),
+  ],
+  [
+    "a refusal that stops the pipeline",
+    new StoreUnavailable("batch", { cause: postgres("42501", "permission denied") }),
+  ],
+  ["PgBouncer has no such database", postgres("08P01", "no such database: gavel", "FATAL")],
+  ["PgBouncer has no such user", postgres("08P01", "no such user: gavel", "FATAL")],
+  ["a password that PgBouncer refuses", postgres("08P01", "password authentication failed")],
+  [
+    "a parameter that PgBouncer refuses",
+    postgres("08P01", "unsupported startup parameter: options", "FATAL"),
+  ],
+  [
+    "PgBouncer pools statements",
+    postgres("08P01", "transaction blocks not allowed in statement pooling mode"),
   ],
 ];
 
@@ -102,7 +128,8 @@ test("a refusal names the store, and gives its reason with its code", () => {
     ...Array(4).fill("redis"),
     ...Array(7).fill("postgres"),
     null,
-    ...Array(4).fill("nats"),
+    ...Array(5).fill("nats"),
+    ...Array(6).fill("postgres"),
   ]);
   for (const [, error] of [...UNREACHABLE, ...DEFECTS]) expect(refusalOf(error)).toBe(null);
 });

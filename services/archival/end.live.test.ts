@@ -12,7 +12,12 @@ import { type Placement, placeBids } from "../store/place-bids.ts";
 import { AuctionUnderTest, IMPATIENT, metric, startServers } from "../testing/archival.ts";
 import { until } from "../testing/until.ts";
 import type { Archival } from "./app.ts";
-import { markFenced, type CompletenessProof } from "./postgres/auction-marks.ts";
+import {
+  markFenced,
+  readAuctionMarks,
+  saveProof,
+  type CompletenessProof,
+} from "./postgres/auction-marks.ts";
 import type { ArchivalState } from "./observe/state.ts";
 
 const servers = await startServers();
@@ -295,6 +300,9 @@ test("verify finds whatever the archive lacks, has too much or has otherwise", a
   });
   expect(right).toMatchObject({ lots: 3, events: 39, differences: [] });
   expect((await state()).verified).toEqual(right);
+  const slower = { ...right, atMs: right.atMs - 1, ok: false };
+  await saveProof(auction.archive, auction.uid, slower, null);
+  expect((await readAuctionMarks(auction.archive, auction.uid)).verified).toEqual(right);
 
   const damages: [sql: string, undo: string, difference: RegExp][] = [
     [

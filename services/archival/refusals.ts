@@ -23,7 +23,9 @@ function adviceOn(store: Dependency, reason: string): string {
   if (store === "postgres" && /^42501/.test(reason)) {
     return `: grant the user in ${variable} CREATE on schema public, and make it the owner of the tables`;
   }
-  if (/NOPERM|PermissionViolation|permissions? violation|^3D000/i.test(reason)) {
+  if (
+    /NOPERM|PermissionViolation|permissions? violation|^3D000|no such (database|user)/i.test(reason)
+  ) {
     return `: grant the rights to the user in ${variable}, or name another user or database there`;
   }
   return "";

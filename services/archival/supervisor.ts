@@ -12,6 +12,7 @@ import { StoreRefused } from "../store/unreachable.ts";
 import type { Rules } from "./definition/rules.ts";
 import type { Dependency } from "./metrics.ts";
 import { ARCHIVING } from "./pipeline/archive.ts";
+import { TRIMMING } from "./pipeline/keep-trimmed.ts";
 import type { ProcessState } from "./pipeline/process-state.ts";
 import { withLease } from "./pipeline/lease.ts";
 import { type PipelineDependencies, runPipeline } from "./pipeline/pipeline.ts";
@@ -117,7 +118,7 @@ async function runOnce(turn: AcrossTurns, signal: AbortSignal): Promise<boolean>
     for (const outage of [turn.unread, turn.unserved]) outage.ended();
     relayedPositions.forget();
     state.writesSummary = false;
-    for (const work of [PIPELINE, ARCHIVING]) refusals.served(work);
+    for (const work of [PIPELINE, ARCHIVING, TRIMMING]) refusals.served(work);
   };
   const run = async (leased: AbortSignal) => {
     metrics.leaseHeld.set(1);

@@ -4,7 +4,12 @@ import type { Keys } from "../../store/keys.ts";
 import { readAuction, readDigests, type StoredAuction } from "../../store/lots.ts";
 import { compareIds } from "../../store/outbox.ts";
 import { countBidRows, readArchivedDigest, readOtherLotIds } from "../postgres/archived-digest.ts";
-import { type CompletenessProof, saveProof, readAuctionMarks } from "../postgres/auction-marks.ts";
+import {
+  type AuctionMarks,
+  type CompletenessProof,
+  saveProof,
+  readAuctionMarks,
+} from "../postgres/auction-marks.ts";
 import type { Archive } from "../postgres/connection.ts";
 import { readOrCreateWatermark } from "../postgres/watermark.ts";
 
@@ -30,7 +35,9 @@ export async function proveCompleteness(
   const { auctionUid, store, keys, archive } = dependencies;
   const auction = await readAuction(store, keys);
   if (auction === null) return null;
-  const differences = await findBlockers(dependencies, auction);
+  const atMs = await storeClockMs(store);
+  const marks = await readAuctionMarks(archive, auctionUid);
+  const differences = await findBlockers(dependencies, auction, marks);
   const { lotIds } = auction;
   const digests = await readDigests(store, keys, lotIds);
   const bidRows = await countBidRows(archive, auctionUid);
@@ -56,13 +63,13 @@ export async function proveCompleteness(
     differences.push(`lot ${lotId} is archived, and not in the store`);
   }
   const proof: CompletenessProof = {
-    atMs: await storeClockMs(store),
+    atMs,
     ok: differences.length === 0,
     lots: lotIds.length,
     events,
     differences: shorten(differences),
   };
-  await saveProof(archive, auctionUid, proof);
+  await saveProof(archive, auctionUid, proof, marks.verified);
   return proof;
 }
 
@@ -70,6 +77,7 @@ export async function proveCompleteness(
 async function findBlockers(
   { auctionUid, archive }: ProofDependencies,
   { fencedId }: StoredAuction,
+  { deadEntries }: AuctionMarks,
 ): Promise<string[]> {
   const blockers: string[] = [];
   const archivedId = await readOrCreateWatermark(archive, auctionUid);
@@ -77,7 +85,6 @@ async function findBlockers(
   else if (compareIds(archivedId, fencedId) < 0) {
     blockers.push(`archived up to ${archivedId}, fenced at ${fencedId}`);
   }
-  const { deadEntries } = await readAuctionMarks(archive, auctionUid);
   if (deadEntries > 0) {
     blockers.push(`${deadEntries} dead letters wait: replay or discard them`);
   }

@@ -2,7 +2,6 @@
  * The pipeline: relay and archive run as one, under one lease, from one watermark. When either fails, both end
  * and start again at the watermark in Postgres. A restart repeats work and skips nothing.
  */
-import { classOf } from "../../access/error-class.ts";
 import type { Bus } from "../../bus/connect.ts";
 import { payloadObstacle } from "../../bus/entry.ts";
 import { readStream } from "../../bus/read-stream.ts";
@@ -16,10 +15,10 @@ import {
 import { pause } from "../../runtime/lifecycle.ts";
 import type { Logger } from "../../runtime/log.ts";
 import type { Tracing } from "../../runtime/tracing.ts";
-import { connectStore, type Store, storeClockMs } from "../../store/connect.ts";
+import { connectStore, type Store } from "../../store/connect.ts";
 import type { Keys } from "../../store/keys.ts";
 import { readAuction } from "../../store/lots.ts";
-import { compareIds, trimOutbox } from "../../store/outbox.ts";
+import { compareIds } from "../../store/outbox.ts";
 import { ENTRY_MAX_BYTES } from "../../store/place-bids.ts";
 import { readRunId } from "../../store/server-identity.ts";
 import { StoreRefused } from "../../store/unreachable.ts";
@@ -33,6 +32,7 @@ import { readOrCreateWatermark } from "../postgres/watermark.ts";
 import type { Refusals } from "../refusals.ts";
 import { archiveEntries, reportLetters } from "./archive.ts";
 import { foreignBatch } from "./build-batch.ts";
+import { keepTrimmed } from "./keep-trimmed.ts";
 import { failing, PipelineFailure } from "./pipeline-failure.ts";
 import { Progress } from "./progress.ts";
 import { READ_BLOCK_MS, relayEntries } from "./relay.ts";
@@ -48,10 +48,6 @@ const ACK_WAIT_MS = 3 * STATEMENT_TIMEOUT_MS;
 
 /** How often the pipeline checks for a Redis that lost data while the connection stayed open. */
 const CHECK_STORE_EVERY_MS = 500;
-
-const TRIM_EVERY_MS = 250;
-/** Trims at least this often, also when nothing new was archived: entries grow old. */
-const TRIM_IDLE_MS = 10_000;
 
 export interface PipelineDependencies {
   readonly auctionUid: string;
@@ -205,36 +201,6 @@ async function recordUnread(
     const { letters } = await failing("archive", recordBatch(archive, auctionUid, batch));
     reportLetters(metrics, log, letters);
   }
-}
-
-/** Writes the watermark to Redis, and drops what need not be retained from the outbox and the stream. */
-async function keepTrimmed(
-  { auctionUid, store, keys, bus, log }: PipelineDependencies,
-  progress: Progress,
-  retention: Retention,
-  signal: AbortSignal,
-): Promise<void> {
-  let writtenId: string | null = null;
-  let writtenAtMs = 0;
-  const trim = async (): Promise<void> => {
-    const { archivedId } = progress;
-    const isRecent = performance.now() - writtenAtMs < TRIM_IDLE_MS;
-    if (archivedId === writtenId && isRecent) return;
-    try {
-      const keep = retention.keepFrom(await storeClockMs(store), archivedId);
-      await trimOutbox(store, keys, archivedId, keep.minId);
-      [writtenId, writtenAtMs] = [archivedId, performance.now()];
-      if (keep.streamSeq !== null) await purgeBefore(bus, auctionUid, keep.streamSeq);
-    } catch (error) {
-      if (classOf(error) === "defect") throw error;
-      log.warn({ err: error }, "trimming failed: retrying");
-    }
-  };
-  while (!signal.aborted) {
-    await trim();
-    await pause(TRIM_EVERY_MS, signal);
-  }
-  await trim();
 }
 
 async function failOnStall(

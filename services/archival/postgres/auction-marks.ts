@@ -6,7 +6,7 @@ import { epochMs } from "./time.ts";
 
 /** The result of comparing Redis with the archive. */
 export interface CompletenessProof {
-  /** By Redis's clock. */
+  /** When the comparison began, by Redis's clock. */
   readonly atMs: number;
   readonly ok: boolean;
   /** How many were compared. */
@@ -92,15 +92,21 @@ export async function markFenced(
   );
 }
 
+/**
+ * Saves a proof, unless one that began later was saved while this one was made.
+ * @param known what was saved when this one began: it is replaced also if Redis's clock went back
+ */
 export async function saveProof(
   archive: Archive,
   auctionUid: string,
   proof: CompletenessProof,
+  known: CompletenessProof | null,
 ): Promise<void> {
   await archive.query(
     `update public.auctions set verified = $2, verified_at = case when $3 then now() else verified_at end
-     where auction_uid = $1`,
-    [auctionUid, JSON.stringify(proof), proof.ok],
+     where auction_uid = $1
+       and (verified is not distinct from $4::jsonb or (verified->>'atMs')::bigint <= $5::bigint)`,
+    [auctionUid, JSON.stringify(proof), proof.ok, known && JSON.stringify(known), proof.atMs],
   );
 }
 

@@ -10,6 +10,7 @@ import type {
 import { currentDefinition, type StoredDefinition } from "./auctions.ts";
 import type { AuctionDefinition } from "../../store/define-lots.ts";
 import { WAITING } from "./dead-letters.ts";
+import { epochMs } from "./time.ts";
 import { begin } from "./transaction.ts";
 import { READ_NUMBERS } from "./numbers.ts";
 
@@ -33,9 +34,6 @@ interface Selection {
   readonly lotId: string | null;
 }
 
-/** A time as ms since 1970. It is exact, because every archived time is whole ms. */
-const ms = (column: string) => `extract(epoch from ${column}) * 1000`;
-
 const POSITION = `lot_id as "lotId", epoch, seq`;
 const LEADER = `bidder_id as "bidderId", bid_id as "bidId", amount_minor as "amountMinor"`;
 const WHERE = `where auction_uid = $1 and ($2::text is null or lot_id = $2)`;
@@ -54,7 +52,7 @@ export class ArchiveReader {
     const { rows } = await this.#session.query<
       Omit<ArchivedAuction, "definition"> & { definition: StoredDefinition }
     >(
-      `select auction_uid as "auctionUid", name, rules as definition, ${ms("fenced_at")} as "fencedAtMs"
+      `select auction_uid as "auctionUid", name, rules as definition, ${epochMs("fenced_at")} as "fencedAtMs"
        from public.auctions
        order by registered_at desc, auction_uid`,
     );
@@ -64,7 +62,7 @@ export class ArchiveReader {
   /** In the order of each lot. */
   events(selection: Selection): AsyncGenerator<EventRow> {
     return this.#rows(
-      `select ${POSITION}, type, ${ms("at")} as "atMs", body from public.events ${WHERE}
+      `select ${POSITION}, type, ${epochMs("at")} as "atMs", body from public.events ${WHERE}
        order by lot_id, epoch, seq`,
       selection,
     );
@@ -72,7 +70,7 @@ export class ArchiveReader {
 
   bids(selection: Selection): Promise<BidRow[]> {
     return this.#all(
-      `select ${POSITION}, ${LEADER}, idempotency_key as key, ${ms("placed_at")} as "placedAtMs"
+      `select ${POSITION}, ${LEADER}, idempotency_key as key, ${epochMs("placed_at")} as "placedAtMs"
        from public.bids ${WHERE}`,
       selection,
     );
@@ -80,7 +78,7 @@ export class ArchiveReader {
 
   results(selection: Selection): Promise<ResultRow[]> {
     return this.#all(
-      `select ${POSITION}, outcome, ${LEADER}, ${ms("closed_at")} as "closedAtMs" from public.results ${WHERE}`,
+      `select ${POSITION}, outcome, ${LEADER}, ${epochMs("closed_at")} as "closedAtMs" from public.results ${WHERE}`,
       selection,
     );
   }
@@ -89,7 +87,7 @@ export class ArchiveReader {
     return this.#all(
       `select ${POSITION}, status, leading_bidder_id as "bidderId", leading_bid_id as "bidId",
          leading_amount_minor as "amountMinor", bid_count as "bidCount",
-         ${ms("opens_at")} as "opensAtMs", ${ms("closes_at")} as "closesAtMs", extensions
+         ${epochMs("opens_at")} as "opensAtMs", ${epochMs("closes_at")} as "closesAtMs", extensions
        from public.lots ${WHERE}`,
       selection,
     );

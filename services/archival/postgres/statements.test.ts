@@ -18,6 +18,7 @@ const FORBIDDEN: Record<string, RegExp> = {
   "a startup parameter":
     /^\s*(statement_timeout|lock_timeout|idle_in_transaction_session_timeout|options):/m,
   "a float or a time as text": /::(float\d?|real|double|timestamp(tz)?|date|interval)\b\)? as\b/,
+  "a time that is not read by epochMs()": /extract\(epoch from [^)]*\) \* 1000(?!\)::bigint)/,
 };
 
 test.each(Object.entries(FORBIDDEN))("no statement of the archive has %s", (_, pattern) => {
