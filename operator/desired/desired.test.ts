@@ -104,6 +104,18 @@ test("a Managed Redis has a maxmemory below the limit of its pod, also where the
   }
 });
 
+test("a Managed Redis with a small limit still has room for data", () => {
+  for (const [memory, mib] of [
+    ["64Mi", 16],
+    ["32Mi", 8],
+    ["96Mi", 24],
+  ] as const) {
+    const resources = { limits: { memory } };
+    const { spec } = storedAuction({ backing: { redis: { managed: { resources } } } });
+    expect(managedMaxMemory(spec).maxMemoryBytes).toBe(mib * 2 ** 20);
+  }
+});
+
 test.each(Object.keys(SAMPLES))("%s matches its golden file", async (name) => {
   const text = await printed(objectsOf(SAMPLES[name]!));
   await expect(text).toMatchFileSnapshot(`golden/${name}.yaml`);

@@ -105,9 +105,13 @@ export function memoryBudgetOf({ lots, maxPendingBytes, maxKeysBytes }: Capacity
   return { parts, maxMemoryBytes, processBytes: Math.ceil(processBytes / MIB) * MIB };
 }
 
-/** The `maxmemory` with which a process stays within this many bytes: the inverse of `processBytes`. */
+/**
+ * The `maxmemory` with which a process stays within this many bytes: the inverse of `processBytes`. Below 102 MiB it is a
+ * quarter: the pages of a fork take no more than a second one, and a little data needs no large buffers.
+ */
 export function maxMemoryWithin(processBytes: number): number {
-  return Math.max(MIB, Math.floor((processBytes - FILE_BUFFERS_BYTES) / (1 + FORK_SHARE)));
+  const beside = (processBytes - FILE_BUFFERS_BYTES) / (1 + FORK_SHARE);
+  return Math.max(MIB, Math.floor(Math.max(beside, processBytes / 4)));
 }
 
 function mib(bytes: number): string {
