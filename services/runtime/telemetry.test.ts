@@ -95,6 +95,26 @@ test("OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and OTEL_TRACES_SAMPLER are ob
   expect(receiver.wrong).toEqual([]);
 });
 
+test("values that the specification has and this process has not are a warning, and stop nothing", async () => {
+  const receiver = await startOtlpReceiver();
+  const [sampler, endpoint] = await Promise.all([
+    runTraced({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      OTEL_TRACES_SAMPLER: "parentbased_jaeger_remote",
+      OTEL_TRACES_SAMPLER_ARG: "endpoint=http://jaeger:14250",
+      OTEL_SDK_DISABLED: "no",
+    }),
+    runTraced({
+      OTEL_EXPORTER_OTLP_ENDPOINT: "collector:4317",
+      OTEL_EXPORTER_OTLP_PROTOCOL: "grpc",
+    }),
+  ]);
+  expect(sampler.out).toContain("OTEL_TRACES_SAMPLER is not known");
+  expect(receiver.spans.map(({ name }) => name)).toContain("slow work");
+  expect(endpoint.out).toContain("nothing is traced");
+  expect(endpoint.loaded).toEqual([]);
+});
+
 test("OTEL_EXPORTER_OTLP_TIMEOUT bounds the wait for a collector that does not answer", async () => {
   let askedMs = 0;
   const hung = createServer(() => (askedMs ||= performance.now())).listen(0, "127.0.0.1");

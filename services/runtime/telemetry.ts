@@ -6,33 +6,36 @@ import Type from "typebox";
 import type { Logger } from "./log.ts";
 import type { Tracing } from "./tracing.ts";
 
-const SAMPLERS = [
+/** Share of bids that are traced by default. */
+const DEFAULT_SHARE = 0.01;
+
+const SAMPLERS: readonly string[] = [
   "always_on",
   "always_off",
   "traceidratio",
   "parentbased_always_on",
   "parentbased_always_off",
   "parentbased_traceidratio",
-] as const;
+];
 
-const Endpoint = (description: string) =>
-  Type.Optional(Type.String({ description, pattern: "^https?://" }));
+const Endpoint = (description: string) => Type.Optional(Type.String({ description }));
 
 /**
  * Variables of every tier. OTEL_* are OpenTelemetry's own names: named here are those that we need to know, too.
- * The SDK reads all others itself.
+ * The SDK reads all others itself. A value that cannot be used is a warning: nothing about traces stops a tier.
  */
 export const TelemetryEnv = {
   OTEL_EXPORTER_OTLP_ENDPOINT: Endpoint(
     "URL of an OpenTelemetry collector (OTLP over HTTP); spans go to /v1/traces below it. Without it (or the next one) nothing is traced. Every further OTEL_* variable that OpenTelemetry's SDK for Node knows holds, too: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_EXPORTER_OTLP_* (headers, certificates, time-out, protocol), OTEL_BSP_*, OTEL_LOG_LEVEL …",
   ),
   OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Endpoint("The complete URL to which spans go."),
-  OTEL_SDK_DISABLED: Type.Boolean({ description: "true: nothing is traced.", default: false }),
+  OTEL_SDK_DISABLED: Type.Optional(
+    Type.String({ description: "true: nothing is traced. Any other value is none." }),
+  ),
   OTEL_TRACES_SAMPLER: Type.Optional(
-    Type.Enum([...SAMPLERS], {
-      type: "string",
+    Type.String({
       description:
-        "A sampler of OpenTelemetry, which then decides about every span, slow and failed bids included. Without it OTEL_TRACES_SAMPLER_ARG is the share of bids that are traced, as described there.",
+        "A sampler of OpenTelemetry (always_on, always_off, traceidratio, or one of these with parentbased_ before it; another is ignored with a warning), which then decides about every span, slow and failed bids included. Without it OTEL_TRACES_SAMPLER_ARG is the share of bids that are traced, as described there.",
     }),
   ),
   OTEL_SPAN_LINK_COUNT_LIMIT: Type.Integer({
@@ -45,12 +48,10 @@ export const TelemetryEnv = {
 
 /** Further variables of the tiers where traces begin. */
 export const SamplingEnv = {
-  OTEL_TRACES_SAMPLER_ARG: Type.Number({
+  OTEL_TRACES_SAMPLER_ARG: Type.String({
     description:
       "Share of bids that are traced. A caller who sends a traceparent decides instead: by its sampled flag, up to 100 times a second. Slow and failed bids leave a span in any case. With OTEL_TRACES_SAMPLER: the argument of that sampler, 1 if it is not set.",
-    minimum: 0,
-    maximum: 1,
-    default: 0.01,
+    default: String(DEFAULT_SHARE),
   }),
   TRACE_SLOW_MS: Type.Integer({
     description:
@@ -63,7 +64,7 @@ export const SamplingEnv = {
 
 type TelemetrySettings = Type.Static<Type.TObject<typeof TelemetryEnv>> & {
   /** Without it no trace begins here; traces of callers are continued. */
-  readonly OTEL_TRACES_SAMPLER_ARG?: number;
+  readonly OTEL_TRACES_SAMPLER_ARG?: string;
   readonly TRACE_SLOW_MS?: number;
 };
 
@@ -88,14 +89,35 @@ export async function startTelemetry(
 ): Promise<Telemetry> {
   const { OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT } = settings;
   const endpoint = OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? OTEL_EXPORTER_OTLP_ENDPOINT;
-  if (endpoint === undefined || settings.OTEL_SDK_DISABLED) return OFF;
+  const isDisabled = settings.OTEL_SDK_DISABLED?.toLowerCase() === "true";
+  if (endpoint === undefined || isDisabled) return OFF;
+  if (!/^https?:/.test(endpoint) || !URL.canParse(endpoint)) {
+    log.warn("the OTLP endpoint is no URL like http://collector:4318: nothing is traced");
+    return OFF;
+  }
   const { startTracing } = await import("./tracing.ts");
-  const { OTEL_TRACES_SAMPLER: sampler, OTEL_TRACES_SAMPLER_ARG, TRACE_SLOW_MS } = settings;
-  const ratio = sampler === undefined ? (OTEL_TRACES_SAMPLER_ARG ?? 0) : null;
+  const { TRACE_SLOW_MS } = settings;
+  const sampler = knownSampler(settings.OTEL_TRACES_SAMPLER, log);
+  const ratio = sampler === null ? shareOf(settings.OTEL_TRACES_SAMPLER_ARG, log) : null;
   const slowMs = TRACE_SLOW_MS ?? Infinity;
   const linksMax = settings.OTEL_SPAN_LINK_COUNT_LIMIT;
   const resource = { "service.name": serviceName, "service.namespace": "gavel", ...attributes };
   const started = startTracing({ ratio, slowMs, linksMax, resource }, log);
   log.info({ sampler, ratio, slowMs }, "tracing started");
   return started;
+}
+
+/** Null if none is set. One that the SDK does not have would trace every bid. */
+function knownSampler(sampler: string | undefined, log: Logger): string | null {
+  if (sampler === undefined || SAMPLERS.includes(sampler)) return sampler ?? null;
+  log.warn({ sampler }, "OTEL_TRACES_SAMPLER is not known: OTEL_TRACES_SAMPLER_ARG decides");
+  return null;
+}
+
+function shareOf(arg: string | undefined, log: Logger): number {
+  if (arg === undefined) return 0;
+  const share = Number(arg);
+  if (share >= 0 && share <= 1) return share;
+  log.warn({ default: DEFAULT_SHARE }, "OTEL_TRACES_SAMPLER_ARG is no share from 0 to 1");
+  return DEFAULT_SHARE;
 }
