@@ -1,6 +1,6 @@
 /**
- * The stream of an auction. It carries events from the outbox to the archive and keeps recent ones. It is never
- * the only copy of an event, so it may be lost and is then created again.
+ * The stream of an auction. It carries events from the outbox to the archive and keeps recent ones. While Redis has
+ * what was relayed, it is never the only copy of an event: it may be lost and is then created again.
  */
 import {
   AckPolicy,
