@@ -1,9 +1,29 @@
 /** Reads from the store how the auction that this folder ran before has ended, and closes its overdue lots. */
+import { existsSync, readFileSync } from "node:fs";
 import { pause } from "../../services/runtime/lifecycle.ts";
 import { connectStore, type Store, storeClockMs } from "../../services/store/connect.ts";
+import type { AuctionDefinition } from "../../services/store/define-lots.ts";
 import { keysOf } from "../../services/store/keys.ts";
 import { advanceDueLots } from "../../services/store/lot-changes.ts";
 import { readAuction, readLots } from "../../services/store/lots.ts";
+import type { AuctionResource } from "../api/auction-resource.ts";
+
+/**
+ * An auction goes on with the digits that it has, where its file states none: an earlier version took 2 for every
+ * currency. In a cluster the API server stored them.
+ * @param rulesFile as the last run wrote it
+ */
+export function withKeptDigits(
+  auction: AuctionResource,
+  uid: string,
+  rulesFile: string,
+): AuctionResource {
+  const { spec } = auction;
+  if (spec.minorUnitDigits !== undefined || !existsSync(rulesFile)) return auction;
+  const before = JSON.parse(readFileSync(rulesFile, "utf8")) as AuctionDefinition;
+  if (before.uid !== uid || before.currency !== spec.currency) return auction;
+  return { ...auction, spec: { ...spec, minorUnitDigits: before.minorUnitDigits } };
+}
 
 type PreviousAuctionState =
   /** At least one lot is still to open or to close. */

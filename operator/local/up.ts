@@ -15,7 +15,7 @@ import { readArchivalState, openAuction } from "./archival.ts";
 import { type FileProblem, readAuctionFile } from "./auction-file.ts";
 import type { LocalEnv } from "./config.ts";
 import { type DataFolder, type RecordedAuction, writeSecret } from "./data-folder.ts";
-import { previousAuctionState, closePreviousAuction } from "./previous-auction.ts";
+import { previousAuctionState, closePreviousAuction, withKeptDigits } from "./previous-auction.ts";
 import { chooseServers } from "./choose-sources.ts";
 import { processListeningOn } from "./port-owner.ts";
 import { stopOrphans } from "./orphans.ts";
@@ -81,10 +81,10 @@ export async function up(
       return 1;
     }
     const run = { env, folder, terminal, supervisor, file, auction, reserves };
-    const recorded = await start(run);
+    const started = await start(run);
     const withPrometheus = env.OBSERVE && (await startObserving(run));
-    markRunReady(folder, env, recorded); // Before the summary: its commands need the record.
-    say(await summaryOf(auction, folder, env, withPrometheus));
+    markRunReady(folder, env, started.recorded); // Before the summary: its commands need the record.
+    say(await summaryOf(started.auction, folder, env, withPrometheus));
     await aborted(supervisor.stopping);
     return 0;
   } catch (error) {
@@ -123,11 +123,13 @@ async function busyPorts(env: LocalEnv): Promise<string[]> {
 }
 
 /** Starts the stores, then the tiers, then opens the auction. Prints each step. */
-async function start(run: Run): Promise<RecordedAuction> {
-  const { folder, env, terminal, supervisor, auction, file } = run;
+async function start(
+  run: Run,
+): Promise<{ readonly recorded: RecordedAuction; readonly auction: AuctionResource }> {
+  const { folder, env, terminal, supervisor, file } = run;
   terminal.say("Servers");
   const sources = await chooseServers(folder, terminal);
-  const { maxMemoryBytes } = memoryBudgetOf(capacityOf(auction.spec));
+  const { maxMemoryBytes } = memoryBudgetOf(capacityOf(run.auction.spec));
   for (const store of STORES) {
     await supervisor.start({
       name: store,
@@ -139,14 +141,16 @@ async function start(run: Run): Promise<RecordedAuction> {
   }
   const recorded = await chooseAuction(run);
   terminal.say(`Tiers of ${recorded.name} (auction ${recorded.uid})`);
-  writeRules(run, recorded.uid);
+  const auction = withKeptDigits(run.auction, recorded.uid, folder.rulesFile);
+  const kept = { ...run, auction };
+  writeRules(kept, recorded.uid);
   for (const started of endpointsOf(env).processes)
-    await startTierAndWait(run, started, recorded.uid);
+    await startTierAndWait(kept, started, recorded.uid);
 
   await openAuction(endpointsOf(env), folder, supervisor.stopping);
-  await warnIfRulesDiffer(run, recorded.uid);
+  await warnIfRulesDiffer(kept, recorded.uid);
   folder.record(auction.metadata.name, file, recorded.uid);
-  return recorded;
+  return { recorded, auction };
 }
 
 const SCRAPE_INTERVAL_SECONDS = 5;
