@@ -4,6 +4,7 @@ import { userInfo } from "node:os";
 import { parseArgs } from "node:util";
 import { signLocalToken } from "../../operator/local/local-token.ts";
 import { readRun } from "../../operator/local/run-record.ts";
+import type { ListedDeadLetter } from "../../services/archival/postgres/dead-letters.ts";
 import type { Invocation } from "../command.ts";
 import { tableOf } from "../output/table.ts";
 
@@ -46,25 +47,13 @@ interface Options {
   readonly token: string | undefined;
 }
 
-interface Letter {
-  readonly deadLetterId: number;
-  readonly reason: string;
-  readonly detail: string;
-  readonly lotId: string | null;
-  readonly outboxId: string | null;
-  readonly body: string;
-  readonly foundAtMs: number;
-  readonly replayedAtMs: number | null;
-  readonly discarded: { readonly atMs: number; readonly by: string; readonly why: string } | null;
-}
-
 interface Answer {
   readonly status: number;
   readonly body: {
     readonly outcome?: string;
     readonly detail?: string;
     readonly events?: number;
-    readonly deadLetters?: readonly Letter[];
+    readonly deadLetters?: readonly ListedDeadLetter[];
     readonly nextCursor?: string | null;
   };
 }
@@ -164,7 +153,7 @@ const callerOf =
   };
 
 async function list(call: Call, all: boolean, say: (line: string) => void): Promise<number> {
-  const letters: Letter[] = [];
+  const letters: ListedDeadLetter[] = [];
   for (let cursor: string | null = "0"; cursor !== null;) {
     const page: Answer = await call("GET", `?waiting=${!all}&cursor=${cursor}`);
     if (page.status !== 200) return end(page, say);
@@ -187,7 +176,7 @@ async function list(call: Call, all: boolean, say: (line: string) => void): Prom
   return 0;
 }
 
-function stateOf({ replayedAtMs, discarded }: Letter): string {
+function stateOf({ replayedAtMs, discarded }: ListedDeadLetter): string {
   if (replayedAtMs !== null) return "replayed";
   return discarded === null ? "waits" : `discarded by ${discarded.by}: ${discarded.why}`;
 }

@@ -62,7 +62,8 @@ export async function insertLoss(
   );
 }
 
-interface ListedDeadLetter {
+/** A dead letter as archival answers it. */
+export interface ListedDeadLetter {
   readonly deadLetterId: number;
   readonly reason: DeadLetterReason;
   readonly detail: string;
