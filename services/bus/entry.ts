@@ -67,6 +67,13 @@ export async function publishEntry(
   });
 }
 
+type RelayedDelivery = Delivery & { readonly outboxId: string; readonly afterId: string };
+
+/** Whether the relay wrote a message: any other is foreign, and no entry of the outbox. */
+export function isRelayed(delivery: Delivery): delivery is RelayedDelivery {
+  return delivery.outboxId !== null && delivery.afterId !== null;
+}
+
 const ID = /^\d{1,16}-\d{1,16}$/;
 
 export function deliveryOf(message: JsMsg): Delivery {

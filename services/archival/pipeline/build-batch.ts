@@ -1,5 +1,5 @@
 /** Turns messages into a batch, and finds missing entries and events. Pure. */
-import type { Delivery } from "../../bus/entry.ts";
+import { type Delivery, isRelayed } from "../../bus/entry.ts";
 import { isBehind, type Position } from "../../lot/position.ts";
 import { compareIds } from "../../store/outbox.ts";
 import type { Batch, DeadLetter, Entry } from "../postgres/batch.ts";
@@ -37,11 +37,11 @@ export function buildBatch(
   let toId = fromId;
 
   for (const delivery of deliveries) {
-    const { lotId, outboxId, afterId, body } = delivery;
-    if (outboxId === null || afterId === null) {
+    if (!isRelayed(delivery)) {
       letters.push(foreignLetter(delivery));
       continue;
     }
+    const { lotId, outboxId, afterId, body } = delivery;
     if (compareIds(outboxId, toId) <= 0) continue; // Delivered again: archived, or in this batch.
     if (afterId !== toId) {
       throw new PipelineFailure(
@@ -72,8 +72,7 @@ function foreignLetter({ lotId, streamSeq, storedAt, body }: Delivery): DeadLett
 
 /** A batch of those among the messages that the relay did not write. The watermark stays. */
 export function foreignBatch(deliveries: readonly Delivery[], watermark: string): Batch {
-  const isForeign = ({ outboxId, afterId }: Delivery) => outboxId === null || afterId === null;
-  const letters = deliveries.filter(isForeign).map(foreignLetter);
+  const letters = deliveries.filter((delivery) => !isRelayed(delivery)).map(foreignLetter);
   return { entries: [], letters, fromId: watermark, toId: watermark };
 }
 

@@ -1,6 +1,6 @@
 /** Archives what JetStream has after the watermark, when the outbox that it came from is lost. */
 import type { Bus } from "../../bus/connect.ts";
-import type { Delivery } from "../../bus/entry.ts";
+import { type Delivery, isRelayed } from "../../bus/entry.ts";
 import { readStream } from "../../bus/read-stream.ts";
 import type { Logger } from "../../runtime/log.ts";
 import { compareIds } from "../../store/outbox.ts";
@@ -26,9 +26,10 @@ export async function archiveStream(
   let tails = await readTails(archive, auctionUid);
   let inserted = 0;
   for await (const deliveries of failingReads(readStream(bus, auctionUid))) {
-    const fresh = deliveries.filter(isAfter(watermark));
+    // Only messages of the relay: others are not events of the auction.
+    const fresh = deliveries.filter(isRelayed).filter(isAfter(watermark));
     if (fresh.length === 0) continue;
-    const firstAfterId = fresh[0]!.afterId!;
+    const firstAfterId = fresh[0]!.afterId;
     if (compareIds(firstAfterId, watermark) > 0) {
       log.error({ watermark, firstAfterId }, "entries lost between watermark and stream");
       await recordLoss(archive, auctionUid, watermark, firstAfterId);
@@ -53,10 +54,8 @@ async function* failingReads(reads: AsyncGenerator<Delivery[]>): AsyncGenerator<
   }
 }
 
-/** Only messages of the relay: others are not events of the auction. */
-function isAfter(watermark: string): (delivery: Delivery) => boolean {
-  return ({ outboxId, afterId }) =>
-    outboxId !== null && afterId !== null && compareIds(outboxId, watermark) > 0;
+function isAfter(watermark: string): (delivery: { readonly outboxId: string }) => boolean {
+  return ({ outboxId }) => compareIds(outboxId, watermark) > 0;
 }
 
 /** Moves the watermark over the lost entries, so that the archive goes on after them. */
