@@ -5,8 +5,8 @@
  * - refused: it answered, and refuses for a reason that a person must remove. Retry, and show the reason.
  * - defect: everything else is a bug of ours. A request is answered `internal`; a loop stops the process.
  *
- * An error is recognised by what the client of the dependency throws, not by its JavaScript class: rooms below this
- * one do not import each other's libraries.
+ * An error of a client is recognised by its name, code and message, not by its JavaScript class: a tier does not load
+ * the clients of stores that it does not use.
  */
 import { UnreadableEvent } from "../lot/events.ts";
 import { BreakerOpen } from "../runtime/breaker.ts";

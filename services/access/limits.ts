@@ -12,5 +12,6 @@ export const LOT_ID_PATTERN = "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$";
 /** An Idempotency-Key: visible ASCII. */
 export const KEY_PATTERN = "^[\\x21-\\x7e]{1,128}$";
 
-/** Lots or bids in a page of a list. */
+/** Lots, bids or dead letters in a page of a list, at most, and when a request does not say how many. */
 export const PAGE_MAX = 200;
+export const PAGE_DEFAULT = 50;

@@ -25,8 +25,8 @@ interface ProofDependencies {
 
 /**
  * Compares the digests that Redis keeps of each lot's events with the archive's rows, and saves the result in
- * the archive. It also requires a fence, a watermark at the fence, and no dead letter of the outbox that waits. Null if the store has
- * no auction.
+ * the archive. It also requires a fence, a watermark at the fence, and that no dead letter of the outbox waits.
+ * Null if the store has no auction.
  * @throws when a store does not answer
  */
 export async function proveCompleteness(

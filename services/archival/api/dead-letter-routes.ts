@@ -1,7 +1,7 @@
 /** The routes for what could not be archived: list, show, replay, discard. */
 import type { FastifyInstance, FastifyReply, preHandlerAsyncHookHandler } from "fastify";
 import Type from "typebox";
-import { PAGE_MAX } from "../../access/limits.ts";
+import { PAGE_DEFAULT, PAGE_MAX } from "../../access/limits.ts";
 import { refuse } from "../../access/problem-edge.ts";
 import type { Logger } from "../../runtime/log.ts";
 import type { Archive } from "../postgres/connection.ts";
@@ -14,7 +14,7 @@ const WHY_MAX = 500;
 const LetterParams = Type.Object({ deadLetterId: Type.Integer({ minimum: 1 }) });
 const LettersQuery = Type.Object({
   cursor: Type.Integer({ minimum: 0, default: 0 }),
-  limit: Type.Integer({ minimum: 1, maximum: PAGE_MAX, default: 50 }),
+  limit: Type.Integer({ minimum: 1, maximum: PAGE_MAX, default: PAGE_DEFAULT }),
   waiting: Type.Boolean({ default: false }),
 });
 const DiscardBody = Type.Object(

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from "fastify";
 import Type from "typebox";
 import { addInvariants } from "../../access/invariants-route.ts";
-import { LOT_ID_PATTERN, PAGE_MAX } from "../../access/limits.ts";
+import { LOT_ID_PATTERN, PAGE_DEFAULT, PAGE_MAX } from "../../access/limits.ts";
 import { answerErrors, refuse } from "../../access/problem-edge.ts";
 import type { Verify } from "../../access/tokens.ts";
 import type { Logger } from "../../runtime/log.ts";
@@ -14,13 +14,10 @@ import { addDeadLetterRoutes } from "./dead-letter-routes.ts";
 import { requireAdmin } from "./require-admin.ts";
 import { readState, type StateDependencies } from "../observe/state.ts";
 
-const PAGE_DEFAULT = 50;
-
 const LotParams = Type.Object({ lotId: Type.String({ pattern: LOT_ID_PATTERN }) });
-const Limit = Type.Integer({ minimum: 1, maximum: PAGE_MAX, default: PAGE_DEFAULT });
 const BidsQuery = Type.Object({
   before: Type.Optional(Type.String({ pattern: "^\\d{1,15}\\.\\d{1,15}$" })),
-  limit: Limit,
+  limit: Type.Integer({ minimum: 1, maximum: PAGE_MAX, default: PAGE_DEFAULT }),
 });
 
 export type RouteDependencies = StateDependencies &

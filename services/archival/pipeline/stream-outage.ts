@@ -18,7 +18,7 @@ export class StreamOutage {
   /** The stream could not be read or written. @returns whether that lasts for longer than the limit */
   async failed(bus: Bus): Promise<boolean> {
     if (!(await jetStreamAnswers(bus))) {
-      this.#sinceMs = null;
+      this.ended();
       return false;
     }
     this.#sinceMs ??= performance.now();
