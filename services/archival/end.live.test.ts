@@ -9,7 +9,13 @@ import { fenceAuction } from "../store/lot-changes.ts";
 import { readAuction, readLots } from "../store/lots.ts";
 import { compareIds } from "../store/outbox.ts";
 import { type Placement, placeBids } from "../store/place-bids.ts";
-import { AuctionUnderTest, IMPATIENT, metric, startServers } from "../testing/archival.ts";
+import {
+  AuctionUnderTest,
+  IMPATIENT,
+  startServers,
+  stateOf,
+  untilRestored,
+} from "../testing/archival.ts";
 import { until } from "../testing/until.ts";
 import type { Archival } from "./app.ts";
 import {
@@ -33,11 +39,7 @@ interface Operated {
 async function operate(auction: AuctionUnderTest): Promise<Operated> {
   writeFileSync(auction.file("token"), `${TOKEN}\n`);
   const archival = await auction.start(IMPATIENT, { OPERATOR_TOKEN_FILE: auction.file("token") });
-  const state = async () => {
-    return (await (
-      await fetch(`${archival.internalUrl}/internal/v1/state`)
-    ).json()) as ArchivalState;
-  };
+  const state = () => stateOf(archival);
   const post: Operated["post"] = async (path, body) => {
     const response = await fetch(`${archival.internalUrl}/internal/v1/${path}`, {
       method: "POST",
@@ -64,15 +66,6 @@ async function place(
   const seen = { epoch: 0, seq: 0 };
   return (await placeBids(store, keys, "lot-1", bids, seen, 2 ** 53 - 1)).placements[0]!;
 }
-
-async function wipe({ store, uid }: AuctionUnderTest): Promise<void> {
-  await store.del(...(await store.keys(`*${uid}*`)));
-}
-
-const restored = (archival: Archival) =>
-  until("it is restored", async () => {
-    return (await metric(archival, "gavel_archival_restores_total")) === 1;
-  });
 
 test("the operator's token is the text of its file at that moment, and no other is good", async () => {
   const auction = new AuctionUnderTest(servers);
@@ -202,8 +195,8 @@ test("a suspended auction stays so through a lost Redis, and then closes as much
   await auction.expectAllArchived();
   const before = (await readAuction(auction.store, auction.keys))!;
   const closes = await lotsOf(auction);
-  await wipe(auction);
-  await restored(archival);
+  await auction.wipe();
+  await untilRestored(archival);
   const after = (await readAuction(auction.store, auction.keys))!;
   expect(after).toMatchObject({ intake: "suspended", suspendedAtMs: before.suspendedAtMs });
   expect(await place(auction, 1_000_000)).toMatchObject({ outcome: "suspended" });
@@ -243,8 +236,8 @@ test("a fence holds through a lost Redis, and a key from before it is answered a
   expect((await post("rules", { ...auction.definition(), title: "late" })).status).toBe(409);
   await auction.expectAllArchived();
 
-  await wipe(auction);
-  await restored(archival);
+  await auction.wipe();
+  await untilRestored(archival);
   expect(await place(auction, 9_000)).toMatchObject({ outcome: "closed" });
   expect(await place(auction, 5_000, "mine")).toEqual(accepted);
   const again = await post("fence");
@@ -275,9 +268,9 @@ test("what was lost before the fence's mark was archived does not keep the proof
   await auction.bid(3);
   const fence = (await fenceAuction(auction.store, auction.keys, auction.lotIds))!;
   await markFenced(auction.archive, auction.uid, fence);
-  await wipe(auction);
+  await auction.wipe();
   const { archival, state, post } = await operate(auction);
-  await restored(archival);
+  await untilRestored(archival);
   expect(await place(auction, 1_000_000)).toMatchObject({ outcome: "closed" });
   const { fencedId, lastId } = await state();
   expect(fencedId).toBe(lastId);
@@ -382,11 +375,8 @@ test("a removed auction is gone from Redis and JetStream for good, and its recor
   expect(await bids(archival.internalUrl)).toBe(6);
   await archival.stop();
   const next = await auction.start();
-  const stateOfNext = async () => {
-    return (await (await fetch(`${next.internalUrl}/internal/v1/state`)).json()) as ArchivalState;
-  };
-  await until("it knows", async () => (await stateOfNext()).phase === "removed");
-  expect(await stateOfNext()).toMatchObject({ cleaned: true });
+  await until("it knows", async () => (await stateOf(next)).phase === "removed");
+  expect(await stateOf(next)).toMatchObject({ cleaned: true });
   expect(await bids(next.internalUrl)).toBe(6);
   expect([await left(), await streamState(bus, auction.uid)]).toEqual([[], null]);
   await bus.connection.close();
@@ -396,19 +386,13 @@ test("by force an auction is removed without a proof, also where another process
   const auction = new AuctionUnderTest(servers);
   const { post, state } = await operate(auction);
   const other = await auction.start();
-  await until("the other one serves", async () => {
-    const answer = await fetch(`${other.internalUrl}/internal/v1/state`);
-    return ((await answer.json()) as ArchivalState).phase === "serving";
-  });
+  await until("the other one serves", async () => (await stateOf(other)).phase === "serving");
   await post("open");
   await auction.bid(3);
   await auction.expectAllArchived();
   expect((await post("clean", { force: true })).body).toEqual({ cleaned: true });
   expect(await state()).toMatchObject({ phase: "removed", cleaned: true });
-  await until("the other one knows", async () => {
-    const answer = await fetch(`${other.internalUrl}/internal/v1/state`);
-    return ((await answer.json()) as ArchivalState).phase === "removed";
-  });
+  await until("the other one knows", async () => (await stateOf(other)).phase === "removed");
   expect((await post("clean", { force: "maybe" })).body).toMatchObject({ code: "invalid" });
 });
 

@@ -4,21 +4,11 @@ import { rulesHashOf } from "../store/define-lots.ts";
 import { readAuction, readLots } from "../store/lots.ts";
 import { startNats } from "../testing/servers.ts";
 import { until } from "../testing/until.ts";
-import { AuctionUnderTest, metric, startServers } from "../testing/archival.ts";
+import { AuctionUnderTest, metric, startServers, stateOf } from "../testing/archival.ts";
 import type { Archival } from "./app.ts";
-import { answers } from "./postgres/connection.ts";
 import { migrate } from "./postgres/migrate.ts";
-import type { ArchivalState } from "./observe/state.ts";
 
 const servers = await startServers();
-
-async function wipe({ store, uid }: AuctionUnderTest): Promise<void> {
-  const keys = await store.keys(`*${uid}*`);
-  await store.del(...keys);
-}
-
-const stateOf = async (archival: { internalUrl: string }) =>
-  (await (await fetch(`${archival.internalUrl}/internal/v1/state`)).json()) as ArchivalState;
 
 async function post(auction: AuctionUnderTest, archival: Archival, definition: object) {
   return fetch(`${archival.internalUrl}/internal/v1/rules`, {
@@ -33,7 +23,6 @@ async function post(auction: AuctionUnderTest, archival: Archival, definition: o
 
 test("several processes that migrate at once, and again, apply each migration once", async () => {
   const { archive } = new AuctionUnderTest(servers);
-  await until("Postgres has started", () => answers(archive, 1_000));
   const done = await Promise.all(Array.from({ length: 4 }, () => migrate(archive)));
   expect(done.flat()).toEqual([
     "events-and-what-they-make",
@@ -127,7 +116,7 @@ test("a store emptied before anything was archived gets the auction under a high
   await auction.connected();
   await until("it is defined", async () => (await stateOf(archival)).phase === "serving");
   await archival.stop();
-  await wipe(auction);
+  await auction.wipe();
   await auction.start();
   await auction.open();
   expect((await readAuction(auction.store, auction.keys))!.epoch).toBe(2);
@@ -164,7 +153,7 @@ test("rules that change while the process starts are not lost", async () => {
 
 test("rules given while the start is repeated are not overwritten by those of the start", async () => {
   const auction = new AuctionUnderTest(servers);
-  await until("Postgres is migrated", () => migrate(auction.archive));
+  await migrate(auction.archive);
   const blocking = await auction.archive.pool.connect();
   try {
     await blocking.query("begin; lock table public.auctions in share mode");
@@ -200,7 +189,7 @@ test("an older definition never replaces a newer one, whoever gives it", async (
 
   await auction.connected();
   // The file of a pod may lag behind. Redis lost an auction of which nothing was archived, too.
-  for (const before of [() => {}, () => wipe(auction)]) {
+  for (const before of [() => {}, () => auction.wipe()]) {
     await before();
     const archival = await auction.start();
     await until("it has started", async () => (await stateOf(archival)).phase === "serving");
@@ -242,7 +231,7 @@ test("a rules file that is wrong, or of another auction, stops the process with 
 
 test("a wrong URL, a rejected password and wrong TLS are named for each store, and never the URL", async () => {
   const owner = new AuctionUnderTest(servers);
-  await until("Postgres is migrated", () => migrate(owner.archive));
+  await migrate(owner.archive);
   await owner.connected();
   await owner.store.config("SET", "requirepass", "right");
   const nats = await startNats([`authorization { user: "gavel", password: "right" }`]);
@@ -310,7 +299,6 @@ test("a wrong URL, a rejected password and wrong TLS are named for each store, a
 
 test("a role without CREATE and a rejected password of Postgres are named, with what to do and never the password", async () => {
   const owner = new AuctionUnderTest(servers);
-  await until("Postgres answers", () => answers(owner.archive, 1_000));
   await owner.archive.pool.query("create database bare");
   await owner.archive.pool.query("create role poor login password 'r1ght'");
   for (const [password, expected] of [

@@ -23,6 +23,7 @@ import { readMetric } from "./metrics.ts";
 import { until } from "./until.ts";
 import { type Archival, startArchival } from "../archival/app.ts";
 import { ArchivalEnv } from "../archival/config.ts";
+import type { ArchivalState } from "../archival/observe/state.ts";
 import { type Archive, connectArchive } from "../archival/postgres/connection.ts";
 import type { Timing } from "../archival/pipeline/timing.ts";
 
@@ -195,6 +196,11 @@ export class AuctionUnderTest {
     return placed;
   }
 
+  /** Deletes all that Redis has of the auction, as if its volume were lost. */
+  async wipe(): Promise<void> {
+    await this.store.del(...(await this.store.keys(`*${this.uid}*`)));
+  }
+
   /** All events of all lots, from the streams of the lots: they keep more events than these tests write. */
   async decided(): Promise<string[]> {
     const texts: string[] = [];
@@ -258,6 +264,30 @@ export class AuctionUnderTest {
     return signToken(SECRET, { sub: "owner", scope, lifetimeSeconds: 60 });
   }
 }
+
+/** An open auction whose first bids are archived, and its tier at work. @param calls as of `bid()` */
+export async function startAtWork(
+  servers: Servers,
+  calls = 30,
+  timing: Timing = IMPATIENT,
+): Promise<{ auction: AuctionUnderTest; archival: Archival }> {
+  const auction = new AuctionUnderTest(servers);
+  const archival = await auction.start(timing);
+  await auction.open();
+  await auction.bid(calls);
+  await auction.expectAllArchived();
+  return { auction, archival };
+}
+
+export async function stateOf({ internalUrl }: Archival): Promise<ArchivalState> {
+  const response = await fetch(`${internalUrl}/internal/v1/state`);
+  return (await response.json()) as ArchivalState;
+}
+
+export const untilRestored = (archival: Archival, times = 1): Promise<boolean> =>
+  until("the store is restored", async () => {
+    return (await metric(archival, "gavel_archival_restores_total")) === times;
+  });
 
 export const metric = (archival: Archival, name: string, label?: string): Promise<number> =>
   readMetric(archival.internalUrl, name, label);

@@ -1,6 +1,5 @@
 /** Settings of a database that every session begins with, and that change what a careless program reads and writes. */
-import { answers, connectArchive } from "../archival/postgres/connection.ts";
-import { until } from "./until.ts";
+import { connectArchive } from "../archival/postgres/connection.ts";
 
 const SETTINGS = {
   DateStyle: "SQL, DMY",
@@ -29,7 +28,6 @@ export async function createHostileDatabase(url: string): Promise<string> {
     () => {},
   );
   try {
-    await until("Postgres takes queries", () => answers(archive, 1_000));
     await archive.pool.query("create database hostile");
     for (const [name, value] of Object.entries(SETTINGS)) {
       await archive.pool.query(`alter database hostile set ${name} = '${value}'`);

@@ -1,7 +1,12 @@
 import { expect, test } from "vitest";
 import { decodeEvent, encodeEvent, type BidAccepted } from "../../lot/events.ts";
 import type { Archival } from "../app.ts";
-import { AuctionUnderTest, metric, startServers } from "../../testing/archival.ts";
+import {
+  type AuctionUnderTest,
+  metric,
+  startAtWork,
+  startServers,
+} from "../../testing/archival.ts";
 import { until } from "../../testing/until.ts";
 
 const servers = await startServers();
@@ -43,11 +48,7 @@ async function archivedAll(auction: AuctionUnderTest, count: number): Promise<vo
 }
 
 test("a correct auction has no violation, and the monitor's watermark follows the archive's", async () => {
-  const auction = new AuctionUnderTest(servers);
-  const archival = await auction.start();
-  await auction.open();
-  await auction.bid(30);
-  await auction.expectAllArchived();
+  const { auction, archival } = await startAtWork(servers);
   expect(await violations(archival)).toEqual(NONE);
   const [watermark] = await auction.column(
     "select outbox_id from watermarks where auction_uid = $1",
@@ -62,11 +63,8 @@ test("a correct auction has no violation, and the monitor's watermark follows th
 });
 
 test("what contradicts a lot is counted by its kind, also after a restart, and archived as ever", async () => {
-  const auction = new AuctionUnderTest(servers);
-  let archival = await auction.start();
-  await auction.open();
-  await auction.bid(6);
-  await auction.expectAllArchived();
+  const { auction, archival: first } = await startAtWork(servers, 6);
+  let archival = first;
   let count = (await auction.archived()).length;
 
   await auction.smuggle("lot-1", await nextBid(auction, { amountMinor: 1 }));
@@ -96,11 +94,7 @@ test("what contradicts a lot is counted by its kind, also after a restart, and a
 });
 
 test("an event that was never written is counted once, however often the pipeline stops before it", async () => {
-  const auction = new AuctionUnderTest(servers);
-  const archival = await auction.start();
-  await auction.open();
-  await auction.bid(6);
-  await auction.expectAllArchived();
+  const { auction, archival } = await startAtWork(servers, 6);
   const next = JSON.parse(await nextBid(auction, {})) as BidAccepted;
   await auction.smuggle("lot-1", encodeEvent({ ...next, seq: next.seq + 1 }));
   await until("the pipeline stopped before it more than once", async () => {

@@ -9,21 +9,18 @@ import { encodeEvent } from "../../lot/events.ts";
 import { readAuction } from "../../store/lots.ts";
 import { compareIds } from "../../store/outbox.ts";
 import { until } from "../../testing/until.ts";
-import { AuctionUnderTest, IMPATIENT, metric, startServers } from "../../testing/archival.ts";
+import {
+  AuctionUnderTest,
+  IMPATIENT,
+  metric,
+  startAtWork,
+  startServers,
+  stateOf,
+} from "../../testing/archival.ts";
 
 const TABLES = ["events", "bids", "lots", "results", "watermarks"];
 
 const servers = await startServers();
-
-/** An auction with some bids archived, and the tier at work. */
-async function atWork(timing = IMPATIENT) {
-  const auction = new AuctionUnderTest(servers);
-  const archival = await auction.start(timing);
-  await auction.open();
-  await auction.bid(30);
-  await auction.expectAllArchived();
-  return { auction, archival };
-}
 
 /** An event that would be the lot's next one. */
 async function nextBid({ store, keys }: AuctionUnderTest, lotId: string) {
@@ -48,7 +45,7 @@ const letters = (auction: AuctionUnderTest, what: string) =>
   auction.column(`select ${what} from dead_letters where auction_uid = $1 order by dead_letter_id`);
 
 test("what cannot be read goes to the dead letters and stops nothing", async () => {
-  const { auction } = await atWork();
+  const { auction } = await startAtWork(servers);
   const id = await auction.smuggle("lot-1", '{\0 "ü');
   await auction.smuggle("lot-2", '{"type":"lot_sold"}');
   await auction.bid(30);
@@ -58,7 +55,7 @@ test("what cannot be read goes to the dead letters and stops nothing", async () 
 });
 
 test("an event that Postgres cannot hold is set aside alone; the rest of its batch is not", async () => {
-  const { auction, archival } = await atWork();
+  const { auction, archival } = await startAtWork(servers);
   const event = { ...(await nextBid(auction, "lot-1")), bidderId: "a\0b" };
   const { seq } = event;
   const multi = auction.store.multi();
@@ -92,7 +89,7 @@ test("an event that Postgres cannot hold is set aside alone; the rest of its bat
 });
 
 test("an entry too long for an index is set aside alone", async () => {
-  const { auction } = await atWork();
+  const { auction } = await startAtWork(servers);
   const bidId = randomBytes(6_000).toString("base64url");
   const event = { ...(await nextBid(auction, "lot-1")), bidId };
   await auction.smuggle("lot-1", encodeEvent(event));
@@ -102,8 +99,7 @@ test("an entry too long for an index is set aside alone", async () => {
 });
 
 test("a Postgres that refuses is named, and everything is archived once it serves", async () => {
-  const { auction, archival } = await atWork();
-  const stateOf = async () => (await fetch(`${archival.internalUrl}/internal/v1/state`)).json();
+  const { auction, archival } = await startAtWork(servers);
   const readiness = () => fetch(`${archival.internalUrl}/readyz`);
   const refuses = () => metric(archival, "gavel_archival_store_refuses", '"postgres"');
   expect([(await readiness()).status, await refuses()]).toEqual([200, 0]);
@@ -113,7 +109,7 @@ test("a Postgres that refuses is named, and everything is archived once it serve
   const reason = expect.stringMatching(/42P01: relation ".*events" does not exist$/);
   await until("it is named", async () => (await readiness()).status === 503);
   expect(await (await readiness()).json()).toMatchObject({ why: reason });
-  expect(await stateOf()).toMatchObject({ postgres: true, refusals: { postgres: reason } });
+  expect(await stateOf(archival)).toMatchObject({ postgres: true, refusals: { postgres: reason } });
   expect(await refuses()).toBe(1);
 
   await auction.archive.query("alter table events_away rename to events");
@@ -123,7 +119,7 @@ test("a Postgres that refuses is named, and everything is archived once it serve
 });
 
 test("a constraint that somebody added to the archive makes no dead letter", async () => {
-  const { auction, archival } = await atWork();
+  const { auction, archival } = await startAtWork(servers);
   await auction.archive.query("alter table events add check (seq < 0) not valid");
   await auction.bid(1);
   const readiness = () => fetch(`${archival.internalUrl}/readyz`);
@@ -154,7 +150,7 @@ test("a defect while a batch is written stops the process", async () => {
 });
 
 test("another event at an archived position becomes a dead letter and is counted", async () => {
-  const { auction, archival } = await atWork();
+  const { auction, archival } = await startAtWork(servers);
   await archival.stop();
   const was = (await auction.archived())[3]!;
   await auction.archive.query("update events set body = $3 where auction_uid = $1 and body = $2", [
@@ -173,7 +169,7 @@ test("another event at an archived position becomes a dead letter and is counted
 });
 
 test("a Postgres that went back to an earlier day is filled again from the outbox", async () => {
-  const { auction, archival } = await atWork();
+  const { auction, archival } = await startAtWork(servers);
   await auction.archive.query(
     TABLES.map((table) => `create table backup_of_${table} as select * from ${table}`).join(";"),
   );
@@ -191,7 +187,7 @@ test("a Postgres that went back to an earlier day is filled again from the outbo
 });
 
 test("what the outbox dropped before it was archived is recorded as lost, and the rest goes on", async () => {
-  const { auction, archival } = await atWork();
+  const { auction, archival } = await startAtWork(servers);
   await archival.stop();
   await auction.bid(30);
   const [oldest] = (await auction.store.xrevrange(auction.keys.outbox, "+", "-", "COUNT", 5)).slice(
@@ -215,7 +211,7 @@ test("what the outbox dropped before it was archived is recorded as lost, and th
 });
 
 test("the outbox is never trimmed beyond what Postgres committed", async () => {
-  const { auction, archival } = await atWork({ ...IMPATIENT, retainMs: 0 });
+  const { auction, archival } = await startAtWork(servers, 30, { ...IMPATIENT, retainMs: 0 });
   const beyond = async (): Promise<boolean> => {
     const trimmedId = (await readAuction(auction.store, auction.keys))!.trimmedId;
     const [at] = await auction.column("select outbox_id from watermarks where auction_uid = $1");
@@ -242,7 +238,7 @@ test("the outbox is never trimmed beyond what Postgres committed", async () => {
 });
 
 test("a relay that was stalled while another took over is refused by the stream", async () => {
-  const { auction } = await atWork();
+  const { auction } = await startAtWork(servers);
   const bus = await connectBus(() => servers.nats.url, "stalled");
   const ids = { outboxId: "9-0", afterId: "8-0", traceparent: null };
   const entry = { ...ids, lotId: "lot-1", events: "x" };

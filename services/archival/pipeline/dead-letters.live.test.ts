@@ -2,22 +2,13 @@ import { expect, onTestFinished, test } from "vitest";
 import { type Bus, connectBus } from "../../bus/connect.ts";
 import { subjectOf } from "../../bus/subjects.ts";
 import { encodeEvent } from "../../lot/events.ts";
-import { AuctionUnderTest, metric, startServers } from "../../testing/archival.ts";
+import { AuctionUnderTest, metric, startAtWork, startServers } from "../../testing/archival.ts";
 import { until } from "../../testing/until.ts";
 import type { Archival } from "../app.ts";
 import { recordBatch } from "../postgres/record-batch.ts";
 import { foreignBatch } from "./build-batch.ts";
 
 const servers = await startServers();
-
-async function atWork() {
-  const auction = new AuctionUnderTest(servers);
-  const archival = await auction.start();
-  await auction.open();
-  await auction.bid(30);
-  await auction.expectAllArchived();
-  return { auction, archival };
-}
 
 const letters = (auction: AuctionUnderTest, what = "reason") =>
   auction.column(`select ${what} from dead_letters where auction_uid = $1 order by dead_letter_id`);
@@ -65,7 +56,7 @@ async function fence(auction: AuctionUnderTest, archival: Archival) {
 }
 
 test("a message that was never in the outbox is a dead letter, and neither the proof nor the invariants wait for it", async () => {
-  const { auction, archival } = await atWork();
+  const { auction, archival } = await startAtWork(servers);
   const bus = await stranger();
   const [before] = await auction.column("select outbox_id from watermarks where auction_uid = $1");
   await bus.stream.publish(subjectOf(auction.uid, 0, "lot-1"), garbage);
@@ -87,7 +78,7 @@ test("a message that was never in the outbox is a dead letter, and neither the p
 });
 
 test("a foreign message survives a restart of archival, and Postgres away before it was read", async () => {
-  const { auction, archival } = await atWork();
+  const { auction, archival } = await startAtWork(servers);
   const bus = await stranger();
   await archival.stop();
   await bus.stream.publish(subjectOf(auction.uid, 0, "lot-1"), garbage);
@@ -123,7 +114,7 @@ test("a batch of foreign messages that is written again is stored once", async (
 });
 
 test("a replay that is refused inserts nothing", async () => {
-  const { auction, archival } = await atWork();
+  const { auction, archival } = await startAtWork(servers);
   await auction.smuggle("lot-1", "unreadable");
   await until("it is a dead letter", async () => (await letters(auction)).length === 1);
   const [last] = await auction.column(
@@ -149,7 +140,7 @@ test("a replay that is refused inserts nothing", async () => {
 });
 
 test("a dead letter that can never be archived is discarded, with who, when and why, and holds nothing any more", async () => {
-  const { auction, archival } = await atWork();
+  const { auction, archival } = await startAtWork(servers);
   await auction.smuggle("lot-1", "unreadable");
   await until("it is a dead letter", async () => (await letters(auction)).length === 1);
   const call = await fence(auction, archival);

@@ -8,17 +8,21 @@ import { afterFile } from "../../testing/after-file.ts";
 import { until } from "../../testing/until.ts";
 import { connectBus } from "../../bus/connect.ts";
 import { streamNameOf } from "../../bus/subjects.ts";
-import type { ArchivalState } from "../observe/state.ts";
 import { startNats, startNatsCluster } from "../../testing/servers.ts";
-import { AuctionUnderTest, IMPATIENT, metric, startServers } from "../../testing/archival.ts";
+import {
+  AuctionUnderTest,
+  IMPATIENT,
+  metric,
+  startAtWork,
+  startServers,
+  stateOf,
+  untilRestored,
+} from "../../testing/archival.ts";
 
 const servers = await startServers();
 
-const refusedByNats = ({ internalUrl }: Archival): Promise<string> =>
-  until("NATS is named", async () => {
-    const state = await fetch(`${internalUrl}/internal/v1/state`);
-    return ((await state.json()) as ArchivalState).refusals.nats;
-  });
+const refusedByNats = (archival: Archival): Promise<string> =>
+  until("NATS is named", async () => (await stateOf(archival)).refusals.nats);
 
 test("every event reaches Postgres once, in order, byte for byte", async () => {
   const auction = new AuctionUnderTest(servers);
@@ -134,23 +138,17 @@ async function startCluster() {
 
 test("a stream whose server is away is named, and kept, while Redis has not got back what it lost", async () => {
   const { nats, streamOf, holderOf } = await sharedCluster();
-  const auction = new AuctionUnderTest({ ...servers, nats });
-  const archival = await auction.start();
-  await auction.open();
-  await auction.bid(30);
-  await auction.expectAllArchived();
+  const { auction, archival } = await startAtWork({ ...servers, nats });
   const before = await streamOf(auction);
 
   const holder = holderOf(before);
   await holder.kill();
-  await auction.store.del(...(await auction.store.keys(`*${auction.uid}*`)));
+  await auction.wipe();
   const why = await refusedByNats(archival);
   expect(why).toContain(`${streamNameOf(auction.uid)} cannot be read`);
   expect(why).toContain("may be the only copy of acknowledged bids");
   await holder.restart();
-  await until("the store is restored", async () => {
-    return (await metric(archival, "gavel_archival_restores_total")) === 1;
-  });
+  await untilRestored(archival);
   await auction.bid(30);
   await auction.expectAllArchived();
   expect((await streamOf(auction)).created).toBe(before.created);
@@ -187,11 +185,7 @@ test("a cluster of NATS that loses the server of a stream for good makes the str
 }, 120_000);
 
 test("a stream that was sealed is made anew", async () => {
-  const auction = new AuctionUnderTest(servers);
-  const archival = await auction.start();
-  await auction.open();
-  await auction.bid(30);
-  await auction.expectAllArchived();
+  const { auction, archival } = await startAtWork(servers);
   const bus = await connectBus(() => servers.nats.url, "stranger");
   await bus.manager.streams.update(streamNameOf(auction.uid), { sealed: true } as object);
   await auction.bid(30);
@@ -217,11 +211,7 @@ test("a NATS that takes smaller messages than an entry may be is named, until it
 });
 
 test("a NATS that hangs is given up on, and loses nothing", async () => {
-  const auction = new AuctionUnderTest(servers);
-  const archival = await auction.start();
-  await auction.open();
-  await auction.bid(30);
-  await auction.expectAllArchived();
+  const { auction, archival } = await startAtWork(servers);
   servers.nats.signal("SIGSTOP");
   await auction.bid(30);
   const stalled = () => metric(archival, "gavel_archival_pair_restarts_total", '"stalled"');

@@ -3,7 +3,12 @@ import { writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { decodeEvent, type LotEvent } from "../../lot/events.ts";
 import { readAuction, readLots } from "../../store/lots.ts";
-import { AuctionUnderTest, IMPATIENT, metric, startServers } from "../../testing/archival.ts";
+import {
+  AuctionUnderTest,
+  IMPATIENT,
+  startServers,
+  untilRestored,
+} from "../../testing/archival.ts";
 import { createHostileDatabase } from "../../testing/hostile-settings.ts";
 import { startPgBouncer } from "../../testing/servers.ts";
 import { until } from "../../testing/until.ts";
@@ -98,10 +103,8 @@ test.each(CONNECTIONS)(
         auction.lotIds,
       );
     const before = await storedLots();
-    await auction.store.del(...(await auction.store.keys(`*${auction.uid}*`)));
-    await until("it is restored", async () => {
-      return (await metric(archival, "gavel_archival_restores_total")) === 1;
-    });
+    await auction.wipe();
+    await untilRestored(archival);
     expect(await storedLots()).toEqual(before.map((lot) => ({ ...lot, epoch: 2 })));
 
     await call("fence", "POST");

@@ -10,10 +10,16 @@ import { advanceDueLots } from "../../store/lot-changes.ts";
 import { readAuction, readLots } from "../../store/lots.ts";
 import { compareIds, outboxTail } from "../../store/outbox.ts";
 import { MAX_BATCH, type Placement, placeBids } from "../../store/place-bids.ts";
-import { AuctionUnderTest, metric, startServers } from "../../testing/archival.ts";
+import {
+  AuctionUnderTest,
+  metric,
+  startAtWork,
+  startServers,
+  stateOf,
+  untilRestored,
+} from "../../testing/archival.ts";
 import { until } from "../../testing/until.ts";
 import type { Archival } from "../app.ts";
-import type { ArchivalState } from "../observe/state.ts";
 
 const servers = await startServers();
 const NEVER = { epoch: 0, seq: 0 };
@@ -34,22 +40,12 @@ async function place(
   return placements[0]!;
 }
 
-const restored = (archival: Archival, times: number) =>
-  until("the store is restored", async () => {
-    return (await metric(archival, "gavel_archival_restores_total")) === times;
-  });
-
 /** Waits until JetStream has all of the outbox. */
 async function relayed({ store, keys }: AuctionUnderTest, archival: Archival): Promise<void> {
   const tail = await outboxTail(store, keys);
   await until("all of it is relayed", async () => {
-    const response = await fetch(`${archival.internalUrl}/internal/v1/state`);
-    return ((await response.json()) as ArchivalState).relayedId === tail;
+    return (await stateOf(archival)).relayedId === tail;
   });
-}
-
-async function wipe({ store, uid }: AuctionUnderTest): Promise<void> {
-  await store.del(...(await store.keys(`*${uid}*`)));
 }
 
 test("a Redis emptied while the tier runs has every archived bid again, under a higher epoch", async () => {
@@ -64,8 +60,8 @@ test("a Redis emptied while the tier runs has every archived bid again, under a 
   const tail = await outboxTail(auction.store, auction.keys);
   const archived = await auction.archived();
 
-  await wipe(auction);
-  await restored(archival, 1);
+  await auction.wipe();
+  await untilRestored(archival);
   const after = await lotsOf(auction);
   expect(after).toEqual(before.map((lot) => ({ ...lot, epoch: 2 })));
   const again = (await readAuction(auction.store, auction.keys))!;
@@ -94,20 +90,16 @@ test("a Redis emptied while the tier runs has every archived bid again, under a 
 });
 
 test("what JetStream has and Postgres has not is restored, too, and its keys are answered", async () => {
-  const auction = new AuctionUnderTest(servers);
-  const archival = await auction.start();
-  await auction.open();
-  await auction.bid(9);
-  await auction.expectAllArchived();
+  const { auction, archival } = await startAtWork(servers, 9);
   await servers.postgres.kill();
   await auction.bid(30);
   const last = await place(auction, { amountMinor: 50_000, key: "late" });
   await relayed(auction, archival);
   const before = await lotsOf(auction);
   await archival.stop();
-  await wipe(auction);
+  await auction.wipe();
   await servers.postgres.restart();
-  await restored(await auction.start(), 1);
+  await untilRestored(await auction.start());
   expect(await lotsOf(auction)).toEqual(before.map((lot) => ({ ...lot, epoch: 2 })));
   expect(await place(auction, { amountMinor: 50_000, key: "late" })).toEqual(last);
   expect(await auction.column("select reason from dead_letters where auction_uid = $1")).toEqual(
@@ -137,8 +129,8 @@ test("closed and withdrawn lots stay so, and outbox ids go on above Postgres's w
   ]);
   await archival.stop();
   const before = await lotsOf(auction);
-  await wipe(auction);
-  await restored(await auction.start(), 1);
+  await auction.wipe();
+  await untilRestored(await auction.start());
   expect(await lotsOf(auction)).toEqual(before.map((lot) => ({ ...lot, epoch: 2 })));
   expect(await place(auction, { amountMinor: 200 })).toMatchObject({ outcome: "closed" });
   const gone = { amountMinor: 200, lotId: "lot-2" };
@@ -157,11 +149,7 @@ test("closed and withdrawn lots stay so, and outbox ids go on above Postgres's w
 });
 
 test("a Redis that was started again with all it had is confirmed, without Postgres and NATS", async () => {
-  const auction = new AuctionUnderTest(servers);
-  const archival = await auction.start();
-  await auction.open();
-  await auction.bid(30);
-  await auction.expectAllArchived();
+  const { auction, archival } = await startAtWork(servers);
   await Promise.all([servers.nats.kill(), servers.postgres.kill()]);
   await servers.redis.kill();
   await servers.redis.restart();
@@ -202,11 +190,7 @@ test("a lot with events cannot be dropped from the definition, and begin again a
 });
 
 test("what many claims restore is relayed in entries that are no larger than those of scripts", async () => {
-  const auction = new AuctionUnderTest(servers);
-  const archival = await auction.start();
-  await auction.open();
-  await auction.bid(6);
-  await auction.expectAllArchived();
+  const { auction, archival } = await startAtWork(servers, 6);
   await archival.stop();
   const latest = decodeEvent((await auction.archived()).findLast((text) => text.includes("bid_"))!);
   const lotId = latest.lotId;
@@ -218,7 +202,7 @@ test("what many claims restore is relayed in entries that are no larger than tho
   });
   const last = { epoch: lot.epoch, seq: lot.seq + claimed.length };
   await claimEvents(auction.store, auction.keys, lotId, last, claimed);
-  await restored(await auction.start(), 1);
+  await untilRestored(await auction.start());
   await auction.expectAllArchived();
   expect(await auction.archived()).toEqual(expect.arrayContaining(claimed));
   const entries = await auction.store.xrange(auction.keys.outbox, "-", "+");
