@@ -53,13 +53,13 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   "dead-letters": {
     usage: "dead-letters",
-    help: "list, show, replay or discard what could not be archived",
+    help: "list, show, replay or discard dead letters",
     optionsHelp: async () => (await import("./commands/dead-letters.ts")).DEAD_LETTERS_HELP,
     run: async (invocation) => (await import("./commands/dead-letters.ts")).deadLetters(invocation),
   },
   capacity: {
     usage: "capacity [auction.yaml]",
-    help: "print the memory that Redis needs, and what for",
+    help: "print the memory budget: the memory that Redis needs for an auction",
     optionsHelp: async () => (await import("./commands/capacity.ts")).CAPACITY_HELP,
     run: async (invocation) => (await import("./commands/capacity.ts")).capacity(invocation),
   },

@@ -131,24 +131,24 @@ const COMPONENT_ALERTS: readonly Alert[] = [
     for: "1m",
     summary: "Events could not be archived and wait in the dead letters.",
     means:
-      "Some events, or messages of somebody else, are in table `dead_letters` instead of `events`. All other events continue.",
+      "Some events, or foreign messages, are in table `dead_letters` instead of `events`. All other events are archived.",
     impact: "Bidding continues. The history and the result of the affected lots are incomplete.",
     check:
       "`gavel dead-letters list` shows reason, lot and detail of each; `gavel dead-letters show ID` its body.",
-    act: "For `conflict` see GavelArchiveConflict, for `lost` see GavelEventsLost. `foreign` was never in the outbox: find out who publishes to the subjects of the auction, then discard it. For other reasons remove the cause that `detail` names, then `gavel dead-letters replay ID`. What can never be archived: `gavel dead-letters discard ID --reason TEXT`. docs/operating.md#dead-letters.",
+    act: "For `conflict` see GavelArchiveConflict, for `lost` see GavelEventsLost. A `foreign` message was never in the outbox: find out who publishes to the subjects of the auction, then discard it. For other reasons remove the cause that `detail` names, then `gavel dead-letters replay ID`. If it can never be archived: `gavel dead-letters discard ID --reason TEXT`. See docs/operating.md#dead-letters.",
   },
   {
     name: "GavelStoreRefuses",
     severity: "page",
     expr: `max by (${BY}, dependency) (gavel_archival_store_refuses) > 0`,
     for: "30s",
-    summary: "A store answers archival and refuses: somebody must change something.",
+    summary: "A store answers archival and refuses: a person must change something.",
     means:
       "The store in the label works, but not for archival: a missing table, permission denied, a rejected password, a full disk. A store that does not answer is GavelStoreAway.",
     impact:
       "Bidding continues. Nothing is archived; events wait in NATS and in the outbox. When the outbox is full, every bid is refused with 503.",
     check:
-      "`logs archival`: “store refuses” at level error has the store's own words, as have `/readyz` of archival, `status` and the conditions BackingReady and Degraded.",
+      "`logs archival`: “store refuses” at level error quotes the store, as do `/readyz` of archival, `status` and the conditions BackingReady and Degraded.",
     act: "Remove the cause that the store names. Archival retries and continues by itself.",
   },
   {
@@ -197,14 +197,14 @@ const COMPONENT_ALERTS: readonly Alert[] = [
     expr: `max by (${BY}, tier) (gavel_gateway_token_keys_stale or gavel_broadcast_token_keys_stale) > 0`,
     for: "5m",
     summary:
-      "The keys of bidders' tokens cannot be fetched: old ones are in use, for an hour at most.",
+      "The keys of bidders' tokens cannot be fetched: stale keys are used, for an hour at most.",
     means:
-      "The identity provider's key set (`access.jwksUrl`) does not answer, or not with a key set. The keys fetched last are still used.",
+      "The identity provider's key set (`access.jwksUrl`) cannot be fetched or parsed. The keys of the last fetch are still used.",
     impact:
-      "None at first. A token of a new key gets 503. An hour after the last fetch every bidder whose token was not verified within the last minute gets 503.",
+      "None at first. A token that is signed with a new key gets 503. An hour after the last fetch every bidder whose token was not verified within the last minute gets 503.",
     check:
       "Fetch `access.jwksUrl` from a pod of the tier in label `tier`. DNS, the identity provider, its certificate, and network policies.",
-    act: "Bring the key set back. The tiers fetch it again within 30 s.",
+    act: "Make the key set available again. The tiers fetch it within 30 s.",
   },
   {
     name: "GavelViewersTooSlow",

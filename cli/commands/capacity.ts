@@ -22,13 +22,13 @@ export const CAPACITY_HELP = `usage: gavel capacity [auction.yaml]
        gavel capacity [--lots N] [--outbox BYTES] [--rate N]
        gavel capacity --running
 
-  print the memory that Redis needs, and what for
+  print the memory budget: the memory that Redis needs for an auction, part by part
 
-  auction.yaml     what this Auction needs
+  auction.yaml     the Auction
   --lots N         lots; default 200
   --outbox BYTES   tiers.archival.outboxMaxBytes; default 268435456
   --rate N         tiers.archival.acceptedPerSecond; default ${DEFAULT_ACCEPTED_PER_SECOND}
-  --running        compare with the Redis of make up: its maxmemory, and what it uses
+  --running        the auction of make up, compared with its Redis: maxmemory and used memory
 
 exit codes
   0  printed; with --running: Redis has enough
@@ -133,7 +133,7 @@ async function compareRunning(
     budgetText(asked),
     "",
     `events that are not archived  ${pendingBytes} of ${maxPendingBytes} bytes`,
-    `keys of this window           ${keysBytes} of ${maxKeysBytes} bytes`,
+    `idempotency keys, this window ${keysBytes} of ${maxKeysBytes} bytes`,
     `Redis uses                    ${health.usedBytes} bytes; its maxmemory is ${health.maxBytes}`,
     shortage ?? "Redis has enough memory",
   ];

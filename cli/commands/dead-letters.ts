@@ -1,4 +1,4 @@
-/** Lists, shows, replays and discards what could not be archived, over archival's internal port. */
+/** Lists, shows, replays and discards dead letters, over archival's internal port. */
 import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { parseArgs } from "node:util";
@@ -14,21 +14,21 @@ export const DEAD_LETTERS_HELP = `usage: gavel dead-letters list [--all]
        gavel dead-letters discard ID --reason TEXT
        with each: [--archival URL --token FILE]
 
-  list, show, replay or discard what could not be archived
+  list, show, replay or discard dead letters: entries that could not be archived
 
-  list     those that wait; with --all also those that were replayed or discarded
-  show     one, with its body
-  replay   archive it, once the cause that its detail names is gone; a refused replay changes nothing
-  discard  end it without archiving it: it no longer holds the completeness proof. It stays on record, with your
-           name, the time and the reason. The proof still compares every lot with the archive: what is really
-           missing there stays a difference.
+  list     the dead letters that wait; with --all also those that were replayed or discarded
+  show     one dead letter, with its body
+  replay   archive it, once the cause that its detail names is removed; a refused replay changes nothing
+  discard  mark it as discarded without archiving it: it no longer blocks the completeness proof. It stays on
+           record, with your name, the time and the reason. The proof still compares every lot with the archive,
+           and fails if events are really missing.
 
   --archival URL   the internal port of an archival process; default: that of make up
   --token FILE     a file that holds a token with the scope admin; needed with --archival
 
 exit codes
   0  done
-  1  there is no such dead letter that waits, the replay was refused, or archival refused the call
+  1  no such dead letter waits, the replay was refused, or archival refused the call
   2  the command line is wrong
   3  nothing runs here: start it with make up
 `;

@@ -28,7 +28,7 @@ export const Access = Section(
         maxItems: 32,
         "x-kubernetes-list-type": "set",
         description:
-          "Origins of web pages that may bid, each whole: a wildcard is none. Capitals and the default port do not matter.",
+          "Origins of web pages that may bid, without wildcards. Case and the default port do not matter.",
       }),
     ),
   },

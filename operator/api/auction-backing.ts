@@ -75,7 +75,7 @@ export const NatsBacking = Section(
       type: "integer",
       default: 1,
       description:
-        "On how many servers of an External NATS cluster each event is. With 1, the stream is made anew from Redis if its server is gone.",
+        "On how many servers of an External NATS cluster each event is stored. With 1, the stream is created again from Redis if its server is gone for good.",
     }),
   },
   "The stream between the store and the archive.",

@@ -102,7 +102,7 @@ export const AuctionRules = Section(
       maximum: LARGEST_MAX_JUMP,
       default: DEFAULT_MAX_JUMP,
       description:
-        "A bid may be at most so many times the minimum, or the first step where that is larger. An auction that opened before this field existed has no such limit.",
+        "A bid may be at most this many times the minimum or the first step, whichever is larger. An auction that opened before this field existed has no such limit.",
     }),
     reserveDisclosure: Type.Enum(["Hidden", "MetOnly", "Public"], {
       type: "string",
@@ -160,7 +160,7 @@ export const Spec = Type.Object(
         minimum: 0,
         maximum: 4,
         description:
-          "Decimal digits of the minor unit: 2 for cents. Default: those of the currency. Required for a currency that has none in ISO 4217.",
+          "Decimal digits of the minor unit: 2 for cents. Default: those of the currency. Required for a currency whose digits ISO 4217 does not define.",
       }),
     ),
     schedule: Schedule,

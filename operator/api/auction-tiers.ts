@@ -101,7 +101,7 @@ export const ArchivalTier = Section(
       maximum: 1_000_000,
       default: DEFAULT_ACCEPTED_PER_SECOND,
       description:
-        "Accepted bids a second, over ten minutes, for which Redis has room to keep idempotency keys. After more, bids are answered with 503 until the ten minutes are over.",
+        "Accepted bids a second, averaged over ten minutes, for which Redis has room to keep idempotency keys. After more, bids are answered with 503 until the ten minutes are over.",
     }),
     terminationGracePeriodSeconds: Grace(30, "Time for a stopping pod to hand over its work."),
   },

@@ -19,7 +19,7 @@ export const LocalEnv = Type.Object({
   LISTEN_HOST: Type.Enum(["127.0.0.1", "0.0.0.0"], {
     type: "string",
     description:
-      "Address on which the gateway and broadcast listen for bidders and viewers: 127.0.0.1 with ::1, or 0.0.0.0 with :: (where the machine has IPv6), which accepts connections from other machines, on these two ports only.",
+      "Address on which gateway and broadcast listen for bidders and viewers: 127.0.0.1, and ::1 if the machine has IPv6; or 0.0.0.0, and ::. 0.0.0.0 accepts connections from other machines, on these two ports only.",
     default: "127.0.0.1",
   }),
   PUBLIC_HOST: Type.String({
@@ -34,7 +34,7 @@ export const LocalEnv = Type.Object({
   ARCHIVAL_INTERNAL_PORT: Port("Port for health and metrics of archival.", 9082),
   REPLICAS: Type.Integer({
     description:
-      "How many processes of each tier `make up` starts. They share the public ports; the internal ports of the second are those of the first + 100, of the third + 200 …",
+      "How many processes of each tier `make up` starts. They share the public ports; the internal ports of the second process are 100 higher than those of the first, of the third 200 higher, and so on.",
     minimum: 1,
     maximum: 8,
     default: 1,

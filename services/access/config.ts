@@ -12,7 +12,7 @@ export const TokenEnv = {
   TOKEN_JWKS_URL: Type.Optional(
     Type.String({
       description:
-        "URL of the key set (JWKS) that tokens are signed with: RS256, ES256 or EdDSA. Fetched when needed, cached for 10 min; while it cannot be fetched, the known keys are used for an hour more.",
+        "URL of the key set (JWKS) that tokens are signed with: RS256, ES256 or EdDSA. Fetched when needed, cached for 10 min; while it cannot be fetched, the stale keys are used for an hour more.",
       pattern: "^https?://",
     }),
   ),

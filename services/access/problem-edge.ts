@@ -73,7 +73,7 @@ export function logFailure(
 export function createInternalErrors(registry: Registry, prefix: string): Counter {
   return new Counter({
     name: `${prefix}internal_errors_total`,
-    help: "Requests, messages, batches of bids and turns of the lot clock that failed by a defect of ours.",
+    help: "Requests, messages, batches of bids and turns of the lot clock that failed because of a defect in Gavel.",
     registers: [registry],
   });
 }

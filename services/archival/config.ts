@@ -30,7 +30,7 @@ export const ArchivalEnv = Type.Object({
   }),
   NATS_STREAM_REPLICAS: Type.Integer({
     description:
-      "On how many servers of a NATS cluster each event is: 1 or 3. With 1, the stream is made anew from Redis if its server is gone.",
+      "On how many servers of a NATS cluster each event is stored: 1 or 3. With 1, the stream is created again from Redis if its server is gone for good.",
     enum: [1, 3],
     default: 1,
   }),
@@ -63,7 +63,7 @@ export const ArchivalEnv = Type.Object({
   }),
   ACCEPTED_PER_SECOND: Type.Integer({
     description:
-      "Accepted bids a second, over ten minutes, for which idempotency keys are kept. Bids are refused until the next ten minutes when there were more.",
+      "Accepted bids a second, averaged over ten minutes, for which Redis has room to keep idempotency keys. After more, bids are refused until the ten minutes are over.",
     minimum: 1,
     maximum: 1_000_000,
     default: DEFAULT_ACCEPTED_PER_SECOND,

@@ -26,7 +26,7 @@ function createCounters(registry: Registry) {
     streamFull: counter("stream_full_total", "Publishes that JetStream refused for lack of space."),
     streamsGivenUp: counter(
       "streams_given_up_total",
-      "Times a stream that JetStream did not serve was deleted, to be made anew from the outbox.",
+      "Streams that JetStream did not serve and archival deleted, to create them again from the outbox.",
     ),
     events: counter("events_total", "Events written to Postgres."),
     repeatedEvents: counter("repeated_events_total", "Events that Postgres already had."),
@@ -117,7 +117,7 @@ function createGauges(registry: Registry) {
     new Gauge({ name: `gavel_archival_${name}`, help, registers });
   const storeRefuses = new Gauge({
     name: "gavel_archival_store_refuses",
-    help: "1 while a store answers and refuses, so that a person must change something; the log and the state of archival say why.",
+    help: "1 while a store answers and refuses: a person must change something. Log and state of archival give the reason.",
     labelNames: ["dependency"] as const,
     registers,
   });

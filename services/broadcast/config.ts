@@ -36,7 +36,7 @@ export const BroadcastEnv = Type.Object({
   ...BiddingEnv,
   ALLOWED_ORIGINS: Type.String({
     description:
-      "Origins whose pages may open a stream, separated by commas and compared whole, but for capitals and the default port (what is no origin is skipped with a warning); * allows all. A request without an Origin comes from no page and is allowed.",
+      "Origins whose pages may open a stream, separated by commas; * allows all. Case and the default port do not matter; a value that is not an origin is skipped with a warning. A request without an Origin does not come from a page and is allowed.",
     minLength: 1,
     default: "*",
   }),

@@ -44,7 +44,7 @@ export const GatewayEnv = Type.Object({
   ...BiddingEnv,
   ALLOWED_ORIGINS: Type.String({
     description:
-      "Origins of other sites whose pages may call this gateway, separated by commas and compared whole, but for capitals and the default port (what is no origin is skipped with a warning). By default none: only its own page may.",
+      "Origins of other sites whose pages may call this gateway, separated by commas. Case and the default port do not matter; a value that is not an origin is skipped with a warning. Default: none, only its own page may call it.",
     pattern: "^(https?://[^\\s/,]+(\\s*,\\s*https?://[^\\s/,]+)*)?$",
     default: "",
   }),

@@ -27,11 +27,14 @@ export const ProcessEnv = {
 /** Variables of the tiers that have a public port besides the internal one. */
 export const PublicPortEnv = {
   INTERNAL_HOST: Type.Optional(
-    Type.String({ description: "Address for INTERNAL_PORT; HOST if it is not set.", minLength: 1 }),
+    Type.String({
+      description: "Address to listen on for INTERNAL_PORT. Default: HOST.",
+      minLength: 1,
+    }),
   ),
   REUSE_PORT: Type.Boolean({
     description:
-      "Whether several processes of one machine share PORT: the kernel spreads connections.",
+      "Whether several processes on one machine share PORT; the kernel distributes the connections.",
     default: false,
   }),
 };

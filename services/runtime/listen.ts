@@ -10,7 +10,7 @@ export const ListenEnv = {
   HOST: Type.Optional(
     Type.String({
       description:
-        "Address to listen on; localhost: both loopback addresses. Default: every address of the machine, of IPv6 too if it has any.",
+        "Address to listen on; localhost: both loopback addresses. Default: every address of the machine, including IPv6 if it has any.",
       minLength: 1,
     }),
   ),

@@ -21,25 +21,25 @@ const SAMPLERS: readonly string[] = [
 const Endpoint = (description: string) => Type.Optional(Type.String({ description }));
 
 /**
- * Variables of every tier. OTEL_* are OpenTelemetry's own names: named here are those that we need to know, too.
- * The SDK reads all others itself. A value that cannot be used is a warning: nothing about traces stops a tier.
+ * Variables of every tier. OTEL_* are OpenTelemetry's own names; listed are those that Gavel reads, too. The SDK
+ * reads all others itself. An invalid value is logged as a warning: tracing never keeps a tier from starting.
  */
 export const TelemetryEnv = {
   OTEL_EXPORTER_OTLP_ENDPOINT: Endpoint(
-    "URL of an OpenTelemetry collector (OTLP over HTTP); spans go to /v1/traces below it. Without it (or the next one) nothing is traced. Every further OTEL_* variable that OpenTelemetry's SDK for Node knows holds, too: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_EXPORTER_OTLP_* (headers, certificates, time-out, protocol), OTEL_BSP_*, OTEL_LOG_LEVEL …",
+    "URL of an OpenTelemetry collector (OTLP over HTTP); spans go to /v1/traces below it. Without it (or the next one) nothing is traced. Every other OTEL_* variable of OpenTelemetry's SDK for Node applies, too: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_EXPORTER_OTLP_* (headers, certificates, time-out, protocol), OTEL_BSP_*, OTEL_LOG_LEVEL …",
   ),
   OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Endpoint("The complete URL to which spans go."),
   OTEL_SDK_DISABLED: Type.Optional(
-    Type.String({ description: "true: nothing is traced. Any other value is none." }),
+    Type.String({ description: "true: nothing is traced. Any other value has no effect." }),
   ),
   OTEL_TRACES_SAMPLER: Type.Optional(
     Type.String({
       description:
-        "A sampler of OpenTelemetry (always_on, always_off, traceidratio, or one of these with parentbased_ before it; another is ignored with a warning), which then decides about every span, slow and failed bids included. Without it OTEL_TRACES_SAMPLER_ARG is the share of bids that are traced, as described there.",
+        "A sampler of OpenTelemetry (always_on, always_off, traceidratio, or one of these prefixed with parentbased_; any other value is ignored with a warning), which then decides about every span, including those of slow and failed bids. Without it OTEL_TRACES_SAMPLER_ARG is the share of bids that are traced.",
     }),
   ),
   OTEL_SPAN_LINK_COUNT_LIMIT: Type.Integer({
-    description: "Links of one span; the default is as many as a batch holds bids.",
+    description: "Maximum links of a span. The default is the maximum number of bids in a batch.",
     minimum: 1,
     maximum: 10_000,
     default: 256,
@@ -50,12 +50,12 @@ export const TelemetryEnv = {
 export const SamplingEnv = {
   OTEL_TRACES_SAMPLER_ARG: Type.String({
     description:
-      "Share of bids that are traced. A caller who sends a traceparent decides instead: by its sampled flag, up to 100 times a second. Slow and failed bids leave a span in any case. With OTEL_TRACES_SAMPLER: the argument of that sampler, 1 if it is not set.",
+      "Share of bids that are traced. For a caller that sends a traceparent, its sampled flag decides instead, up to 100 times a second. Slow and failed bids always get a span. With OTEL_TRACES_SAMPLER: the argument of that sampler, 1 if it is not set.",
     default: String(DEFAULT_SHARE),
   }),
   TRACE_SLOW_MS: Type.Integer({
     description:
-      "A bid that takes longer leaves a span although it was not sampled, as one does that fails: up to 50 a second, in ms.",
+      "A bid that takes longer gets a span although it was not sampled, as a failed bid does: up to 50 a second, in ms.",
     minimum: 1,
     maximum: 60_000,
     default: 100,

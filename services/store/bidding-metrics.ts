@@ -20,12 +20,12 @@ export function createBiddingMetrics(registry: Registry, prefix: string) {
     unavailable: seriesOf(unavailable, "why", UNAVAILABLE_REASONS),
     storeUp: new Gauge({
       name: `${prefix}store_up`,
-      help: "1 while every connection of the process to the store is there.",
+      help: "1 while every connection of the process to the store is ready.",
       registers,
     }),
     tokenKeysStale: new Gauge({
       name: `${prefix}token_keys_stale`,
-      help: "1 while the key set of the tokens cannot be fetched: the known keys are used for an hour at most.",
+      help: "1 while the key set of the tokens cannot be fetched: stale keys are used, for an hour at most.",
       registers,
     }),
     batchBids: new Histogram({

@@ -8,7 +8,7 @@ import { KEYS_WINDOW_MS, LOT_STREAM_BYTES } from "./keys.ts";
 const KIB = 1024;
 const MIB = 1024 ** 2;
 
-/** What the limits of an auction follow from. */
+/** The size and the limits of an auction, from which its memory budget is computed. */
 export interface Capacity {
   readonly lots: number;
   /** Bytes of events that are not archived; bids are refused from this limit on. */
@@ -20,7 +20,7 @@ export interface Capacity {
 interface BudgetPart {
   readonly name: string;
   readonly bytes: number;
-  /** What it follows from, for a person. */
+  /** How it is computed, in words. */
   readonly because: string;
 }
 
@@ -32,10 +32,10 @@ interface MemoryBudget {
   readonly processBytes: number;
 }
 
-/** A key with its answer, as place-bids.lua counts it: up to 90 bytes of lot, bidder and key (UUIDs), and 102 of the answer. */
+/** A key with its kept answer, as place-bids.lua counts it: up to 90 bytes of lot, bidder and key (UUIDs), and 102 of the answer. */
 const KEY_BYTES = 256;
 
-/** Of a key and its answer in a hash, beside their text: headers, rounding, entry and table. As in place-bids.lua. */
+/** Overhead of a key and its kept answer in a hash: headers, rounding, entry and table. As in place-bids.lua. */
 const KEY_OVERHEAD_BYTES = 64;
 
 /** @param kept alternating names and answers, as HSET takes them */
@@ -44,10 +44,10 @@ export function keptBytesOf(kept: readonly string[]): number {
   return text + (kept.length / 2) * KEY_OVERHEAD_BYTES;
 }
 
-/** Of an Auction that does not say otherwise. */
+/** The default of tiers.archival.acceptedPerSecond. */
 export const DEFAULT_ACCEPTED_PER_SECOND = 1_000;
 
-/** Bytes of keys that one window may hold, for a stated rate of accepted bids. */
+/** Bytes of keys that one window may hold, for a configured rate of accepted bids. */
 export function maxKeysBytesFor(acceptedPerSecond: number): number {
   return Math.ceil((acceptedPerSecond * KEYS_WINDOW_MS) / 1000) * KEY_BYTES;
 }
@@ -58,7 +58,7 @@ const STREAM_FACTOR = 1.25;
 /** The pipeline keeps a quarter of the outbox after it is archived (archival/pipeline/pipeline.ts). */
 const OUTBOX_SHARE = 1.25;
 
-/** Calls that were decided when the limit was reached, and one entry of a lot's stream: at most 256 bids. */
+/** Events of one call, at most 256 bids: calls in flight exceed the limit of the outbox, and one entry that of a lot's stream. */
 const ONE_CALL_BYTES = 384 * KIB;
 const CALLS_IN_FLIGHT = 16;
 
@@ -68,13 +68,13 @@ const LOT_BYTES = 4 * KIB;
 /** As in claim-events.lua. */
 export const CLAIMS_MAX_BYTES = 16 * MIB;
 
-/** Redis itself, its scripts and keys of no auction. */
+/** Redis itself, its scripts, and keys that do not belong to an auction. */
 const BASE_BYTES = 16 * MIB;
 
 /** Requests and replies of the connections of all tiers. */
 const CLIENTS_BYTES = 64 * MIB;
 
-/** A rewrite of the append-only file forks: pages that change meanwhile exist twice. */
+/** Rewriting the append-only file forks Redis: pages that change meanwhile are copied. */
 const FORK_SHARE = 0.5;
 const FILE_BUFFERS_BYTES = 64 * MIB;
 
@@ -106,8 +106,8 @@ export function memoryBudgetOf({ lots, maxPendingBytes, maxKeysBytes }: Capacity
 }
 
 /**
- * The `maxmemory` with which a process stays within this many bytes: the inverse of `processBytes`. Below 102 MiB it is a
- * quarter: the pages of a fork take no more than a second one, and a little data needs no large buffers.
+ * The `maxmemory` with which a process stays within this many bytes: the inverse of `processBytes`. Below 102 MiB it is
+ * a quarter: the copied pages of a fork take at most another quarter, and little data needs no large buffers.
  */
 export function maxMemoryWithin(processBytes: number): number {
   const beside = (processBytes - FILE_BUFFERS_BYTES) / (1 + FORK_SHARE);
