@@ -37,6 +37,12 @@ test("a call carries the token, and closes its connection", async () => {
   }
 });
 
+test("what an archival of an earlier version does not report is filled in", async () => {
+  const { keysFull: _keys, memoryShortage: _memory, refusals: _refusals, ...earlier } = state();
+  const { archival } = await archivalThat({ body: JSON.stringify(earlier) });
+  expect(await archival.state()).toEqual(state());
+});
+
 test("published rules leave out the default of maxJump, which an earlier archival takes for a change", async () => {
   const { archival, bodies } = await archivalThat({});
   for (const maxJump of [DEFAULT_MAX_JUMP, 40]) {

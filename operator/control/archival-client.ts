@@ -9,6 +9,9 @@ import { sentDefinition } from "../api/definition.ts";
 /** Archival did not do it: no answer, an error, or a refusal. A later reconcile repeats the call. */
 export class ArchivalUnavailable extends StoreUnavailable {}
 
+/** What an archival of an earlier version, whose tiers may be held, does not report. */
+const UNREPORTED = { keysFull: false, memoryShortage: null, refusals: {} } as const;
+
 type RulesAnswer =
   { readonly outcome: "defined" } | { readonly outcome: "refused"; readonly why: string };
 
@@ -63,7 +66,10 @@ export function archivalAt(baseUrl: string, token: string): Archival {
     throw new ArchivalUnavailable(`${path} was refused: ${answer.body.detail ?? "conflict"}`);
   };
   return {
-    state: async () => (await send("GET", "state", STATE_MS)).body as ArchivalState,
+    state: async () => {
+      const { body } = await send("GET", "state", STATE_MS);
+      return { ...UNREPORTED, ...(body as Omit<ArchivalState, keyof typeof UNREPORTED>) };
+    },
     open: () => command("open", CALL_MS),
     publishRules: async (definition) => {
       const { status, body } = await send("POST", "rules", CALL_MS, sentDefinition(definition));

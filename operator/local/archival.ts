@@ -14,12 +14,17 @@ type LocalState = Pick<
 
 const REQUEST_TIMEOUT_MS = 3_000;
 
-/** Null if archival does not answer, or something else answers in its place. */
+/**
+ * Null if archival does not answer, or something else answers in its place. An archival of an earlier version, which
+ * runs until the next `make up`, reports no refusals.
+ */
 export async function readArchivalState(internalUrl: string): Promise<LocalState | null> {
   try {
     const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
     const response = await fetch(`${internalUrl}/internal/v1/state`, { signal });
-    return response.ok ? ((await response.json()) as LocalState) : null;
+    if (!response.ok) return null;
+    const state = (await response.json()) as Omit<LocalState, "refusals"> & Partial<LocalState>;
+    return { ...state, refusals: state.refusals ?? {} };
   } catch (error) {
     if (!isUnavailable(error) && !(error instanceof SyntaxError)) throw error;
     return null;
