@@ -2,6 +2,7 @@
 import { randomInt } from "node:crypto";
 import { tmpdir } from "node:os";
 import { tolerateClosedPipe } from "../services/runtime/closed-pipe.ts";
+import { DEFAULT_OUTBOX_MAX_BYTES } from "../services/store/memory-budget.ts";
 import { reportOf } from "./report.ts";
 import { runFaults } from "./run.ts";
 import { stopSystems } from "./system.ts";
@@ -25,7 +26,7 @@ try {
     seed: numberOf("SEED", randomInt(1, 1_000_000)),
     durationMs: numberOf("DURATION", 120) * 1_000,
     bidsPerSecond: numberOf("BIDS_PER_SECOND", 4_000),
-    outboxMaxBytes: numberOf("OUTBOX_MAX_BYTES", 256 * 1024 * 1024),
+    outboxMaxBytes: numberOf("OUTBOX_MAX_BYTES", DEFAULT_OUTBOX_MAX_BYTES),
     artifactsDir: tmpdir(),
     log,
   });

@@ -8,7 +8,11 @@ import { join } from "node:path";
 import { freePort } from "../servers/ports.ts";
 import { startRedis } from "../servers/store-servers.ts";
 import { connectStore } from "../services/store/connect.ts";
-import { DEFAULT_ACCEPTED_PER_SECOND, maxKeysBytesFor } from "../services/store/memory-budget.ts";
+import {
+  DEFAULT_ACCEPTED_PER_SECOND,
+  DEFAULT_OUTBOX_MAX_BYTES,
+  maxKeysBytesFor,
+} from "../services/store/memory-budget.ts";
 import { fillRedis } from "./fill-redis.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "gavel-fill-"));
@@ -18,7 +22,7 @@ try {
   await store.connect();
   const { parts, accepted, bytesPerKey, usedBytes, maxMemoryBytes } = await fillRedis(store, {
     lots: 200,
-    maxPendingBytes: 256 * 1024 ** 2,
+    maxPendingBytes: DEFAULT_OUTBOX_MAX_BYTES,
     maxKeysBytes: maxKeysBytesFor(DEFAULT_ACCEPTED_PER_SECOND),
   });
   console.table(parts);

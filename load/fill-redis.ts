@@ -1,6 +1,6 @@
 /**
  * Fills a Redis to the limits of a memory budget, as bids do: both windows of idempotency keys, every lot's stream, and
- * the outbox. It measures what each part takes then. `node load/fill-redis.ts` fills one of the default size.
+ * the outbox. It measures what each part takes then. fill-default-redis.ts fills one of the default size.
  */
 import { randomUUID } from "node:crypto";
 import type { Bid } from "../services/lot/lot.ts";
@@ -40,11 +40,11 @@ export async function fillRedis(store: Store, capacity: Capacity): Promise<Fille
   const lotIds = Array.from({ length: capacity.lots }, (_, i) => `lot-${i + 1}`);
   await defineLots(store, keys, benchDefinition(uid, lotIds), capacity);
   await openAuction(store, keys, lotIds);
-  const bidder = new Filler(store, keys, lotIds);
+  const filler = new Filler(store, keys, lotIds);
 
   // Keys first: while the archive keeps up, the outbox holds only what is kept after archiving.
   for (const window of [1, 2]) {
-    while (await bidder.isAccepted()) {
+    while (await filler.placeBatch()) {
       const tail = await outboxTail(store, keys);
       await trimOutbox(store, keys, tail, tail);
     }
@@ -55,7 +55,7 @@ export async function fillRedis(store: Store, capacity: Capacity): Promise<Fille
   // Now the archive is away, and windows pass.
   do {
     await turnWindow(store, keys);
-    while (await bidder.isAccepted());
+    while (await filler.placeBatch());
   } while (((await readAuction(store, keys))?.pendingBytes ?? 0) < capacity.maxPendingBytes);
 
   const lots = lotIds.map((lotId) => keys.lot(lotId));
@@ -73,7 +73,7 @@ export async function fillRedis(store: Store, capacity: Capacity): Promise<Fille
   };
   const { usedBytes = 0 } = (await readRedisHealth(store)) ?? {};
   return {
-    accepted: bidder.accepted,
+    accepted: filler.accepted,
     keys: count,
     bytesPerKey: kept / count,
     parts: budget.parts.flatMap(({ name, bytes: budgetBytes }) => {
@@ -99,8 +99,8 @@ class Filler {
     this.#lotIds = lotIds;
   }
 
-  /** Places bids on the next lot. @returns false once they are answered `full` */
-  async isAccepted(): Promise<boolean> {
+  /** Places bids on the next lot. @returns whether they were accepted; else they were answered `full` */
+  async placeBatch(): Promise<boolean> {
     if (++this.#calls > CALLS_MAX) throw new Error(`not full after ${CALLS_MAX} calls`);
     const lotId = this.#lotIds[this.#calls % this.#lotIds.length]!;
     const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;

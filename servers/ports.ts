@@ -9,7 +9,8 @@ export async function isPortInUse(port: number): Promise<boolean> {
   return answers.includes(true);
 }
 
-function listens(host: string, port: number): Promise<boolean> {
+/** Whether anything listens there. */
+export function listens(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, timeout: 1_000 });
     const finish = (inUse: boolean) => {
@@ -46,6 +47,7 @@ async function reserve(port: number): Promise<boolean> {
     socket.unref();
     return true;
   } catch {
+    socket.close();
     return false;
   }
 }

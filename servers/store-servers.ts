@@ -35,6 +35,14 @@ interface RedisOptions extends StoreOptions {
   readonly maxMemoryBytes?: number;
 }
 
+const USERS = { redis: "", nats: "gavel", postgres: "gavel" } as const;
+
+/** URL of a store on this machine. @param password null: none is asked for */
+export function storeUrl(store: keyof typeof USERS, port: number, password: string | null): string {
+  const login = password === null ? "" : `${USERS[store]}:${encodeURIComponent(password)}@`;
+  return `${store}://${login}127.0.0.1:${port}${store === "postgres" ? "/postgres" : ""}`;
+}
+
 /** Writes a configuration with a password: nobody else can read it, and it is no argument, which everybody can. */
 function writeConfig(dir: string, name: string, text: string): string {
   const file = join(dir, name);
@@ -81,7 +89,7 @@ export async function startRedis(
     ],
     cwd: dir,
     logFile: join(dir, "redis.log"),
-    url: `redis://${password === null ? "" : `:${encodeURIComponent(password)}@`}127.0.0.1:${port}`,
+    url: storeUrl("redis", port, password),
     port,
     stopSignal: "SIGTERM",
   });
@@ -117,7 +125,7 @@ export async function startNats(
     ],
     cwd: dir,
     logFile: join(dir, "nats.log"),
-    url: `nats://${password === null ? "" : `gavel:${encodeURIComponent(password)}@`}127.0.0.1:${port}`,
+    url: storeUrl("nats", port, password),
     port,
     stopSignal: "SIGTERM",
   });
@@ -157,7 +165,7 @@ export async function startPostgres(
     ],
     cwd: data,
     logFile: join(dir, "postgres.log"),
-    url: `postgres://gavel:${encodeURIComponent(password)}@127.0.0.1:${port}/postgres`,
+    url: storeUrl("postgres", port, password),
     port,
     stopSignal: "SIGINT", // "fast" shutdown: it ends sessions; SIGTERM would wait for them
     ...owner,
@@ -208,13 +216,13 @@ function dataDirectory(dir: string, owner: Owner): string {
 
 /** Everybody may create a folder in /var/tmp: one that was replaced there must not be taken for ours. */
 function ownDirectory(data: string, owner: Owner): string {
-  const uid = owner.uid ?? process.getuid?.();
-  const target = existsSync(data) ? realpathSync(data) : null;
-  const found = target === null ? null : lstatSync(target);
-  if (target === null || found === null)
+  if (!existsSync(data))
     throw new Error(
       `the data of Postgres is gone: ${data} is a link to nothing; restore it from a backup, or delete all data with make reset`,
     );
+  const uid = owner.uid ?? process.getuid?.();
+  const target = realpathSync(data);
+  const found = lstatSync(target);
   const isPrivate = (found.mode & 0o077) === 0;
   if (!found.isDirectory() || (uid !== undefined && found.uid !== uid) || !isPrivate)
     throw new Error(

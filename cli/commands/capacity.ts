@@ -1,5 +1,5 @@
 /** `gavel capacity`: the memory budget of Redis, from an Auction file, from options, or of a running Redis. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { capacityOf } from "../../operator/desired/capacity.ts";
 import { readAuctionFile } from "../../operator/local/auction-file.ts";
@@ -10,6 +10,7 @@ import { readAuction } from "../../services/store/lots.ts";
 import {
   type Capacity,
   DEFAULT_ACCEPTED_PER_SECOND,
+  DEFAULT_OUTBOX_MAX_BYTES,
   maxKeysBytesFor,
   memoryBudgetOf,
   memoryShortage,
@@ -26,7 +27,7 @@ export const CAPACITY_HELP = `usage: gavel capacity [auction.yaml]
 
   auction.yaml     the Auction
   --lots N         lots; default 200
-  --outbox BYTES   tiers.archival.outboxMaxBytes; default 268435456
+  --outbox BYTES   tiers.archival.outboxMaxBytes; default ${DEFAULT_OUTBOX_MAX_BYTES}
   --rate N         tiers.archival.acceptedPerSecond; default ${DEFAULT_ACCEPTED_PER_SECOND}
   --running        the auction of make up, compared with its Redis: maxmemory and used memory
 
@@ -51,17 +52,17 @@ export async function capacity({ args, folder, terminal }: Invocation): Promise<
     terminal.say(budgetText(asked));
     return 0;
   }
-  if (!existsSync(folder.urlFile("redis")) || !existsSync(folder.rulesFile)) {
+  const rules = folder.readRules();
+  if (rules === null || !existsSync(folder.urlFile("redis"))) {
     terminal.say(`nothing runs from ${folder.path}; start it with make up`);
     return 3;
   }
-  const { uid } = JSON.parse(readFileSync(folder.rulesFile, "utf8")) as { uid: string };
   const url = readSecretFile(folder.urlFile("redis"));
   const store = connectStore(url, "gavel-capacity", COMMAND_TIMEOUT_MS);
   store.on("error", () => {}); // The commands report it.
   try {
     await store.connect();
-    const { text, isEnough } = await compareRunning(store, uid);
+    const { text, isEnough } = await compareRunning(store, rules.uid);
     terminal.say(text);
     return isEnough ? 0 : 1;
   } catch (error) {
@@ -79,7 +80,7 @@ function parseCapacity(args: readonly string[]): Capacity | "running" {
     allowPositionals: true,
     options: {
       lots: { type: "string", default: "200" },
-      outbox: { type: "string", default: String(256 * 1024 ** 2) },
+      outbox: { type: "string", default: String(DEFAULT_OUTBOX_MAX_BYTES) },
       rate: { type: "string", default: String(DEFAULT_ACCEPTED_PER_SECOND) },
       running: { type: "boolean", default: false },
     },
@@ -122,7 +123,8 @@ async function compareRunning(
   store: Store,
   uid: string,
 ): Promise<{ text: string; isEnough: boolean }> {
-  const [auction, health] = [await readAuction(store, keysOf(uid)), await readRedisHealth(store)];
+  const auction = await readAuction(store, keysOf(uid));
+  const health = await readRedisHealth(store);
   if (auction === null || health === null) {
     return { text: "Redis has no auction, or refuses INFO", isEnough: false };
   }

@@ -2,15 +2,17 @@ import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync } fro
 import { dirname } from "node:path";
 import { STORES } from "../../operator/api/components.ts";
 import { START_ORDER } from "../../operator/local/data-folder.ts";
+import { tierOfProcess } from "../../operator/local/tiers.ts";
 import type { Invocation } from "../command.ts";
 
 /** Prints the last log lines of each process. JSON lines are printed as text. */
 export async function logs({ env, folder, terminal, argument }: Invocation): Promise<number> {
   const all = ["up", ...STORES, ...START_ORDER];
   const only = argument ?? env.TIER;
+  const replicas = replicasOf(folder);
   const names = all
-    .flatMap((name) => [name, ...replicasOf(folder, name)])
-    .filter((name) => only === undefined || name === only || name.replace(/-\d+$/, "") === only)
+    .flatMap((name) => [name, ...replicas.filter((replica) => tierOfProcess(replica) === name)])
+    .filter((name) => only === undefined || [name, tierOfProcess(name)].includes(only))
     .filter((name) => existsSync(folder.logFile(name)));
   if (names.length === 0 && only !== undefined && !all.includes(only)) {
     throw new Error(`no process ${only}; the processes are ${all.join(", ")}`);
@@ -23,12 +25,13 @@ export async function logs({ env, folder, terminal, argument }: Invocation): Pro
   return 0;
 }
 
-/** The further processes of a tier (REPLICAS=…), by their log files. */
-function replicasOf(folder: Invocation["folder"], tier: string): string[] {
+/** The further processes of the tiers (REPLICAS=…), by their log files. */
+function replicasOf(folder: Invocation["folder"]): string[] {
   const logs = dirname(folder.logFile("up"));
   if (!existsSync(logs)) return [];
-  const names = readdirSync(logs).map((file) => /^(\w+-\d+)\.log$/.exec(file)?.[1] ?? "");
-  return names.filter((name) => name.startsWith(`${tier}-`)).sort();
+  return readdirSync(logs)
+    .flatMap((file) => /^(\w+-\d+)\.log$/.exec(file)?.[1] ?? [])
+    .sort();
 }
 
 const TAIL_MAX_BYTES = 8 * 1024 * 1024;

@@ -1,4 +1,3 @@
-import { existsSync, readFileSync } from "node:fs";
 import { readRun } from "../../operator/local/run-record.ts";
 import { connectArchive } from "../../services/archival/postgres/connection.ts";
 import {
@@ -13,6 +12,7 @@ import { connectStore, type Store } from "../../services/store/connect.ts";
 import { type Keys, keysOf } from "../../services/store/keys.ts";
 import { holdLease, releaseLease } from "../../services/store/lease.ts";
 import { readAuction } from "../../services/store/lots.ts";
+import { DEFAULT_OUTBOX_MAX_BYTES } from "../../services/store/memory-budget.ts";
 import { requestRestore, RESTORE_REQUESTED } from "../../services/store/restore.ts";
 import type { Invocation } from "../command.ts";
 
@@ -41,13 +41,14 @@ export async function restore({ folder, terminal, args }: Invocation): Promise<n
     process.stderr.write(RESTORE_HELP);
     return 2;
   }
-  if (readRun(folder) === null || !existsSync(folder.rulesFile)) {
+  const rules = folder.readRules();
+  if (readRun(folder) === null || rules === null) {
     terminal.say(
       `nothing runs from ${folder.path}: make up starts the auction and restores what Redis lost`,
     );
     return 3;
   }
-  const { uid } = JSON.parse(readFileSync(folder.rulesFile, "utf8")) as { uid: string };
+  const { uid } = rules;
   const keys = keysOf(uid);
   const store = connectStore(
     readSecretFile(folder.urlFile("redis")),
@@ -137,7 +138,8 @@ async function restoreFrom(
       keys,
       archive,
       bus,
-      limits: { maxPendingBytes: OUTBOX_MAX_BYTES },
+      // Archival writes its own value when it next defines the auction.
+      limits: { maxPendingBytes: DEFAULT_OUTBOX_MAX_BYTES },
       log: createLog("restore", "error"),
     });
   } finally {
@@ -145,9 +147,6 @@ async function restoreFrom(
     await archive.end();
   }
 }
-
-/** The default of archival, which writes its own value when it next defines the auction. */
-const OUTBOX_MAX_BYTES = 256 * 1024 ** 2;
 
 function linesOf({ epoch, lots, behind, fromStream, lastKnownAtMs }: Restored): string[] {
   const last = lastKnownAtMs === null ? "none" : new Date(lastKnownAtMs).toISOString();

@@ -1,6 +1,9 @@
 /** The part of the schema that says how the tiers run on a cluster, and what a deletion does. `make up` ignores it. */
 import Type from "typebox";
-import { DEFAULT_ACCEPTED_PER_SECOND } from "../../services/store/memory-budget.ts";
+import {
+  DEFAULT_ACCEPTED_PER_SECOND,
+  DEFAULT_OUTBOX_MAX_BYTES,
+} from "../../services/store/memory-budget.ts";
 import { Duration, Image, Name, Resources, Section, strict } from "./field-schemas.ts";
 
 const Replicas = (minimum: 0 | 1, byDefault?: number) =>
@@ -92,7 +95,7 @@ export const ArchivalTier = Section(
       format: "int64",
       minimum: 1024 * 1024,
       maximum: 16 * 1024 ** 3,
-      default: 256 * 1024 ** 2,
+      default: DEFAULT_OUTBOX_MAX_BYTES,
       description:
         "Maximum bytes of events that are not archived. Above it, bids are rejected with 503.",
     }),

@@ -10,7 +10,7 @@ import type { Phase } from "./auction-status.ts";
 import { STORES } from "./components.ts";
 import { digitsCel, minorUnitDigitsOf } from "./currency.ts";
 import { durationMs } from "./duration.ts";
-import { instantMs } from "./instant.ts";
+import { optionalInstantMs } from "./instant.ts";
 import type { Problem } from "./validate-auction.ts";
 
 /** The phase from which a rule applies. */
@@ -41,8 +41,6 @@ const equal = (fields: readonly string[]) =>
 const equalIfPresent = (field: string) =>
   `has(self.spec.${field}) == has(oldSelf.spec.${field})` +
   ` && (!has(self.spec.${field}) || ${equal([field])})`;
-
-const instant = (text: string | undefined) => (text === undefined ? null : instantMs(text));
 
 /** True if the value did not decrease. An absent value must stay absent, a present one present. */
 function hasNotDecreased(now: number | null, before: number | null): boolean {
@@ -121,7 +119,8 @@ export const CHANGE_RULES: readonly ChangeRule[] = [
     path: "spec.schedule.opensAt",
     change: equalIfPresent("schedule.opensAt"),
     message: "opensAt is fixed once the auction is Open",
-    allows: (now, before) => instant(now.schedule.opensAt) === instant(before.schedule.opensAt),
+    allows: (now, before) =>
+      optionalInstantMs(now.schedule.opensAt) === optionalInstantMs(before.schedule.opensAt),
   },
   {
     since: "Open",
@@ -130,7 +129,10 @@ export const CHANGE_RULES: readonly ChangeRule[] = [
       "has(self.spec.schedule.closesAt) == has(oldSelf.spec.schedule.closesAt) && (!has(self.spec.schedule.closesAt) || self.spec.schedule.closesAt >= oldSelf.spec.schedule.closesAt)",
     message: "closesAt may only move later once the auction is Open",
     allows: (now, before) =>
-      hasNotDecreased(instant(now.schedule.closesAt), instant(before.schedule.closesAt)),
+      hasNotDecreased(
+        optionalInstantMs(now.schedule.closesAt),
+        optionalInstantMs(before.schedule.closesAt),
+      ),
   },
   {
     since: "Open",
@@ -210,8 +212,8 @@ function comparableRules({ rules }: Spec): object {
 /** The schedule with instants and durations as numbers. */
 function comparableSchedule({ schedule }: Spec): object {
   return {
-    opensAt: instant(schedule.opensAt),
-    closesAt: instant(schedule.closesAt),
+    opensAt: optionalInstantMs(schedule.opensAt),
+    closesAt: optionalInstantMs(schedule.closesAt),
     lasts: lengthMs(schedule.lasts),
     lotStagger: durationMs(schedule.lotStagger),
   };

@@ -1,6 +1,6 @@
 /**
  * Texts of an Auction that are converted to something else: instants, durations, quantities, URLs, currencies.
- * What the conversion cannot read is refused here, as auction-cases.ts, on the same two sides.
+ * validateAuction() and the API server refuse those that cannot be converted, as they refuse those of auction-cases.ts.
  */
 import { accepted, auctionWith, type Case, refused, SERVER } from "./auction-cases.ts";
 

@@ -4,7 +4,7 @@ import type { AuctionDefinition } from "../../services/store/define-lots.ts";
 import type { AuctionLot, AuctionResource } from "./auction-resource.ts";
 import { minorUnitDigitsOf } from "./currency.ts";
 import { durationMs } from "./duration.ts";
-import { instantMs } from "./instant.ts";
+import { optionalInstantMs } from "./instant.ts";
 
 /**
  * @param reserves amounts of the lots that have a `reserveFrom`, by lot id
@@ -20,7 +20,7 @@ export function definitionOf(
   const { metadata, spec } = auction;
   const { schedule, rules, lots } = spec;
   const staggerMs = durationMs(schedule.lotStagger);
-  const closesAtMs = schedule.closesAt === undefined ? null : instantMs(schedule.closesAt);
+  const closesAtMs = optionalInstantMs(schedule.closesAt);
   const lastsMs = schedule.lasts === undefined ? null : durationMs(schedule.lasts);
   const forLot = (ms: number | null, i: number) => (ms === null ? null : ms + i * staggerMs);
 
@@ -31,7 +31,7 @@ export function definitionOf(
     title: spec.title ?? metadata.name,
     currency: spec.currency,
     minorUnitDigits: minorUnitDigitsOf(spec),
-    opensAtMs: schedule.opensAt === undefined ? null : instantMs(schedule.opensAt),
+    opensAtMs: optionalInstantMs(schedule.opensAt),
     rules: {
       increments: rules.increments.map(({ fromMinor, stepMinor }) => ({ fromMinor, stepMinor })),
       antiSniping: {

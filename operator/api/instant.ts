@@ -21,6 +21,11 @@ export function parseInstantMs(text: string): number | null {
   return isDay ? Date.parse(text) : null;
 }
 
+/** Of a field that may be absent. */
+export function optionalInstantMs(text: string | undefined): number | null {
+  return text === undefined ? null : instantMs(text);
+}
+
 /**
  * For a text that the schema has accepted. That of an earlier version also took more digits of a
  * second, and a stored Auction keeps them.

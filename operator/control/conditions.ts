@@ -1,6 +1,6 @@
-/** An Auction's conditions : each computed from the facts alone, in words that kstatus understands. */
+/** An Auction's conditions: each computed from the facts alone, in words that kstatus understands. */
 import type { Condition, Phase } from "../api/auction-status.ts";
-import type { StoreName } from "../api/components.ts";
+import { type StoreName, STORES } from "../api/components.ts";
 import { durationMs } from "../api/duration.ts";
 import type { Scale } from "../desired/inputs.ts";
 import type { ArchivalState } from "../../services/archival/observe/state.ts";
@@ -59,7 +59,7 @@ function backingReady(facts: StatusFacts): Value {
   if (state === null) return unanswered(facts);
   const refusal = firstRefusal(facts, state);
   if (refusal !== null) return no(refusal.reason, refusal.message);
-  const unreachable = (["redis", "nats", "postgres"] as const).filter((store) => !state[store]);
+  const unreachable = STORES.filter((store) => !state[store]);
   if (unreachable.length === 0) return yes("AllReachable", "redis, nats and postgres answer");
   const [first] = unreachable;
   const reason = `${titleOf(first!)}Unreachable`;
@@ -83,7 +83,7 @@ function firstRefusal(
   facts: StatusFacts,
   { refusals }: ArchivalState,
 ): Pick<Condition, "reason" | "message"> | null {
-  const [store] = (["redis", "nats", "postgres"] as const).filter((each) => refusals[each]);
+  const [store] = STORES.filter((each) => refusals[each]);
   if (store === undefined) return null;
   return {
     reason: `${titleOf(store)}Refuses`,

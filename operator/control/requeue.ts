@@ -2,7 +2,7 @@
 import type { AuctionStatus } from "../api/auction-status.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import { durationMs } from "../api/duration.ts";
-import { instantMs } from "../api/instant.ts";
+import { optionalInstantMs } from "../api/instant.ts";
 
 type TimedSpec = Pick<StoredAuction["spec"], "schedule" | "tiers">;
 
@@ -21,7 +21,7 @@ export function requeueAfterMs(
   const { phase = "Pending", phaseSince, conditions = [] } = status;
   const isReady = conditions.some(({ type, status }) => type === "Ready" && status === "True");
   const isUnsettled = phase === "Open" || phase === "Closing" || phase === "Closed";
-  const opensAt = schedule.opensAt === undefined ? null : instantMs(schedule.opensAt);
+  const opensAt = optionalInstantMs(schedule.opensAt);
   const due = [
     opensAt === null ? Infinity : opensAt - durationMs(tiers.prewarm),
     opensAt ?? Infinity,

@@ -3,7 +3,7 @@ import type { AuctionStatus } from "../api/auction-status.ts";
 import type { StoredAuction } from "../api/auction-resource.ts";
 import type { Scale } from "../desired/inputs.ts";
 import { durationMs } from "../api/duration.ts";
-import { instantMs } from "../api/instant.ts";
+import { optionalInstantMs } from "../api/instant.ts";
 
 type TimedSpec = Pick<StoredAuction["spec"], "schedule" | "tiers">;
 
@@ -15,7 +15,7 @@ export function scaleOf(
 ): Scale {
   const { phase = "Pending", phaseSince } = status;
   if (phase === "Pending" || phase === "Scheduled") {
-    const opensAt = schedule.opensAt === undefined ? null : instantMs(schedule.opensAt);
+    const opensAt = optionalInstantMs(schedule.opensAt);
     const prewarmMs = durationMs(tiers.prewarm);
     const isDue = opensAt === null || prewarmMs === 0 || nowMs >= opensAt - prewarmMs;
     return isDue ? "full" : "waiting";

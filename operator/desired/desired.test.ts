@@ -88,8 +88,7 @@ test("a Managed Redis has a maxmemory below the limit of its pod, also where the
   const memoryOf = (memory: string | null) => {
     const resources = memory === null ? {} : { resources: { limits: { memory } } };
     const auction = storedAuction({ backing: { redis: { managed: resources } } });
-    const { maxMemoryBytes, processBytes } = managedMaxMemory(auction.spec);
-    return { maxMemoryBytes, processBytes };
+    return managedMaxMemory(auction.spec);
   };
   const usual = memoryOf(null);
   expect(usual.maxMemoryBytes).toBeLessThan(usual.processBytes / 1.5);

@@ -5,6 +5,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import type { AuctionDefinition } from "../../services/store/define-lots.ts";
 import { type StoreName, STORES, type TierName } from "../api/components.ts";
 
 /** The order in which the tiers start. */
@@ -62,6 +63,12 @@ export class DataFolder {
   }
   get runDir(): string {
     return join(this.path, "run");
+  }
+
+  /** The definition that the last run wrote. Null if there was none. */
+  readRules(): AuctionDefinition | null {
+    if (!existsSync(this.rulesFile)) return null;
+    return JSON.parse(readFileSync(this.rulesFile, "utf8")) as AuctionDefinition;
   }
 
   /** Creates the folder and the secrets if they do not exist. */

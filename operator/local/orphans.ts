@@ -2,6 +2,7 @@
 import type { DataFolder } from "./data-folder.ts";
 import { readProcessRecords, removeProcessRecord, stopRecordedProcess } from "./process-record.ts";
 import { removeContainer } from "./stores.ts";
+import { tierOfProcess } from "./tiers.ts";
 
 /** Tiers before stores, as in a normal shutdown. */
 const STOP_ORDER: readonly string[] = [
@@ -15,7 +16,7 @@ const STOP_ORDER: readonly string[] = [
 
 export async function stopOrphans(folder: DataFolder, say: (line: string) => void): Promise<void> {
   const records = readProcessRecords(folder.runDir);
-  const orderOf = ({ name }: { name: string }) => STOP_ORDER.indexOf(name.replace(/-\d+$/, ""));
+  const orderOf = ({ name }: { name: string }) => STOP_ORDER.indexOf(tierOfProcess(name));
   records.sort((a, b) => orderOf(a) - orderOf(b));
   for (const record of records) {
     say(`  stopping ${record.name} (pid ${record.pid}), left behind by an earlier run`);

@@ -1,5 +1,4 @@
-/** Reads from the store how the auction that this folder ran before has ended, and closes its overdue lots. */
-import { existsSync, readFileSync } from "node:fs";
+/** The auction that this folder ran before: keeps its digits, reads from the store how it ended, closes its overdue lots. */
 import { pause } from "../../services/runtime/lifecycle.ts";
 import { connectStore, type Store, storeClockMs } from "../../services/store/connect.ts";
 import type { AuctionDefinition } from "../../services/store/define-lots.ts";
@@ -11,16 +10,15 @@ import type { AuctionResource } from "../api/auction-resource.ts";
 /**
  * An auction goes on with the digits that it has, where its file states none: an earlier version took 2 for every
  * currency. In a cluster the API server stored them.
- * @param rulesFile as the last run wrote it
+ * @param before the definition that the last run wrote
  */
 export function withKeptDigits(
   auction: AuctionResource,
   uid: string,
-  rulesFile: string,
+  before: AuctionDefinition | null,
 ): AuctionResource {
   const { spec } = auction;
-  if (spec.minorUnitDigits !== undefined || !existsSync(rulesFile)) return auction;
-  const before = JSON.parse(readFileSync(rulesFile, "utf8")) as AuctionDefinition;
+  if (spec.minorUnitDigits !== undefined || before === null) return auction;
   if (before.uid !== uid || before.currency !== spec.currency) return auction;
   return { ...auction, spec: { ...spec, minorUnitDigits: before.minorUnitDigits } };
 }

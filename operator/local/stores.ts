@@ -11,7 +11,7 @@ import type { StoreName } from "../api/components.ts";
 import { type DataFolder, writeAtomically, writeSecret } from "./data-folder.ts";
 import type { Source } from "./choose-sources.ts";
 import { type ServerProcess, startServer } from "../../servers/server-process.ts";
-import { startNats, startPostgres, startRedis } from "../../servers/store-servers.ts";
+import { startNats, startPostgres, startRedis, storeUrl } from "../../servers/store-servers.ts";
 
 export function storePorts(env: LocalEnv): Record<StoreName, number> {
   return { redis: env.REDIS_PORT, nats: env.NATS_PORT, postgres: env.POSTGRES_PORT };
@@ -80,8 +80,9 @@ async function startContainer(
   mkdirSync(dir, { recursive: true });
   const name = containerName(store, folder);
   removeContainer(name); // left by a crashed run
-  const { image, containerPort, dataDir, options, args } = CONTAINERS[store];
-  if (store === "nats") writeAtomically(join(dir, "nats.conf"), NATS_CONFIG);
+  const { image, containerPort, dataDir, config, options, args } = CONTAINERS[store];
+  const configFile = join(dir, `${store}.conf`);
+  if (config !== undefined) writeAtomically(configFile, config);
   pullImage(env[image]);
   const port = storePorts(env)[store];
   const publish = `127.0.0.1:${port}:${containerPort}`;
@@ -97,7 +98,7 @@ async function startContainer(
       publish,
       "-v",
       `${name}:${dataDir}`,
-      ...(store === "nats" ? ["-v", `${join(dir, "nats.conf")}:/nats.conf:ro`] : []),
+      ...(config === undefined ? [] : ["-v", `${configFile}:/${store}.conf:ro`]),
       ...options,
       env[image],
       ...args,
@@ -125,6 +126,8 @@ interface Container {
   readonly image: "REDIS_IMAGE" | "NATS_IMAGE" | "POSTGRES_IMAGE";
   readonly containerPort: number;
   readonly dataDir: string;
+  /** Text of the file `/<store>.conf` in the container. */
+  readonly config?: string;
   /** Further options of `docker run`. */
   readonly options: readonly string[];
   readonly args: readonly string[];
@@ -151,6 +154,7 @@ const CONTAINERS: Readonly<Record<StoreName, Container>> = {
     image: "NATS_IMAGE",
     containerPort: 4222,
     dataDir: "/data",
+    config: NATS_CONFIG,
     options: ["-e", "NATS_PASSWORD"],
     args: ["--config", "/nats.conf", "--jetstream", "--store_dir", "/data"],
   },
@@ -163,15 +167,6 @@ const CONTAINERS: Readonly<Record<StoreName, Container>> = {
     args: [],
   },
 };
-
-function storeUrl(store: StoreName, port: number, password: string): string {
-  const address = `127.0.0.1:${port}`;
-  return {
-    redis: `redis://:${password}@${address}`,
-    nats: `nats://gavel:${password}@${address}`,
-    postgres: `postgres://gavel:${password}@${address}/postgres`,
-  }[store];
-}
 
 const DOCKER_TIMEOUT_MS = 30_000;
 const PULL_TIMEOUT_MS = 600_000;
@@ -227,10 +222,15 @@ export function isStoreReady(
   password: string | null,
 ): Promise<boolean> {
   const login = password === null ? "" : `AUTH ${password}\r\n`;
-  const { request, reply } = {
-    redis: { request: Buffer.from(`${login}PING\r\n`), reply: /^\+PONG/m },
-    nats: { request: Buffer.alloc(0), reply: /^INFO / },
-    postgres: { request: POSTGRES_STARTUP, reply: /^R/ },
+  const { request, ready, notReady } = {
+    // A Redis without a password refuses AUTH, and answers PING after that.
+    redis: {
+      request: Buffer.from(`${login}PING\r\n`),
+      ready: /^\+PONG/m,
+      notReady: /^-(?!ERR AUTH)/m,
+    },
+    nats: { request: Buffer.alloc(0), ready: /^INFO /, notReady: /^/ },
+    postgres: { request: POSTGRES_STARTUP, ready: /^R/, notReady: /^/ },
   }[store];
   return new Promise((resolve) => {
     const socket = connect({ host: "127.0.0.1", port, timeout: PROBE_TIMEOUT_MS });
@@ -242,8 +242,8 @@ export function isStoreReady(
     let text = "";
     socket.on("data", (data) => {
       text += data.toString("latin1");
-      if (reply.test(text)) finish(true);
-      else if (store !== "redis" || /^-(?!ERR AUTH)/m.test(text)) finish(false);
+      if (ready.test(text)) finish(true);
+      else if (notReady.test(text)) finish(false);
     });
     socket.once("timeout", () => finish(false));
     socket.once("error", () => finish(false));

@@ -42,11 +42,16 @@ const REPLICA_PORT_STEP = 100;
 function processOf(tier: TierName, n: number, env: LocalEnv): TierProcess {
   const port = internalPort(tier, env) + n * REPLICA_PORT_STEP;
   const name = n === 0 ? tier : `${tier}-${n + 1}`;
-  return { name, tier, internalPort: port, internal: `http://127.0.0.1:${port}` };
+  return { name, tier, internalPort: port, internal: `http://${LOOPBACK}:${port}` };
+}
+
+/** The tier of a process by its name: `gateway` of `gateway-2`. Any other name stays as it is. */
+export function tierOfProcess(name: string): string {
+  return name.replace(/-\d+$/, "");
 }
 
 export function endpointsOf(env: LocalEnv): Endpoints {
-  const internal = (tier: TierName) => `http://127.0.0.1:${internalPort(tier, env)}`;
+  const internal = (tier: TierName) => processOf(tier, 0, env).internal;
   return {
     gateway: `http://${env.PUBLIC_HOST}:${env.GATEWAY_PORT}`,
     stream: `ws://${env.PUBLIC_HOST}:${env.BROADCAST_PORT}/v1/stream`,

@@ -7,6 +7,7 @@ import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { addressesOf, hostInUrl } from "../../services/runtime/listen.ts";
+import { listens } from "../../servers/ports.ts";
 import { until } from "../../services/testing/until.ts";
 import type { LotView } from "../../services/lot/view.ts";
 import { startInstantOf } from "./process-record.ts";
@@ -218,16 +219,6 @@ test("an auction whose closing time passed while it was stopped is settled, and 
   await down(second);
 }, 240_000);
 
-const listensOn = (host: string, port: number) =>
-  new Promise<boolean>((resolve) => {
-    const socket = connect({ host, port });
-    const finish = (listens: boolean) => {
-      socket.destroy();
-      resolve(listens);
-    };
-    socket.once("connect", () => finish(true)).once("error", () => finish(false));
-  });
-
 /** What a store says to a client without a password. */
 const greet = async (port: string, request: string): Promise<string> => {
   const socket = connect({ host: "127.0.0.1", port: Number(port) });
@@ -248,7 +239,7 @@ test("DETACH=1 returns when the auction is ready, and make down stops it; only t
   if (address !== undefined) {
     const variables = Object.keys(env).filter((name) => name.endsWith("_PORT"));
     const open = await Promise.all(
-      variables.map(async (name) => ((await listensOn(address, Number(env[name]))) ? [name] : [])),
+      variables.map(async (name) => ((await listens(address, Number(env[name]))) ? [name] : [])),
     );
     expect(open.flat().sort()).toEqual(["BROADCAST_PORT", "GATEWAY_PORT"]);
   }

@@ -1,5 +1,4 @@
 /** `make up`: runs an Auction on this machine. It starts the stores and the tiers and opens the auction. */
-import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { memoryBudgetOf } from "../../services/store/memory-budget.ts";
 import { aborted, pause } from "../../services/runtime/lifecycle.ts";
@@ -141,7 +140,7 @@ async function start(
   }
   const recorded = await chooseAuction(run);
   terminal.say(`Tiers of ${recorded.name} (auction ${recorded.uid})`);
-  const auction = withKeptDigits(run.auction, recorded.uid, folder.rulesFile);
+  const auction = withKeptDigits(run.auction, recorded.uid, folder.readRules());
   const kept = { ...run, auction };
   writeRules(kept, recorded.uid);
   for (const started of endpointsOf(env).processes)
@@ -234,9 +233,7 @@ async function closePrevious(run: Run, previous: RecordedAuction, redisUrl: stri
   terminal.say(
     `  ${previous.name} ended while it was stopped: closing its lots, archiving its results`,
   );
-  if (!existsSync(folder.rulesFile)) writeRules(run, previous.uid);
-  const { uid } = JSON.parse(readFileSync(folder.rulesFile, "utf8")) as { uid: string };
-  if (uid !== previous.uid) writeRules(run, previous.uid);
+  if (folder.readRules()?.uid !== previous.uid) writeRules(run, previous.uid);
   const archival = endpointsOf(run.env).processes.find(({ tier }) => tier === "archival")!;
   await startTierAndWait(run, archival, previous.uid);
   if (!(await closePreviousAuction(redisUrl, previous.uid, supervisor.stopping))) {

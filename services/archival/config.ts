@@ -3,7 +3,7 @@ import { TokenEnv } from "../access/config.ts";
 import { ProcessEnv } from "../runtime/env.ts";
 import { ListenEnv } from "../runtime/listen.ts";
 import { TelemetryEnv } from "../runtime/telemetry.ts";
-import { DEFAULT_ACCEPTED_PER_SECOND } from "../store/memory-budget.ts";
+import { DEFAULT_ACCEPTED_PER_SECOND, DEFAULT_OUTBOX_MAX_BYTES } from "../store/memory-budget.ts";
 
 /** What the archival tier reads from its environment. */
 export const ArchivalEnv = Type.Object({
@@ -59,7 +59,7 @@ export const ArchivalEnv = Type.Object({
       "Bytes of unarchived events at which bids are refused. JetStream holds up to twice as much; a quarter is kept after archiving.",
     minimum: 1024 * 1024,
     maximum: 16 * 1024 ** 3,
-    default: 256 * 1024 ** 2,
+    default: DEFAULT_OUTBOX_MAX_BYTES,
   }),
   ACCEPTED_PER_SECOND: Type.Integer({
     description:

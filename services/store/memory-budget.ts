@@ -44,6 +44,9 @@ export function keptBytesOf(kept: readonly string[]): number {
   return text + (kept.length / 2) * KEY_OVERHEAD_BYTES;
 }
 
+/** The default of tiers.archival.outboxMaxBytes. */
+export const DEFAULT_OUTBOX_MAX_BYTES = 256 * MIB;
+
 /** The default of tiers.archival.acceptedPerSecond. */
 export const DEFAULT_ACCEPTED_PER_SECOND = 1_000;
 
