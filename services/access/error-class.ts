@@ -1,9 +1,9 @@
 /**
- * The class of an error decides what follows from it, the same for every store and in every tier:
+ * The class of an error decides how it is handled, in the same way for every store and in every tier:
  *
- * - unreachable: the dependency did not answer, or not now. Retry.
- * - refused: it answered, and refuses for a reason that a person must remove. Retry, and show the reason.
- * - defect: everything else is a bug of ours. A request is answered `internal`; a loop stops the process.
+ * - unreachable: the dependency did not answer, or is not ready yet. Retry.
+ * - refused: it answered with a refusal, whose cause a person must remove. Retry, and show the reason.
+ * - defect: everything else is a bug of Gavel. A request is answered `internal`; a loop stops the process.
  *
  * An error of a client is recognised by its name, code and message, not by its JavaScript class: a tier does not load
  * the clients of stores that it does not use.
@@ -15,7 +15,7 @@ import { KeysUnavailable } from "./tokens.ts";
 
 type ErrorClass = "unreachable" | "refused" | "defect";
 
-/** Codes of Node for a network that does not carry the call, whichever client made it. */
+/** Codes of Node for network errors, whichever client made the call. */
 const NETWORK_CODES = new Set([
   "ECONNREFUSED",
   "ECONNRESET",
@@ -42,7 +42,7 @@ const NETWORK_CODES = new Set([
   "UND_ERR_RES_EXCEEDED_MAX_SIZE",
 ]);
 
-/** Codes of Node for a certificate or a TLS version that does not fit, and for a file or port that is not ours. */
+/** Codes of Node for a wrong certificate or TLS version, and for a file or port without permission. */
 const NODE_REFUSES =
   /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_|ERR_SSL_|EPROTO$|EACCES$|EPERM$|ENOENT$)/;
 
@@ -50,7 +50,7 @@ const NODE_REFUSES =
 const POSTGRES_CONNECTION_LOST =
   /^(timeout exceeded when trying to connect|timeout expired|Connection terminated|Query read timeout|Client (has encountered a connection error|was closed) and is not queryable|Cannot use a pool after calling end)/;
 
-/** And for a server that wants another password or no TLS. */
+/** pg throws plain errors, too, for a server that rejects the password or does not support TLS. */
 const POSTGRES_HANDSHAKE_REFUSED =
   /^(SASL: |The server does not support SSL connections|There was an error establishing an SSL connection)/;
 
@@ -109,7 +109,7 @@ const WRONG_LAST_SEQUENCE = new Set(["10071", "10164"]);
 /** Of `AbortSignal.timeout`, and of NATS. */
 const TIMEOUTS = new Set(["TimeoutError"]);
 
-/** Errors wrapped in each other are followed so far. */
+/** How many nested causes of an error are followed. */
 const CAUSES_MAX = 5;
 
 export function classOf(error: unknown): ErrorClass {
@@ -121,7 +121,7 @@ export function isUnavailable(error: unknown): boolean {
   return recognise(error) !== null;
 }
 
-/** For `catch`: what stands in for the answer of a dependency that did not serve. @throws the error if it is a defect */
+/** For `catch`: replaces the answer of a dependency that did not serve the call. @throws the error if it is a defect */
 export function ifUnavailable<T>(value: T): (error: unknown) => T {
   return (error) => {
     if (!isUnavailable(error)) throw error;
@@ -150,8 +150,8 @@ function storeOf(error: Error, name: string): StoreName | null {
 }
 
 /**
- * The first refusal among an error and what caused it: a client may wrap a refusal in an error that only says that a
- * call failed. Else the first error that a dependency's client throws. Null: a defect.
+ * The first refusal among an error and its causes: a client may wrap a refusal in an error that only says that a
+ * call failed. Otherwise the first error that a dependency's client throws. Null: a defect.
  */
 function recognise(error: unknown): { error: Error; errorClass: ErrorClass } | null {
   let found: { error: Error; errorClass: ErrorClass } | null = null;
@@ -189,7 +189,7 @@ function ownClassOf(error: Error): ErrorClass {
   return classOfRedisError(error);
 }
 
-/** Also its client, before it sends what the server would not take. */
+/** Also errors of its client, which checks a message before it sends it. */
 function isRefusedByNats({ name, message }: Error): boolean {
   return NATS_REFUSES.has(name) || NATS_CLIENT_REFUSES.test(message);
 }

@@ -1,4 +1,4 @@
-/** JSON.parse may have rounded a number with a fraction or an exponent. Such a number is a value, not text. */
+/** A number with a fraction or an exponent, which JSON.parse may have rounded. A string may contain the same text. */
 const MAYBE_ROUNDED = /\d[.eE]/;
 const ROUNDED_VALUE = /[:,[]\s*-?\d+[.eE]/;
 const NUMBER = /^-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/;

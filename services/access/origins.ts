@@ -3,8 +3,8 @@ import type { Logger } from "../runtime/log.ts";
 
 /**
  * Origins are separated by commas or spaces, and compared whole, as browsers send them: in small letters and without
- * the default port. "*" allows all of them. Anything else, such as a wildcard, would match no page: it is skipped with
- * a warning, because an Auction may have it that an older schema took.
+ * the default port. "*" allows all of them. Any other value, such as a wildcard, would match no page: it is skipped with
+ * a warning, because an older schema accepted it and a stored Auction may contain it.
  * @returns null for all
  */
 export function readOrigins(text: string, log: Pick<Logger, "warn">): ReadonlySet<string> | null {

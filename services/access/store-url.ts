@@ -16,13 +16,13 @@ const FORMS = {
   POSTGRES_URL_FILE: {
     form: "postgres://user:password@host:port/database",
     protocols: ["postgres:", "postgresql:"],
-    needsHost: false, // Of a socket only its folder is given.
+    needsHost: false, // The URL of a Unix socket names only its folder.
   },
 } as const;
 
 /**
- * Reads the URL of a store. A process goes on without it: the file may be mended or mounted later.
- * @throws StoreRefused that names the variable and what to write, and never what the file contains
+ * Reads the URL of a store. A process continues without it: the file may be corrected or mounted later.
+ * @throws StoreRefused that names the variable and the expected form, and never quotes the file
  */
 export function readStoreUrl(variable: keyof typeof FORMS, file: string): string {
   const { form, protocols, needsHost } = FORMS[variable];
@@ -40,7 +40,7 @@ export function readStoreUrl(variable: keyof typeof FORMS, file: string): string
   );
 }
 
-/** Its client takes an empty host after a password, and a percent sign that encodes nothing. */
+/** The client accepts an empty host after a password, and a percent sign that encodes nothing. */
 function asPostgresReads(text: string): string {
   return text.replace("@/", "@socket/").replace(/%(?![0-9a-f]{2})/gi, "%25");
 }
@@ -51,6 +51,6 @@ function isUrlOf(protocols: readonly string[], needsHost: boolean, text: string)
     decodeURIComponent(username + password);
     return protocols.includes(protocol) && (hostname !== "" || !needsHost);
   } catch {
-    return false; // What is thrown contains the URL.
+    return false; // The error contains the URL.
   }
 }

@@ -41,7 +41,7 @@ export class KeysUnavailable extends Error {
 const CACHE_MAX_MS = 60_000;
 const CACHE_MAX_TOKENS = 20_000;
 
-/** By how much the clock of the identity provider and ours may differ: for `nbf` and `exp`. `iat` refuses nothing. */
+/** How far the clocks of the identity provider and of Gavel may differ, for `nbf` and `exp`. `iat` is not checked. */
 const LEEWAY_SECONDS = 5;
 
 const SECRET_MIN_BYTES = 32;
@@ -50,10 +50,10 @@ const SECRET_CHECK_MS = 1_000;
 const JWKS_TIMEOUT_MS = 900;
 const JWKS_COOLDOWN_MS = 30_000;
 const JWKS_MAX_AGE_MS = 600_000;
-/** After a failed fetch nothing is fetched for so long. */
+/** How long after a failed fetch the key set is not fetched again. */
 const JWKS_RETRY_MS = 1_000;
 const JWKS_IDLE_RETRY_MS = 30_000;
-/** How long old keys are used while the set cannot be fetched: so long a withdrawn key may still be accepted. */
+/** How long stale keys are used while the set cannot be fetched; a revoked key may be accepted for as long. */
 const JWKS_STALE_MAX_MS = 3_600_000;
 
 /**
@@ -65,7 +65,7 @@ const BIDDER_ID = /^[^\p{Cc}\p{Cs}]{1,128}$/u;
 const isScope = (word: string): word is Scope => word === "bid" || word === "admin";
 
 /**
- * @param onStale is called when the key set cannot be fetched, and when it can again
+ * @param onStale is called when fetching the key set begins to fail, and when it succeeds again
  * @throws Error unless exactly one source of keys is set, or when the secret is shorter than 32 bytes: the process
  *   must not start
  */
@@ -184,8 +184,8 @@ function refuse(error: unknown): null {
 }
 
 /**
- * jose's remote key set, which outlives an outage of its server: while it cannot be fetched, the keys that were
- * fetched last are used, for JWKS_STALE_MAX_MS at most. A key that is not among them may be a new one.
+ * jose's remote key set, which survives an outage of its server: while it cannot be fetched, the stale keys, which were
+ * fetched last, are used for JWKS_STALE_MAX_MS at most. A key that is not among them may be a new one.
  */
 class RemoteKeys {
   #isFailing = false;
@@ -204,11 +204,11 @@ class RemoteKeys {
     });
   }
 
-  /** @throws KeysUnavailable when the set cannot be fetched and the old keys do not do */
+  /** @throws KeysUnavailable when the set cannot be fetched and no stale key fits */
   async keyFor(...of: KeyQuery): Promise<CryptoKey> {
     if (this.#isFailing) {
       const retried = this.#retry();
-      if (this.#oldKeys() === null) await retried; // Otherwise nobody waits for it.
+      if (this.#oldKeys() === null) await retried; // With stale keys nobody waits for the fetch.
     }
     if (!this.#isFailing) {
       try {
@@ -254,7 +254,7 @@ class RemoteKeys {
     this.#triedAtMs = performance.now();
     if (!this.#isFailing) this.#onStale(true);
     this.#isFailing = true;
-    // So that the end of an outage is noticed without a bidder, too.
+    // This notices the end of an outage even if no bidder sends a token.
     setTimeout(() => void this.#retry(), JWKS_IDLE_RETRY_MS).unref();
   }
 }

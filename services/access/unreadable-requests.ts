@@ -1,4 +1,4 @@
-/** Answers to what Node's HTTP server would answer with nothing, or with no problem, by itself. */
+/** Problem documents for requests that Node's HTTP server would leave unanswered, or answer without a body. */
 import {
   type IncomingMessage,
   type OutgoingHttpHeaders,
@@ -10,7 +10,7 @@ import type { Socket } from "node:net";
 import { PROBLEM_TYPE } from "./problem-edge.ts";
 import { type Problem, problem, type ProblemCode } from "./problems.ts";
 
-/** A peer that does not read the answer does not keep the socket either. */
+/** A peer that does not read the answer loses the socket after this time. */
 const UNREAD_MS = 1_000;
 
 /** Answers on a bare socket and closes it. */
@@ -31,7 +31,7 @@ export function refuseSocket(
   socket.setTimeout(UNREAD_MS, () => socket.destroy());
 }
 
-/** Answers a request whose body is not read: it must not be taken for the next request. */
+/** Answers a request without reading its body, which must not be parsed as the next request. */
 export function refuseRequest(
   response: ServerResponse,
   refusal: Problem,
@@ -48,7 +48,7 @@ export function refuseRequest(
 }
 
 /**
- * Answers what is not HTTP enough to become a request.
+ * Answers bytes that cannot be parsed as an HTTP request.
  * @returns the code of the problem; null if the peer is gone
  */
 export function refuseConnection(
@@ -75,21 +75,21 @@ function problemOfParser(errorCode: string): Problem {
   }
 }
 
-/** Answers requests that Node gives to nobody: an unknown expectation, and CONNECT. */
+/** Answers requests that Node passes to no request handler: an unknown expectation, and CONNECT. */
 export function refuseUnserved(server: Server): void {
   server.on("checkExpectation", (_request, response) => {
     const refusal = problem("expectation_failed", "Of Expect, only 100-continue is known.");
     refuseRequest(response, refusal);
   });
   server.on("connect", (_request, socket) => {
-    socket.on("error", () => {}); // a peer that disconnects is no error of ours
+    socket.on("error", () => {}); // a disconnecting peer is not an error here
     refuseSocket(socket as Socket, problem("method_not_allowed", "This is no proxy."));
   });
 }
 
 /**
- * HTTP/1.1 demands exactly one Host (RFC 9112, 3.2). With `requireHostHeader: false` Node leaves that to us; its own
- * answer has no body, and it takes two.
+ * HTTP/1.1 requires exactly one Host (RFC 9112, 3.2). `requireHostHeader: false` turns off Node's own check, whose
+ * answer has no body, and which accepts two.
  */
 export function problemOfHost({ httpVersion, rawHeaders }: IncomingMessage): Problem | null {
   let hosts = 0;

@@ -1,8 +1,8 @@
 /** Hosts, origins and URLs of http and https, as regular expressions that a CRD can have, too. */
 
 /**
- * The last label begins with a letter, or with digits that go on as no number does: a URL parser takes a host that
- * ends in a number, like 2026 or 0x1f, for an IPv4 address.
+ * The last label must not look like a number: a URL parser takes a host that ends in a number, like 2026 or 0x1f,
+ * for an IPv4 address.
  */
 const hostOf = (letters: string, others: string) => {
   const any = letters + others;

@@ -1,4 +1,4 @@
-/** Which stores refuse this process, and why: what a person must change before it goes on. */
+/** The stores that refuse this process, each with its reason: a person must remove the cause before it can continue. */
 import type { Gauge } from "prom-client";
 import { classOf, refusalOf } from "../access/error-class.ts";
 import type { Logger } from "../runtime/log.ts";
@@ -10,7 +10,7 @@ const URL_OF = {
   postgres: "POSTGRES_URL_FILE",
 } as const satisfies Record<Dependency, string>;
 
-/** What to do about a refusal, by the store's words. A refusal of another kind says it itself. */
+/** What to do about a refusal, chosen by the store's error. Other refusals name their remedy themselves. */
 function adviceOn(store: Dependency, reason: string): string {
   const variable = URL_OF[store];
   if (reason.includes(variable)) return "";
@@ -37,7 +37,7 @@ interface Refusal {
 }
 
 export class Refusals {
-  /** By the work that was refused: each clears its own once it is served. */
+  /** By the work that was refused: each kind of work clears its own refusal once it succeeds. */
   #byWork = new Map<string, Refusal>();
   readonly #gauge: Gauge<"dependency">;
   readonly #log: Logger;
@@ -59,8 +59,8 @@ export class Refusals {
   }
 
   /**
-   * Takes note of why work failed.
-   * @param store the one to name if the error does not tell
+   * Records why work failed.
+   * @param store the store to name if the error does not identify one
    * @throws the error itself if it is a defect: it stops the process
    */
   failed(work: string, store: Dependency, error: unknown): void {

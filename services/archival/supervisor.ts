@@ -40,16 +40,16 @@ interface AcrossTurns extends SupervisorDependencies {
   /** Names this process as the holder of the lease: one name for its life. */
   readonly holder: string;
   readonly relayedPositions: RelayedPositions;
-  /** Of the stream as the check reads it, where it may be the only copy of what Redis lost. */
+  /** The outage of the stream seen by the check: the stream may be the only copy of events that Redis lost. */
   readonly unread: StreamOutage;
-  /** Of the stream as the pipeline reads and writes it, where the outbox has what is not archived. */
+  /** The outage of the stream seen by the pipeline: every event that is not archived is in the outbox. */
   readonly unserved: StreamOutage;
 }
 
-/** Names this work among those that a store may refuse. */
+/** The name of this work in the list of refusals. */
 const PIPELINE = "pipeline";
 
-/** The store behind a failure whose error names none; the others are of Redis. */
+/** The store of a failure whose error identifies none; all other reasons mean Redis. */
 const STORE_OF_REASON: Partial<Record<RestartReason, Dependency>> = {
   publish: "nats",
   bus: "nats",
@@ -152,7 +152,7 @@ function orFailure(error: unknown): PipelineFailure {
   throw error;
 }
 
-/** @returns the failure; null when there is none, or nothing to run. @throws a failure of what is not the pipeline */
+/** @returns the failure of the pipeline; null if it did not fail or did not run. @throws any other failure */
 async function checkAndRun(
   turn: AcrossTurns,
   leased: AbortSignal,
@@ -209,8 +209,8 @@ function unreadable(auctionUid: string, why: string): StoreRefused {
 }
 
 /**
- * Deletes a stream that JetStream does not serve for long: the next run creates it, and relays from the outbox what is
- * not archived.
+ * Gives up a stream that JetStream does not serve for long. The next run creates it again, and relays from the outbox
+ * what is not archived.
  */
 async function giveUpUnservedStream(
   turn: AcrossTurns,
@@ -220,12 +220,12 @@ async function giveUpUnservedStream(
 ): Promise<void> {
   const { auctionUid, unserved, metrics, log } = turn;
   if (!(await unserved.failed(bus)) || leased.aborted) return;
-  // Redis may have lost its tail meanwhile.
+  // Redis may have lost its latest events meanwhile.
   if ((await check(turn)) !== "confirmed" || leased.aborted) return;
   await failing("bus", abandonStream(bus, auctionUid));
   unserved.ended();
   metrics.streamsGivenUp.inc();
-  log.error({ reason, message }, "stream given up: JetStream does not serve it; it is made anew");
+  log.error({ reason, message }, "stream given up: JetStream does not serve it");
 }
 
 /** Retries until it succeeds. Null after the signal aborted. @throws a defect */

@@ -36,7 +36,7 @@ const RECONNECT_JITTER_MS = 500;
 interface BusOptions {
   /** Called with why an attempt to connect failed, and with null once there is a connection. */
   readonly onAttempt?: (failure: Error | null) => void;
-  /** Ends the attempts: the promise is never settled then. */
+  /** Ends the attempts; the promise is then never settled. */
   readonly signal?: AbortSignal;
 }
 
@@ -63,7 +63,7 @@ export async function connectBus(
   return { connection, manager, stream, onLost };
 }
 
-/** Tried here, and not by the client: it would keep to itself why an attempt failed, and read the address once. */
+/** Retries here instead of in the client, which hides why an attempt failed and reads the address only once. */
 async function firstConnection(
   readUrl: () => string,
   name: string,

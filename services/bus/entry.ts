@@ -23,7 +23,7 @@ interface RelayedEntry {
 /** The headers of an entry, at most. */
 const HEADERS_MAX_BYTES = 512;
 
-/** Why NATS would refuse an entry of this size; null if it takes it. */
+/** Why NATS would refuse an entry of this size; null if it accepts it. */
 export function payloadObstacle({ connection }: Bus, entryBytes: number): string | null {
   const maxBytes = connection.info?.max_payload ?? Infinity;
   const neededBytes = entryBytes + HEADERS_MAX_BYTES;
@@ -34,7 +34,7 @@ export function payloadObstacle({ connection }: Bus, entryBytes: number): string
 /** A message of the stream: an entry, or a message that the relay did not write. */
 export interface Delivery {
   readonly streamSeq: number;
-  /** When JetStream stored it, with nanoseconds. A stream that was made anew counts from 1 again, at a later time. */
+  /** When JetStream stored it, with nanoseconds. A stream that was created again counts from 1, at a later time. */
   readonly storedAt: string;
   /** The last token of its subject. */
   readonly lotId: string;

@@ -15,7 +15,7 @@ test.each<[string, unknown]>([
   ["nobody takes what is published", notEnabled(requestError(new errors.NoRespondersError("s")))],
   ["the server of the stream is away", answered(500, 10_118, "stream is offline")],
   ["somebody sealed it", answered(400, 10_109, "invalid operation on sealed stream")],
-])("a stream made anew may be served: %s", (_, error) => {
+])("a stream is given up after: %s", (_, error) => {
   expect(isOfStream(error)).toBe(true);
 });
 
@@ -32,6 +32,6 @@ test.each<[string, unknown]>([
   ["a setting that it does not take", answered(400, 10_052, "invalid configuration")],
   ["a defect", new TypeError("x is not a function")],
   ["no error", undefined],
-])("a stream made anew would fare no better: %s", (_, error) => {
+])("a stream is not given up after: %s", (_, error) => {
   expect(isOfStream(error)).toBe(false);
 });

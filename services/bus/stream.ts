@@ -45,7 +45,7 @@ const MAX_ACK_PENDING = 1_000;
 /** Codes of JetStream: it is no cluster, or has too few servers with room. */
 const NO_PLACE = new Set([10_005, 10_074]);
 
-/** Whether JetStream has no place for the replicas of a stream: an operator must add servers, or ask for less. */
+/** Whether JetStream cannot place the replicas of a stream: a person must add servers, or lower `streamReplicas`. */
 export function isRefusedForReplicas(error: unknown): boolean {
   return error instanceof JetStreamApiError && NO_PLACE.has(error.code);
 }
@@ -102,9 +102,9 @@ export async function deleteStream(bus: Bus, auctionUid: string): Promise<void> 
 }
 
 /**
- * Deletes a stream that JetStream does not serve. Nobody confirms it where the servers that hold the stream are
- * gone: then JetStream forgets it nevertheless.
- * @throws when JetStream was not asked, or refuses
+ * Deletes a stream that JetStream does not serve. If the servers that hold the stream are gone, JetStream deletes it
+ * without confirming that.
+ * @throws when the request was not sent, or JetStream refuses it
  */
 export async function abandonStream(bus: Bus, auctionUid: string): Promise<void> {
   await deleteStream(bus, auctionUid).catch((error: unknown) => {
@@ -112,7 +112,7 @@ export async function abandonStream(bus: Bus, auctionUid: string): Promise<void>
   });
 }
 
-/** Whether JetStream answers, whatever becomes of single streams. */
+/** Whether JetStream itself answers, whatever the state of its streams. */
 export async function jetStreamAnswers(bus: Bus): Promise<boolean> {
   return bus.manager.getAccountInfo().then(
     () => true,
@@ -126,10 +126,10 @@ const OF_EVERY_STREAM = new Set([10_002, 10_025, 10_028, 10_039, 10_076]);
 /** How JetStream refuses to change a stream that somebody sealed. */
 const SEALED = /\bsealed stream\b/;
 
-/** Errors of a stream, or of its consumer, that nobody answers for. */
+/** Errors of a stream, or of its consumer, that no server serves. */
 const UNSERVED = /^(Timeout|NoResponders|JetStream(Status)?)Error$/;
 
-/** Whether a stream made anew may be read and written where this one cannot: not for lack of space, servers or rights. */
+/** Whether creating the stream again may help. It does not help against a lack of space, servers or permissions. */
 export function isOfStream(error: unknown): boolean {
   if (error instanceof JetStreamApiError) {
     if (SEALED.test(error.message)) return true;
@@ -137,7 +137,7 @@ export function isOfStream(error: unknown): boolean {
     return error.status >= 500 && !isOfAll && !isRefusedForSpace(error);
   }
   if (!(error instanceof Error)) return false;
-  // The client says so when nobody takes what is published to the stream, too.
+  // The client also throws this when no stream receives a published message.
   if (error.name === "JetStreamNotEnabled") return isOfStream(error.cause);
   return error instanceof errors.RequestError ? error.isNoResponders() : UNSERVED.test(error.name);
 }
@@ -154,7 +154,7 @@ export async function purgeBefore(bus: Bus, auctionUid: string, seq: number): Pr
 }
 
 /**
- * The last message up to which the archive's consumer has acknowledged everything. 0 if there is no consumer: nothing
+ * The last message up to which the archive's consumer has acknowledged every message. 0 if there is no consumer: nothing
  * is known to be read.
  */
 export async function lastReadSeq(bus: Bus, auctionUid: string): Promise<number> {
@@ -184,7 +184,7 @@ export async function replaceConsumer(
   }
   await consumers.add(streamNameOf(auctionUid), {
     durable_name: name,
-    // All of the stream: what others published to a lot of no partition must not stay unread.
+    // The whole stream: foreign messages to a lot without a partition must be read, too.
     filter_subject: subjectsOf(auctionUid),
     deliver_policy: DeliverPolicy.StartSequence,
     opt_start_seq: startSeq,

@@ -20,7 +20,7 @@ import { EventGap, buildBatch } from "./build-batch.ts";
 import { backoffMs, type Timing } from "./timing.ts";
 import { traceBatch } from "./trace-archive.ts";
 
-/** Names this work among those that a store may refuse. */
+/** The name of this work in the list of refusals. */
 export const ARCHIVING = "archive";
 
 const BATCH: BatchLimits = { messages: 500, bytes: 4 * 1024 * 1024, lingerMs: 50 };
@@ -42,7 +42,7 @@ interface ArchiveDependencies {
 /**
  * Writes the messages of JetStream to Postgres, batch by batch, until the signal aborts; it finishes the
  * current batch. A message is acknowledged after COMMIT.
- * While Postgres is unreachable or refuses, it keeps the current batch and retries: the relay goes on, so that
+ * While Postgres is away or refuses, it keeps the current batch and retries: the relay continues, so that
  * acknowledged events are on two disks.
  * @throws PipelineFailure, or a defect: the current batch was written whole or not at all, and is not acknowledged
  */

@@ -63,14 +63,14 @@ export function buildBatch(
   return { batch: { entries, letters, fromId, toId }, newTails };
 }
 
-/** Of a message that the relay did not write. */
+/** The dead letter of a foreign message. */
 function foreignLetter({ lotId, streamSeq, storedAt, body }: Delivery): DeadLetter {
   const detail = "a message on the stream that the relay did not write";
   const streamId = `${streamSeq} ${storedAt}`;
   return { reason: "foreign", detail, lotId, outboxId: null, streamId, body };
 }
 
-/** A batch of those among the messages that the relay did not write. The watermark stays. */
+/** A batch of the foreign messages among these. It does not move the watermark. */
 export function foreignBatch(deliveries: readonly Delivery[], watermark: string): Batch {
   const letters = deliveries.filter((delivery) => !isRelayed(delivery)).map(foreignLetter);
   return { entries: [], letters, fromId: watermark, toId: watermark };

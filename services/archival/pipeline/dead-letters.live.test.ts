@@ -108,7 +108,7 @@ test("a batch of foreign messages that is written again is stored once", async (
   expect((await recordBatch(auction.archive, auction.uid, batch)).letters).toHaveLength(1);
   expect((await recordBatch(auction.archive, auction.uid, batch)).letters).toHaveLength(0);
   expect(await letters(auction)).toEqual(["foreign"]);
-  // The same number on a stream that was made anew is another message.
+  // The same sequence number on a stream that was created again is another message.
   const later = foreignBatch([{ ...delivery, storedAt: "2026-11-28T18:00:01.1Z" }], "0-0");
   expect((await recordBatch(auction.archive, auction.uid, later)).letters).toHaveLength(1);
 });

@@ -9,11 +9,11 @@ import type { Refusals } from "../refusals.ts";
 import type { Progress } from "./progress.ts";
 import type { Retention } from "./retention.ts";
 
-/** Names this work among those that a store may refuse. */
+/** The name of this work in the list of refusals. */
 export const TRIMMING = "trim";
 
 const TRIM_EVERY_MS = 250;
-/** Trims at least this often, also when nothing new was archived: entries grow old. */
+/** Trims at least this often, even if nothing new was archived, because retention also depends on age. */
 const TRIM_IDLE_MS = 10_000;
 
 interface TrimDependencies {
@@ -26,7 +26,7 @@ interface TrimDependencies {
 }
 
 /**
- * Writes the watermark to Redis, and drops what need not be retained from the outbox and the stream. Returns after the
+ * Writes the watermark to Redis, and trims the outbox and the stream to their retention. Returns after the
  * signal aborts. @throws a defect
  */
 export async function keepTrimmed(

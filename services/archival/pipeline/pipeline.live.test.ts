@@ -184,7 +184,7 @@ test("a cluster of NATS that loses the server of a stream for good makes the str
   expect(await metric(three, "gavel_archival_streams_given_up_total")).toBe(0);
 }, 120_000);
 
-test("a stream that was sealed is made anew", async () => {
+test("a stream that was sealed is given up and created again", async () => {
   const { auction, archival } = await startAtWork(servers);
   const bus = await connectBus(() => servers.nats.url, "stranger");
   await bus.manager.streams.update(streamNameOf(auction.uid), { sealed: true } as object);

@@ -187,8 +187,8 @@ function refusedByNats(why: string): PipelineFailure {
 }
 
 /**
- * What the last run did not read from the stream: the new consumer begins after it. The relay publishes its own
- * messages again; those of others become dead letters now.
+ * Handles what the last run did not read from the stream: the new consumer begins after it. The relay publishes its own
+ * messages again; foreign messages become dead letters now.
  */
 async function recordUnread(
   { auctionUid, bus, archive, metrics, log }: PipelineDependencies,

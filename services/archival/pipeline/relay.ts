@@ -81,7 +81,7 @@ export async function relayEntries(
   }
 }
 
-/** @returns why JetStream did not take the entry; null when it did. @throws a defect */
+/** @returns why JetStream did not store the entry; null if it did. @throws a defect */
 async function publish(
   { auctionUid, bus, metrics, tracing }: RelayDependencies,
   entry: OutboxEntry,

@@ -1,7 +1,7 @@
 import type { Bus } from "../../bus/connect.ts";
 import { jetStreamAnswers } from "../../bus/stream.ts";
 
-/** Measures for how long JetStream answers, and does not serve the stream. */
+/** Measures for how long JetStream has answered without serving the stream. */
 export class StreamOutage {
   #sinceMs: number | null = null;
   readonly #limitMs: number;
@@ -10,12 +10,12 @@ export class StreamOutage {
     this.#limitMs = limitMs;
   }
 
-  /** The stream was served, something else failed, or another process is at work: nothing is known of the stream. */
+  /** The stream was served, or its state is unknown: something else failed, or another process holds the lease. */
   ended(): void {
     this.#sinceMs = null;
   }
 
-  /** The stream could not be read or written. @returns whether that lasts for longer than the limit */
+  /** The stream could not be read or written. @returns whether the outage has lasted longer than the limit */
   async failed(bus: Bus): Promise<boolean> {
     if (!(await jetStreamAnswers(bus))) {
       this.ended();

@@ -6,7 +6,7 @@ export interface Timing {
   readonly leaseMs: number;
   /** When entries wait and none was archived for so long, the pipeline restarts. */
   readonly stallMs: number;
-  /** A stream that JetStream does not serve for so long, although it answers, is made anew. */
+  /** A stream that JetStream does not serve for this long, although it answers, is given up. */
   readonly streamGoneMs: number;
   /** How long archived entries stay in the outbox and on the stream. */
   readonly retainMs: number;
