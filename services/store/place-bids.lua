@@ -6,9 +6,9 @@ The rules are those of decide() in lot/decide.ts, in the same order; place-bids.
 The clock is Redis's: the clocks of gateways differ, and a slow one would accept bids after the close. The
 first bid after opensAtMs opens the lot.
 
-KEYS[1] auction  hash    the rules, keysBucket, keysBytes (of its hash), pendingBytes, confirmedServer, suspended, fencedId (no bid is
-                         accepted once it is set); ahead:<lotId>: a position that was in a reply to a caller
-                         and that this store does not have, for archival
+KEYS[1] auction  hash    the rules, keysBucket, keysBytes (of its hash), pendingBytes, confirmedServer,
+                         suspended, fencedId (no bid is accepted once it is set); ahead:<lotId>: a position
+                         that was in a reply to a caller and that this store does not have, for archival
 KEYS[2] outbox   stream  every event, for the relay and the broadcast tier
 KEYS[3] due      zset    lots by their next opening or close
 KEYS[4] keys:0   hash    idempotency: lot:bidder:key -> answer of an accepted bid. The two hashes alternate
@@ -28,9 +28,7 @@ Reply   {"undefined"}           no auction here (yet)            nothing was dec
         {"unknown_lot", nowMs}
         {"decided", nowMs, epoch, seq, closesAtMs or "", answer of each bid ...}
 Answer  "accepted <amountMinor> <bidId> <epoch> <seq> <placedAtMs> <closesAtMs> <minimumMinor>"; kept under the
-        key. The next release may write "a <amountMinor> <bidId> <epoch> <seq> <placedAtMs> <ms until the
-        close> <step>" instead; it is answered as it is. The release before this one cannot read it, and its
-        gateways run beside these during an upgrade
+        key. The release before this one reads it, too: its gateways run beside these during an upgrade
         "<rejection> <minimumMinor> <maximumMinor> <seq>": withdrawn closed suspended not_open too_low
         too_high jump_too_large, judged at seq
         "full": nothing was decided: the outbox is at its limit, or the keys of this window
@@ -152,7 +150,7 @@ for i = 1, #names do
       kept_bytes = kept_bytes + #name + #answer + KEY_OVERHEAD_BYTES
     end
     reply[#reply + 1] = answer
-  elseif string.match(earlier, "^%l+ (%d+) ") == ARGV[at + 3] then
+  elseif string.match(earlier, "^accepted (%d+) ") == ARGV[at + 3] then
     reply[#reply + 1] = earlier
   else
     reply[#reply + 1] = "key_reused"

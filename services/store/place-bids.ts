@@ -160,21 +160,6 @@ export function readAnswer(lotId: string, lotEpoch: number, answer: string): Pla
         minimumMinor: Number(minimumMinor),
       };
     }
-    // A shorter form, kept under a key by the next release: see place-bids.lua.
-    case "a": {
-      const [amountMinor, bidId, epoch, seq, placedAtMs, lastsMs, stepMinor] = values;
-      return {
-        outcome: "accepted",
-        bidId: bidId!,
-        lotId,
-        amountMinor: Number(amountMinor),
-        epoch: Number(epoch),
-        seq: Number(seq),
-        placedAtMs: Number(placedAtMs),
-        closesAtMs: Number(placedAtMs) + Number(lastsMs),
-        minimumMinor: Number(amountMinor) + Number(stepMinor),
-      };
-    }
     case "withdrawn":
     case "closed":
     case "suspended":
