@@ -22,11 +22,11 @@ local is_further = epoch > claimed_epoch or (epoch == claimed_epoch and seq > cl
 if is_further then redis.call("HSET", KEYS[1], field, whole(epoch) .. "-" .. whole(seq)) end
 -- An equal claim may have come from a process that had the position without the events.
 local is_new = false
+local bytes = tonumber(redis.call("HGET", KEYS[2], "bytes") or "0")
 for i = 4, #ARGV do
-  local bytes = tonumber(redis.call("HGET", KEYS[2], "bytes") or "0")
   if bytes + #ARGV[i] > CLAIMS_MAX_BYTES then break end
   if redis.call("HSETNX", KEYS[2], ARGV[1] .. ":" .. redis.sha1hex(ARGV[i]), ARGV[i]) == 1 then
-    redis.call("HINCRBY", KEYS[2], "bytes", #ARGV[i])
+    bytes = redis.call("HINCRBY", KEYS[2], "bytes", #ARGV[i])
     is_new = true
   end
 end

@@ -260,14 +260,15 @@ async function write(
   const entry = ["events", text];
   const beside = traceparent === null ? [] : ["traceparent", traceparent];
   const id = `${lot.epoch}-${lot.seq}`;
-  const streamBytes = stream.bytes + Buffer.byteLength(text);
+  const bytes = Buffer.byteLength(text);
+  const streamBytes = stream.bytes + bytes;
   const startsHalf = stream.from !== null && streamBytes > LOT_STREAM_BYTES / 2;
   const trimmed = startsHalf ? ["MINID", stream.from] : [];
   const multi = store
     .multi()
     .call("XADD", eventsKey, ...trimmed, id, ...entry)
     .xadd(keys.outbox, "*", "lotId", lot.lotId, ...entry, ...beside)
-    .hincrby(keys.auction, "pendingBytes", Buffer.byteLength(text))
+    .hincrby(keys.auction, "pendingBytes", bytes)
     .hset(lotKey, {
       seq: lot.seq,
       atMs: lot.atMs,
@@ -279,7 +280,7 @@ async function write(
       sumMinor,
       chain,
       streamFrom: startsHalf ? id : (stream.from ?? id),
-      streamBytes: startsHalf ? Buffer.byteLength(text) : streamBytes,
+      streamBytes: startsHalf ? bytes : streamBytes,
     })
     .hincrby(keys.auction, "keysBytes", keptBytesOf(toKeep))
     .hset(keys.answers[keysBucket % 2]!, ...toKeep);

@@ -152,13 +152,18 @@ export class AnswerWriter {
     for (const [i, fields] of hashes.entries()) {
       if (fields.length === 0) continue;
       const hash = this.#keys.answers[i]!;
-      // An earlier attempt, or the store itself, has counted what is there.
-      const had = await this.#store.hmget(hash, ...fields.filter((_, at) => at % 2 === 0));
-      const added = fields.filter((_, at) => had[Math.floor(at / 2)] === null);
+      // Only the keys of the current window are counted.
+      const addedBytes = i === this.#bucket % 2 ? await this.#addedBytes(hash, fields) : 0;
       await this.#store.hset(hash, ...fields);
-      if (i !== this.#bucket % 2) continue;
-      await this.#store.hincrby(this.#keys.auction, "keysBytes", keptBytesOf(added));
+      if (addedBytes === 0) continue;
+      await this.#store.hincrby(this.#keys.auction, "keysBytes", addedBytes);
     }
+  }
+
+  /** An earlier attempt, or the store itself, has counted what is there. */
+  async #addedBytes(hash: string, fields: readonly string[]): Promise<number> {
+    const had = await this.#store.hmget(hash, ...fields.filter((_, at) => at % 2 === 0));
+    return keptBytesOf(fields.filter((_, at) => had[Math.floor(at / 2)] === null));
   }
 }
 
