@@ -98,7 +98,6 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
     archival,
     reporter: new BidReporter(tracing, log),
     allowedOrigins: readOrigins(env.ALLOWED_ORIGINS, log),
-    eventLoopDelayMaxMs: EVENT_LOOP_DELAY_MAX_MS,
     streamUrl: env.STREAM_URL,
     archivalUrl: env.ARCHIVAL_URL,
   });
@@ -117,9 +116,6 @@ async function start(env: GatewayEnv, log: Logger, lifecycle: Lifecycle): Promis
   log.info({ url, internalUrl, auctionUid: env.AUCTION_UID }, "gateway listening");
   return { url, internalUrl, stop: () => lifecycle.stop() };
 }
-
-/** See `ServerOptions`. */
-const EVENT_LOOP_DELAY_MAX_MS = 300;
 
 export type AppOptions = ServerOptions & ReadOptions & PlaceBidOptions;
 

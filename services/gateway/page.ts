@@ -2,6 +2,13 @@ import { fileURLToPath } from "node:url";
 import fastifyStatic from "@fastify/static";
 import type { Server } from "./typed-server.ts";
 
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** @fastify/under-pressure calls it instead of the server's own handler, and does not declare it. */
+    readonly pressureHandler?: () => void;
+  }
+}
+
 /** Serves the auction's page at `/`. Its content policy allows our own files, our API and the stream. */
 export async function pageRoutes(app: Server, streamUrl: string): Promise<void> {
   const policy = [
@@ -17,7 +24,7 @@ export async function pageRoutes(app: Server, streamUrl: string): Promise<void> 
   await app.register(async (page) => {
     // An overloaded gateway serves the page whole: a page without its script could not even try again.
     page.addHook("onRoute", (route) => {
-      route.config = { ...route.config, isServedUnderPressure: true };
+      route.config = { ...route.config, pressureHandler: () => {} };
     });
     await page.register(fastifyStatic, {
       root: fileURLToPath(new URL("./page/", import.meta.url)),

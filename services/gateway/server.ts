@@ -13,19 +13,13 @@ import { readJsonStrictly } from "./strict-json.ts";
 import { countUnreadable, type Metrics } from "./metrics.ts";
 import type { Server } from "./typed-server.ts";
 
-declare module "fastify" {
-  interface FastifyContextConfig {
-    readonly isServedUnderPressure?: boolean;
-  }
-}
-
 export interface ServerOptions {
   readonly log: Logger;
   readonly metrics: Metrics;
   /** Null for all. */
   readonly allowedOrigins: ReadonlySet<string> | null;
   /** Mean delay of the event loop over a second, above which new requests are refused. */
-  readonly eventLoopDelayMaxMs: number;
+  readonly eventLoopDelayMaxMs?: number;
 }
 
 const REQUEST_TIMEOUT_MS = 5_000;
@@ -37,11 +31,12 @@ const HEADERS_MAX_BYTES = 8_192;
 /** A longer name in a URL is refused by the router; a shorter one is judged by its schema. */
 const PARAM_MAX_CHARACTERS = 1_024;
 
+const EVENT_LOOP_DELAY_MAX_MS = 300;
 const PRESSURE_SAMPLE_MS = 1_000;
 const HEAP_MAX_SHARE = 0.9;
 
 export async function createServer(options: ServerOptions): Promise<Server> {
-  const { log, metrics, allowedOrigins, eventLoopDelayMaxMs } = options;
+  const { log, metrics, allowedOrigins, eventLoopDelayMaxMs = EVENT_LOOP_DELAY_MAX_MS } = options;
   const app = createFastify(metrics);
   refuseUnserved(app.server);
   app.addHook("onRequest", (request, _reply, done) => {
@@ -73,10 +68,9 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     sampleInterval: PRESSURE_SAMPLE_MS,
     maxEventLoopDelay: eventLoopDelayMaxMs,
     maxHeapUsedBytes: getHeapStatistics().heap_size_limit * HEAP_MAX_SHARE,
-    pressureHandler: async ({ routeOptions }: FastifyRequest) => {
+    pressureHandler: async () => {
       // Building the app blocks the event loop; the sample that contains it holds for one more.
       if (performance.now() - builtMs < 2 * PRESSURE_SAMPLE_MS) return;
-      if (routeOptions.config.isServedUnderPressure === true) return;
       throw new ProblemError(
         problem("unavailable", "The gateway is overloaded. Nothing was decided; send it again."),
       );
