@@ -8,7 +8,7 @@ import {
 } from "node:http";
 import type { Socket } from "node:net";
 import { PROBLEM_TYPE } from "./problem-edge.ts";
-import { type Problem, problem, type ProblemCode } from "./problems.ts";
+import { type Problem, problem, type ProblemCode, retryAfterSeconds } from "./problems.ts";
 
 /** A peer that does not read the answer loses the socket after this time. */
 const UNREAD_MS = 1_000;
@@ -20,9 +20,11 @@ export function refuseSocket(
   headers: Readonly<Record<string, string | number>> = {},
 ): void {
   const body = JSON.stringify(refusal);
-  const { status } = refusal;
+  const { status, code } = refusal;
+  const seconds = retryAfterSeconds(code);
   const lines = Object.entries({
     ...headers,
+    ...(seconds !== null && { "retry-after": seconds }),
     "content-type": PROBLEM_TYPE,
     "content-length": Buffer.byteLength(body),
     connection: "close",

@@ -10,7 +10,7 @@ import { performance } from "node:perf_hooks";
 import { pause } from "../runtime/lifecycle.ts";
 import { addressesOf, alsoListen } from "../runtime/listen.ts";
 import { type WebSocket, WebSocketServer } from "ws";
-import { type Problem, problem, retryAfterSeconds } from "../access/problems.ts";
+import { type Problem, problem } from "../access/problems.ts";
 import {
   problemOfHost,
   refuseConnection,
@@ -135,7 +135,7 @@ export class StreamServer {
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     socket.on("error", () => {}); // until ws listens: a peer that disconnects is no error of ours
     const refusal = this.#refusalOf(request);
-    if (refusal) return refuseSocket(socket, refusal, retryAfterOf(refusal));
+    if (refusal) return refuseSocket(socket, refusal);
     this.#sockets.handleUpgrade(request, socket, head, (ws) => this.#admit(ws, socket));
   }
 
@@ -240,11 +240,6 @@ const AUTHORITY = /^[a-z]+:\/\/[^/?#]*/i;
 
 function pathOf({ url = "" }: IncomingMessage): string {
   return url.replace(AUTHORITY, "").replace(/\?.*$/s, "");
-}
-
-function retryAfterOf({ code }: Problem): Record<string, number> {
-  const seconds = retryAfterSeconds(code);
-  return seconds === null ? {} : { "retry-after": seconds };
 }
 
 /** What is wrong with a handshake that `ws` refuses, and the headers of the answer. */
