@@ -116,7 +116,7 @@ async function start(env: BroadcastEnv, log: Logger, lifecycle: Lifecycle): Prom
   return { url: `ws://${host}:${port}/v1/stream`, internalUrl, metrics, stop };
 }
 
-/** A random name: the connections of one process among those of all. */
+/** The random part of the name tells the connections of this process from those of the others. */
 function openConnections(
   { REDIS_URL_FILE }: BroadcastEnv,
   { storeUp }: Metrics,

@@ -26,7 +26,8 @@ export function addressesOf(
     return [addresses.some(({ family }) => family === "IPv6") ? "::" : "0.0.0.0"];
   }
   if (host !== "localhost") return [host];
-  return ["127.0.0.1", ...addresses.map(({ address }) => address).filter((each) => each === "::1")];
+  const hasIPv6 = addresses.some(({ address }) => address === "::1");
+  return hasIPv6 ? ["127.0.0.1", "::1"] : ["127.0.0.1"];
 }
 
 /** @returns the URL at which a process of this machine reaches it */

@@ -109,7 +109,8 @@ export async function startTelemetry(
 
 /** Null if none is set. One that the SDK does not have would trace every bid. */
 function knownSampler(sampler: string | undefined, log: Logger): string | null {
-  if (sampler === undefined || SAMPLERS.includes(sampler)) return sampler ?? null;
+  if (sampler === undefined) return null;
+  if (SAMPLERS.includes(sampler)) return sampler;
   log.warn({ sampler }, "OTEL_TRACES_SAMPLER is not known: OTEL_TRACES_SAMPLER_ARG decides");
   return null;
 }

@@ -32,7 +32,7 @@ export class StoreConnections {
     this.#onChange = onChange;
   }
 
-  /** Opens one more connection, without waiting for it. @param work what it is for: the name of no other one */
+  /** Opens one more connection, without waiting for it. @param work what it is for; unique in the process */
   open(work: string, timeoutMs?: number): Store {
     const connection = `${this.#process}-${work}`;
     const store = connectStore(this.#url, connection, timeoutMs);

@@ -1,8 +1,8 @@
 --[[
 define-lots: write the rules and the lots of an auction. Until it opens, everything may change. After that, lots
 may be withdrawn, closes may move later, and bidding may be suspended and resumed; any other change is refused,
-and then nothing is written. Repeating a definition changes nothing. A fenced auction never changes. A definition with a lower generation than
-the last one is older: it changes nothing.
+and then nothing is written. Repeating a definition changes nothing. A fenced auction never changes. A
+definition with a lower generation than the last one is older: it changes nothing.
 
 When bidding resumes, each lot that was open by then closes later by as long as it took no bids: resumed() of
 lot/lifecycle.ts.

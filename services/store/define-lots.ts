@@ -7,7 +7,10 @@ import { type Keys, keysOfLots } from "./keys.ts";
 /** The definition of an auction: the content of a rules file. */
 export interface AuctionDefinition {
   readonly uid: string;
-  /** The Auction's `metadata.generation`: of two definitions the one with the lower is older. 0: nothing counts it (`make up`, or an operator of an earlier version), and it is older than none. */
+  /**
+   * The Auction's `metadata.generation`: of two definitions the one with the lower is older. 0: nothing counts it
+   * (`make up`, or an operator of an earlier version), and it is older than none.
+   */
   readonly generation: number;
   readonly name: string;
   readonly title: string;

@@ -1,5 +1,5 @@
 // Amounts in minor units, never as fractions: printed and read as the visitor's language writes them.
-// page-rules.test.ts fails where it differs from lot/money.ts.
+// page-money.test.ts fails where it differs from lot/money.ts.
 
 /** Prints minor units as a decimal amount: (12550, 2) is "125.50". */
 export function printMajor(minor, digits) {
@@ -16,17 +16,20 @@ function formatOf({ currency, minorUnitDigits: digits }, locale, options) {
   });
 }
 
-/** A function that prints minor units as the visitor's language writes that currency. */
-export function currencyPrinter(auction, locale) {
-  const format = formatOf(auction, locale, { style: "currency" });
+function printerOf(auction, locale, options) {
+  const format = formatOf(auction, locale, options);
   // Given as text, Intl formats a decimal exactly.
   return (minor) => format.format(printMajor(minor, auction.minorUnitDigits));
 }
 
+/** A function that prints minor units as the visitor's language writes that currency. */
+export function currencyPrinter(auction, locale) {
+  return printerOf(auction, locale, { style: "currency" });
+}
+
 /** A function that prints minor units as one types them: without currency and groups. */
 export function inputPrinter(auction, locale) {
-  const format = formatOf(auction, locale, { useGrouping: false });
-  return (minor) => format.format(printMajor(minor, auction.minorUnitDigits));
+  return printerOf(auction, locale, { useGrouping: false });
 }
 
 /** Invisible marks of direction, which Intl prints in languages that are written from right to left. */

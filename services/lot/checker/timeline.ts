@@ -1,6 +1,6 @@
 /**
- * A lot's log judged by itself, and how the lot stood after each of its events. Position k is after k
- * events; log index 0 is before the first.
+ * A lot's log judged by itself, and how the lot stood after each of its events. Log index k is after k
+ * events; 0 is before the first.
  */
 import { decide, type Rejection } from "../decide.ts";
 import type { BidAccepted, LotClosed, LotEvent, LotExtended, LotOpened } from "../events.ts";
@@ -13,7 +13,7 @@ import type { Verdicts } from "./verdicts.ts";
 
 export class Timeline {
   readonly lotId: string;
-  /** By epoch and seq, no two alike. Position k is after `events[k - 1]`. */
+  /** By epoch and seq, no two alike. Log index k is after `events[k - 1]`. */
   readonly events: readonly LotEvent[];
   /** The least that the next bid may be; NaN where that is not known. */
   readonly minimum: Float64Array;

@@ -55,10 +55,10 @@ export class Viewers {
     const { shown } = this.#connection(viewer, record.connection);
     for (const [lotId, since] of Object.entries(record.since ?? {})) {
       const timeline = this.#lots.get(lotId)?.timeline;
-      const position = timeline?.indexOf(since.epoch, since.seq) ?? null;
-      shown.set(lotId, position);
+      const logIndex = timeline?.indexOf(since.epoch, since.seq) ?? null;
+      shown.set(lotId, logIndex);
       const furthest = viewer.furthest.get(lotId);
-      if (position === null || furthest === undefined || position <= furthest) continue;
+      if (logIndex === null || furthest === undefined || logIndex <= furthest) continue;
       this.#add(viewer, "viewer_gap", lotId, "it resumed after an event that it never got", record);
     }
   }
@@ -76,10 +76,10 @@ export class Viewers {
     const lotId = String(frame["lotId"]);
     const lot = this.#lots.get(lotId);
     const [epoch, seq] = [Number(frame["epoch"]), Number(frame["seq"])];
-    const position = lot?.timeline.indexOf(epoch, seq) ?? null;
-    const event = position === null ? undefined : lot!.timeline.events[position - 1];
+    const logIndex = lot?.timeline.indexOf(epoch, seq) ?? null;
+    const event = logIndex === null ? undefined : lot!.timeline.events[logIndex - 1];
     const isThere = isSnapshot || (event?.epoch === epoch && event.seq === seq);
-    if (!lot || position === null || !isThere) {
+    if (!lot || logIndex === null || !isThere) {
       return this.#add(
         viewer,
         "viewer_phantom",
@@ -89,30 +89,30 @@ export class Viewers {
       );
     }
     const differing = isSnapshot
-      ? differingOfSnapshot(frame, lot.timeline, position)
+      ? differingOfSnapshot(frame, lot.timeline, logIndex)
       : differingOfEvent(frame, event!);
     if (differing !== null) {
       const detail = `${epoch}.${seq}: ${differing} is ${JSON.stringify(frame[differing])}`;
       this.#add(viewer, "viewer_altered", lotId, detail, record);
     }
     const wrong = isSnapshot
-      ? afterSnapshot(frame, position, shown.get(lotId))
-      : afterEvent(position, shown.get(lotId));
+      ? afterSnapshot(frame, logIndex, shown.get(lotId))
+      : afterEvent(logIndex, shown.get(lotId));
     if (wrong) this.#add(viewer, wrong.name, lotId, `${epoch}.${seq}: ${wrong.detail}`, record);
-    shown.set(lotId, position);
-    viewer.furthest.set(lotId, Math.max(position, viewer.furthest.get(lotId) ?? 0));
-    if (position > 0) lot.order.notAfter(position, record.atMs, "seen", record);
+    shown.set(lotId, logIndex);
+    viewer.furthest.set(lotId, Math.max(logIndex, viewer.furthest.get(lotId) ?? 0));
+    if (logIndex > 0) lot.order.notAfter(logIndex, record.atMs, "seen", record);
   }
 
   /** @param settled the history went on until all was quiet, so that all viewers must have all */
   finish(settled: boolean): void {
     if (!settled) return;
     for (const [id, viewer] of this.#viewers) {
-      for (const [lotId, position] of viewer.connections.get(viewer.last)!.shown) {
+      for (const [lotId, logIndex] of viewer.connections.get(viewer.last)!.shown) {
         const end = this.#lots.get(lotId)?.timeline.end;
-        if (end === undefined || position === end) continue;
+        if (end === undefined || logIndex === end) continue;
         viewer.isComplete = false;
-        const detail = `viewer ${id} got ${position ?? 0} of ${end} events`;
+        const detail = `viewer ${id} got ${logIndex ?? 0} of ${end} events`;
         const records = [{ viewer: id, connection: viewer.last }];
         this.#verdicts.add("viewer_behind", lotId, detail, records);
       }
@@ -157,24 +157,24 @@ interface Wrong {
 }
 
 /** @param shown undefined: nothing of this lot yet on this connection; null: it cannot be told */
-function afterEvent(position: number, shown: number | null | undefined): Wrong | null {
+function afterEvent(logIndex: number, shown: number | null | undefined): Wrong | null {
   if (shown === undefined) return { name: "viewer_gap", detail: "an event before any snapshot" };
-  if (shown === null || position === shown + 1) return null;
-  return position > shown
-    ? { name: "viewer_gap", detail: `${position - shown - 1} events are missing before it` }
+  if (shown === null || logIndex === shown + 1) return null;
+  return logIndex > shown
+    ? { name: "viewer_gap", detail: `${logIndex - shown - 1} events are missing before it` }
     : { name: "viewer_order", detail: "it was shown, or passed over, before" };
 }
 
 function afterSnapshot(
   frame: Frame,
-  position: number,
+  logIndex: number,
   shown: number | null | undefined,
 ): Wrong | null {
-  if (shown === undefined || shown === null || position === shown) return null;
-  if (position < shown) {
+  if (shown === undefined || shown === null || logIndex === shown) return null;
+  if (logIndex < shown) {
     return { name: "viewer_order", detail: "a snapshot older than what was shown" };
   }
-  const missing = `${position - shown} events are missing before the snapshot`;
+  const missing = `${logIndex - shown} events are missing before the snapshot`;
   if (frame["recovered"] === true) {
     return { name: "viewer_gap", detail: `${missing}, which says recovered: true` };
   }
@@ -193,9 +193,9 @@ function differingOfEvent(frame: Frame, event: LotEvent): string | null {
 function differingOfSnapshot(
   frame: Frame,
   timeline: Answers["timeline"],
-  position: number,
+  logIndex: number,
 ): string | null {
-  const leading = timeline.leadingBid(position);
+  const leading = timeline.leadingBid(logIndex);
   const lead = frame["leadingBid"] as Record<string, unknown> | null;
   const isSameLead =
     leading === null || lead === null
@@ -204,15 +204,15 @@ function differingOfSnapshot(
         lead["bidderId"] === leading.bidderId &&
         lead["amountMinor"] === leading.amountMinor;
   if (!isSameLead) return "leadingBid";
-  const status = timeline.status[position]!;
+  const status = timeline.status[logIndex]!;
   const expected: Record<string, unknown> = {
     status,
-    bidCount: timeline.bidCount[position],
-    minimumMinor: timeline.minimum[position],
+    bidCount: timeline.bidCount[logIndex],
+    minimumMinor: timeline.minimum[logIndex],
     // Before it opens a lot may be given another close, which no event tells.
     ...(status === "open" && {
-      closesAtMs: timeline.closes[position],
-      extensions: timeline.extensions[position],
+      closesAtMs: timeline.closes[logIndex],
+      extensions: timeline.extensions[logIndex],
     }),
   };
   for (const [field, value] of Object.entries(expected)) {
