@@ -50,7 +50,6 @@ export interface Observed {
 }
 
 const CALM = "before the first fault nothing fails";
-export const BIDS_RESUME = "bids resume";
 export const VIEWERS_SOON = "viewers come back, p95 ≤ 3 s and p99 ≤ 5 s";
 const VIEWERS_P95_MS = 3_000;
 const VIEWERS_P99_MS = 5_000;
@@ -150,7 +149,7 @@ function judgeBids({ failedBids, bidsWithinSeconds }: Expect, observed: Observed
   }
   if (bidsWithinSeconds !== undefined) {
     const back = rounds.map((round) => round.bidsBackMs);
-    findings.push(within(BIDS_RESUME, back, bidsWithinSeconds));
+    findings.push(within("bids resume", back, bidsWithinSeconds));
   }
   const { unresolved, resolved } = checked.counts.unknown;
   findings.push(
