@@ -11,6 +11,7 @@ import { compareIds } from "../store/outbox.ts";
 import { type Placement, placeBids } from "../store/place-bids.ts";
 import {
   AuctionUnderTest,
+  callerOf,
   IMPATIENT,
   startServers,
   stateOf,
@@ -40,17 +41,8 @@ async function operate(auction: AuctionUnderTest): Promise<Operated> {
   writeFileSync(auction.file("token"), `${TOKEN}\n`);
   const archival = await auction.start(IMPATIENT, { OPERATOR_TOKEN_FILE: auction.file("token") });
   const state = () => stateOf(archival);
-  const post: Operated["post"] = async (path, body) => {
-    const response = await fetch(`${archival.internalUrl}/internal/v1/${path}`, {
-      method: "POST",
-      headers: {
-        authorization: `Bearer ${TOKEN}`,
-        ...(body === undefined ? {} : { "content-type": "application/json" }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-    return { status: response.status, body: (await response.json()) as Record<string, any> };
-  };
+  const call = callerOf(archival, () => TOKEN);
+  const post: Operated["post"] = (path, body) => call("POST", path, body);
   await auction.connected();
   await until("it serves", async () => (await state()).phase === "serving");
   return { auction, archival, state, post };

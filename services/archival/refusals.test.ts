@@ -1,7 +1,7 @@
-import { Gauge, Registry } from "prom-client";
+import { Registry } from "prom-client";
 import { expect, test } from "vitest";
 import { createLog } from "../runtime/log.ts";
-import type { Dependency } from "./metrics.ts";
+import { createMetrics, type Dependency } from "./metrics.ts";
 import { Refusals } from "./refusals.ts";
 
 const named = (name: string, message: string) => Object.assign(new Error(message), { name });
@@ -36,13 +36,8 @@ test.each<[Dependency, Error, string]>([
   ],
   ["postgres", sqlState("53100", "disk full"), "53100: disk full"],
 ])("what %s refuses is followed by what to do: %s", (store, error, reason) => {
-  const gauge = new Gauge({
-    name: "store_refuses",
-    help: "-",
-    labelNames: ["dependency"],
-    registers: [new Registry()],
-  });
-  const refusals = new Refusals(gauge, createLog("test", "silent"));
+  const { storeRefuses } = createMetrics(new Registry());
+  const refusals = new Refusals(storeRefuses, createLog("test", "silent"));
   refusals.failed("work", store, error);
   expect(refusals.reasons).toEqual({ [store]: reason });
   refusals.served("work");

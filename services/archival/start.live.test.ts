@@ -4,22 +4,14 @@ import { rulesHashOf } from "../store/define-lots.ts";
 import { readAuction, readLots } from "../store/lots.ts";
 import { startNats } from "../testing/servers.ts";
 import { until } from "../testing/until.ts";
-import { AuctionUnderTest, metric, startServers, stateOf } from "../testing/archival.ts";
+import { AuctionUnderTest, callerOf, metric, startServers, stateOf } from "../testing/archival.ts";
 import type { Archival } from "./app.ts";
 import { migrate } from "./postgres/migrate.ts";
 
 const servers = await startServers();
 
-async function post(auction: AuctionUnderTest, archival: Archival, definition: object) {
-  return fetch(`${archival.internalUrl}/internal/v1/rules`, {
-    method: "POST",
-    headers: {
-      authorization: `Bearer ${await auction.token("admin")}`,
-      "content-type": "application/json",
-    },
-    body: JSON.stringify(definition),
-  });
-}
+const giveRules = (auction: AuctionUnderTest, archival: Archival, definition: object) =>
+  callerOf(archival, () => auction.token("admin"))("POST", "rules", definition);
 
 test("several processes that migrate at once, and again, apply each migration once", async () => {
   const { archive } = new AuctionUnderTest(servers);
@@ -164,7 +156,7 @@ test("rules given while the start is repeated are not overwritten by those of th
       );
       return rows[0];
     });
-    const given = post(auction, archival, { ...auction.definition(), suspended: true });
+    const given = giveRules(auction, archival, { ...auction.definition(), suspended: true });
     for (let i = 0; i < 5; i++) await stateOf(archival); // by now the rules wait for the attempt to end
     await auction.archive.query("select pg_terminate_backend($1)", [attempt.pid]);
     await blocking.query("commit");
@@ -183,8 +175,8 @@ test("an older definition never replaces a newer one, whoever gives it", async (
   auction.writeRules(older);
   const first = await auction.start();
   await until("it has started", async () => (await stateOf(first)).phase === "serving");
-  expect((await post(auction, first, newer)).status).toBe(200);
-  expect((await post(auction, first, older)).status).toBe(409);
+  expect((await giveRules(auction, first, newer)).status).toBe(200);
+  expect((await giveRules(auction, first, older)).status).toBe(409);
   await first.stop();
 
   await auction.connected();
@@ -211,7 +203,7 @@ test("an older definition never replaces a newer one, whoever gives it", async (
 
   // An operator of an earlier version sends none: it is compared with nothing.
   const { generation: _, ...uncounted } = { ...older, suspended: true };
-  expect((await post(auction, last, uncounted)).status).toBe(200);
+  expect((await giveRules(auction, last, uncounted)).status).toBe(200);
   expect((await stateOf(last)).suspended).toBe(true);
   expect(await auction.column(saved)).toEqual(["0"]);
 });

@@ -284,6 +284,21 @@ export async function stateOf({ internalUrl }: Archival): Promise<ArchivalState>
   return (await response.json()) as ArchivalState;
 }
 
+/** Calls the internal routes of archival. @param readToken is called for each call: a token of a test ends soon */
+export function callerOf({ internalUrl }: Archival, readToken: () => string | Promise<string>) {
+  return async (method: "GET" | "POST", path: string, body?: unknown) => {
+    const response = await fetch(`${internalUrl}/internal/v1/${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${await readToken()}`,
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    return { status: response.status, body: (await response.json()) as Record<string, any> };
+  };
+}
+
 export const untilRestored = (archival: Archival, times = 1): Promise<boolean> =>
   until("the store is restored", async () => {
     return (await metric(archival, "gavel_archival_restores_total")) === times;

@@ -2,7 +2,13 @@ import { expect, onTestFinished, test } from "vitest";
 import { type Bus, connectBus } from "../../bus/connect.ts";
 import { subjectOf } from "../../bus/subjects.ts";
 import { encodeEvent } from "../../lot/events.ts";
-import { AuctionUnderTest, metric, startAtWork, startServers } from "../../testing/archival.ts";
+import {
+  AuctionUnderTest,
+  callerOf,
+  metric,
+  startAtWork,
+  startServers,
+} from "../../testing/archival.ts";
 import { until } from "../../testing/until.ts";
 import type { Archival } from "../app.ts";
 import { recordBatch } from "../postgres/record-batch.ts";
@@ -21,36 +27,17 @@ async function stranger(): Promise<Bus> {
 
 const garbage = Uint8Array.of(0x7b, 0xff, 0);
 
-/** The fields that these tests read. */
-interface Answer {
-  readonly archivedId: string;
-  readonly fencedId: string | null;
-  readonly deadLetters: unknown;
-  readonly differences: readonly string[];
-}
-
 /** Calls archival as the owner. */
-function callerOf(auction: AuctionUnderTest, { internalUrl }: Archival) {
-  return async (method: "GET" | "POST", path: string, body?: object) => {
-    const answer = await fetch(`${internalUrl}/internal/v1/${path}`, {
-      method,
-      headers: {
-        authorization: `Bearer ${await auction.token("admin")}`,
-        ...(body && { "content-type": "application/json" }),
-      },
-      ...(body && { body: JSON.stringify(body) }),
-    });
-    return { status: answer.status, body: (await answer.json()) as Answer };
-  };
-}
+const ownerOf = (auction: AuctionUnderTest, archival: Archival) =>
+  callerOf(archival, () => auction.token("admin"));
 
 /** Ends the auction, and waits until everything up to the fence is archived. */
 async function fence(auction: AuctionUnderTest, archival: Archival) {
-  const call = callerOf(auction, archival);
+  const call = ownerOf(auction, archival);
   expect((await call("POST", "fence")).status).toBe(200);
   await until("it is archived", async () => {
     const { body } = await call("GET", "state");
-    return body.archivedId === body.fencedId && body.fencedId !== null;
+    return body["archivedId"] === body["fencedId"] && body["fencedId"] !== null;
   });
   return call;
 }
@@ -129,7 +116,7 @@ test("a replay that is refused inserts nothing", async () => {
   );
   const before = await auction.archived();
   const [id] = await letters(auction, "dead_letter_id::text");
-  const call = callerOf(auction, archival);
+  const call = ownerOf(auction, archival);
   const replayed = await call("POST", `dead-letters/${id}/replay`);
   expect(replayed.body).toMatchObject({
     outcome: "refused",

@@ -1,9 +1,10 @@
-import { Gauge, Registry } from "prom-client";
+import { Registry } from "prom-client";
 import { expect, test } from "vitest";
 import type { Bus } from "../../bus/connect.ts";
 import type { Logger } from "../../runtime/log.ts";
 import type { Store } from "../../store/connect.ts";
 import { keysOf } from "../../store/keys.ts";
+import { createMetrics } from "../metrics.ts";
 import { Refusals } from "../refusals.ts";
 import { keepTrimmed } from "./keep-trimmed.ts";
 import { Progress } from "./progress.ts";
@@ -13,13 +14,7 @@ test("a refused trim is named once, until the store serves it", async () => {
   const lines: string[] = [];
   const write = (_: object, message: string) => void lines.push(message);
   const log = { error: write, warn: write, info: write } as unknown as Logger;
-  const gauge = new Gauge({
-    name: "store_refuses",
-    help: "-",
-    labelNames: ["dependency"],
-    registers: [new Registry()],
-  });
-  const refusals = new Refusals(gauge, log);
+  const refusals = new Refusals(createMetrics(new Registry()).storeRefuses, log);
   const stopping = new AbortController();
   const named: (string | null)[] = [];
   let attempts = 0;

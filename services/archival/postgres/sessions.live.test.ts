@@ -5,6 +5,7 @@ import { decodeEvent, type LotEvent } from "../../lot/events.ts";
 import { readAuction, readLots } from "../../store/lots.ts";
 import {
   AuctionUnderTest,
+  callerOf,
   IMPATIENT,
   startServers,
   untilRestored,
@@ -40,14 +41,8 @@ test.each(CONNECTIONS)(
     writeFileSync(auction.file("rules"), JSON.stringify({ ...auction.definition(), lots }));
     writeFileSync(auction.file("token"), "token");
     const archival = await auction.start(IMPATIENT, { OPERATOR_TOKEN_FILE: auction.file("token") });
-    const call = async (path: string, method = "GET") => {
-      const headers = { authorization: "Bearer token" };
-      const response = await fetch(`${archival.internalUrl}/internal/v1/${path}`, {
-        method,
-        headers,
-      });
-      return (await response.json()) as Record<string, any>;
-    };
+    const operator = callerOf(archival, () => "token");
+    const call = async (...of: Parameters<typeof operator>) => (await operator(...of)).body;
 
     await auction.open();
     await auction.bid(12);
@@ -64,10 +59,10 @@ test.each(CONNECTIONS)(
       bids
         .filter((bid) => bid.lotId === lotId)
         .map(({ bidId, amountMinor, atMs }) => ({ bidId, amountMinor, placedAtMs: atMs }));
-    const { bids: history } = await call("lots/lot-2/bids");
+    const { bids: history } = await call("GET", "lots/lot-2/bids");
     expect(history).toMatchObject(placed("lot-2").toReversed());
     const closed = events.find((event) => event.type === "lot_closed")!;
-    expect(await call("lots/lot-1/result")).toMatchObject({
+    expect(await call("GET", "lots/lot-1/result")).toMatchObject({
       outcome: "sold",
       amountMinor: closed.amountMinor,
       closedAtMs: closed.atMs,
@@ -107,16 +102,16 @@ test.each(CONNECTIONS)(
     await untilRestored(archival);
     expect(await storedLots()).toEqual(before.map((lot) => ({ ...lot, epoch: 2 })));
 
-    await call("fence", "POST");
+    await call("POST", "fence");
     const proof = await until("it is proved", async () => {
-      const proof = await call("verify", "POST");
+      const proof = await call("POST", "verify");
       return proof["ok"] === true && proof;
     });
     expect(proof).toMatchObject({ differences: [] });
 
     await auction.smuggle("lot-2", "not an event");
     const letters = await until("there is a dead letter", async () => {
-      const { deadLetters } = await call("dead-letters");
+      const { deadLetters } = await call("GET", "dead-letters");
       return deadLetters.length > 0 && deadLetters;
     });
     expect(letters).toMatchObject([{ body: "not an event", replayedAtMs: null }]);
