@@ -84,22 +84,24 @@ function printed(objects: readonly KubeObject[]): Promise<string> {
   return format(head + documents.join("---\n"), { parser: "yaml", printWidth: 100 });
 }
 
+/** @param memory the limit that the Auction gives the pod of Redis; null: none */
+function redisMemoryOf(memory: string | null) {
+  const resources = memory === null ? {} : { resources: { limits: { memory } } };
+  return managedMaxMemory(storedAuction({ backing: { redis: { managed: resources } } }).spec);
+}
+
 test("a Managed Redis has a maxmemory below the limit of its pod, also where the Auction gives the limit", () => {
-  const memoryOf = (memory: string | null) => {
-    const resources = memory === null ? {} : { resources: { limits: { memory } } };
-    const auction = storedAuction({ backing: { redis: { managed: resources } } });
-    return managedMaxMemory(auction.spec);
-  };
-  const usual = memoryOf(null);
+  const usual = redisMemoryOf(null);
   expect(usual.maxMemoryBytes).toBeLessThan(usual.processBytes / 1.5);
-  expect(memoryOf("16Gi").maxMemoryBytes).toBe(usual.maxMemoryBytes);
+  expect(redisMemoryOf("16Gi").maxMemoryBytes).toBe(usual.maxMemoryBytes);
   for (const [memory, bytes] of [
     ["1Gi", 2 ** 30],
     ["300M", 3e8],
     ["2e8", 2e8],
     ["268435456", 2 ** 28],
   ] as const) {
-    expect(memoryOf(memory).maxMemoryBytes).toBe(Math.floor((bytes - 64 * 2 ** 20) / 1.5));
+    const expected = Math.floor((bytes - 64 * 2 ** 20) / 1.5);
+    expect(redisMemoryOf(memory).maxMemoryBytes).toBe(expected);
   }
 });
 
@@ -109,9 +111,7 @@ test("a Managed Redis with a small limit still has room for data", () => {
     ["32Mi", 8],
     ["96Mi", 24],
   ] as const) {
-    const resources = { limits: { memory } };
-    const { spec } = storedAuction({ backing: { redis: { managed: { resources } } } });
-    expect(managedMaxMemory(spec).maxMemoryBytes).toBe(mib * 2 ** 20);
+    expect(redisMemoryOf(memory).maxMemoryBytes).toBe(mib * 2 ** 20);
   }
 });
 
