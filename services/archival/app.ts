@@ -107,7 +107,7 @@ export async function startArchival(
   };
 }
 
-/** A store that is away is waited for, and a store that refuses needs a person: only that is not ready. */
+/** Not ready only while a store refuses, which needs a person; archival waits by itself for a store that is away. */
 const readiness = (store: Store, refusals: Refusals, stopping: AbortSignal) => () => {
   const why = stopping.aborted ? "stopping" : refusals.text;
   return why === null ? redisAnswers(store) : notReady(why);

@@ -201,7 +201,7 @@ test("an older definition never replaces a newer one, whoever gives it", async (
     return rulesHash === rulesHashOf(older) && !suspended;
   });
 
-  // An operator of an earlier version sends none: it is compared with nothing.
+  // An operator of an earlier version sends no generation: nothing is compared.
   const { generation: _, ...uncounted } = { ...older, suspended: true };
   expect((await giveRules(auction, last, uncounted)).status).toBe(200);
   expect((await stateOf(last)).suspended).toBe(true);

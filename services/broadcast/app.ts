@@ -134,7 +134,7 @@ function openConnections(
 interface Shared {
   readonly env: BroadcastEnv;
   readonly store: Store;
-  /** The feed's: its reads block. */
+  /** The feed's own connection, because its reads block. */
   readonly blocking: Store;
   readonly keys: Keys;
   readonly hub: Hub;

@@ -34,7 +34,7 @@ function loopsOver(failure: Error, times: number) {
   };
 }
 
-test("an outage of the store is waited for; a defect ends feed and drift check, and so the process", async () => {
+test("feed and drift check wait while the store is away; a defect ends them, and so the process", async () => {
   const away = new StoreUnavailable("away");
   await loopsOver(away, 3).feed();
   await loopsOver(away, 1).drift();

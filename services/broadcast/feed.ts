@@ -62,7 +62,7 @@ export class Feed {
     this.#gaps = new SampledLog(dependencies.log);
   }
 
-  /** Feeds the hub until the signal aborts; an outage of the store is waited for. @throws a defect */
+  /** Feeds the hub until the signal aborts; waits while the store is away. @throws a defect */
   async run(signal: AbortSignal): Promise<void> {
     const { blocking, log } = this.#dependencies;
     signal.addEventListener("abort", () => blocking.disconnect(), { once: true });

@@ -221,7 +221,7 @@ test("a socket is refused at another path, for another origin, above the limits"
   viewer.close();
 });
 
-test("what is no handshake of ours is refused with a problem, and no subprotocol is chosen", async () => {
+test("an invalid handshake is refused with a problem, and no subprotocol is selected", async () => {
   const { definition } = await defineAndOpen(store, {});
   const { url } = await startOne(redis.url, definition.uid);
   const { hostname: host, port } = new URL(url);

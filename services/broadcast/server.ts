@@ -40,7 +40,7 @@ const SOCKET_OPTIONS = {
   maxFragments: FRAGMENTS_MAX,
   maxBufferedChunks: 4 * FRAGMENTS_MAX,
   closeTimeout: CLOSE_TIMEOUT_MS,
-  handleProtocols: () => false as const, // No subprotocol is spoken, so none is chosen.
+  handleProtocols: () => false as const, // No subprotocol is supported.
 } as const;
 
 const HEADERS_MAX_BYTES = 8 * 1024;
@@ -133,7 +133,7 @@ export class StreamServer {
   }
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    socket.on("error", () => {}); // until ws listens: a peer that disconnects is no error of ours
+    socket.on("error", () => {}); // until ws listens: a disconnecting peer is not an error here
     const refusal = this.#refusalOf(request);
     if (refusal) return refuseSocket(socket, refusal);
     this.#sockets.handleUpgrade(request, socket, head, (ws) => this.#admit(ws, socket));

@@ -284,7 +284,7 @@ describe("a token that is not good is 401 in the same words, whatever is wrong w
     });
   });
 
-  test("a token of an identity provider whose clock is 2 s ahead is good", async () => {
+  test("a token of an identity provider whose clock is 2 s ahead is accepted", async () => {
     const nowSeconds = Math.floor(Date.now() / 1000);
     const ahead = forge(HS256, { ...good, nbf: nowSeconds + 2, iat: nowSeconds + 2 });
     expect((await gateway.bid("canary", amountMinor, { token: ahead })).status).toBe(201);
@@ -324,7 +324,7 @@ describe("a request that is not as it must be is refused for what is wrong with 
   add("a form", 415, media, "amountMinor=5000", {
     "content-type": "application/x-www-form-urlencoded",
   });
-  add("a body that is said to be packed", 415, media, GOOD, { "content-encoding": "gzip" });
+  add("a body with a Content-Encoding", 415, media, GOOD, { "content-encoding": "gzip" });
   add("a content type that only looks right", 415, media, GOOD, {
     "content-type": "application/jsonp",
   });

@@ -92,7 +92,7 @@ async function readArchived(
   return Value.Parse(HistoryAnswer, JSON.parse(text));
 }
 
-/** Statuses of an archival tier, or of a proxy before it, that does not serve. Any other error is a defect. */
+/** Statuses of an archival tier, or of a proxy in front of it, that is not available. Any other error is a defect. */
 const NOT_SERVING = new Set([502, 503, 504]);
 
 /** @throws ProblemError `unavailable` where archival does not answer or does not serve; a defect */

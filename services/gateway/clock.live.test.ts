@@ -97,7 +97,7 @@ test("the clock opens lots, closes them in time and writes who won", async () =>
   }
   const [least, , median, , most] = lateness.toSorted((a, b) => a - b);
   expect(least).toBeGreaterThanOrEqual(0);
-  // A clock that does not wake up in time delays them all; the promise holds for each.
+  // A clock that wakes up late delays all of them; the promise is for each.
   expect(median).toBeLessThan(500);
   expect(most).toBeLessThan(LATENESS_PROMISED_MS);
   expect(

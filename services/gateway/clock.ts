@@ -70,7 +70,7 @@ async function run(options: ClockOptions, holder: string, signal: AbortSignal): 
   metrics.clockHeld.set(0);
 }
 
-/** A defect does not stop the gateway: bids need no clock, and another gateway may turn it. It is an alert. */
+/** A defect raises an alert and does not stop the gateway: bids need no lot clock, and another gateway may run it. */
 function reportDefect({ log, metrics }: ClockOptions, error: unknown): void {
   metrics.internalErrors.inc();
   log.error({ err: error }, "lot clock failed: defect");

@@ -22,7 +22,7 @@ export async function pageRoutes(app: Server, streamUrl: string): Promise<void> 
     "frame-ancestors 'none'",
   ].join("; ");
   await app.register(async (page) => {
-    // An overloaded gateway serves the page whole: a page without its script could not even try again.
+    // An overloaded gateway still serves every file of the page: without its script the page could not retry.
     page.addHook("onRoute", (route) => {
       route.config = { ...route.config, pressureHandler: () => {} };
     });

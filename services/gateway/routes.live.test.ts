@@ -128,7 +128,7 @@ test("with the archive away, bids that only it has are 503 and all else goes on"
   expect((await gateway.bid("lot-5", 50_000)).status).toBe(201);
 });
 
-test("an archive that hangs is given up after a second, and its defect is a defect", async () => {
+test("a call to an archive that hangs times out after a second, and a defect of archival is reported as a defect", async () => {
   let status: number | null = null;
   const archival = createServer((_request, response) => {
     if (status !== null) response.writeHead(status).end("{}");

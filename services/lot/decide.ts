@@ -87,7 +87,7 @@ export function decide(lot: Lot, bid: Bid, clockMs: number): Decision {
   return { accepted: true, events, lot: after };
 }
 
-/** Above what the rules allow, or so high that the next minimum is no exact number. */
+/** Above what the rules allow, or so high that the next minimum would exceed 2^53 − 1. */
 function isTooHigh({ rules }: Lot, amountMinor: number, leastMinor: number): boolean {
   if (amountMinor > Math.max(rules.maxAmountMinor, leastMinor)) return true;
   return amountMinor > MAX_MINOR - stepMinorAt(rules.increments, amountMinor);

@@ -106,7 +106,7 @@ export function encodeEvent(event: LotEvent): string {
   return JSON.stringify(ordered);
 }
 
-/** A text that is no event: a store holds what we did not write. */
+/** A text that is not an event: another program wrote to a store. */
 export class UnreadableEvent extends Error {
   override readonly name = "UnreadableEvent";
 }

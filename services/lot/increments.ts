@@ -16,8 +16,8 @@ export function minimumBidMinor(terms: Terms, leadingBid: LeadingBid | null): nu
 }
 
 /**
- * The largest amount that may be bid where `minimumMinor` is the minimum. It is never below it, so no bid ends a
- * lot. It rises with the minimum, and with a start of 0 it is not 0.
+ * The largest amount that may be bid while the minimum is `minimumMinor`. It is never below the minimum, so no bid can
+ * end a lot. It rises with the minimum, and is not 0 if the lot starts at 0.
  */
 export function maximumBidMinor(rules: Rules, minimumMinor: number): number {
   const { increments, maxAmountMinor, maxJump } = rules;

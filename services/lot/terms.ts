@@ -15,7 +15,7 @@ export interface Rules {
   /** Above it only the minimum is accepted: a mistyped amount is rejected, and a lot can always be bid on. */
   readonly maxAmountMinor: number;
   /**
-   * A bid may be at most so many times the minimum, or the first step where that is larger. Null for no such limit:
+   * A bid may be at most this many times the minimum or the first step, whichever is larger. Null for no such limit:
    * an auction that opened before this rule existed keeps its rules.
    */
   readonly maxJump: number | null;
@@ -23,7 +23,7 @@ export interface Rules {
   readonly reserveDisclosure: "Hidden" | "MetOnly" | "Public";
 }
 
-/** Of an Auction that does not say otherwise. */
+/** The default of an Auction's rules.maxJump. */
 export const DEFAULT_MAX_JUMP = 1_000;
 export const LARGEST_MAX_JUMP = 1_000_000;
 

@@ -15,7 +15,7 @@ interface BreakerOptions {
   readonly waitMs: number;
   /** The longest time within which a probe is made. */
   readonly waitMaxMs: number;
-  /** Whether an error says that the dependency did not serve. A defect of ours says nothing about it. */
+  /** Whether an error means that the dependency did not serve the call. A defect says nothing about it. */
   readonly isOutage: (error: unknown) => boolean;
   /** A monotonic clock. */
   readonly nowMs?: () => number;
@@ -90,7 +90,7 @@ export class Breaker {
       this.succeeded();
       return result;
     } catch (error) {
-      // A probe must end, whatever ended it.
+      // A probe must end, even with a defect.
       if (this.#state === "half_open" || this.#options.isOutage(error)) this.failed();
       throw error;
     }

@@ -94,7 +94,7 @@ export function aborted(signal: AbortSignal): Promise<void> {
   return new Wake().wait(signal);
 }
 
-/** Wakes a loop that waits for what another part of the process does. */
+/** Wakes a loop that waits for another part of the process. */
 export class Wake {
   #wake: () => void = () => {};
 
@@ -103,7 +103,7 @@ export class Wake {
     this.#wake();
   }
 
-  /** Resolves at the next `wake`, as soon as the signal aborts, or after `ms`. Nothing of the wait is left then. */
+  /** Resolves at the next `wake`, when the signal aborts, or after `ms`. It leaves no timer and no listener behind. */
   wait(signal?: AbortSignal, ms?: number): Promise<void> {
     return new Promise((resolve) => {
       if (signal?.aborted) return resolve();

@@ -95,7 +95,7 @@ test("OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and OTEL_TRACES_SAMPLER are ob
   expect(receiver.wrong).toEqual([]);
 });
 
-test("values that the specification has and this process has not are a warning, and stop nothing", async () => {
+test("valid values that this process does not support are logged as warnings, and stop nothing", async () => {
   const receiver = await startOtlpReceiver();
   const [sampler, endpoint] = await Promise.all([
     runTraced({

@@ -92,7 +92,7 @@ export async function startTelemetry(
   const isDisabled = settings.OTEL_SDK_DISABLED?.toLowerCase() === "true";
   if (endpoint === undefined || isDisabled) return OFF;
   if (!/^https?:/.test(endpoint) || !URL.canParse(endpoint)) {
-    log.warn("the OTLP endpoint is no URL like http://collector:4318: nothing is traced");
+    log.warn("the OTLP endpoint is not a URL like http://collector:4318: nothing is traced");
     return OFF;
   }
   const { startTracing } = await import("./tracing.ts");
@@ -107,7 +107,7 @@ export async function startTelemetry(
   return started;
 }
 
-/** Null if none is set. One that the SDK does not have would trace every bid. */
+/** Null if none is set, or the SDK does not know it: the SDK would then trace every bid. */
 function knownSampler(sampler: string | undefined, log: Logger): string | null {
   if (sampler === undefined) return null;
   if (SAMPLERS.includes(sampler)) return sampler;
@@ -119,6 +119,6 @@ function shareOf(arg: string | undefined, log: Logger): number {
   if (arg === undefined) return 0;
   const share = Number(arg);
   if (share >= 0 && share <= 1) return share;
-  log.warn({ default: DEFAULT_SHARE }, "OTEL_TRACES_SAMPLER_ARG is no share from 0 to 1");
+  log.warn({ default: DEFAULT_SHARE }, "OTEL_TRACES_SAMPLER_ARG is not a number from 0 to 1");
   return DEFAULT_SHARE;
 }

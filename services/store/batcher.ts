@@ -81,13 +81,13 @@ interface LotQueue {
 class Call {
   #state: "waits" | "sent" | "given up" = "waits";
 
-  /** @throws NotDecided once the bids are answered: they must not be decided any more */
+  /** @throws NotDecided if the bids have been answered already: they must not be decided any more */
   send(): void {
     if (this.#state === "given up") throw new NotDecided("the bids were answered as unavailable");
     this.#state = "sent";
   }
 
-  /** What becomes of bids that wait no longer. A call that was not sent is never sent afterwards. */
+  /** The outcome of bids whose wait has ended. A call that was not sent by then is never sent. */
   giveUp(): Placement {
     if (this.#state === "waits") this.#state = "given up";
     return this.#state === "sent"

@@ -32,7 +32,7 @@ const STORE_BREAKER = { failures: 3, waitMs: 100, waitMaxMs: 1_000 } as const;
 
 interface BiddingDependencies {
   readonly env: BiddingEnv;
-  /** Those of the whole process: it is ready while all of them are. Bids get some of their own. */
+  /** Those of the whole process, which is ready while all of them are. Connections for bids are added to them. */
   readonly connections: StoreConnections;
   readonly keys: Keys;
   readonly metrics: BiddingMetrics & { readonly internalErrors: Pick<Counter, "inc"> };
@@ -95,7 +95,7 @@ export function startBidding(dependencies: BiddingDependencies): Bidding {
 
 function chooseStrategy(dependencies: BiddingDependencies): Strategy {
   const { env, connections, keys, onConflict, onScript = () => {} } = dependencies;
-  // Bids have connections to themselves: reads must not delay them.
+  // Bids have separate connections: reads must not delay them.
   if (env.BID_STRATEGY === "script") return scriptStrategy(connections.open("bids"), keys);
   return optimisticStrategy(connections, keys, { onConflict, onScript });
 }

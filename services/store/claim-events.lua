@@ -9,8 +9,8 @@ KEYS[3] cleaned  string  exists for a while after the auction was deleted: nothi
 ARGV    lotId, epoch and seq of the last event, then the events of each entry, oldest first
 Reply   1, or 0 where as much was claimed before, or the auction was deleted
 --]]
--- A process keeps less than this of what it has shown. Beyond it the newest are left out: what is restored must
--- follow what is known without a gap.
+-- A process keeps fewer bytes of events than this. Beyond the limit the newest are left out: restored events must
+-- follow the known ones without a gap.
 local CLAIMS_MAX_BYTES = 16 * 1024 * 1024
 
 if redis.call("EXISTS", KEYS[3]) == 1 then return 0 end
@@ -20,7 +20,7 @@ local claimed_epoch, claimed_seq = string.match(redis.call("HGET", KEYS[1], fiel
 claimed_epoch, claimed_seq = tonumber(claimed_epoch), tonumber(claimed_seq)
 local is_further = epoch > claimed_epoch or (epoch == claimed_epoch and seq > claimed_seq)
 if is_further then redis.call("HSET", KEYS[1], field, whole(epoch) .. "-" .. whole(seq)) end
--- An equal claim may have come from a process that had the position without the events.
+-- Another process may have claimed the same position without the events.
 local is_new = false
 local bytes = tonumber(redis.call("HGET", KEYS[2], "bytes") or "0")
 for i = 4, #ARGV do

@@ -70,7 +70,7 @@ interface Failures {
 
 const failures = new WeakMap<Store, Failures>();
 
-/** Why there is no connection; null if that is not known. A command rejects without telling it. */
+/** Why there is no connection; null if that is not known. The error of a command does not contain the cause. */
 export function connectionFailure(store: Store): Error | null {
   const { url, connection } = failures.get(store) ?? { url: null, connection: null };
   return url ?? connection;
@@ -86,7 +86,7 @@ export function whyNotConnected(store: Store): string {
   return why instanceof StoreRefused ? `: ${why.message}` : `: ${why.message}; ${CHECK_URL}`;
 }
 
-/** Nobody listens there: the next attempt reads the URL again. */
+/** An address where nothing listens: the connection fails, and the next attempt reads the URL again. */
 const NOWHERE = "redis://127.0.0.1:1";
 
 /**

@@ -39,7 +39,7 @@ export class StoreConnections {
     this.#stores.set(work, store);
     let reported = false;
     startConnecting(store, (error) => {
-      // ioredis retries many times a second: an outage is one line.
+      // ioredis retries many times a second: an outage is logged once.
       if (!reported) this.#log.warn({ err: error, connection }, "store connection lost");
       reported = true;
     });

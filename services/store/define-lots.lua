@@ -62,10 +62,10 @@ if frozen then
   end
 end
 
--- A lot can be withdrawn and bidding be suspended.
+-- While Redis is out of memory, lots can still be withdrawn and bids suspended.
 if frozen then write_without_memory(KEYS[1]) end
 
--- An auction that opened before there was maxJump keeps its rules.
+-- An auction that opened before maxJump existed keeps its rules.
 local keeps_no_jump = frozen and (known[11] or "") == ""
 local fields = {}
 for name, value in pairs(auction) do

@@ -8,8 +8,8 @@ import { type Keys, keysOfLots } from "./keys.ts";
 export interface AuctionDefinition {
   readonly uid: string;
   /**
-   * The Auction's `metadata.generation`: of two definitions the one with the lower is older. 0: nothing counts it
-   * (`make up`, or an operator of an earlier version), and it is older than none.
+   * The Auction's `metadata.generation`: of two definitions the one with the lower is older. 0: not known
+   * (`make up`, or an operator of an earlier version); such a definition is never older.
    */
   readonly generation: number;
   readonly name: string;
@@ -49,7 +49,7 @@ export function isOlder(definition: AuctionDefinition, than: AuctionDefinition):
   return definition.generation > 0 && definition.generation < than.generation;
 }
 
-/** The hash of what a definition says: the store has these rules when the hashes are equal. */
+/** The hash of a definition without its generation: the store has these rules when the hashes are equal. */
 export function rulesHashOf(definition: AuctionDefinition): string {
   const { generation: _, ...said } = definition;
   return hashOf({ ...said, rules: hashedRules(definition.rules) });

@@ -31,7 +31,7 @@ function isErrorReply(error: Error): boolean {
   return error.name === "ReplyError" || (error.cause as Error | undefined)?.name === "ReplyError";
 }
 
-/** Whether a call failed because Redis did not serve it. Otherwise the error is a defect of ours. */
+/** Whether a call failed because Redis did not serve it. Otherwise the error is a defect. */
 export function didNotServe(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   if (error instanceof NotDecided) return error.cause === undefined || didNotServe(error.cause);

@@ -35,7 +35,7 @@ export async function eventsSince(
   return follows(missed[0]!, since) ? missed : null;
 }
 
-/** Null if one of the texts is no list of events: the lot as it stands replaces them. */
+/** Null if one of the texts is not a list of events: the snapshot of the lot replaces them. */
 function readable(texts: readonly string[]): LotEvent[] | null {
   try {
     return texts.flatMap(decodeEvents);

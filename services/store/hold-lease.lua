@@ -12,7 +12,7 @@ if ARGV[2] == "0" then
   redis.call("DEL", KEYS[1])
   return {0, clock}
 end
--- The relay trims under this lease: without the DEL, Redis refuses SET while it is out of memory.
+-- The relay needs this lease to trim: without the DEL, Redis refuses SET while it is out of memory.
 redis.call("DEL", KEYS[1])
 redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
 return {1, clock}

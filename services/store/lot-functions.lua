@@ -19,7 +19,7 @@ local function now_ms()
 end
 
 -- Lets the script write although Redis is out of memory, which is checked up to the first write only. For scripts that
--- free memory, or end something: refusing them would keep memory full.
+-- free memory, or end a lot or an auction: refusing them would keep memory full.
 local function write_without_memory(hash) redis.call("HDEL", hash, "") end
 
 -- The run_id of this Redis, as server-identity.ts reads it.
@@ -121,7 +121,7 @@ local function append(lot, keys, traceparent)
   local chain = lot.chain
   for i = 1, #lot.lines do chain = redis.sha1hex(chain .. lot.lines[i]) end
   local id = whole(lot.epoch) .. "-" .. whole(lot.seq)
-  -- The stream keeps the half that is being filled, from streamFrom on, and the one before it.
+  -- The stream keeps two halves: the one being filled, from streamFrom on, and the one before it.
   local from, bytes = lot.stream_from, lot.stream_bytes + #text
   if from and bytes > LOT_STREAM_BYTES / 2 then
     redis.call("XADD", keys.events, "MINID", from, id, "events", text)

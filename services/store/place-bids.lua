@@ -89,7 +89,7 @@ lot.at = math.max(lot.at, clock)
 local minimum = minimum_of(lot, increments)
 local answered, to_keep, kept_bytes = {}, {}, 0
 
--- As in increments.ts: never below the minimum. An auction from before maxJump existed has none.
+-- As in increments.ts: never below the minimum. An auction that opened before maxJump existed has no limit.
 local function maximum_of(least)
   local highest = math.max(max_amount, least)
   return max_jump and math.min(highest, max_jump * math.max(least, increments[1][2])) or highest

@@ -21,7 +21,7 @@ for name, value in pairs(cjson.decode(ARGV[2])) do
   fields[#fields + 1] = value
 end
 redis.call("HSET", KEYS[3], "epoch", ARGV[1], unpack(fields))
--- What is written here counts for no half: the first full half drops it.
+-- Entries written here are not counted in either half: they are dropped when the first half is full.
 redis.call("HDEL", KEYS[3], "streamFrom", "streamBytes")
 if #ARGV > 2 then redis.call("DEL", KEYS[4]) end
 for i = 3, #ARGV, 2 do redis.call("XADD", KEYS[4], ARGV[i], "events", ARGV[i + 1]) end

@@ -23,7 +23,7 @@ end
 
 local pending = tonumber(redis.call("HGET", KEYS[1], "pendingBytes") or "0")
 if archived ~= was then pending = pending - bytes_between(was, archived) + bytes_between(archived, was) end
--- Trimming is the first write: Redis takes it without memory, and then the others.
+-- Trimming is the first write: Redis accepts it while it is out of memory, and then the other writes, too.
 local dropped = redis.call("XTRIM", KEYS[2], "MINID", ARGV[2])
 if archived ~= was then
   redis.call("HSET", KEYS[1], "archivedId", archived, "pendingBytes", whole(math.max(0, pending)))

@@ -91,7 +91,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     const url = `http://127.0.0.1:${archivalPort}/internal/v1/open`;
     return (await fetch(url, { method: "POST", headers })).ok;
   });
-  // A broadcast that starts before the auction exists answers "not set up yet" until it looks again.
+  // A broadcast process that starts before the auction exists answers "not set up yet" until its next check.
   await startTiers("gateway", "broadcast");
   const balance = (tier: Tier) => startBalancer(all.filter(({ member }) => member.tier === tier));
   const [gatewayPort, streamPort] = [await balance("gateway"), await balance("broadcast")];

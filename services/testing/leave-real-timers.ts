@@ -1,4 +1,4 @@
-/** Pure test files share a process: one that left fake timers would stop the tests of every file after it. */
+/** Pure test files share a process: a file that leaves fake timers behind would block the tests of every later file. */
 import { afterAll, expect, vi } from "vitest";
 
 const shared = globalThis as { realSetTimeout?: typeof setTimeout };

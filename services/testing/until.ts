@@ -1,6 +1,6 @@
 /** A busy machine may need long, and a test that passes does not wait for it. */
 const PATIENCE_MS = 60_000;
-/** What holds at once is noticed at once, and a long wait leaves the processors to what it waits for. */
+/** The interval grows: a short wait is noticed at once, and a long wait leaves the CPU to what it waits for. */
 const POLL_MS = { first: 5, growth: 1.25, most: 20 };
 
 /**

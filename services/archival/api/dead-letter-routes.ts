@@ -1,4 +1,4 @@
-/** The routes for what could not be archived: list, show, replay, discard. */
+/** The routes of dead letters: list, show, replay, discard. */
 import type { FastifyInstance, FastifyReply, preHandlerAsyncHookHandler } from "fastify";
 import Type from "typebox";
 import { PAGE_DEFAULT, PAGE_MAX } from "../../access/limits.ts";

@@ -27,7 +27,7 @@ export async function replayDeadLetter(
       await session.query("savepoint replay");
       const { inserted, letters } = await insertTogether(session, auctionUid, [read.entry]);
       if (letters.length > 0) {
-        await session.query("rollback to savepoint replay"); // Nothing of it, not a part.
+        await session.query("rollback to savepoint replay"); // A refused replay leaves nothing behind.
         return { outcome: "refused", detail: letters[0]!.detail };
       }
       await markReplayed(session, deadLetterId);

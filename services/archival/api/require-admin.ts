@@ -11,7 +11,7 @@ const OPERATOR = "operator";
 
 const actors = new WeakMap<FastifyRequest, string>();
 
-/** Who sends a request that was admitted: the subject of its token. */
+/** The sender of an authorized request: the subject of its token. */
 export function actorOf(request: FastifyRequest): string {
   return actors.get(request)!;
 }

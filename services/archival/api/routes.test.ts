@@ -33,7 +33,7 @@ function routesOver(error: Error) {
 
 test("a defect in a route is answered internal, and not as a store that cannot be reached", async () => {
   const app = routesOver(new TypeError("Cannot read properties of undefined"));
-  // More than the failures in a row that open the circuit breaker: a defect is none.
+  // More than the consecutive failures that open the circuit breaker: a defect does not count as one.
   for (let i = 0; i < 4; i++) {
     const answer = await app.inject("/internal/v1/lots/lot-1/bids");
     expect([answer.statusCode, answer.json().code]).toEqual([500, "internal"]);

@@ -30,7 +30,7 @@ export async function defineAuction(
     // confused with new ones.
     epoch = await raiseEpoch(archive, definition.uid);
   }
-  // A new store has no definition that a given one could be older than.
+  // A new store has no definition to compare generations with.
   const { saved } = registered;
   const outdated = saved !== null && isOlder(definition, saved);
   const newest = outdated ? saved : definition;
@@ -38,7 +38,7 @@ export async function defineAuction(
   if (defined.outcome === "unconfirmed")
     throw new StoreUnavailable("Redis changed during the definition");
   if (defined.outcome !== "defined") return defined;
-  // Only after the store took the rules: a restore uses the saved ones, which are those in force.
+  // Only after the store accepted the rules: a restore uses the saved ones, which must be those in force.
   const taken = await readAuction(store, keys);
   const rules = taken?.rules ?? newest.rules;
   await saveDefinition(archive, { ...newest, rules }, taken?.suspendedAtMs ?? null);

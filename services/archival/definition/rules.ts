@@ -7,9 +7,9 @@ import { defineAuction, type DefineOutcome } from "./define.ts";
 import { parseRules, readRulesText, type RulesFile } from "./rules-file.ts";
 
 /**
- * The one owner of the auction's latest definition: from the rules file, as it is at the start and whenever it
- * changes, and from the API. Definitions are applied one after the other, and an older one never replaces a newer
- * one: neither here, nor in the store, which another process or an earlier run may have given a newer one.
+ * The only owner of the auction's latest definition, which comes from the rules file, at the start and whenever it
+ * changes, and from the API. Definitions are applied one at a time, and an older one never replaces a newer
+ * one: neither here, nor in the store, where another process or an earlier run may have written a newer one.
  */
 export class Rules {
   /** Why the latest rules were refused, or null; the store keeps the rules that it has. */
@@ -17,7 +17,7 @@ export class Rules {
   /** The newest definition that was given. */
   #latest: AuctionDefinition;
   #applying: Promise<unknown> = Promise.resolve();
-  /** The file's text that was taken last. */
+  /** The text of the file as it was last read. */
   #fileText: string;
   readonly #file: string;
   readonly #dependencies: CheckDependencies;
@@ -33,7 +33,7 @@ export class Rules {
   }
 
   /**
-   * Takes over a definition, unless a newer one was given, and applies it.
+   * Makes a definition the latest, unless a newer one was given, and applies it.
    * @throws when a store does not answer: nothing was decided, and the call may be repeated
    */
   apply(definition: AuctionDefinition): Promise<DefineOutcome> {
@@ -41,12 +41,12 @@ export class Rules {
     return this.#applyNext(definition);
   }
 
-  /** Applies what was given last: for a caller that repeats this, it may be newer with each call. @throws as `apply` */
+  /** Applies the latest definition, which may have changed when a caller retries. @throws as `apply` */
   applyLatest(): Promise<DefineOutcome> {
     return this.#applyNext(null);
   }
 
-  /** @param definition null: the latest when its turn has come */
+  /** @param definition null: the one that is the latest when it is applied */
   #applyNext(definition: AuctionDefinition | null): Promise<DefineOutcome> {
     const applied = this.#applying.then(() => this.#define(definition ?? this.#latest));
     this.#applying = applied.catch(() => {});

@@ -79,7 +79,7 @@ export class InvariantMonitor {
   /** Checks an archived batch. */
   check(batch: Batch, { insertedEvents, letters }: Recorded): void {
     for (const { reason, lotId, detail } of letters) {
-      if (lotId === null || reason === "foreign") continue; // It was no event of the lot.
+      if (lotId === null || reason === "foreign") continue; // It was not an event of the lot.
       if (reason === "conflict") this.#report("conflict", `${lotId}: ${detail}`, { lotId, detail });
       else this.#invariants.expectGap(lotId);
     }

@@ -52,7 +52,7 @@ export interface StoreObservation {
   /** How long the next lot to be opened or closed has been due; 0 if none is. */
   readonly overdueMs: number;
   readonly durability: StoreDurability;
-  /** Of Redis, by its maxmemory; null if it has enough, has no auction, or does not say. */
+  /** Why Redis's maxmemory is below the memory budget; null if it is enough or unknown, or Redis has no auction. */
   readonly memoryShortage: string | null;
   /** Null if Redis refuses INFO. */
   readonly health: RedisHealth | null;

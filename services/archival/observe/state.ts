@@ -72,7 +72,7 @@ export interface ArchivalState {
   readonly memoryShortage: string | null;
   /** The auction is removed from Redis and JetStream; the archive has it. */
   readonly cleaned: boolean;
-  /** The stores that answer and refuse, each with its reason: a person must change something. */
+  /** The stores that refuse, each with its reason: a person must change something. */
   readonly refusals: Readonly<Partial<Record<Dependency, string>>>;
   /** Why the latest rules were refused. */
   readonly refusedRules: string | null;

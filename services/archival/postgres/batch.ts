@@ -26,14 +26,14 @@ export interface ArchivedEvent {
   readonly outboxId: string;
 }
 
-/** What could not be archived. It stops nothing, is kept, and can be replayed or discarded. */
+/** An entry that could not be archived. It blocks no other entry, is kept, and can be replayed or discarded. */
 export interface DeadLetter {
   readonly reason: DeadLetterReason;
   readonly detail: string;
   readonly lotId: string | null;
   /** Null for a message that did not come from the outbox. */
   readonly outboxId: string | null;
-  /** Its place on the stream, for a message that did not come from the outbox: it is one letter, however often read. */
+  /** For a foreign message its place on the stream: it is one dead letter, however often it is read. */
   readonly streamId?: string;
   readonly body: Uint8Array;
 }

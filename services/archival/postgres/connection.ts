@@ -96,8 +96,8 @@ export async function inTransaction<T>(
 }
 
 /**
- * Whether Postgres refuses these values for ever: SQLSTATE class 22 (data) or 54 (a value too long for an index), or
- * 23505 (a bid id that is taken). Our schema has no other constraint: what breaks one breaks a rule of somebody else.
+ * Whether Postgres will never accept these values: SQLSTATE class 22 (data) or 54 (a value too long for an index), or
+ * 23505 (a bid id that exists). Gavel's schema has no other constraint: any other violation is of a foreign constraint.
  * Severity and message are in the language of the server.
  */
 export function isRefusedData(error: unknown): error is pg.DatabaseError {

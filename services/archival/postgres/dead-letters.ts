@@ -68,13 +68,13 @@ export interface ListedDeadLetter {
   readonly reason: DeadLetterReason;
   readonly detail: string;
   readonly lotId: string | null;
-  /** Null for a message that was never in the outbox. */
+  /** Null for a foreign message. */
   readonly outboxId: string | null;
   /** As text; a byte that is not UTF-8 shows as U+FFFD. */
   readonly body: string;
   readonly foundAtMs: number;
   readonly replayedAtMs: number | null;
-  /** How it ended without being archived; null if it did not. */
+  /** Who discarded it, when and why; null if nobody did. */
   readonly discarded: { readonly atMs: number; readonly by: string; readonly why: string } | null;
 }
 
@@ -147,7 +147,7 @@ export async function readDeadLetter(
   return rows[0] ? listed(rows[0]) : null;
 }
 
-/** Locks a dead letter that waits, until the transaction ends. Null: there is none. */
+/** Locks a dead letter that waits, until the transaction ends. Null if there is none. */
 export async function lockDeadLetter(
   session: Session,
   auctionUid: string,
@@ -170,7 +170,7 @@ export async function markReplayed(session: Session, deadLetterId: number): Prom
 }
 
 /**
- * Ends a dead letter that will not be archived; the record keeps it, with who discarded it and why.
+ * Marks a dead letter as discarded; the record keeps it, with who discarded it and why.
  * @returns false when none with this id waits
  */
 export async function discardDeadLetter(

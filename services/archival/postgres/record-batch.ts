@@ -68,7 +68,7 @@ export async function insertTogether(
   return { inserted: insertedEvents.length, insertedEvents, repeated, letters };
 }
 
-/** @throws StoreRefused when Postgres refused every one of several entries: then the data is not the cause */
+/** @throws StoreRefused when Postgres refused each of several entries: then the data is not the cause */
 async function insertOneByOne(
   session: Session,
   auctionUid: string,

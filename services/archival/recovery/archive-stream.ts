@@ -45,7 +45,7 @@ export async function archiveStream(
   return { inserted, watermark };
 }
 
-/** Tells a stream that cannot be read from an archive that does not answer. */
+/** Distinguishes a stream that cannot be read from an archive that does not answer. */
 async function* failingReads(reads: AsyncGenerator<Delivery[]>): AsyncGenerator<Delivery[]> {
   try {
     yield* reads;

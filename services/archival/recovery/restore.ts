@@ -278,7 +278,7 @@ const UNOPENED: ArchivedLot = {
   leadingBid: null,
 };
 
-/** Entries as large as those of scripts, so that JetStream takes each. */
+/** Entries no larger than those of scripts, so that JetStream accepts each. */
 function entriesOf(events: readonly LotEvent[]): StreamEntry[] {
   return Array.from({ length: Math.ceil(events.length / MAX_BATCH) }, (_, index) => {
     const some = events.slice(index * MAX_BATCH, (index + 1) * MAX_BATCH);

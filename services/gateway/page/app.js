@@ -126,7 +126,7 @@ function become(entry, lot) {
 
 // Bidding
 
-/** Places the bid that was typed; asks first where it can be read as more than one amount. */
+/** Places the bid that was typed; asks first if its amount is ambiguous. */
 function bid(entry, text) {
   const { lot, card } = entry;
   if (!token) {

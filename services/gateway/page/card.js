@@ -78,7 +78,7 @@ export function createCard(actions) {
       parts.answer.textContent = text;
       parts.answer.dataset.tone = tone;
     },
-    /** Asks for one of the choices, each a text and what it does. */
+    /** Asks for one of the choices, each a text and its action. */
     ask(question, choices) {
       const buttons = choices.map(([text, choose]) => {
         const button = document.createElement("button");

@@ -35,15 +35,15 @@ export function inputPrinter(auction, locale) {
 /** Invisible marks of direction, which Intl prints in languages that are written from right to left. */
 const MARKS = /[\u061c\u200e\u200f]/g;
 
-/** Full-width digits and all kinds of spaces and apostrophes, as their plain ones. */
+/** Replaces full-width digits and all kinds of spaces and apostrophes with ASCII ones. */
 const plainOf = (text) =>
   text.normalize("NFKC").replaceAll(MARKS, "").replaceAll("’", "'").replaceAll(/\s/g, " ").trim();
 
 /**
  * A function that reads an amount as people type it, with or without the currency, and with groups of three or
- * those of the visitor's language. Where the visitor's language and another one would read different amounts, it
- * does not choose.
- * @returns of that function: {minor}; {choices} of minor units to ask for; or null for any other text
+ * those of the visitor's language. If the visitor's language and another one read different amounts, it
+ * returns all of them.
+ * @returns that function, which returns {minor}; {choices}, in minor units, to ask for; or null for any other text
  */
 export function amountReader(auction, locale) {
   const { minorUnitDigits } = auction;
@@ -109,7 +109,7 @@ function withoutName(text, names) {
   return text;
 }
 
-/** @returns the digits before and after the decimal separator; null if this convention does not write so */
+/** @returns the digits before and after the decimal separator; null if the text does not follow this convention */
 function readNumber(text, { decimal, group, lengthsOf }) {
   const [head, fraction = "", ...more] = text.split(decimal);
   if (more.length > 0 || (text.includes(decimal) && !/^\d+$/.test(fraction))) return null;

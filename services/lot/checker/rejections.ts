@@ -140,7 +140,7 @@ function jumpTooLarge(
   return whileMinimumBelow(evidence, bid, logIndex, Math.ceil(amountMinor / maxJump));
 }
 
-/** What holds of an answer that is given only as long as the minimum, which only rises, is below `limitMinor`. */
+/** Judges an answer that is possible only while the minimum, which only rises, is below `limitMinor`. */
 function whileMinimumBelow(
   evidence: Evidence,
   bid: RejectedBid,
