@@ -30,7 +30,7 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** The message of an error that the user or an outage caused; the stack of a defect, to be reported. */
+/** The message of an error caused by the user or by an outage; for a defect its stack, to be reported. */
 async function textOf(error: unknown): Promise<string> {
   if (!(error instanceof Error)) return String(error);
   const { isUnavailable } = await import("../services/access/error-class.ts");

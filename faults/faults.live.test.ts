@@ -8,7 +8,7 @@ import { runFaults } from "./run.ts";
 /** The same in every run, so that a red one is about the code; `make faults` draws its own. */
 const FIRST_SEED = 20_261;
 const DURATION_MS = 75_000;
-/** A busy machine injects fewer faults in that time, and goes on with the next seed. Each run must pass. */
+/** A busy machine injects fewer faults in that time, and continues with the next seed. Each run must pass. */
 const RUNS_MAX = 4;
 const KINDS_MIN = 12;
 
@@ -18,7 +18,7 @@ async function runPasses(seed: number): Promise<FaultRunResult> {
   const result = await runFaults({
     seed,
     durationMs: DURATION_MS,
-    // Below what one core bears: other tests run beside it.
+    // Less load than one core can serve, because other tests run at the same time.
     bidsPerSecond: 600,
     outboxMaxBytes: 256 * 1024 * 1024,
     artifactsDir,

@@ -1,6 +1,6 @@
 /**
  * Fills a Redis of the default size (200 lots, 256 MiB of events, keys for 1,000 accepted bids a second) and prints what
- * each part takes beside its budget: `node load/fill-default-redis.ts`. It takes minutes and 2 GB of memory.
+ * each part takes, beside its budget: `node load/fill-default-redis.ts`. It takes minutes and 2 GB of memory.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -25,7 +25,7 @@ interface Filled {
   readonly keys: number;
   /** Bytes of Redis for one accepted bid's key, as it measures them. */
   readonly bytesPerKey: number;
-  /** What each part takes, and may take by the budget. */
+  /** What each part takes, and its limit by the memory budget. */
   readonly parts: readonly { name: string; bytes: number; budgetBytes: number }[];
   readonly usedBytes: number;
   readonly maxMemoryBytes: number;
@@ -129,7 +129,7 @@ class Filler {
   }
 }
 
-/** What is kept now becomes what was kept in the window before. */
+/** Ends the window: its kept answers become those of the previous window. */
 async function turnWindow(store: Store, keys: Keys): Promise<void> {
   const bucket = Number(await store.hget(keys.auction, "keysBucket"));
   await store.rename(keys.answers[bucket % 2]!, keys.answers[(bucket + 1) % 2]!);

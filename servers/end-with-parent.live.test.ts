@@ -1,4 +1,4 @@
-/** What a benchmark or an experiment starts ends with it, however it ends. */
+/** The processes that a benchmark or an experiment starts end with it, however it ends. */
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,8 +1,8 @@
 import { findProgram } from "./find-program.ts";
 
 /**
- * A command that the kernel kills when the process that spawns it ends, however that ends: a benchmark or a test
- * that is stopped or killed leaves nothing behind. Where there is no setpriv (macOS), the command is as it was.
+ * Wraps a command so that the kernel kills it when its parent process ends, however that ends: a benchmark or a test
+ * that is stopped or killed leaves nothing behind. Without setpriv (macOS) the command is unchanged.
  */
 export function endWithParent(command: string, args: readonly string[]): [string, string[]] {
   const setpriv = findProgram("setpriv");

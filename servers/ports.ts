@@ -28,7 +28,7 @@ const FIRST_PORT = 12_000;
 const LAST_PORT = 32_000;
 
 /**
- * A TCP port on which nothing listens, for a caller that listens a little later. No process that calls this
+ * A TCP port on which nothing listens, for a caller that listens on it later. No other process that calls this
  * gets the same port before this process ends: its UDP namesake stays bound.
  */
 export async function freePort(): Promise<number> {

@@ -1,4 +1,4 @@
-/** Everybody may write to /var/tmp: what lies there is not taken for the data of Postgres. */
+/** Every user may write to /var/tmp: a folder of another user there must not be used as the data of Postgres. */
 import { createHash } from "node:crypto";
 import { chownSync, lstatSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -29,7 +29,7 @@ async function dataDirectoryOf(dir: string): Promise<string> {
 const start = async (dir: string) => startPostgres({ dir, port: await freePort() }, "p");
 
 test.skipIf(process.getuid?.() !== 0)(
-  "as root, Postgres gets a folder of its own in /var/tmp, through no link that lies in wait, and keeps it",
+  "as root, Postgres gets a folder of its user in /var/tmp, does not follow a link planted there, and keeps the folder",
   async () => {
     const dir = join(folder(), "postgres");
     const victim = folder();

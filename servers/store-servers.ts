@@ -43,7 +43,7 @@ export function storeUrl(store: keyof typeof USERS, port: number, password: stri
   return `${store}://${login}127.0.0.1:${port}${store === "postgres" ? "/postgres" : ""}`;
 }
 
-/** Writes a configuration with a password: nobody else can read it, and it is no argument, which everybody can. */
+/** Writes a configuration with a password, which only the owner can read; every user can read arguments. */
 function writeConfig(dir: string, name: string, text: string): string {
   const file = join(dir, name);
   rmSync(file, { force: true });
@@ -143,7 +143,7 @@ export async function startPostgres(
   const { dir, port } = options;
   const owner = postgresOwner();
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  if (owner.uid !== undefined) chmodSync(dir, 0o711); // its user enters, and lists nothing
+  if (owner.uid !== undefined) chmodSync(dir, 0o711); // its user may enter the folder, not list it
   const data = dataDirectory(dir, owner);
   if (!existsSync(join(data, "PG_VERSION"))) await fill(data, owner, password);
   return startServer({
@@ -214,7 +214,7 @@ function dataDirectory(dir: string, owner: Owner): string {
   return realpathSync(data);
 }
 
-/** Everybody may create a folder in /var/tmp: one that was replaced there must not be taken for ours. */
+/** Every user may create a folder in /var/tmp: a replaced folder must not be used as the data of Postgres. */
 function ownDirectory(data: string, owner: Owner): string {
   if (!existsSync(data))
     throw new Error(
@@ -251,7 +251,7 @@ function canReach(dir: string, owner: Owner): boolean {
 /** Runs initdb. Asynchronous, because it takes seconds while other servers start. */
 export async function initialise(data: string, owner: Owner, password: string): Promise<void> {
   const passwordFile = `/var/tmp/gavel-${randomUUID()}`;
-  writeFileSync(passwordFile, password, { mode: 0o600, flag: "wx" }); // fails where a link lies in wait
+  writeFileSync(passwordFile, password, { mode: 0o600, flag: "wx" }); // fails if somebody planted a link
   if (owner.uid !== undefined) chownSync(passwordFile, owner.uid, owner.gid);
   try {
     const args = ["-D", data, "-U", "gavel", "-A", "scram-sha-256", `--pwfile=${passwordFile}`];

@@ -54,7 +54,7 @@ const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 const run = (...words: string[]) =>
   runHere(["dead-letters", ...words, "--archival", url, "--token", token], { GAVEL_DIR: dir });
 
-test("list shows all pages of the letters that wait, and show prints one whole", async () => {
+test("list prints all pages of waiting dead letters, and show prints a whole one", async () => {
   const { status, stdout } = await run("list");
   expect(status).toBe(0);
   expect(stdout).toMatch(/4\s+undecodable\s+lot-1\s+5-0\s.*waits\s+an event must be an object/);
@@ -63,7 +63,7 @@ test("list shows all pages of the letters that wait, and show prints one whole",
   expect(JSON.parse(shown.stdout)).toEqual(LETTER);
 });
 
-test("replay and discard say what became of the letter, by exit code, too", async () => {
+test("replay and discard report the outcome, in the exit code, too", async () => {
   expect(await run("replay", "5")).toMatchObject({ status: 0, stdout: "Archived: 2 events.\n" });
   expect(await run("replay", "4")).toMatchObject({
     status: 1,
@@ -94,7 +94,7 @@ test.each([
   expect(requests).toEqual([]);
 });
 
-test("where nothing runs it says so", async () => {
+test("if nothing runs here, the command says so", async () => {
   const { status, stdout } = await runHere(["dead-letters"], { GAVEL_DIR: dir });
   expect([status, stdout]).toEqual([3, expect.stringContaining("nothing runs from")]);
 });

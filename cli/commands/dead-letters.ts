@@ -188,7 +188,7 @@ async function show(call: Call, id: string, say: (line: string) => void): Promis
   return 0;
 }
 
-/** Says how a call ended. @returns the exit code */
+/** Prints the outcome of a call. @returns the exit code */
 function end({ status, body }: Answer, say: (line: string) => void): number {
   const { outcome, detail, events } = body;
   if (outcome === "archived") say(`Archived: ${events} events.`);

@@ -12,7 +12,7 @@ import type { Rule } from "./rule.ts";
 
 const HOUR_MS = 3_600_000;
 const MAX_LENGTH_MS = 2160 * HOUR_MS;
-/** Above maxAmountMinor each bid is one step higher; 2^53 - 1 must stay out of reach. */
+/** How many bids, each one step higher, must fit between maxAmountMinor and 2^53 - 1. */
 const STEPS_ABOVE_MAX = 1_000;
 
 const TERMS_RULES: readonly Rule[] = [

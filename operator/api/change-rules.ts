@@ -96,7 +96,7 @@ export const CHANGE_RULES: readonly ChangeRule[] = [
   {
     since: "Open",
     path: "spec.currency",
-    // Where one of the two states no digits, it has those of the currency, and so must the other.
+    // If one of the two sets no digits, it has those of the currency, and the other must set the same.
     change:
       `${equal(["currency"])} && (${equalIfPresent("minorUnitDigits")} || ` +
       "has(self.spec.minorUnitDigits) != has(oldSelf.spec.minorUnitDigits) && " +

@@ -1,5 +1,5 @@
 /**
- * Texts of an Auction that are converted to something else: instants, durations, quantities, URLs, currencies.
+ * Texts of an Auction that are converted to another type: instants, durations, quantities, URLs, currencies.
  * validateAuction() and the API server refuse those that cannot be converted, as they refuse those of auction-cases.ts.
  */
 import { accepted, auctionWith, type Case, refused, SERVER } from "./auction-cases.ts";

@@ -22,7 +22,7 @@ const DIGITS = new Map(
   ),
 );
 
-/** Null for a currency that ISO 4217 does not have, or gives no digits. */
+/** Null if ISO 4217 does not have the currency, or defines no digits for it. */
 export function digitsOf(currency: string): number | null {
   return DIGITS.get(currency) ?? null;
 }
@@ -33,7 +33,7 @@ interface Money {
 }
 
 /**
- * For a spec that has been validated. What it states wins: an earlier version stored 2 where nothing was stated, for
+ * For a validated spec. Digits that it sets have priority: an earlier version stored 2 where none were set, for
  * every currency, and amounts that were bid since then are in that unit.
  */
 export function minorUnitDigitsOf({ currency, minorUnitDigits }: Money): number {

@@ -105,7 +105,7 @@ test("any Auction that is valid has a definition that archival takes", () => {
       if (!validation.ok) return;
       valid += 1;
       const definition = definitionOf(validation.auction, "uid-1", new Map());
-      // As it is sent: JSON has no NaN.
+      // Through JSON, as it is sent: JSON has no NaN.
       const sent: unknown = JSON.parse(JSON.stringify(sentDefinition(definition)));
       expect(parseDefinition(sent, "the test", "uid-1")).toEqual(definition);
       expect(definition.opensAtMs === null).toBe(schedule.opensAt === undefined);

@@ -57,8 +57,8 @@ export function definitionOf(
 }
 
 /**
- * A definition as archival gets it. An archival of an earlier version, whose tiers may be held, does not know `maxJump`
- * and would take it for a change of the frozen rules: the default is left out, and archival fills it in.
+ * A definition as it is sent to archival. An earlier version of archival, kept by a rollout hold, does not know `maxJump`
+ * and would take it for a change of the frozen rules: the default is omitted, and archival of this version fills it in.
  */
 export function sentDefinition(definition: AuctionDefinition): object {
   const { maxJump, ...rules } = definition.rules;

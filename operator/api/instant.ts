@@ -2,7 +2,7 @@
 
 /**
  * Narrower than the format `date-time`, whose readers differ: the one of JSON Schema takes time zone names and leap
- * seconds, the API server's takes year 0 and offsets of 99 hours, CEL counts nanoseconds. Each text that matches and
+ * seconds, the API server's takes year 0 and offsets of 99 hours, CEL counts nanoseconds. A text that matches and
  * is a day of the calendar means the same to all of them. The years are those for which the sum with any duration
  * can be stored, and printed with four digits.
  */
@@ -27,7 +27,7 @@ export function optionalInstantMs(text: string | undefined): number | null {
 }
 
 /**
- * For a text that the schema has accepted. That of an earlier version also took more digits of a
+ * For a text that the schema has accepted. The schema of an earlier version also accepted more digits of a
  * second, and a stored Auction keeps them.
  */
 export function instantMs(text: string): number {

@@ -46,7 +46,7 @@ export interface RuleAt<S extends Scope> {
   readonly reads?: readonly (keyof Scopes[S] & string)[];
   /** CEL, over `self`. */
   readonly rule: string;
-  /** Whether the CEL also reads `oldSelf`, an optional value: what an earlier version stored stays valid. */
+  /** Whether the CEL also reads `oldSelf`, an optional value, to accept what an earlier version stored. */
   readonly optionalOldSelf?: true;
   readonly message: string;
   holds(self: Scopes[S]): boolean;

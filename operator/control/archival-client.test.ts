@@ -43,7 +43,7 @@ test("what an archival of an earlier version does not report is filled in", asyn
   expect(await archival.state()).toEqual(state());
 });
 
-test("published rules leave out the default of maxJump, which an earlier archival takes for a change", async () => {
+test("published rules omit the default of maxJump, which archival of an earlier version takes for a change", async () => {
   const { archival, bodies } = await archivalThat({});
   for (const maxJump of [DEFAULT_MAX_JUMP, 40]) {
     await archival.publishRules(auctionDefinition({ rules: { ...RULES, maxJump } }));
@@ -76,7 +76,7 @@ test.each([
   await expect(asked).rejects.toThrow(message);
 });
 
-test("a defect of the operator is not told as an archival tier that is away", async () => {
+test("a defect of the operator is not reported as an unavailable archival tier", async () => {
   const { archival } = await archivalThat({});
   const circular: Record<string, unknown> = { rules: {} };
   circular["itself"] = circular;

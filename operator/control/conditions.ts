@@ -69,7 +69,7 @@ function backingReady(facts: StatusFacts): Value {
   );
 }
 
-/** Where a person finds what is wrong with the connection to a store. */
+/** What a person must check if a store cannot be reached: the Secret of its URL, or its pod. */
 function sourceOf({ auction }: StatusFacts, store: StoreName): string {
   const { mode, external } = auction.spec.backing[store];
   if (mode === "Managed" || external === undefined)
@@ -78,7 +78,7 @@ function sourceOf({ auction }: StatusFacts, store: StoreName): string {
   return `the URL in key ${key} of Secret ${name}`;
 }
 
-/** A store that answers archival and refuses, in the store's own words. A person must change something. */
+/** A store that refuses, with its reason. A person must change something. */
 function firstRefusal(
   facts: StatusFacts,
   { refusals }: ArchivalState,

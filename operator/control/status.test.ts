@@ -100,7 +100,7 @@ const CONDITION_CASES: [
     /^postgres refuses: 28P01: wrong password$/,
   ],
   [
-    "Postgres, which is not ours, is unreachable",
+    "an External Postgres is unreachable",
     {
       auction: storedAuction({ backing: EXTERNAL_POSTGRES }),
       probe: probing({ postgres: false }),

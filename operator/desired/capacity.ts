@@ -1,4 +1,4 @@
-/** What the data of an Auction may take in Redis, and what its pod gets. */
+/** The memory budget of an Auction, and the memory of its Redis pod. */
 import {
   type Capacity,
   maxKeysBytesFor,

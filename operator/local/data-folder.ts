@@ -74,7 +74,7 @@ export class DataFolder {
   /** Creates the folder and the secrets if they do not exist. */
   prepare(): void {
     mkdirSync(this.path, { recursive: true, mode: 0o700 });
-    // As root, Postgres runs as another user, who enters this folder and lists nothing in it.
+    // If this process is root, Postgres runs as another user, who may enter this folder and not list it.
     chmodSync(this.path, process.getuid?.() === 0 ? 0o711 : 0o700);
     for (const name of ["secrets", "connections", "logs", "run", "redis", "nats"]) {
       mkdirSync(join(this.path, name), { recursive: true });

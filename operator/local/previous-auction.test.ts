@@ -14,7 +14,7 @@ function auctionIn(currency: string, minorUnitDigits?: number) {
 const digits = (...given: Parameters<typeof withKeptDigits>) =>
   definitionOf(withKeptDigits(...given), "uid-1", new Map()).minorUnitDigits;
 
-test("an auction goes on with the digits that an earlier version gave its currency", () => {
+test("an auction keeps the digits that an earlier version gave its currency", () => {
   const yen = auctionIn("JPY");
   expect(digits(yen, "uid-1", null)).toBe(0); // The first run.
   const before = { ...definitionOf(yen, "uid-1", new Map()), minorUnitDigits: 2 };

@@ -8,8 +8,8 @@ import { readAuction, readLots } from "../../services/store/lots.ts";
 import type { AuctionResource } from "../api/auction-resource.ts";
 
 /**
- * An auction goes on with the digits that it has, where its file states none: an earlier version took 2 for every
- * currency. In a cluster the API server stored them.
+ * An auction whose file sets no digits keeps those that it has: an earlier version took 2 for every
+ * currency. On a cluster the API server stores them.
  * @param before the definition that the last run wrote
  */
 export function withKeptDigits(

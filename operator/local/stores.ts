@@ -53,7 +53,7 @@ export async function startStore(
   return server;
 }
 
-/** For `make sql`. Also a data folder of an earlier version gets the role. */
+/** Creates the role of `make sql`, also in a data folder of an earlier version. */
 async function writeReaderUrl(ownerUrl: string, folder: DataFolder): Promise<void> {
   const password = readSecretFile(folder.readerPasswordFile);
   await createReaderRole(ownerUrl, password);

@@ -219,7 +219,7 @@ test("an auction whose closing time passed while it was stopped is settled, and 
   await down(second);
 }, 240_000);
 
-/** What a store says to a client without a password. */
+/** A store's answer to a client without a password. */
 const greet = async (port: string, request: string): Promise<string> => {
   const socket = connect({ host: "127.0.0.1", port: Number(port) });
   let text = "";
