@@ -104,7 +104,7 @@ test("commands on a folder where nothing ever ran say so, and make nothing", asy
   expect((await gavel(["sql", "select 1"])).stderr).toContain("make up creates one");
 });
 
-test("capacity prints the budget of an Auction or of options, and refuses what it cannot read", async () => {
+test("capacity prints the budget of an Auction or of options, and refuses invalid arguments", async () => {
   const file = "manifests/samples/spring-sale.yaml";
   const ofFile = await gavel(["capacity", fileURLToPath(new URL(`../${file}`, import.meta.url))]);
   expect(ofFile).toMatchObject({ status: 0, stdout: expect.stringMatching(/maxmemory +\d+/) });

@@ -52,7 +52,7 @@ export async function fillRedis(store: Store, capacity: Capacity): Promise<Fille
   }
   const kept = await bytesOf(store, keys.answers);
   const count = (await store.hlen(keys.answers[0])) + (await store.hlen(keys.answers[1]));
-  // Now the archive is away, and windows pass.
+  // From here on nothing is archived, and windows pass.
   do {
     await turnWindow(store, keys);
     while (await filler.placeBatch());

@@ -25,7 +25,7 @@ export async function logs({ env, folder, terminal, argument }: Invocation): Pro
   return 0;
 }
 
-/** The further processes of the tiers (REPLICAS=…), by their log files. */
+/** The other processes of the tiers (REPLICAS=…), found by their log files. */
 function replicasOf(folder: Invocation["folder"]): string[] {
   const logs = dirname(folder.logFile("up"));
   if (!existsSync(logs)) return [];

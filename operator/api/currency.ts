@@ -46,7 +46,7 @@ export function minorUnitDigitsOf({ currency, minorUnitDigits }: Money): number 
 const isOneOf = (currency: string, digits: keyof typeof CURRENCIES_BY_DIGITS) =>
   `'${CURRENCIES_BY_DIGITS[digits]}'.contains(${currency})`;
 
-/** CEL: the digits of `currency`; `otherwise` for one that ISO 4217 does not have. */
+/** CEL: the digits of `currency`; `otherwise` if ISO 4217 does not define them. */
 export const digitsCel = (currency: string, otherwise: string): string =>
   ([0, 2, 3, 4] as const).map((digits) => `${isOneOf(currency, digits)} ? ${digits} : `).join("") +
   otherwise;

@@ -65,7 +65,7 @@ test.skipIf(findProgram("prometheus") === null)(
       return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
     };
     await until("both have taken bids", async () => {
-      // At once: each on a connection of its own.
+      // Concurrently, so each on a separate connection.
       const bids = Array.from({ length: 8 }, () => sandbox.bid("oak-table", 12_000, "ada"));
       for (const { status } of await Promise.all(bids)) expect([201, 409]).toContain(status);
       return (await served(0)) > 0 && (await served(1)) > 0;

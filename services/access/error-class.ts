@@ -61,10 +61,10 @@ const POSTGRES_HANDSHAKE_REFUSED =
 const POSTGRES_NOT_NOW = /^(08...|40...|57...|55P03|25P0[34]|53300)$/;
 
 /**
- * SQLSTATEs of a server that is not what we need until somebody changes it: authorization (28), permission (42501),
+ * SQLSTATEs of a server that cannot be used until a person changes something: authorization (28), permission (42501),
  * resources (53), I/O (58), damage (XX), its configuration (F0), a feature that it lacks (0A), read-only (25006), a
  * database, schema, table, column or function that is absent, of another owner, or there already, and a constraint
- * (23502, 23503, 23514, 23P01) that our schema does not have.
+ * (23502, 23503, 23514, 23P01) that Gavel's schema does not have.
  */
 const POSTGRES_REFUSES =
   /^(28...|42501|53...|58...|XX...|F0...|0A...|25006|3D000|3F000|42P01|42703|42883|42704|42P0[4-7]|42701|42710|42723|42809|55000|55006|23502|23503|23514|23P01)$/;

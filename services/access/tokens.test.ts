@@ -47,7 +47,7 @@ test("a token that ends is not remembered beyond its end", async () => {
   }
 });
 
-test("clocks may differ by 5 s: a token is accepted so long before its nbf and after its exp", async () => {
+test("clocks may differ by 5 s: a token is accepted from 5 s before its nbf until 5 s after its exp", async () => {
   const verify = createVerifier({ ...who, TOKEN_SECRET_FILE: file(SECRET) });
   vi.useFakeTimers({ toFake: ["Date"] });
   try {
@@ -134,7 +134,7 @@ test("a key set that cannot be had is our trouble, never a bad token", async () 
   expect(await gone("garbage")).toBeNull();
 });
 
-test("while the key set is away its old keys are used, for an hour at most", async () => {
+test("while the key set cannot be fetched, stale keys are used, for an hour at most", async () => {
   const { state, token, url } = await keyServer();
   const stale: boolean[] = [];
   const verify = createVerifier({ ...who, TOKEN_JWKS_URL: url }, (isStale) => stale.push(isStale));

@@ -276,7 +276,7 @@ test("a wrong URL, a rejected password and wrong TLS are named for each store, a
     await until("all serve", async () => {
       return Object.keys((await stateOf(archival)).refusals).length === 0;
     });
-    // A server without TLS does not answer the handshake: it may as well hang, so it is no refusal.
+    // A server without TLS does not answer the handshake: it may as well hang, so this is not a refusal.
     const away = new AuctionUnderTest(servers);
     writeFileSync(away.file("redis"), right.redis.replace("redis:", "rediss:"));
     const { internalUrl } = await away.start();

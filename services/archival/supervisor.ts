@@ -200,7 +200,7 @@ async function check(turn: AcrossTurns): ReturnType<typeof checkStore> {
   }
 }
 
-/** The stream may be the only copy of acknowledged bids: a person decides what becomes of it. */
+/** The stream may be the only copy of acknowledged bids: a person decides whether to delete it. */
 function unreadable(auctionUid: string, why: string): StoreRefused {
   return new StoreRefused(
     `stream ${streamNameOf(auctionUid)} cannot be read (${why}), and may be the only copy of acknowledged bids: ` +

@@ -113,7 +113,7 @@ async function watch(
   for await (const status of connection.status()) {
     const { type } = status;
     if (type === "reconnect") onAttempt(null);
-    // A subject that is not allowed says nothing about the connection.
+    // A subject without permission does not mean that the connection failed.
     if (type === "error" && status.error.name !== "PermissionViolationError") {
       onAttempt(status.error);
     }

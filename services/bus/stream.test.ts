@@ -12,7 +12,10 @@ const denied = new errors.PermissionViolationError("no right", "publish", "gavel
 
 test.each<[string, unknown]>([
   ["no answer", new errors.TimeoutError()],
-  ["nobody takes what is published", notEnabled(requestError(new errors.NoRespondersError("s")))],
+  [
+    "no stream receives a published message",
+    notEnabled(requestError(new errors.NoRespondersError("s"))),
+  ],
   ["the server of the stream is away", answered(500, 10_118, "stream is offline")],
   ["somebody sealed it", answered(400, 10_109, "invalid operation on sealed stream")],
 ])("a stream is given up after: %s", (_, error) => {

@@ -42,7 +42,7 @@ const DUPLICATE_WINDOW_MS = 1_000;
 /** Messages delivered to the archive and not acknowledged: bounds its memory. */
 const MAX_ACK_PENDING = 1_000;
 
-/** Codes of JetStream: it is no cluster, or has too few servers with room. */
+/** Codes of JetStream that is not a cluster, or has too few servers with room. */
 const NO_PLACE = new Set([10_005, 10_074]);
 
 /** Whether JetStream cannot place the replicas of a stream: a person must add servers, or lower `streamReplicas`. */

@@ -18,7 +18,7 @@ const BIDDERS = 10;
 const ENOUGH = 60;
 /** Of each bidder. */
 const BETWEEN_BIDS_MS = 15;
-/** Each look at the archive is a connection of its own. */
+/** Each query of the archive opens a connection. */
 const ARCHIVE_POLL_MS = 100;
 
 let auction: RunningAuction;

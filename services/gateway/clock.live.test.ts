@@ -42,7 +42,7 @@ function clockOf(keys: Keys, over = store) {
 const eventsOf = async (keys: Keys, lotId: string) =>
   (await eventsBefore(store, keys, lotId, null, 100)).events.reverse();
 
-test("a defect in the clock is counted, and the clock goes on", async () => {
+test("a defect in the lot clock is counted, and the clock continues", async () => {
   const { keys } = await defineAndOpen(store);
   let defects = 2;
   const broken = new Proxy(store, {

@@ -69,7 +69,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     maxEventLoopDelay: eventLoopDelayMaxMs,
     maxHeapUsedBytes: getHeapStatistics().heap_size_limit * HEAP_MAX_SHARE,
     pressureHandler: async () => {
-      // Building the app blocks the event loop; the sample that contains it holds for one more.
+      // Building the app blocks the event loop; the sample that contains it stays in effect for one more.
       if (performance.now() - builtMs < 2 * PRESSURE_SAMPLE_MS) return;
       throw new ProblemError(
         problem("unavailable", "The gateway is overloaded. Nothing was decided; send it again."),

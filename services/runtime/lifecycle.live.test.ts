@@ -50,7 +50,7 @@ test("further signals, of the same kind or another, do not end a drain", async (
   expect(await exited).toEqual([0, null]);
 });
 
-test("a process that is told to stop while it starts stops what it has started", async () => {
+test("a process that gets a signal while it starts stops the components that it has started", async () => {
   const { child, says } = run();
   const exited = once(child, "exit");
   await says("starting");

@@ -57,7 +57,7 @@ test.each([undefined, "localhost"])(
   },
 );
 
-test("a server that is closing answers what it has, and takes nothing new on any address", async () => {
+test("a closing server answers open requests, and accepts no new ones on any address", async () => {
   const server = createServer();
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -80,7 +80,7 @@ test("a server that is closing answers what it has, and takes nothing new on any
   await closed;
 });
 
-test.each(LOOPBACK)("closing waits for what came in at %s alone", async (address) => {
+test.each(LOOPBACK)("closing waits for requests that came in at %s alone", async (address) => {
   const app = fastify();
   const come = Promise.withResolvers<void>();
   const answer = Promise.withResolvers<string>();

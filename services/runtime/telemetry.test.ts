@@ -87,7 +87,7 @@ test("OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and OTEL_TRACES_SAMPLER are ob
   await runTraced({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, ...off });
   await runTraced({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_TRACES_EXPORTER: "none" });
   expect(receiver.spans.length).toBe(before);
-  // Without a sampler the share decides, and what is slow or failed leaves a span nevertheless.
+  // Without a sampler the share decides, and slow or failed work still gets a span.
   await runTraced({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_TRACES_SAMPLER_ARG: "0" });
   expect(receiver.spans.slice(before)).toMatchObject([
     { name: "slow work", resource: { "service.name": "gavel-test", "service.namespace": "gavel" } },

@@ -64,7 +64,7 @@ function termsHashOf(definition: AuctionDefinition): string {
   return hashOf({ currency, minorUnitDigits, rules: hashedRules(definition.rules), lots });
 }
 
-/** An upgrade adds the default to a definition. That is no change: a definition without `maxJump` has the same hash. */
+/** An upgrade adds the default of `maxJump`. That is not a change: a definition without `maxJump` has the same hash. */
 function hashedRules({ maxJump, ...rules }: Rules): object {
   return maxJump === null || maxJump === DEFAULT_MAX_JUMP ? rules : { ...rules, maxJump };
 }

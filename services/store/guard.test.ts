@@ -7,7 +7,7 @@ import { NotDecided } from "./place-bids.ts";
 const LOST = new Error("Connection is closed.");
 const DEFECT = new TypeError("x is not a function");
 
-test("an outage of Redis opens the circuit; a defect of ours does not, and its bid is unknown", async () => {
+test("an outage of Redis opens the circuit; a defect does not, and its bid is unknown", async () => {
   const breaker = new Breaker({ failures: 3, waitMs: 1, waitMaxMs: 1, isOutage: didNotServe });
   let failure: Error = DEFECT;
   const errors: Error[] = [];

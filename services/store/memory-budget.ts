@@ -1,6 +1,6 @@
 /**
- * The memory budget of Redis. Each part of an auction's data has a limit of its own, and their sum is what Redis
- * needs as `maxmemory`. So a limit of ours is reached, and bids are answered `full`, before Redis refuses writes
+ * The memory budget of Redis. Each part of an auction's data has a separate limit, and their sum is what Redis
+ * needs as `maxmemory`. So a limit of Gavel is reached, and bids are answered `full`, before Redis refuses writes
  * (OOM) or the kernel kills it. load/fill-redis.live.test.ts fills a real Redis to these limits.
  */
 import { KEYS_WINDOW_MS, LOT_STREAM_BYTES } from "./keys.ts";

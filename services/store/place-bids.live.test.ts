@@ -350,7 +350,7 @@ describe.for<Name>(["script", "optimistic"])("by the %s strategy", (name) => {
     expect(await place(bid(1_050))).toMatchObject([{ outcome: "accepted", seq: 3 }]);
   });
 
-  test("an answer is kept for one to two windows of ten minutes, and then given up", async () => {
+  test("an answer is kept for one to two windows of ten minutes, and then deleted", async () => {
     const { keys, place } = await openWith(name);
     const one = bid(1_000);
     const first = await place(one);

@@ -16,7 +16,7 @@ const CONNECTION_LOST =
 const NOT_NOW =
   /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|NOMASTERLINK|UNBLOCKED|ERR max number of clients)\b/;
 
-/** Error replies of a server that is full, cannot write to its disk, or refuses our password or a command. */
+/** Error replies of a server that is full, cannot write to its disk, or refuses the password or a command. */
 const REFUSES = /^(OOM|MISCONF|NOAUTH|NOPERM|WRONGPASS|ERR invalid password|ERR unknown command)\b/;
 
 /** The class of an error of ioredis; see access/error-class.ts. Any other error reply is a defect. */

@@ -17,7 +17,7 @@ export interface Acknowledged extends Position {
 /** Between two bids of a bidder, and before a repetition: what interleaves matters, not how much of it. */
 const PAUSE_MS = 15;
 const RETRY_MS = 40;
-/** Each look at the archive is a connection of its own. */
+/** Each query of the archive opens a connection. */
 const ARCHIVE_POLL_MS = 100;
 
 /** Places bids on one lot until it is stopped. A bid without an answer is sent again with its key. */

@@ -88,7 +88,7 @@ test("an event that Postgres cannot hold is set aside alone; the rest of its bat
   expect((await fetch(replay, { method: "POST", ...admin })).status).toBe(404);
 });
 
-test("an entry too long for an index is set aside alone", async () => {
+test("of a batch, only the entry too long for an index becomes a dead letter", async () => {
   const { auction } = await startAtWork(servers);
   const bidId = randomBytes(6_000).toString("base64url");
   const event = { ...(await nextBid(auction, "lot-1")), bidId };

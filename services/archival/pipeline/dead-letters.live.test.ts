@@ -126,7 +126,7 @@ test("a replay that is refused inserts nothing", async () => {
   expect(await letters(auction, "replayed_at")).toEqual([null]);
 });
 
-test("a dead letter that can never be archived is discarded, with who, when and why, and holds nothing any more", async () => {
+test("a dead letter that can never be archived is discarded, with who, when and why, and blocks nothing any more", async () => {
   const { auction, archival } = await startAtWork(servers);
   await auction.smuggle("lot-1", "unreadable");
   await until("it is a dead letter", async () => (await letters(auction)).length === 1);

@@ -136,7 +136,7 @@ async function startCluster() {
   return { nats, streamOf, holderOf };
 }
 
-test("a stream whose server is away is named, and kept, while Redis has not got back what it lost", async () => {
+test("a stream whose server is away is named, and kept until Redis has been restored", async () => {
   const { nats, streamOf, holderOf } = await sharedCluster();
   const { auction, archival } = await startAtWork({ ...servers, nats });
   const before = await streamOf(auction);
@@ -155,7 +155,7 @@ test("a stream whose server is away is named, and kept, while Redis has not got 
   expect(await metric(archival, "gavel_archival_streams_given_up_total")).toBe(0);
 }, 120_000);
 
-test("a cluster of NATS that loses the server of a stream for good makes the stream anew, and keeps one of 3 replicas", async () => {
+test("a NATS cluster loses a server for good: a stream with 1 replica is given up and created again, one with 3 is kept", async () => {
   const { nats, streamOf, holderOf } = await sharedCluster();
   const single = new AuctionUnderTest({ ...servers, nats });
   const replicated = new AuctionUnderTest({ ...servers, nats });

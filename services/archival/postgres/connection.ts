@@ -27,7 +27,7 @@ export class Archive implements Session {
     this.pool = pool;
   }
 
-  /** Runs one statement in a transaction of its own, so that the limits of transactions hold for it. */
+  /** Runs one statement in a separate transaction, so that the time limits of transactions apply to it. */
   query<Row = any>(...statement: Parameters<Session["query"]>) {
     return inTransaction(this, (session) => session.query<Row>(...statement));
   }

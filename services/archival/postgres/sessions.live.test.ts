@@ -52,7 +52,7 @@ test.each(CONNECTIONS)(
     });
     await auction.expectAllArchived();
 
-    // What is read back is what was decided, to the millisecond.
+    // The archived rows are equal to the decided events, to the millisecond.
     const events = (await auction.decided()).map((text) => decodeEvent(text));
     const bids = events.filter((event) => event.type === "bid_accepted");
     const placed = (lotId: string) =>

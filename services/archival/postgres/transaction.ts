@@ -18,7 +18,7 @@ export function begin(mode: Mode, statementTimeoutMs: number): string {
     `set local idle_in_transaction_session_timeout = ${IDLE_TIMEOUT_MS}`,
     // Without it a null in an array is the text "NULL".
     "set local array_nulls = on",
-    // The outbox is trimmed up to what is committed: that must be on disk. Stricter settings stay.
+    // The outbox is trimmed up to the committed watermark, so commits must be on disk. Stricter settings are kept.
     `select pg_catalog.set_config('synchronous_commit', 'local', true)
      where pg_catalog.current_setting('synchronous_commit') = 'off'`,
   ].join("; ");

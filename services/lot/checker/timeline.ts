@@ -53,7 +53,7 @@ export class Timeline {
     return at === 0 ? null : (this.events[at - 1] as BidAccepted);
   }
 
-  /** Whether a log index lies between a bid and its extension, which are one step: nobody is shown it. */
+  /** Whether a log index lies between a bid and its extension, which are one step: no viewer or bidder sees that state. */
   isWithinStep(logIndex: number): boolean {
     const next = this.events[logIndex];
     return (
