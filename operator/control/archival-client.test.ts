@@ -37,7 +37,7 @@ test("a call carries the token, and closes its connection", async () => {
   }
 });
 
-test("what an archival of an earlier version does not report is filled in", async () => {
+test("what archival of an earlier version does not report is filled in", async () => {
   const { keysFull: _keys, memoryShortage: _memory, refusals: _refusals, ...earlier } = state();
   const { archival } = await archivalThat({ body: JSON.stringify(earlier) });
   expect(await archival.state()).toEqual(state());

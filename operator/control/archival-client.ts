@@ -9,7 +9,7 @@ import { sentDefinition } from "../api/definition.ts";
 /** Archival did not do it: no answer, an error, or a refusal. A later reconcile repeats the call. */
 export class ArchivalUnavailable extends StoreUnavailable {}
 
-/** What an archival of an earlier version, whose tiers may be held, does not report. */
+/** What archival of an earlier version, kept by a rollout hold, does not report. */
 const UNREPORTED = { keysFull: false, memoryShortage: null, refusals: {} } as const;
 
 type RulesAnswer =

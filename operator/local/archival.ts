@@ -15,7 +15,7 @@ type LocalState = Pick<
 const REQUEST_TIMEOUT_MS = 3_000;
 
 /**
- * Null if archival does not answer, or another program answers at its port. An archival of an earlier version, which
+ * Null if archival does not answer, or another program answers at its port. Archival of an earlier version, which
  * runs until the next `make up`, reports no refusals.
  */
 export async function readArchivalState(internalUrl: string): Promise<LocalState | null> {

@@ -34,7 +34,7 @@ export function readRun(folder: DataFolder): RunRecord | null {
   }
 }
 
-/** A run of an earlier version had one process of each tier, and recorded only where each tier is. */
+/** A run of an earlier version had one process of each tier, and recorded only the address of each tier. */
 function withProcesses(run: RunRecord): RunRecord {
   const { internal, processes } = run.endpoints as Omit<Endpoints, "processes"> &
     Partial<Endpoints>;

@@ -23,7 +23,7 @@ const UNREACHABLE: readonly (readonly [string, Error])[] = [
   ["fetch past its time limit", new DOMException("aborted due to timeout", "TimeoutError")],
   ["an open circuit breaker", new BreakerOpen("open")],
   ["a JWKS that cannot be fetched", new KeysUnavailable("no keys")],
-  ["a store of ours that says so", new StoreUnavailable("Redis changed meanwhile")],
+  ["a StoreUnavailable of Gavel", new StoreUnavailable("Redis changed meanwhile")],
   ["ioredis without a connection", new Error("Stream isn't writeable and enableOfflineQueue…")],
   ["ioredis past its time limit", new Error("Command timed out")],
   ["ioredis: connection lost", new Error("Connection is closed.")],
@@ -46,7 +46,7 @@ const UNREACHABLE: readonly (readonly [string, Error])[] = [
 ];
 
 const REFUSED: readonly (readonly [string, Error])[] = [
-  ["a store of ours that says so", new StoreRefused("Postgres refuses every entry")],
+  ["a StoreRefused of Gavel", new StoreRefused("Postgres refuses every entry")],
   ["an event that somebody else wrote", new UnreadableEvent("an event must be an object")],
   ["Redis cannot write to its disk", named("ReplyError", "MISCONF Errors writing to the AOF file")],
   ["a script on a full Redis", named("ReplyError", "OOM command not allowed … script: abc")],

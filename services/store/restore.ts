@@ -160,7 +160,7 @@ export class AnswerWriter {
     }
   }
 
-  /** Bytes of keys that exist were counted by an earlier attempt, or when they were written. */
+  /** The bytes that these fields add: fields that exist have been counted already. */
   async #addedBytes(hash: string, fields: readonly string[]): Promise<number> {
     const had = await this.#store.hmget(hash, ...fields.filter((_, at) => at % 2 === 0));
     return keptBytesOf(fields.filter((_, at) => had[Math.floor(at / 2)] === null));
